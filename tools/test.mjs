@@ -44,6 +44,7 @@ function vitest(name, config) {
 }
 
 vitest("unit", "vitest.config.ts");
+vitest("edge", "workers/edge/vitest.config.ts");
 
 rmSync(reports, { recursive: true, force: true });
 console.log(`${passed} passed, ${failed} failed${skipped > 0 ? `, ${skipped} skipped` : ""}`);

@@ -15,7 +15,8 @@ test("it gives the weighted mean of the clients' weights, as Algorithm 1 writes 
       const sum = new WeightedSum(6);
       for (const client of cohort) sum.add(delta(Float32Array.from(client.values), w), client.examples);
       const n = cohort.reduce((total, { examples }) => total + examples, 0);
-      sum.apply(w).forEach((value, i) => {
+      sum.applyTo(w);
+      w.forEach((value, i) => {
         const mean = cohort.reduce((total, c) => total + (c.examples / n) * (c.values[i] as number), 0);
         expect(Math.abs(value - mean)).toBeLessThan(1e-4);
       });
@@ -48,5 +49,5 @@ test("it refuses what would corrupt the mean", () => {
   expect(() => sum.add(new Float32Array(2), 1)).toThrow(RangeError);
   expect(() => sum.add(new Float32Array(3), 0)).toThrow(RangeError);
   expect(() => sum.add(new Float32Array(3), 1.5)).toThrow(RangeError);
-  expect(() => sum.apply(new Float32Array(3))).toThrow("nothing to average");
+  expect(() => sum.applyTo(new Float32Array(3))).toThrow("nothing to average");
 });

@@ -48,11 +48,12 @@ export class WeightedSum {
     this.count += other.count;
   }
 
-  /** `base + sum / n`, rounded once to float32. @throws RangeError when nothing was added. */
-  apply(base: Float32Array): Float32Array<ArrayBuffer> {
+  /** Turns the base checkpoint into the next one in place: `w + sum / n`, rounded once to float32.
+   * @throws RangeError when nothing was added. */
+  applyTo(weights: Float32Array): void {
     if (this.examples === 0) throw new RangeError("There is nothing to average.");
-    const out = new Float32Array(this.length);
-    for (let i = 0; i < out.length; i++) out[i] = (base[i] as number) + (this.sum[i] as number) / this.examples;
-    return out;
+    for (let i = 0; i < weights.length; i++) {
+      weights[i] = (weights[i] as number) + (this.sum[i] as number) / this.examples;
+    }
   }
 }

@@ -102,7 +102,7 @@ export function decodeHeader(bytes: Uint8Array): Header {
   if (bytes.length < headerBytes) throw new FormatError("truncated", "The file ends inside its header.");
   let json: unknown;
   try {
-    json = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes.subarray(8, headerBytes)));
+    json = JSON.parse(new TextDecoder("utf-8", { fatal: true, ignoreBOM: false }).decode(bytes.subarray(8, headerBytes)));
   } catch {
     throw new FormatError("bad-header", "The header is not JSON.");
   }

@@ -1,0 +1,28 @@
+import type { Aggregator } from "./aggregator";
+import type { Coordinator } from "./coordinator";
+
+/** What wrangler.jsonc and `wrangler secret` bind. */
+export interface Env {
+  ASSETS: Fetcher;
+  COORDINATOR: DurableObjectNamespace<Coordinator>;
+  AGGREGATOR: DurableObjectNamespace<Aggregator>;
+  /** Checkpoints for good, updates until they are merged. */
+  STORE: R2Bucket;
+  UPDATES: Queue<UpdateMessage>;
+  /** Secret that guards the administrator's calls. */
+  ADMIN_TOKEN: string;
+  /** How many aggregators share a round's updates. */
+  AGGREGATOR_SHARDS: string;
+}
+
+/** An accepted update that waits to be added to its round's sum. */
+export interface UpdateMessage {
+  task: string;
+  id: string;
+}
+
+export const checkpointKey = (sha256: string): string => `checkpoints/${sha256}.safetensors`;
+
+/** The digest is part of the key, so that a second upload under the same id cannot overwrite the accepted one. */
+export const updateKey = (round: number, id: string, digest: string): string =>
+  `updates/${round}/${id}/${digest}.safetensors`;

@@ -1,0 +1,134 @@
+import { Hono, type Context } from "hono";
+import { PROBLEMS } from "../../src/core/problems";
+import { checkInSchema, idSchema, roundConfigSchema, sha256Schema, TASK } from "../../src/core/protocol";
+import { sameSecret } from "./digest";
+import { checkpointKey, updateKey, type Env, type UpdateMessage } from "./env";
+import { parse, ProblemError, readJson } from "./problem";
+import { contentDigest, contentLength, storeUpdate } from "./upload";
+
+export { Aggregator } from "./aggregator";
+export { Coordinator } from "./coordinator";
+
+/** The stateless router. Everything but /api is a static asset, served before this code runs. */
+const app = new Hono<{ Bindings: Env }>();
+
+const coordinator = (env: Env, task: string) => {
+  if (task !== TASK) throw new ProblemError("not-found", `There is no task ${task}.`);
+  return env.COORDINATOR.get(env.COORDINATOR.idFromName(task));
+};
+
+async function requireAdmin(c: Context<{ Bindings: Env }>): Promise<void> {
+  const token = /^Bearer (.+)$/.exec(c.req.header("authorization") ?? "")?.[1];
+  const allowed = token !== undefined && c.env.ADMIN_TOKEN && (await sameSecret(token, c.env.ADMIN_TOKEN));
+  if (!allowed) throw new ProblemError("unauthorized");
+}
+
+app.get("/api/health", async (c) => {
+  const { checkpoint } = await coordinator(c.env, TASK).task();
+  return c.json({ ok: true, task: TASK, checkpoint: checkpoint.version });
+});
+
+app.get("/api/problems", (c) => c.json(PROBLEMS));
+
+app.get("/api/tasks/:task", async (c) => c.json(await coordinator(c.env, c.req.param("task")).task()));
+
+app.get("/api/tasks/:task/rounds", async (c) => c.json(await coordinator(c.env, c.req.param("task")).history()));
+
+app.get("/api/tasks/:task/live", (c) => coordinator(c.env, c.req.param("task")).fetch(c.req.raw));
+
+app.post("/api/tasks/:task/check-ins", async (c) => {
+  const client = await readJson(c.req.raw, checkInSchema);
+  const answer = await coordinator(c.env, c.req.param("task")).checkIn(client);
+  if (answer.decision === "wait") c.header("retry-after", String(Math.ceil(answer.retryAfterSeconds)));
+  return c.json(answer);
+});
+
+app.get("/api/checkpoints/:sha256", async (c) => {
+  const sha256 = parse(sha256Schema, c.req.param("sha256"));
+  const object = await c.env.STORE.get(checkpointKey(sha256));
+  if (!object) throw new ProblemError("not-found", `There is no checkpoint ${sha256}.`);
+  return new Response(object.body, {
+    headers: {
+      "content-type": "application/octet-stream",
+      "content-length": String(object.size),
+      "cache-control": "public, max-age=31536000, immutable, no-transform",
+      etag: `"${sha256}"`,
+    },
+  });
+});
+
+app.put("/api/tasks/:task/rounds/:round/updates/:id", async (c) => {
+  const round = Number(c.req.param("round"));
+  const id = parse(idSchema, c.req.param("id"));
+  const stub = coordinator(c.env, c.req.param("task"));
+  try {
+    const digest = contentDigest(c.req.raw);
+    const bytes = contentLength(c.req.raw);
+    const admitted = await stub.admit(round, id, digest);
+    if (admitted.status === "refused") throw new ProblemError(admitted.code);
+    if (admitted.status === "already-accepted") return c.json(admitted);
+    if (!c.req.raw.body) throw new ProblemError("truncated", "The body is empty.");
+    const metadata = await storeUpdate(c.env, c.req.raw.body, { round, id, digest, bytes });
+    const answer = await stub.accept(round, id, { digest, bytes, metadata });
+    if (answer.status === "refused") {
+      await c.env.STORE.delete(updateKey(round, id, digest));
+      throw new ProblemError(answer.code);
+    }
+    if (answer.status === "accepted") {
+      await c.env.UPDATES.send({ task: TASK, id });
+      await stub.queued(id);
+    }
+    return c.json(answer, answer.status === "accepted" ? 202 : 200);
+  } catch (error) {
+    // The Coordinator has counted its own refusals already.
+    if (error instanceof ProblemError && PROBLEMS[error.code].status !== 409 && error.code !== "not-selected") {
+      await stub.refuse(round, error.code);
+    }
+    throw error;
+  }
+});
+
+app.post("/api/tasks/:task/rounds", async (c) => {
+  await requireAdmin(c);
+  const config = await readJson(c.req.raw, roundConfigSchema);
+  const round = await coordinator(c.env, c.req.param("task")).startRounds(config);
+  if (round === "round-open") throw new ProblemError("round-open");
+  return c.json(round, 201);
+});
+
+app.delete("/api/tasks/:task/rounds/current", async (c) => {
+  await requireAdmin(c);
+  const round = await coordinator(c.env, c.req.param("task")).stopRound();
+  if (round === "no-open-round") throw new ProblemError("no-open-round");
+  return c.json(round);
+});
+
+app.notFound((c) => new ProblemError("not-found", `There is no ${c.req.method} ${c.req.path}.`).toResponse());
+
+app.onError((error) => {
+  if (error instanceof ProblemError) return error.toResponse();
+  console.error(error);
+  return new ProblemError("internal-error", "The edge failed; its log says why. Try again later.").toResponse();
+});
+
+export default {
+  fetch: app.fetch,
+
+  /** Hands each accepted update to its shard. A message that fails is retried; one that comes twice is added once. */
+  async queue(batch, env) {
+    for (const message of batch.messages) {
+      try {
+        const stub = coordinator(env, message.body.task);
+        const place = await stub.shardOf(message.body.id);
+        if (place) {
+          await env.AGGREGATOR.get(env.AGGREGATOR.idFromName(place.shard)).add(place.update);
+          await stub.counted(message.body.id);
+        }
+        message.ack();
+      } catch (error) {
+        console.error(`Update ${message.body.id} was not added:`, error);
+        message.retry({ delaySeconds: 2 });
+      }
+    }
+  },
+} satisfies ExportedHandler<Env, UpdateMessage>;

@@ -1,0 +1,310 @@
+import { env, SELF, runInDurableObject, reset } from "cloudflare:test";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { SEED_CNN, summarize } from "../../src/core/model";
+import {
+  DEFAULT_ROUND,
+  type Assignment,
+  type CheckInAnswer,
+  type History,
+  type Problem,
+  type RoundConfig,
+  type Task,
+} from "../../src/core/protocol";
+import { seededRandom } from "../../src/core/random";
+import { decodeSafetensors } from "../../src/core/safetensors";
+import { encodeUpdate, type UpdateMetadata } from "../../src/core/update";
+
+const model = summarize(SEED_CNN);
+const api = "http://edge/api/tasks/expressions";
+
+beforeEach(async () => {
+  await reset();
+});
+afterEach(async () => {
+  await reset();
+});
+
+const get = async <T>(path: string): Promise<T> => (await SELF.fetch(`${api}${path}`)).json();
+
+const admin = (method: string, path: string, body?: unknown, token = "test-token"): Promise<Response> =>
+  SELF.fetch(`${api}${path}`, {
+    method,
+    headers: { authorization: `Bearer ${token}` },
+    ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+  });
+
+async function startRound(config: Partial<RoundConfig> = {}): Promise<void> {
+  const response = await admin("POST", "/rounds", { ...DEFAULT_ROUND, ...config });
+  expect(response.status).toBe(201);
+}
+
+async function checkIn(client: string, examples = 4): Promise<CheckInAnswer> {
+  const response = await SELF.fetch(`${api}/check-ins`, { method: "POST", body: JSON.stringify({ client, examples }) });
+  expect(response.status).toBe(200);
+  return response.json();
+}
+
+/** Checks clients in until each is told to train. */
+async function cohort(size: number): Promise<Assignment[]> {
+  const clients = Array.from({ length: size }, () => crypto.randomUUID());
+  for (const client of clients) await checkIn(client);
+  const answers = await Promise.all(clients.map((client) => checkIn(client)));
+  return answers.map((answer) => {
+    if (answer.decision !== "train") throw new Error(`not selected: ${answer.reason}`);
+    return answer.assignment;
+  });
+}
+
+function metadataFor({ round, checkpoint }: Assignment, examples: number): UpdateMetadata {
+  return {
+    codec: "float32",
+    task: "expressions",
+    round,
+    base: checkpoint.sha256,
+    examples,
+    trainLoss: 2,
+    trainAccuracy: 0.25,
+    evalExamples: 1,
+    evalLoss: 3,
+    evalAccuracy: 0,
+    bytesDown: checkpoint.bytes,
+    trainingMs: 1000,
+    backend: "test",
+  };
+}
+
+function randomDelta(seed: number): Float32Array {
+  const random = seededRandom(seed);
+  return Float32Array.from({ length: model.parameters }, () => (random() - 0.5) / 10);
+}
+
+async function upload(
+  assignment: Pick<Assignment, "id" | "round">,
+  body: Uint8Array<ArrayBuffer>,
+  headers: Record<string, string> = {},
+): Promise<{ status: number; body: { status?: string } & Partial<Problem> }> {
+  const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", body));
+  const response = await SELF.fetch(`${api}/rounds/${assignment.round}/updates/${assignment.id}`, {
+    method: "PUT",
+    headers: { "content-digest": `sha-256=:${btoa(String.fromCharCode(...digest))}:`, ...headers },
+    body,
+  });
+  return { status: response.status, body: await response.json() };
+}
+
+async function published(version: number): Promise<Task> {
+  for (let i = 0; i < 300; i++) {
+    const task = await get<Task>("");
+    if (task.checkpoint.version >= version) return task;
+    await new Promise((resolve) => setTimeout(resolve, 100));
+  }
+  throw new Error(`version ${version} was not published`);
+}
+
+async function download({ checkpoint }: Pick<Task, "checkpoint">): Promise<Float32Array> {
+  const response = await SELF.fetch(`http://edge/api/checkpoints/${checkpoint.sha256}`);
+  expect(response.headers.get("cache-control")).toContain("immutable");
+  const file = new Uint8Array(await response.arrayBuffer());
+  expect(file.length).toBe(checkpoint.bytes);
+  return decodeSafetensors(file, model.tensors).data;
+}
+
+test("a round of three clients publishes w + sum(n_k / n * delta_k)", async () => {
+  const base = await download(await get<Task>(""));
+  await startRound();
+  const assignments = await cohort(3);
+  const examples = [4, 9, 2];
+  const deltas = [1, 2, 3].map(randomDelta);
+  for (const [i, assignment] of assignments.entries()) {
+    const metadata = metadataFor(assignment, examples[i] as number);
+    const answer = await upload(assignment, encodeUpdate(model, deltas[i] as Float32Array, metadata));
+    expect(answer).toEqual({ status: 202, body: { status: "accepted" } });
+  }
+  const next = await download(await published(1));
+  let worst = 0;
+  for (let i = 0; i < next.length; i++) {
+    const mean = deltas.reduce((sum, delta, k) => sum + ((examples[k] as number) / 15) * (delta[i] as number), 0);
+    worst = Math.max(worst, Math.abs((next[i] as number) - ((base[i] as number) + mean)));
+  }
+  expect(worst).toBeLessThan(1e-6);
+
+  const { rounds, task } = await get<History>("/rounds");
+  expect(task.trained).toBe(true);
+  expect(rounds[0]).toMatchObject({ state: "published", trainLoss: 2, trainAccuracy: 0.25, evalLoss: 3, evalExamples: 3 });
+  expect(rounds[0]?.cohort.map(({ state }) => state)).toEqual(["counted", "counted", "counted"]);
+});
+
+test("the same update sent again and again counts once, also when the queue delivers it twice", async () => {
+  const base = await download(await get<Task>(""));
+  await startRound({ goalCount: 2 });
+  const [first, second] = await cohort(2);
+  if (!first || !second) throw new Error("no cohort");
+  const delta = randomDelta(1);
+  const body = encodeUpdate(model, delta, metadataFor(first, 5));
+  const answers = [await upload(first, body), ...(await Promise.all([upload(first, body), upload(first, body)]))];
+  expect(answers.map(({ status }) => status)).toEqual([202, 200, 200]);
+  expect(answers[1]?.body).toEqual({ status: "already-accepted" });
+  await env.UPDATES.send({ task: "expressions", id: first.id });
+  await env.UPDATES.send({ task: "expressions", id: first.id });
+
+  const other = await upload(first, encodeUpdate(model, randomDelta(9), metadataFor(first, 5)));
+  expect(other).toMatchObject({ status: 409, body: { code: "repeated-id" } });
+
+  await upload(second, encodeUpdate(model, new Float32Array(model.parameters), metadataFor(second, 5)));
+  const next = await download(await published(1));
+  for (let i = 0; i < next.length; i += 1009) {
+    expect(next[i]).toBeCloseTo((base[i] as number) + (delta[i] as number) / 2, 6);
+  }
+});
+
+test("a shard that lost its memory builds its sum again from R2", async () => {
+  const base = await download(await get<Task>(""));
+  await startRound({ goalCount: 2 });
+  const [first, second] = await cohort(2);
+  if (!first || !second) throw new Error("no cohort");
+  const deltas = [randomDelta(1), randomDelta(2)];
+  await upload(first, encodeUpdate(model, deltas[0] as Float32Array, metadataFor(first, 1)));
+  for (let counted = false; !counted; ) {
+    const { rounds } = await get<History>("/rounds");
+    counted = rounds[0]?.cohort.some(({ state }) => state === "counted") ?? false;
+  }
+  const shard = env.AGGREGATOR.get(env.AGGREGATOR.idFromName("expressions/1/0"));
+  await expect(
+    runInDurableObject(shard, (_, state) => {
+      state.abort("killed by the test");
+    }),
+  ).rejects.toThrow();
+  await upload(second, encodeUpdate(model, deltas[1] as Float32Array, metadataFor(second, 3)));
+  const next = await download(await published(1));
+  for (let i = 0; i < next.length; i += 1009) {
+    const mean = (deltas[0]?.[i] as number) / 4 + ((deltas[1]?.[i] as number) * 3) / 4;
+    expect(next[i]).toBeCloseTo((base[i] as number) + mean, 6);
+  }
+});
+
+describe("an update is refused, and the round goes on, for", () => {
+  test("every way to be wrong", async () => {
+    await startRound({ goalCount: 1 });
+    const [assignment] = await cohort(1);
+    if (!assignment) throw new Error("no cohort");
+    const good = metadataFor(assignment, 4);
+    const zeros = new Float32Array(model.parameters);
+    const encoded = encodeUpdate(model, zeros, good);
+    const refusal = async (
+      body: Uint8Array<ArrayBuffer>,
+      to: Pick<Assignment, "id" | "round"> = assignment,
+      headers: Record<string, string> = {},
+    ): Promise<[number, string | undefined]> => {
+      const answer = await upload(to, body, headers);
+      expect(answer.body.detail).toMatch(/\w{3}/);
+      return [answer.status, answer.body.code];
+    };
+    const withNumber = (value: number): Uint8Array<ArrayBuffer> => {
+      const numbers = zeros.slice();
+      numbers[4_000_000] = value;
+      return encodeUpdate(model, numbers, good);
+    };
+    const other = summarize({ ...SEED_CNN, layers: SEED_CNN.layers.slice(0, 4) });
+
+    expect(await refusal(withNumber(Number.NaN))).toEqual([422, "not-finite"]);
+    expect(await refusal(withNumber(-Infinity))).toEqual([422, "not-finite"]);
+    expect(await refusal(encodeUpdate(other, new Float32Array(other.parameters), good))).toEqual([422, "wrong-shape"]);
+    expect(await refusal(encoded.slice(0, -1000))).toEqual([422, "truncated"]);
+    expect(await refusal(new Uint8Array([...encoded.slice(0, 8), 1]))).toEqual([422, "truncated"]);
+    const longer = new Uint8Array(encoded.length + 4);
+    longer.set(encoded);
+    expect(await refusal(longer)).toEqual([422, "wrong-length"]);
+    expect(await refusal(new Uint8Array(21_000_000))).toEqual([413, "too-large"]);
+    expect(await refusal(encodeUpdate(model, zeros, { ...good, round: 7 }))).toEqual([409, "wrong-round"]);
+    expect(await refusal(encodeUpdate(model, zeros, { ...good, base: "0".repeat(64) }))).toEqual([409, "wrong-base"]);
+    expect(await refusal(encoded, { ...assignment, round: 2 })).toEqual([409, "wrong-round"]);
+    expect(await refusal(encoded, { ...assignment, id: crypto.randomUUID() })).toEqual([403, "not-selected"]);
+    const lie = { "content-digest": `sha-256=:${btoa("\0".repeat(32))}:` };
+    expect(await refusal(encoded, assignment, lie)).toEqual([422, "wrong-digest"]);
+    expect(await refusal(encoded, assignment, { "content-digest": "md5=:AA==:" })).toEqual([400, "bad-request"]);
+
+    expect((await upload(assignment, encoded)).status).toBe(202);
+    await published(1);
+    const late = encodeUpdate(model, zeros, { ...good, examples: 5 });
+    expect(await refusal(late)).toEqual([409, "repeated-id"]);
+    const { rounds } = await get<History>("/rounds");
+    expect(rounds[0]?.refused).toMatchObject({ "not-finite": 2, truncated: 2, "wrong-base": 1, "wrong-digest": 1 });
+  });
+});
+
+test("clients that leave cannot hang a round: at the deadline it is averaged or given up", async () => {
+  await startRound({ goalCount: 2, deadlineSeconds: 5 });
+  const [first] = await cohort(2);
+  if (!first) throw new Error("no cohort");
+  await upload(first, encodeUpdate(model, randomDelta(1), metadataFor(first, 4)));
+  await published(1);
+  let { rounds } = await get<History>("/rounds");
+  expect(rounds[0]?.cohort.map(({ state }) => state).sort()).toEqual(["counted", "dropped"]);
+
+  await startRound({ goalCount: 2, deadlineSeconds: 5 });
+  const [alone] = await cohort(2);
+  if (!alone) throw new Error("no cohort");
+  for (let i = 0; i < 100 && rounds[1]?.state !== "abandoned"; i++) {
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    ({ rounds } = await get<History>("/rounds"));
+  }
+  expect(rounds[1]).toMatchObject({ state: "abandoned", reason: expect.stringContaining("0 of 2 updates") });
+  const late = await upload(alone, encodeUpdate(model, randomDelta(1), metadataFor(alone, 4)));
+  expect(late).toMatchObject({ status: 409, body: { code: "round-closed" } });
+});
+
+test("a fraction C of the waiting clients is chosen; the others are told to come back; who returns finds its place", async () => {
+  await startRound({ goalCount: 2, fraction: 0.5 });
+  const clients = Array.from({ length: 4 }, () => crypto.randomUUID());
+  const first = await Promise.all(clients.slice(0, 3).map((client) => checkIn(client)));
+  expect(first.every((answer) => answer.decision === "wait" && answer.reason === "selecting")).toBe(true);
+  await checkIn(clients[3] as string);
+  const answers = await Promise.all(clients.map((client) => checkIn(client)));
+  expect(answers.filter(({ decision }) => decision === "train")).toHaveLength(2);
+  expect(answers.filter((a) => a.decision === "wait" && a.reason === "not-selected")).toHaveLength(2);
+  expect(await Promise.all(clients.map((client) => checkIn(client)))).toEqual(
+    answers.map((answer) =>
+      answer.decision === "wait" ? { ...answer, retryAfterSeconds: expect.any(Number) } : answer,
+    ),
+  );
+  const { rounds } = await get<History>("/rounds");
+  expect(rounds[0]?.cohort).toHaveLength(2);
+  // Nothing on the dashboard names a client.
+  for (const client of clients) expect(JSON.stringify(rounds)).not.toContain(client);
+});
+
+test("only the administrator starts and stops rounds, and only one is open at a time", async () => {
+  const config = { ...DEFAULT_ROUND };
+  expect((await admin("POST", "/rounds", config, "wrong")).status).toBe(401);
+  expect((await SELF.fetch(`${api}/rounds`, { method: "POST", body: JSON.stringify(config) })).status).toBe(401);
+  const bad = await admin("POST", "/rounds", { ...config, fraction: 2 });
+  expect(bad.status).toBe(400);
+  expect(bad.headers.get("content-type")).toBe("application/problem+json");
+  expect(await bad.json()).toMatchObject({ code: "bad-request", detail: expect.stringContaining("fraction") });
+  await startRound();
+  expect((await admin("POST", "/rounds", config)).status).toBe(409);
+  expect(await (await admin("DELETE", "/rounds/current")).json()).toMatchObject({ state: "abandoned" });
+  expect((await admin("DELETE", "/rounds/current")).status).toBe(409);
+  expect(await checkIn(crypto.randomUUID())).toMatchObject({ decision: "wait", reason: "no-round" });
+});
+
+test("watchers are told of every change", async () => {
+  const response = await SELF.fetch(`${api}/live`, { headers: { upgrade: "websocket" } });
+  const socket = response.webSocket;
+  if (!socket) throw new Error("no WebSocket");
+  const events: { type: string; round?: { state: string } }[] = [];
+  socket.addEventListener("message", ({ data }) => {
+    events.push(JSON.parse(data as string) as (typeof events)[number]);
+  });
+  socket.accept();
+  await startRound({ goalCount: 1 });
+  const [assignment] = await cohort(1);
+  if (!assignment) throw new Error("no cohort");
+  await upload(assignment, encodeUpdate(model, randomDelta(1), metadataFor(assignment, 4)));
+  await published(1);
+  await new Promise((resolve) => setTimeout(resolve, 100));
+  socket.close();
+  expect(events[0]?.type).toBe("history");
+  const states = [...new Set(events.slice(1).map(({ round }) => round?.state))];
+  expect(states).toEqual(["selecting", "training", "aggregating", "published"]);
+});

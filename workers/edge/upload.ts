@@ -1,0 +1,79 @@
+import { SEED_CNN, summarize } from "../../src/core/model";
+import { FormatError, MAX_HEADER_BYTES } from "../../src/core/safetensors";
+import { UpdateReader, type UpdateMetadata } from "../../src/core/update";
+import { toHex } from "./digest";
+import { updateKey, type Env } from "./env";
+import { ProblemError } from "./problem";
+
+const model = summarize(SEED_CNN);
+const MAX_BYTES = 8 + MAX_HEADER_BYTES + model.parameters * 4;
+
+/** SHA-256 in hex of a `Content-Digest: sha-256=:base64:` header (RFC 9530). @throws ProblemError `bad-request`. */
+export function contentDigest(request: Request): string {
+  const encoded = /(?:^|,)\s*sha-256=:([A-Za-z0-9+/=]{44}):/.exec(request.headers.get("content-digest") ?? "")?.[1];
+  if (encoded === undefined) {
+    throw new ProblemError("bad-request", "The Content-Digest header must hold the body's sha-256 (RFC 9530).");
+  }
+  return toHex(Uint8Array.from(atob(encoded), (c) => c.charCodeAt(0)).buffer);
+}
+
+/** The announced length of a request's body. @throws ProblemError `length-required`, `too-large`. */
+export function contentLength(request: Request): number {
+  const header = request.headers.get("content-length");
+  if (header === null || !/^\d+$/.test(header)) throw new ProblemError("length-required");
+  if (Number(header) > MAX_BYTES) {
+    throw new ProblemError("too-large", `The update has ${header} bytes; at most ${MAX_BYTES} are taken.`);
+  }
+  return Number(header);
+}
+
+/**
+ * Streams an update into R2 and checks every byte on the way; nothing is stored when anything is wrong with it.
+ * @throws ProblemError with the code of what was wrong.
+ */
+export async function storeUpdate(
+  env: Env,
+  body: ReadableStream<Uint8Array>,
+  update: { round: number; id: string; digest: string; bytes: number },
+): Promise<UpdateMetadata> {
+  const reader = new UpdateReader(model);
+  let metadata: UpdateMetadata | undefined;
+  let problem: ProblemError | undefined;
+  const check = new TransformStream<Uint8Array, Uint8Array>({
+    transform(chunk, controller) {
+      try {
+        reader.push(chunk);
+      } catch (error) {
+        problem = asProblem(error);
+        throw error;
+      }
+      controller.enqueue(chunk);
+    },
+    flush() {
+      try {
+        metadata = reader.finish();
+      } catch (error) {
+        problem = asProblem(error);
+        throw error;
+      }
+    },
+  });
+  const sized = new FixedLengthStream(update.bytes);
+  const piped = body.pipeThrough(check).pipeTo(sized.writable);
+  const key = updateKey(update.round, update.id, update.digest);
+  const put = env.STORE.put(key, sized.readable, { sha256: update.digest });
+  const [read, stored] = await Promise.allSettled([piped, put]);
+  if (problem) throw problem;
+  if (read.status === "rejected") throw new ProblemError("truncated", `The upload broke off: ${String(read.reason)}`);
+  if (stored.status === "rejected") {
+    if (/sha-?256|checksum|digest/i.test(String(stored.reason))) throw new ProblemError("wrong-digest");
+    throw stored.reason;
+  }
+  if (!metadata) throw new ProblemError("truncated");
+  return metadata;
+}
+
+function asProblem(error: unknown): ProblemError {
+  if (error instanceof FormatError) return new ProblemError(error.code, error.message);
+  throw error;
+}
