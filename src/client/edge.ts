@@ -1,0 +1,178 @@
+import * as v from "valibot";
+import {
+  checkInAnswerSchema,
+  historySchema,
+  liveEventSchema,
+  problemSchema,
+  roundSchema,
+  TASK,
+  taskSchema,
+  type CheckIn,
+  type CheckInAnswer,
+  type CheckpointInfo,
+  type History,
+  type LiveEvent,
+  type Round,
+  type RoundConfig,
+  type Task,
+} from "../core/protocol";
+
+/** The edge could not be reached: it is away, or the device is offline. Trying again later is the thing to do. */
+export class EdgeAwayError extends Error {
+  override readonly name = "EdgeAwayError";
+}
+
+/** The edge answered, and said no. */
+export class EdgeRefusalError extends Error {
+  override readonly name = "EdgeRefusalError";
+  constructor(
+    readonly code: string,
+    readonly status: number,
+    message: string,
+  ) {
+    super(message);
+  }
+}
+
+const api = `/api/tasks/${TASK}`;
+
+/** @throws EdgeAwayError, EdgeRefusalError, or the signal's reason. */
+async function request(path: string, init?: RequestInit): Promise<Response> {
+  let response: Response;
+  try {
+    response = await fetch(path, init);
+  } catch (error) {
+    init?.signal?.throwIfAborted();
+    throw new EdgeAwayError("The server cannot be reached.", { cause: error });
+  }
+  if (response.ok) return response;
+  const problem = v.safeParse(problemSchema, await response.json().catch(() => undefined));
+  if (problem.success && problem.output.status < 500) {
+    throw new EdgeRefusalError(problem.output.code, problem.output.status, problem.output.detail);
+  }
+  throw new EdgeAwayError(`The server answered with ${response.status} ${response.statusText}.`);
+}
+
+async function read<S extends v.GenericSchema>(
+  schema: S,
+  path: string,
+  init?: RequestInit,
+): Promise<v.InferOutput<S>> {
+  const json: unknown = await (await request(path, init)).json();
+  return v.parse(schema, json);
+}
+
+export const getTask = (signal?: AbortSignal): Promise<Task> => read(taskSchema, api, signal ? { signal } : {});
+
+export const getHistory = (): Promise<History> => read(historySchema, `${api}/rounds`);
+
+export const checkIn = (client: CheckIn, signal: AbortSignal): Promise<CheckInAnswer> =>
+  read(checkInAnswerSchema, `${api}/check-ins`, { method: "POST", body: JSON.stringify(client), signal });
+
+export const startRounds = (config: RoundConfig, token: string): Promise<Round> =>
+  read(roundSchema, `${api}/rounds`, {
+    method: "POST",
+    body: JSON.stringify(config),
+    headers: { authorization: `Bearer ${token}` },
+  });
+
+export const stopRound = (token: string): Promise<Round> =>
+  read(roundSchema, `${api}/rounds/current`, { method: "DELETE", headers: { authorization: `Bearer ${token}` } });
+
+/** Sends an update. Sending it again is harmless. */
+export async function sendUpdate(
+  { round, id }: { round: number; id: string },
+  update: Uint8Array<ArrayBuffer>,
+  signal: AbortSignal,
+): Promise<void> {
+  const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", update));
+  await request(`${api}/rounds/${round}/updates/${id}`, {
+    method: "PUT",
+    body: update,
+    headers: {
+      "content-type": "application/octet-stream",
+      "content-digest": `sha-256=:${btoa(String.fromCharCode(...digest))}:`,
+    },
+    signal,
+  });
+}
+
+/** A download does not match its SHA-256. */
+export class IntegrityError extends Error {
+  override readonly name = "IntegrityError";
+}
+
+const CACHE = "checkpoints";
+
+/**
+ * A checkpoint's file, from this device if it is here, else from the edge, its SHA-256 checked either way. Only the latest
+ * one is kept.
+ * @returns the file, and how many bytes were downloaded for it.
+ * @throws IntegrityError, EdgeAwayError, EdgeRefusalError
+ */
+export async function getCheckpoint(
+  { sha256, bytes }: CheckpointInfo,
+  onProgress?: (share: number) => void,
+  signal?: AbortSignal,
+): Promise<{ file: Uint8Array<ArrayBuffer>; bytesDown: number }> {
+  const url = `/api/checkpoints/${sha256}`;
+  const cache = await caches.open(CACHE);
+  const cached = await cache.match(url);
+  if (cached) {
+    const file = new Uint8Array(await cached.arrayBuffer());
+    if ((await hexDigest(file)) === sha256) return { file, bytesDown: 0 };
+    await cache.delete(url);
+  }
+  const response = await request(url, signal ? { signal } : {});
+  const file = new Uint8Array(bytes);
+  let received = 0;
+  const reader = response.body?.getReader();
+  for (let part = await reader?.read(); reader && part && !part.done; part = await reader.read()) {
+    if (received + part.value.length > bytes) throw new IntegrityError("The checkpoint is longer than announced.");
+    file.set(part.value, received);
+    received += part.value.length;
+    onProgress?.(received / bytes);
+  }
+  if (received !== bytes || (await hexDigest(file)) !== sha256) {
+    throw new IntegrityError("The checkpoint does not match its SHA-256. Try again.");
+  }
+  for (const old of await cache.keys()) await cache.delete(old);
+  await cache.put(url, new Response(file));
+  return { file, bytesDown: bytes };
+}
+
+async function hexDigest(bytes: Uint8Array<ArrayBuffer>): Promise<string> {
+  const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes));
+  return Array.from(digest, (byte) => byte.toString(16).padStart(2, "0")).join("");
+}
+
+/**
+ * Listens to the rounds over a WebSocket and connects again when it breaks, after one second, then two, up to thirty.
+ * @returns what ends it.
+ */
+export function watchRounds(onEvent: (event: LiveEvent) => void, onConnected: (connected: boolean) => void): () => void {
+  let socket: WebSocket | undefined;
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  let delay = 1000;
+  let ended = false;
+  const connect = (): void => {
+    socket = new WebSocket(`${location.origin.replace("http", "ws")}${api}/live`);
+    socket.onmessage = ({ data }) => {
+      delay = 1000;
+      onConnected(true);
+      onEvent(v.parse(liveEventSchema, JSON.parse(String(data))));
+    };
+    socket.onclose = () => {
+      if (ended) return;
+      onConnected(false);
+      timer = setTimeout(connect, delay);
+      delay = Math.min(30_000, delay * 2);
+    };
+  };
+  connect();
+  return () => {
+    ended = true;
+    clearTimeout(timer);
+    socket?.close();
+  };
+}

@@ -1,0 +1,217 @@
+import { deleteDB, openDB, type DBSchema, type IDBPDatabase } from "idb";
+import type { Label } from "../core/expressions";
+import type { Assignment } from "../core/protocol";
+import type { Snapshot } from "../../workers/trainer/api";
+
+/** Everything that stays on this device, in one IndexedDB database. Nothing here is ever uploaded. */
+
+export interface Face {
+  id: number;
+  /** 48 x 48 grey levels. */
+  pixels: Uint8Array<ArrayBuffer>;
+  /** What the face shows: what the game asked for, until the player says otherwise. */
+  label: Label;
+  /** What the game asked for. */
+  prompted: Label;
+  /** The model's, when the face was captured. */
+  probabilities: number[];
+  /** Unix time in milliseconds. */
+  capturedAt: number;
+  /** Held-out faces are never trained on; they tell how good a checkpoint is. */
+  split: "train" | "held-out";
+}
+
+export type NewFace = Omit<Face, "id" | "label" | "split">;
+
+/** Yes and no with the moment they were given; absent while the question was never answered. */
+export interface Consent {
+  given: boolean;
+  at: number;
+}
+
+/** The round that this device takes part in, kept so that a reload can go on. */
+export interface Participation {
+  assignment: Assignment;
+  /** Decides the order of the faces in training. */
+  seed: number;
+  /** The ids of the faces that it trains on and evaluates on, fixed when it began. */
+  train: number[];
+  heldOut: number[];
+  bytesDown: number;
+  snapshot?: Snapshot;
+  /** The finished update, until the edge has accepted it. */
+  update?: Uint8Array<ArrayBuffer>;
+}
+
+interface Schema extends DBSchema {
+  faces: { key: number; value: Face };
+  /** Single values by name. */
+  settings: { key: string; value: unknown };
+}
+
+interface Settings {
+  consent: Consent;
+  clientId: string;
+  participation: Participation;
+}
+
+const NAME = "best-actor";
+
+/**
+ * What each version of the schema adds to the one before. Append, never change: a device may come from any version.
+ */
+const UPGRADES: ((db: IDBPDatabase<Schema>) => void)[] = [
+  (db) => {
+    db.createObjectStore("faces", { keyPath: "id", autoIncrement: true });
+    db.createObjectStore("settings");
+  },
+];
+
+/** Every fifth face is held out. */
+const HOLD_OUT_EVERY = 5;
+
+/** The device's storage cannot be used: a private window, a full disk, or another tab with a newer version. */
+export class StorageError extends Error {
+  override readonly name = "StorageError";
+}
+
+let opened: Promise<IDBPDatabase<Schema>> | undefined;
+
+function database(): Promise<IDBPDatabase<Schema>> {
+  opened ??= openDB<Schema>(NAME, UPGRADES.length, {
+    upgrade(db, from) {
+      for (const upgrade of UPGRADES.slice(from)) upgrade(db);
+    },
+    blocking(_current, _blocked, event) {
+      // Another tab has a newer version: make way for it.
+      (event.target as IDBDatabase).close();
+      opened = undefined;
+    },
+    terminated() {
+      opened = undefined;
+    },
+  });
+  return opened;
+}
+
+async function use<T>(action: (db: IDBPDatabase<Schema>) => Promise<T>): Promise<T> {
+  try {
+    return await action(await database());
+  } catch (error) {
+    opened = undefined;
+    const name = error instanceof DOMException ? error.name : "";
+    if (name === "QuotaExceededError") {
+      throw new StorageError("This device has no room left. Delete some faces, or free space, and try again.", {
+        cause: error,
+      });
+    }
+    throw new StorageError(
+      `The browser does not let us keep faces on this device (${name || String(error)}). Private windows often forbid it; the game goes on without.`,
+      { cause: error },
+    );
+  }
+}
+
+/** Told whenever faces change, in this tab or in another. */
+const changes = new BroadcastChannel("best-actor-faces");
+const listeners = new Set<() => void>();
+changes.onmessage = () => {
+  for (const listener of listeners) listener();
+};
+
+function changed(): void {
+  changes.postMessage(null);
+  for (const listener of listeners) listener();
+}
+
+/** Calls `listener` after every change of the faces; returns what ends that. */
+export function onFacesChanged(listener: () => void): () => void {
+  listeners.add(listener);
+  return () => listeners.delete(listener);
+}
+
+/** Keeps a face. @returns it, with its id and its split. @throws StorageError */
+export async function addFace(face: NewFace): Promise<Face> {
+  const kept = await use(async (db) => {
+    const transaction = db.transaction("faces", "readwrite");
+    const count = await transaction.store.count();
+    const split = count % HOLD_OUT_EVERY === HOLD_OUT_EVERY - 1 ? "held-out" : "train";
+    const value = { ...face, label: face.prompted, split } as const;
+    const id = await transaction.store.add(value as unknown as Face);
+    await transaction.done;
+    return { ...value, id };
+  });
+  changed();
+  return kept;
+}
+
+/** Every face, the newest first. @throws StorageError */
+export const allFaces = (): Promise<Face[]> =>
+  use(async (db) => (await db.getAll("faces")).sort((a, b) => b.id - a.id));
+
+/** Says what a face shows. @throws StorageError */
+export async function relabelFace(id: number, label: Label): Promise<void> {
+  await use(async (db) => {
+    const transaction = db.transaction("faces", "readwrite");
+    const face = await transaction.store.get(id);
+    if (face) await transaction.store.put({ ...face, label });
+    await transaction.done;
+  });
+  changed();
+}
+
+/** @throws StorageError */
+export async function deleteFace(id: number): Promise<void> {
+  await use((db) => db.delete("faces", id));
+  changed();
+}
+
+/** Deletes every face and whatever a training has made of them. @throws StorageError */
+export async function deleteAllFaces(): Promise<void> {
+  await use(async (db) => {
+    const transaction = db.transaction(["faces", "settings"], "readwrite");
+    await transaction.objectStore("faces").clear();
+    await transaction.objectStore("settings").delete("participation");
+    await transaction.done;
+  });
+  changed();
+}
+
+/** @throws StorageError */
+export const getSetting = <K extends keyof Settings>(key: K): Promise<Settings[K] | undefined> =>
+  use((db) => db.get("settings", key) as Promise<Settings[K] | undefined>);
+
+/** @throws StorageError */
+export const setSetting = <K extends keyof Settings>(key: K, value: Settings[K]): Promise<void> =>
+  use(async (db) => {
+    await db.put("settings", value, key);
+  });
+
+/** @throws StorageError */
+export const deleteSetting = (key: keyof Settings): Promise<void> => use((db) => db.delete("settings", key));
+
+/** This device's random id, made when it is first needed. @throws StorageError */
+export async function clientId(): Promise<string> {
+  const known = await getSetting("clientId");
+  if (known) return known;
+  const id = crypto.randomUUID();
+  await setSetting("clientId", id);
+  return id;
+}
+
+/** Bytes that this origin uses and may use, as the browser estimates them. */
+export async function storageUse(): Promise<{ used: number; quota: number; persistent: boolean } | null> {
+  if (!("storage" in navigator)) return null;
+  const [{ usage = 0, quota = 0 }, persistent] = await Promise.all([
+    navigator.storage.estimate(),
+    navigator.storage.persisted(),
+  ]);
+  return { used: usage, quota, persistent };
+}
+
+/** Closes and deletes the database: for tests. */
+export async function destroyDatabase(): Promise<void> {
+  if (opened) (await opened).close();
+  opened = undefined;
+  await deleteDB(NAME);
+}

@@ -1,0 +1,83 @@
+import type { Backend } from "../tf/backend";
+
+/** Faces with labels: `pixels` holds 2,304 grey levels for each of `labels`. */
+export interface Faces {
+  pixels: Uint8Array<ArrayBuffer>;
+  labels: Uint8Array<ArrayBuffer>;
+}
+
+/** Where a training stands: `batch` batches of epoch `epoch` are done (both from 0). */
+export interface Position {
+  epoch: number;
+  batch: number;
+}
+
+export interface TrainingJob {
+  model: "seed";
+  /** The base checkpoint, a safetensors file. */
+  checkpoint: Uint8Array<ArrayBuffer>;
+  train: Faces;
+  heldOut: Faces;
+  plan: { epochs: number; batchSize: number; learningRate: number };
+  /** Decides the order of the faces. */
+  seed: number;
+  backend?: Backend | undefined;
+  /** Goes on from a {@link Snapshot} of the same job. */
+  resume?: Snapshot | undefined;
+}
+
+/** What a training needs to go on after a reload. */
+export interface Snapshot {
+  position: Position;
+  weights: Float32Array<ArrayBuffer>;
+  heldOut: Evaluation;
+  /** Milliseconds trained so far. */
+  elapsedMs: number;
+}
+
+export interface Evaluation {
+  examples: number;
+  loss: number;
+  accuracy: number;
+}
+
+export type Progress =
+  | { phase: "starting" }
+  | { phase: "evaluating"; backend: Backend }
+  | {
+      phase: "training";
+      backend: Backend;
+      epoch: number;
+      epochs: number;
+      /** Batches done, and of the whole training. */
+      batch: number;
+      batches: number;
+      /** Of the last batch, with dropout on. */
+      loss: number;
+      accuracy: number;
+      imagesPerSecond: number;
+      secondsLeft: number;
+    };
+
+export interface TrainingResult {
+  /** The trained weights minus the base checkpoint's. */
+  delta: Float32Array<ArrayBuffer>;
+  examples: number;
+  /** Means over the last epoch, weighted by the batches' sizes. */
+  train: Evaluation;
+  /** The base checkpoint on the held-out faces. */
+  heldOut: Evaluation;
+  trainingMs: number;
+  backend: Backend;
+  /** Tensors alive before and after: equal, or there is a leak. */
+  tensors: { before: number; after: number };
+}
+
+/** What the page can ask of the trainer. To cancel at once, stop the worker. */
+export interface TrainerApi {
+  train(
+    job: TrainingJob,
+    onProgress: (progress: Progress) => void,
+    onSnapshot: (snapshot: Snapshot) => Promise<void>,
+  ): Promise<TrainingResult>;
+}

@@ -1,0 +1,150 @@
+import * as tf from "@tensorflow/tfjs";
+import * as Comlink from "comlink";
+import { FACE_PIXELS } from "../../src/core/expressions";
+import { delta } from "../../src/core/fedavg";
+import { MODELS, summarize, type ModelSpec } from "../../src/core/model";
+import { decodeSafetensors } from "../../src/core/safetensors";
+import { startBackend } from "../tf/backend";
+import { buildModel, facesToTensor, getWeights, setWeights } from "../tf/layers";
+import type { Evaluation, Faces, Snapshot, TrainerApi, TrainingJob } from "./api";
+import { batchesOf } from "./batches";
+
+/** A snapshot is handed out at most this often; see also the end of every epoch. */
+const SNAPSHOT_MS = 20_000;
+
+/** Local SGD (ClientUpdate of McMahan et al. 2017, Algorithm 1): E epochs over the faces in batches of B. */
+const train: TrainerApi["train"] = async (job, onProgress, onSnapshot) => {
+  onProgress({ phase: "starting" });
+  const backend = await startBackend(job.backend);
+  const before = tf.memory().numTensors;
+  const spec = MODELS[job.model];
+  const base = decodeSafetensors(job.checkpoint, summarize(spec).tensors).data;
+  const model = buildModel(spec);
+  const optimizer = tf.train.sgd(job.plan.learningRate);
+  try {
+    model.compile({ optimizer, loss: "sparseCategoricalCrossentropy", metrics: ["accuracy"] });
+    setWeights(model, spec, job.resume?.weights ?? base);
+    onProgress({ phase: "evaluating", backend });
+    const heldOut = job.resume?.heldOut ?? (await evaluate(model, spec, job.heldOut));
+
+    const { epochs, batchSize } = job.plan;
+    const examples = job.train.labels.length;
+    const batches = Math.ceil(examples / batchSize) * epochs;
+    const start = job.resume?.position ?? { epoch: 0, batch: 0 };
+    let done = start.epoch * (batches / epochs) + start.batch;
+    const alreadyMs = job.resume?.elapsedMs ?? 0;
+    const begun = performance.now();
+    let images = 0;
+    let saved = begun;
+    let epochSums = { loss: 0, hits: 0, examples: 0 };
+    for (let epoch = start.epoch; epoch < epochs; epoch++) {
+      epochSums = { loss: 0, hits: 0, examples: 0 };
+      const order = batchesOf(examples, batchSize, job.seed, epoch);
+      for (let batch = epoch === start.epoch ? start.batch : 0; batch < order.length; batch++) {
+        const indices = order[batch] ?? [];
+        const [loss, accuracy] = await step(model, spec, job, indices);
+        if (!Number.isFinite(loss)) {
+          throw new Error(`Training diverged in batch ${done + 1} (loss ${loss}). A lower learning rate is needed.`);
+        }
+        done += 1;
+        images += indices.length;
+        epochSums.loss += loss * indices.length;
+        epochSums.hits += accuracy * indices.length;
+        epochSums.examples += indices.length;
+        const seconds = (performance.now() - begun) / 1000;
+        onProgress({
+          phase: "training",
+          backend,
+          epoch,
+          epochs,
+          batch: done,
+          batches,
+          loss,
+          accuracy,
+          imagesPerSecond: images / seconds,
+          secondsLeft: (examples * epochs - (done / batches) * examples * epochs) / (images / seconds),
+        });
+        const last = batch === order.length - 1;
+        if (done < batches && (last || performance.now() - saved > SNAPSHOT_MS)) {
+          const snapshot: Snapshot = {
+            position: last ? { epoch: epoch + 1, batch: 0 } : { epoch, batch: batch + 1 },
+            weights: await getWeights(model, spec),
+            heldOut,
+            elapsedMs: alreadyMs + performance.now() - begun,
+          };
+          await onSnapshot(Comlink.transfer(snapshot, [snapshot.weights.buffer]));
+          saved = performance.now();
+        }
+      }
+    }
+    const result = delta(await getWeights(model, spec), base);
+    const trainingMs = alreadyMs + performance.now() - begun;
+    model.dispose();
+    optimizer.dispose();
+    return Comlink.transfer(
+      {
+        delta: result,
+        examples,
+        train: {
+          examples: epochSums.examples,
+          loss: epochSums.loss / epochSums.examples,
+          accuracy: epochSums.hits / epochSums.examples,
+        },
+        heldOut,
+        trainingMs,
+        backend,
+        tensors: { before, after: tf.memory().numTensors },
+      },
+      [result.buffer],
+    );
+  } finally {
+    tf.disposeVariables();
+  }
+};
+
+/** One step of SGD on one batch; returns its loss and accuracy, dropout on. */
+async function step(
+  model: tf.Sequential,
+  spec: ModelSpec,
+  { train: { pixels, labels } }: TrainingJob,
+  indices: number[],
+): Promise<[number, number]> {
+  const batch = new Uint8Array(indices.length * FACE_PIXELS);
+  indices.forEach((face, i) => {
+    batch.set(pixels.subarray(face * FACE_PIXELS, (face + 1) * FACE_PIXELS), i * FACE_PIXELS);
+  });
+  const x = facesToTensor(batch, spec.inputShape);
+  const y = tf.tensor1d(indices.map((face) => labels[face] ?? 0));
+  try {
+    return (await model.trainOnBatch(x, y)) as [number, number];
+  } finally {
+    x.dispose();
+    y.dispose();
+  }
+}
+
+/** Loss and accuracy of the model as it is, dropout off, in batches of 16. */
+async function evaluate(model: tf.Sequential, spec: ModelSpec, { pixels, labels }: Faces): Promise<Evaluation> {
+  let loss = 0;
+  let hits = 0;
+  for (let from = 0; from < labels.length; from += 16) {
+    const count = Math.min(16, labels.length - from);
+    const probabilities = tf.tidy(() => {
+      const x = facesToTensor(pixels.subarray(from * FACE_PIXELS, (from + count) * FACE_PIXELS), spec.inputShape);
+      return model.predict(x) as tf.Tensor2D;
+    });
+    const rows = await probabilities.array();
+    probabilities.dispose();
+    rows.forEach((row, i) => {
+      const label = labels[from + i] ?? 0;
+      loss -= Math.log(Math.max(1e-7, row[label] ?? 0));
+      if (row.indexOf(Math.max(...row)) === label) hits += 1;
+    });
+  }
+  const examples = labels.length;
+  return examples === 0
+    ? { examples, loss: 0, accuracy: 0 }
+    : { examples, loss: loss / examples, accuracy: hits / examples };
+}
+
+Comlink.expose({ train } satisfies TrainerApi);

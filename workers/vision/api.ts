@@ -1,0 +1,29 @@
+/** A face that was found, in shares of the picture's width and height. */
+export interface FaceBox {
+  x: number;
+  y: number;
+  width: number;
+  height: number;
+  /** 0..1 */
+  confidence: number;
+}
+
+export type Sighting =
+  | { face: null }
+  | {
+      face: FaceBox;
+      /** 48 x 48 grey levels, cropped as FER2013 is. */
+      pixels: Uint8Array<ArrayBuffer>;
+      /** Of the seven expressions; null until a checkpoint is set. */
+      probabilities: number[] | null;
+    };
+
+/** What the page can ask of the vision worker. */
+export interface VisionApi {
+  /** Loads the detector. */
+  start(): Promise<void>;
+  /** Takes a checkpoint, a safetensors file, for all later pictures. */
+  setCheckpoint(checkpoint: Uint8Array<ArrayBuffer>): Promise<void>;
+  /** Finds the clearest face of a picture and classifies it. The bitmap is closed. */
+  look(picture: ImageBitmap): Promise<Sighting>;
+}
