@@ -2,7 +2,8 @@
 import { install, root, run } from "./setup.mjs";
 
 install();
-if (run(process.execPath, [`${root}node_modules/vite/bin/vite.js`, "build", "--logLevel", "warn"]) !== 0) process.exit(1);
+if (run(process.execPath, [`${root}node_modules/vite/bin/vite.js`, "build", "--logLevel", "warn"]) !== 0)
+  process.exit(1);
 
 const { serve } = await import("./serve.mjs");
 const port = Number(process.env.PORT ?? 8787);

@@ -53,11 +53,7 @@ async function request(path: string, init?: RequestInit): Promise<Response> {
   throw new EdgeAwayError(`The server answered with ${response.status} ${response.statusText}.`);
 }
 
-async function read<S extends v.GenericSchema>(
-  schema: S,
-  path: string,
-  init?: RequestInit,
-): Promise<v.InferOutput<S>> {
+async function read<S extends v.GenericSchema>(schema: S, path: string, init?: RequestInit): Promise<v.InferOutput<S>> {
   const json: unknown = await (await request(path, init)).json();
   return v.parse(schema, json);
 }
@@ -150,7 +146,10 @@ async function hexDigest(bytes: Uint8Array<ArrayBuffer>): Promise<string> {
  * Listens to the rounds over a WebSocket and connects again when it breaks, after one second, then two, up to thirty.
  * @returns what ends it.
  */
-export function watchRounds(onEvent: (event: LiveEvent) => void, onConnected: (connected: boolean) => void): () => void {
+export function watchRounds(
+  onEvent: (event: LiveEvent) => void,
+  onConnected: (connected: boolean) => void,
+): () => void {
   let socket: WebSocket | undefined;
   let timer: ReturnType<typeof setTimeout> | undefined;
   let delay = 1000;

@@ -39,7 +39,8 @@ export class WeightedSum {
 
   /** Adds a part of another sum, `values` standing from index `start`; {@link addTotals} closes the merge. */
   addPart(start: number, values: Float64Array): void {
-    for (let i = 0; i < values.length; i++) this.sum[start + i] = (this.sum[start + i] as number) + (values[i] as number);
+    for (let i = 0; i < values.length; i++)
+      this.sum[start + i] = (this.sum[start + i] as number) + (values[i] as number);
   }
 
   /** Takes over the counts of a sum whose parts were all added. */

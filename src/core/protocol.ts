@@ -4,8 +4,7 @@ import * as v from "valibot";
 
 export const sha256Schema = v.pipe(v.string(), v.regex(/^[0-9a-f]{64}$/, "not a SHA-256 in hex"));
 export const idSchema = v.pipe(v.string(), v.uuid());
-const whole = (min: number, max: number) =>
-  v.pipe(v.number(), v.integer(), v.minValue(min), v.maxValue(max));
+const whole = (min: number, max: number) => v.pipe(v.number(), v.integer(), v.minValue(min), v.maxValue(max));
 
 /** How a round is run. */
 export const roundConfigSchema = v.strictObject({

@@ -43,10 +43,7 @@ const entrySchema = v.strictObject({
   shape: v.array(size),
   data_offsets: v.tuple([size, size]),
 });
-const headerSchema = v.objectWithRest(
-  { __metadata__: v.optional(v.record(v.string(), v.string()), {}) },
-  entrySchema,
-);
+const headerSchema = v.objectWithRest({ __metadata__: v.optional(v.record(v.string(), v.string()), {}) }, entrySchema);
 
 /** Writes tensors that lie one after the other in `data` as one safetensors file. */
 export function encodeSafetensors(
@@ -87,7 +84,10 @@ export function headerLength(bytes: Uint8Array): number {
   if (bytes.length < 8) throw new FormatError("truncated", "The file ends before its header's length.");
   const length = new DataView(bytes.buffer, bytes.byteOffset, 8).getBigUint64(0, true);
   if (length > BigInt(MAX_HEADER_BYTES)) {
-    throw new FormatError("header-too-large", `The header says it has ${length} bytes; ${MAX_HEADER_BYTES} are allowed.`);
+    throw new FormatError(
+      "header-too-large",
+      `The header says it has ${length} bytes; ${MAX_HEADER_BYTES} are allowed.`,
+    );
   }
   return 8 + Number(length);
 }
@@ -102,7 +102,9 @@ export function decodeHeader(bytes: Uint8Array): Header {
   if (bytes.length < headerBytes) throw new FormatError("truncated", "The file ends inside its header.");
   let json: unknown;
   try {
-    json = JSON.parse(new TextDecoder("utf-8", { fatal: true, ignoreBOM: false }).decode(bytes.subarray(8, headerBytes)));
+    json = JSON.parse(
+      new TextDecoder("utf-8", { fatal: true, ignoreBOM: false }).decode(bytes.subarray(8, headerBytes)),
+    );
   } catch {
     throw new FormatError("bad-header", "The header is not JSON.");
   }
@@ -112,13 +114,24 @@ export function decodeHeader(bytes: Uint8Array): Header {
   }
   const { __metadata__: metadata, ...entries } = parsed.output;
   const tensors = Object.entries(entries as Record<string, v.InferOutput<typeof entrySchema>>)
-    .map(([name, { shape, data_offsets: [start, end] }]) => ({ name, shape, start, end }))
+    .map(
+      ([
+        name,
+        {
+          shape,
+          data_offsets: [start, end],
+        },
+      ]) => ({ name, shape, start, end }),
+    )
     .sort((a, b) => a.start - b.start);
   let dataBytes = 0;
   for (const { name, shape, start, end } of tensors) {
     const expected = shape.reduce((a, b) => a * b, 4);
     if (start !== dataBytes || end - start !== expected) {
-      throw new FormatError("bad-header", `Tensor ${name} lies at ${start}..${end}; ${dataBytes}..${dataBytes + expected} was expected.`);
+      throw new FormatError(
+        "bad-header",
+        `Tensor ${name} lies at ${start}..${end}; ${dataBytes}..${dataBytes + expected} was expected.`,
+      );
     }
     dataBytes = end;
   }
@@ -129,12 +142,12 @@ export function decodeHeader(bytes: Uint8Array): Header {
  * Checks that a header lists exactly the tensors of a model, in its order.
  * @throws FormatError `wrong-shape`, naming the first tensor that differs.
  */
-export function matchTensors(
-  header: Header,
-  expected: readonly { name: string; shape: readonly number[] }[],
-): void {
+export function matchTensors(header: Header, expected: readonly { name: string; shape: readonly number[] }[]): void {
   if (header.tensors.length !== expected.length) {
-    throw new FormatError("wrong-shape", `The file holds ${header.tensors.length} tensors; the model has ${expected.length}.`);
+    throw new FormatError(
+      "wrong-shape",
+      `The file holds ${header.tensors.length} tensors; the model has ${expected.length}.`,
+    );
   }
   expected.forEach((tensor, i) => {
     const found = header.tensors[i];

@@ -74,7 +74,14 @@ describe("it refuses", () => {
   test.each([Number.NaN, Infinity, -Infinity])("%s, wherever it stands and however it is cut", (bad) => {
     fc.assert(
       fc.property(fc.nat(values.length - 1), fc.array(fc.nat(file.length), { maxLength: 9 }), (at, cuts) => {
-        expect(codeOf(() => read(changed((numbers) => (numbers[at] = bad)), cuts))).toBe("not-finite");
+        expect(
+          codeOf(() =>
+            read(
+              changed((numbers) => (numbers[at] = bad)),
+              cuts,
+            ),
+          ),
+        ).toBe("not-finite");
       }),
     );
   });

@@ -95,7 +95,10 @@ export class UpdateReader {
   finish(): UpdateMetadata {
     if (this.#metadata === undefined) throw new FormatError("truncated", "The update ends inside its header.");
     if (this.#received < this.#dataBytes) {
-      throw new FormatError("truncated", `The update has ${this.#received} bytes of data; ${this.#dataBytes} were announced.`);
+      throw new FormatError(
+        "truncated",
+        `The update has ${this.#received} bytes of data; ${this.#dataBytes} were announced.`,
+      );
     }
     return this.#metadata;
   }

@@ -1,6 +1,7 @@
 import { deleteDB, openDB, type DBSchema, type IDBPDatabase } from "idb";
 import type { Label } from "../core/expressions";
 import type { Assignment } from "../core/protocol";
+import type { Backend } from "../../workers/tf/backend";
 import type { Snapshot } from "../../workers/trainer/api";
 
 /** Everything that stays on this device, in one IndexedDB database. Nothing here is ever uploaded. */
@@ -41,6 +42,20 @@ export interface Participation {
   snapshot?: Snapshot;
   /** The finished update, until the edge has accepted it. */
   update?: Uint8Array<ArrayBuffer>;
+  /** What the page says about that update. */
+  contribution?: Contribution;
+}
+
+/** A summary of one update that this device made. */
+export interface Contribution {
+  round: number;
+  examples: number;
+  bytes: number;
+  /** Of the last epoch. */
+  loss: number;
+  accuracy: number;
+  trainingMs: number;
+  backend: Backend;
 }
 
 interface Schema extends DBSchema {
@@ -53,6 +68,8 @@ interface Settings {
   consent: Consent;
   clientId: string;
   participation: Participation;
+  /** True while the player takes part in rounds. */
+  takingPart: boolean;
 }
 
 const NAME = "best-actor";
@@ -149,14 +166,20 @@ export async function addFace(face: NewFace): Promise<Face> {
 export const allFaces = (): Promise<Face[]> =>
   use(async (db) => (await db.getAll("faces")).sort((a, b) => b.id - a.id));
 
-/** Says what a face shows. @throws StorageError */
-export async function relabelFace(id: number, label: Label): Promise<void> {
+/** Says what a face shows, or what it is for. @throws StorageError */
+export async function changeFace(id: number, change: Partial<Pick<Face, "label" | "split">>): Promise<void> {
   await use(async (db) => {
     const transaction = db.transaction("faces", "readwrite");
     const face = await transaction.store.get(id);
-    if (face) await transaction.store.put({ ...face, label });
+    if (face) await transaction.store.put({ ...face, ...change });
     await transaction.done;
   });
+  changed();
+}
+
+/** Puts a deleted face back as it was. @throws StorageError */
+export async function restoreFace(face: Face): Promise<void> {
+  await use((db) => db.put("faces", face));
   changed();
 }
 

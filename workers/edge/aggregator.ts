@@ -92,14 +92,14 @@ export class Aggregator extends DurableObject<Env> {
 
   /** Forgets everything, once the round has ended. */
   clear(): Promise<void> {
-    return this.#next(async () => {
+    return this.#next(() => {
       this.#sum = undefined;
       this.ctx.storage.sql.exec("DELETE FROM added");
     });
   }
 
   /** Runs one piece of work after the other, so that no two hold an update in memory at once. */
-  #next<T>(work: () => Promise<T>): Promise<T> {
+  #next<T>(work: () => T | Promise<T>): Promise<T> {
     const result = this.#turn.then(work);
     this.#turn = result.catch(() => undefined);
     return result;

@@ -30,8 +30,7 @@ const HISTORY = 1000;
 
 /** What became of an upload. A refusal crosses to the router as data: an exception would lose its class on the way. */
 export type UploadAnswer =
-  | { status: "go-on" | "accepted" | "already-accepted" }
-  | { status: "refused"; code: ProblemCode };
+  { status: "go-on" | "accepted" | "already-accepted" } | { status: "refused"; code: ProblemCode };
 
 /**
  * Keeps the state of one task's rounds: selecting, training, aggregating, published or abandoned. Everything is in
@@ -164,7 +163,8 @@ export class Coordinator extends DurableObject<Env> {
   shardOf(id: string): { shard: string; update: UpdateLocation } | null {
     const update = this.#store.update(id);
     const open = this.#store.openRound();
-    if (!update?.digest || !update.metadata || update.round !== open?.number || update.state !== "uploaded") return null;
+    if (!update?.digest || !update.metadata || update.round !== open?.number || update.state !== "uploaded")
+      return null;
     let { shard } = update;
     if (shard === null) {
       const loads = this.#store.shardLoads(update.round);

@@ -67,8 +67,9 @@ app.put("/api/tasks/:task/rounds/:round/updates/:id", async (c) => {
     const admitted = await stub.admit(round, id, digest);
     if (admitted.status === "refused") throw new ProblemError(admitted.code);
     if (admitted.status === "already-accepted") return c.json(admitted);
-    if (!c.req.raw.body) throw new ProblemError("truncated", "The body is empty.");
-    const metadata = await storeUpdate(c.env, c.req.raw.body, { round, id, digest, bytes });
+    const body = c.req.raw.body as ReadableStream<Uint8Array> | null;
+    if (!body) throw new ProblemError("truncated", "The body is empty.");
+    const metadata = await storeUpdate(c.env, body, { round, id, digest, bytes });
     const answer = await stub.accept(round, id, { digest, bytes, metadata });
     if (answer.status === "refused") {
       await c.env.STORE.delete(updateKey(round, id, digest));

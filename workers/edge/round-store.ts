@@ -1,4 +1,12 @@
-import type { Assignment, CheckIn, CheckpointInfo, Member, Round, RoundConfig, RoundState } from "../../src/core/protocol";
+import type {
+  Assignment,
+  CheckIn,
+  CheckpointInfo,
+  Member,
+  Round,
+  RoundConfig,
+  RoundState,
+} from "../../src/core/protocol";
 import type { UpdateMetadata } from "../../src/core/update";
 
 /** The Coordinator's tables. Every method is synchronous, so that a transition can group several in one transaction. */
@@ -261,11 +269,7 @@ export class RoundStore {
   }
 
   refuse(round: number, code: string): void {
-    this.sql.exec(
-      `INSERT INTO refusals VALUES (?, ?, 1) ON CONFLICT DO UPDATE SET count = count + 1`,
-      round,
-      code,
-    );
+    this.sql.exec(`INSERT INTO refusals VALUES (?, ?, 1) ON CONFLICT DO UPDATE SET count = count + 1`, round, code);
   }
 
   roundExists(number: number): boolean {

@@ -1,4 +1,5 @@
-import { env, SELF, runInDurableObject, reset } from "cloudflare:test";
+import { reset, runInDurableObject } from "cloudflare:test";
+import { env, exports } from "cloudflare:workers";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { SEED_CNN, summarize } from "../../src/core/model";
 import {
@@ -24,10 +25,10 @@ afterEach(async () => {
   await reset();
 });
 
-const get = async <T>(path: string): Promise<T> => (await SELF.fetch(`${api}${path}`)).json();
+const get = async <T>(path: string): Promise<T> => (await exports.default.fetch(`${api}${path}`)).json();
 
 const admin = (method: string, path: string, body?: unknown, token = "test-token"): Promise<Response> =>
-  SELF.fetch(`${api}${path}`, {
+  exports.default.fetch(`${api}${path}`, {
     method,
     headers: { authorization: `Bearer ${token}` },
     ...(body === undefined ? {} : { body: JSON.stringify(body) }),
@@ -39,7 +40,10 @@ async function startRound(config: Partial<RoundConfig> = {}): Promise<void> {
 }
 
 async function checkIn(client: string, examples = 4): Promise<CheckInAnswer> {
-  const response = await SELF.fetch(`${api}/check-ins`, { method: "POST", body: JSON.stringify({ client, examples }) });
+  const response = await exports.default.fetch(`${api}/check-ins`, {
+    method: "POST",
+    body: JSON.stringify({ client, examples }),
+  });
   expect(response.status).toBe(200);
   return response.json();
 }
@@ -84,7 +88,7 @@ async function upload(
   headers: Record<string, string> = {},
 ): Promise<{ status: number; body: { status?: string } & Partial<Problem> }> {
   const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", body));
-  const response = await SELF.fetch(`${api}/rounds/${assignment.round}/updates/${assignment.id}`, {
+  const response = await exports.default.fetch(`${api}/rounds/${assignment.round}/updates/${assignment.id}`, {
     method: "PUT",
     headers: { "content-digest": `sha-256=:${btoa(String.fromCharCode(...digest))}:`, ...headers },
     body,
@@ -102,7 +106,7 @@ async function published(version: number): Promise<Task> {
 }
 
 async function download({ checkpoint }: Pick<Task, "checkpoint">): Promise<Float32Array> {
-  const response = await SELF.fetch(`http://edge/api/checkpoints/${checkpoint.sha256}`);
+  const response = await exports.default.fetch(`http://edge/api/checkpoints/${checkpoint.sha256}`);
   expect(response.headers.get("cache-control")).toContain("immutable");
   const file = new Uint8Array(await response.arrayBuffer());
   expect(file.length).toBe(checkpoint.bytes);
@@ -130,7 +134,13 @@ test("a round of three clients publishes w + sum(n_k / n * delta_k)", async () =
 
   const { rounds, task } = await get<History>("/rounds");
   expect(task.trained).toBe(true);
-  expect(rounds[0]).toMatchObject({ state: "published", trainLoss: 2, trainAccuracy: 0.25, evalLoss: 3, evalExamples: 3 });
+  expect(rounds[0]).toMatchObject({
+    state: "published",
+    trainLoss: 2,
+    trainAccuracy: 0.25,
+    evalLoss: 3,
+    evalExamples: 3,
+  });
   expect(rounds[0]?.cohort.map(({ state }) => state)).toEqual(["counted", "counted", "counted"]);
 });
 
@@ -164,7 +174,7 @@ test("a shard that lost its memory builds its sum again from R2", async () => {
   if (!first || !second) throw new Error("no cohort");
   const deltas = [randomDelta(1), randomDelta(2)];
   await upload(first, encodeUpdate(model, deltas[0] as Float32Array, metadataFor(first, 1)));
-  for (let counted = false; !counted; ) {
+  for (let counted = false; !counted;) {
     const { rounds } = await get<History>("/rounds");
     counted = rounds[0]?.cohort.some(({ state }) => state === "counted") ?? false;
   }
@@ -248,7 +258,7 @@ test("clients that leave cannot hang a round: at the deadline it is averaged or 
     await new Promise((resolve) => setTimeout(resolve, 100));
     ({ rounds } = await get<History>("/rounds"));
   }
-  expect(rounds[1]).toMatchObject({ state: "abandoned", reason: expect.stringContaining("0 of 2 updates") });
+  expect(rounds[1]).toMatchObject({ state: "abandoned", reason: expect.stringContaining("0 of 2 updates") as string });
   const late = await upload(alone, encodeUpdate(model, randomDelta(1), metadataFor(alone, 4)));
   expect(late).toMatchObject({ status: 409, body: { code: "round-closed" } });
 });
@@ -264,7 +274,7 @@ test("a fraction C of the waiting clients is chosen; the others are told to come
   expect(answers.filter((a) => a.decision === "wait" && a.reason === "not-selected")).toHaveLength(2);
   expect(await Promise.all(clients.map((client) => checkIn(client)))).toEqual(
     answers.map((answer) =>
-      answer.decision === "wait" ? { ...answer, retryAfterSeconds: expect.any(Number) } : answer,
+      answer.decision === "wait" ? { ...answer, retryAfterSeconds: expect.any(Number) as number } : answer,
     ),
   );
   const { rounds } = await get<History>("/rounds");
@@ -276,11 +286,16 @@ test("a fraction C of the waiting clients is chosen; the others are told to come
 test("only the administrator starts and stops rounds, and only one is open at a time", async () => {
   const config = { ...DEFAULT_ROUND };
   expect((await admin("POST", "/rounds", config, "wrong")).status).toBe(401);
-  expect((await SELF.fetch(`${api}/rounds`, { method: "POST", body: JSON.stringify(config) })).status).toBe(401);
+  expect((await exports.default.fetch(`${api}/rounds`, { method: "POST", body: JSON.stringify(config) })).status).toBe(
+    401,
+  );
   const bad = await admin("POST", "/rounds", { ...config, fraction: 2 });
   expect(bad.status).toBe(400);
   expect(bad.headers.get("content-type")).toBe("application/problem+json");
-  expect(await bad.json()).toMatchObject({ code: "bad-request", detail: expect.stringContaining("fraction") });
+  expect(await bad.json()).toMatchObject({
+    code: "bad-request",
+    detail: expect.stringContaining("fraction") as string,
+  });
   await startRound();
   expect((await admin("POST", "/rounds", config)).status).toBe(409);
   expect(await (await admin("DELETE", "/rounds/current")).json()).toMatchObject({ state: "abandoned" });
@@ -289,7 +304,7 @@ test("only the administrator starts and stops rounds, and only one is open at a 
 });
 
 test("watchers are told of every change", async () => {
-  const response = await SELF.fetch(`${api}/live`, { headers: { upgrade: "websocket" } });
+  const response = await exports.default.fetch(`${api}/live`, { headers: { upgrade: "websocket" } });
   const socket = response.webSocket;
   if (!socket) throw new Error("no WebSocket");
   const events: { type: string; round?: { state: string } }[] = [];

@@ -2,7 +2,10 @@ import type { Env as EdgeEnv } from "./env";
 
 declare global {
   namespace Cloudflare {
-    // The bindings that tests see as `env`.
     interface Env extends EdgeEnv {}
+    /** What tests see as `exports`. */
+    interface GlobalProps {
+      mainModule: typeof import("./index");
+    }
   }
 }

@@ -34,7 +34,12 @@ function convInfo(
  * dL/dW of `y = conv2d(x, W)`: for each of the filter's positions one matrix product of the inputs under it,
  * [N * OH * OW, Cin] transposed, with dL/dy, [N * OH * OW, Cout].
  */
-function backpropFilter(x: tf.Tensor4D, dy: tf.Tensor4D, filterShape: number[], attributes: GradientAttributes): tf.Tensor {
+function backpropFilter(
+  x: tf.Tensor4D,
+  dy: tf.Tensor4D,
+  filterShape: number[],
+  attributes: GradientAttributes,
+): tf.Tensor {
   const info = convInfo("Conv2DBackpropFilter", x.shape, filterShape, attributes);
   if (info.strideHeight !== 1 || info.strideWidth !== 1) {
     throw new Error(`Conv2DBackpropFilter on wasm takes stride 1, not ${info.strideHeight} x ${info.strideWidth}.`);
@@ -78,7 +83,8 @@ function backpropInput(dy: tf.Tensor4D, filter: tf.Tensor4D, info: tf.backend_ut
 
 /** Registers both kernels, once, with the wasm backend's others. */
 export function registerWasmTrainingKernels(): void {
-  if (tf.getKernel("Conv2DBackpropFilter", "wasm")) return;
+  const known = tf.getKernelsForBackend("wasm").some(({ kernelName }) => kernelName === "Conv2DBackpropFilter");
+  if (known) return;
   tf.registerKernel({
     kernelName: "Conv2DBackpropFilter",
     backendName: "wasm",

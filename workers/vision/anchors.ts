@@ -31,7 +31,11 @@ export interface Detection {
  * @param scores logits of the anchors
  * @param boxes 16 numbers an anchor: x, y, width, height, and six landmarks
  */
-export function bestDetection(scores: ArrayLike<number>, boxes: ArrayLike<number>, threshold: number): Detection | null {
+export function bestDetection(
+  scores: ArrayLike<number>,
+  boxes: ArrayLike<number>,
+  threshold: number,
+): Detection | null {
   let best = 0;
   for (let i = 1; i < ANCHORS.length; i++) {
     if ((scores[i] ?? -Infinity) > (scores[best] ?? -Infinity)) best = i;

@@ -127,4 +127,4 @@ function classify(pixels: Uint8Array): number[] | null {
   return tf.tidy(() => [...(model.predict(facesToTensor(pixels, SEED_CNN.inputShape)) as tf.Tensor).dataSync()]);
 }
 
-Comlink.expose({ start, setCheckpoint, look });
+Comlink.expose({ start, setCheckpoint, look: (picture) => Promise.resolve(look(picture)) } satisfies VisionApi);

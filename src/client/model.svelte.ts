@@ -1,0 +1,90 @@
+import type { Task } from "../core/protocol";
+import type { Sighting, VisionApi } from "../../workers/vision/api";
+import { EdgeAwayError, getCheckpoint, getTask } from "./edge";
+import { WorkerBridge } from "./worker-bridge";
+import * as Comlink from "comlink";
+
+const KEY = "best-actor-task";
+
+/**
+ * The global checkpoint on this device and the worker that sees with it. Without the edge the last checkpoint goes on
+ * serving.
+ */
+class Model {
+  #task = $state.raw<Task>();
+  #loadedSha256: string | undefined;
+  /** 0..1 while a checkpoint is downloaded. */
+  downloading = $state<number>();
+  /** The last reason why there is no newer checkpoint, in words. */
+  problem = $state<string>();
+  /** True once faces can be found and classified. */
+  ready = $state(false);
+  #updating: Promise<void> | undefined;
+
+  readonly #vision = new WorkerBridge<VisionApi>(
+    () => new Worker(new URL("../../workers/vision/index.ts", import.meta.url), { type: "module" }),
+  );
+
+  /** The task whose checkpoint is in use. */
+  get task(): Task | undefined {
+    return this.#task;
+  }
+
+  /** Loads the detector and the newest checkpoint; calls while one runs share it. */
+  update(): Promise<void> {
+    this.#updating ??= this.#update().finally(() => {
+      this.#updating = undefined;
+    });
+    return this.#updating;
+  }
+
+  async #update(): Promise<void> {
+    this.problem = undefined;
+    try {
+      const task = await this.#newestTask();
+      const started = this.ready ? Promise.resolve() : this.#vision.call((api) => api.start());
+      if (task.checkpoint.sha256 !== this.#loadedSha256) {
+        const { file } = await getCheckpoint(task.checkpoint, (share) => {
+          this.downloading = share;
+        });
+        await started;
+        await this.#vision.call((api) => api.setCheckpoint(Comlink.transfer(file, [file.buffer])));
+        this.#loadedSha256 = task.checkpoint.sha256;
+        localStorage.setItem(KEY, JSON.stringify(task));
+      }
+      await started;
+      this.#task = task;
+      this.ready = true;
+    } catch (error) {
+      this.problem =
+        error instanceof EdgeAwayError
+          ? "The server cannot be reached, and this device has no model yet. Try again when you are online."
+          : error instanceof Error
+            ? error.message
+            : String(error);
+    } finally {
+      this.downloading = undefined;
+    }
+  }
+
+  /** The edge's task, or without the edge the one that this device used last. */
+  async #newestTask(): Promise<Task> {
+    try {
+      return await getTask();
+    } catch (error) {
+      const last = localStorage.getItem(KEY);
+      if (error instanceof EdgeAwayError && last !== null) return JSON.parse(last) as Task;
+      throw error;
+    }
+  }
+
+  /** Finds and classifies the face in a picture; the bitmap is used up. */
+  look(picture: ImageBitmap): Promise<Sighting> {
+    // Comlink distributes its promise over the union.
+    const sighting = (api: Comlink.Remote<VisionApi>): Promise<Sighting> =>
+      api.look(Comlink.transfer(picture, [picture]));
+    return this.#vision.call(sighting);
+  }
+}
+
+export const model = new Model();

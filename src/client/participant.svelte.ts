@@ -1,0 +1,263 @@
+import * as Comlink from "comlink";
+import { FACE_PIXELS } from "../core/expressions";
+import { SEED_CNN, summarize } from "../core/model";
+import { TASK, type CheckInAnswer } from "../core/protocol";
+import { encodeUpdate } from "../core/update";
+import { consent } from "../faces/consent.svelte";
+import {
+  allFaces,
+  clientId,
+  deleteSetting,
+  getSetting,
+  setSetting,
+  type Contribution,
+  type Face,
+  type Participation,
+} from "../faces/store";
+import type { Backend } from "../../workers/tf/backend";
+import type { Faces, Progress, TrainerApi, TrainingResult } from "../../workers/trainer/api";
+import { checkIn, EdgeAwayError, EdgeRefusalError, getCheckpoint, sendUpdate } from "./edge";
+import { model } from "./model.svelte";
+import { WorkerBridge } from "./worker-bridge";
+
+/** Fewer faces than this say too little to be worth a round. */
+export const MINIMUM_FACES = 5;
+
+export type Status =
+  | { kind: "off" }
+  | { kind: "other-tab" }
+  | { kind: "needs-consent" }
+  | { kind: "needs-faces"; have: number }
+  | { kind: "waiting"; reason: Extract<CheckInAnswer, { decision: "wait" }>["reason"] }
+  | { kind: "downloading"; share: number }
+  | { kind: "training"; round: number; progress: Progress }
+  | { kind: "uploading"; round: number }
+  | { kind: "away"; message: string }
+  | { kind: "failed"; message: string };
+
+/** What became of an update: accepted, or the reason why it was not. */
+export type Sent = Contribution & { accepted: true | string };
+
+const AWAY_SECONDS = 10;
+
+/**
+ * Takes part in rounds: checks in, trains, uploads, and begins again, until told to stop. Every step is kept in
+ * IndexedDB, so that a reload goes on where it was. One tab at a time.
+ */
+class Participant {
+  status = $state.raw<Status>({ kind: "off" });
+  sent = $state.raw<Sent[]>([]);
+  #stop: AbortController | undefined;
+
+  readonly #trainer = new WorkerBridge<TrainerApi>(
+    () => new Worker(new URL("../../workers/trainer/index.ts", import.meta.url), { type: "module" }),
+  );
+
+  get takingPart(): boolean {
+    return this.status.kind !== "off" && this.status.kind !== "failed";
+  }
+
+  /** Goes on with a participation that a reload interrupted. */
+  async resume(): Promise<void> {
+    const wanted = await getSetting("takingPart").catch(() => false);
+    if (wanted) this.join();
+  }
+
+  join(): void {
+    if (this.#stop) return;
+    const stop = new AbortController();
+    this.#stop = stop;
+    this.status = { kind: "other-tab" };
+    void navigator.locks
+      .request("best-actor-participant", { signal: stop.signal }, async () => {
+        await setSetting("takingPart", true);
+        await this.#takePart(stop.signal);
+      })
+      .catch((error: unknown) => {
+        if (stop.signal.aborted) return;
+        this.#stop = undefined;
+        this.status = { kind: "failed", message: error instanceof Error ? error.message : String(error) };
+      });
+  }
+
+  /** Stops at once, in the middle of a batch if need be, and forgets the round under way. */
+  async leave(): Promise<void> {
+    this.#stop?.abort();
+    this.#stop = undefined;
+    this.#trainer.stop();
+    this.status = { kind: "off" };
+    await deleteSetting("takingPart");
+    await deleteSetting("participation");
+  }
+
+  async #takePart(signal: AbortSignal): Promise<void> {
+    for (;;) {
+      signal.throwIfAborted();
+      try {
+        const participation = (await this.#resumable()) ?? (await this.#checkIn(signal));
+        if (participation) await this.#round(participation, signal);
+      } catch (error) {
+        if (!(error instanceof EdgeAwayError)) throw error;
+        this.status = { kind: "away", message: error.message };
+        await sleep(AWAY_SECONDS, signal);
+      }
+    }
+  }
+
+  /** The round that a reload interrupted, if it is still worth going on with. */
+  async #resumable(): Promise<Participation | undefined> {
+    const kept = await getSetting("participation");
+    if (!kept || kept.update || kept.assignment.deadline > Date.now()) return kept;
+    await deleteSetting("participation");
+    return undefined;
+  }
+
+  async #checkIn(signal: AbortSignal): Promise<Participation | undefined> {
+    await model.update();
+    if (!consent.given) {
+      this.status = { kind: "needs-consent" };
+      await sleep(1, signal);
+      return undefined;
+    }
+    const faces = await allFaces();
+    const train = faces.filter(({ split }) => split === "train");
+    if (faces.length < MINIMUM_FACES || train.length === 0) {
+      this.status = { kind: "needs-faces", have: faces.length };
+      await sleep(1, signal);
+      return undefined;
+    }
+    const answer = await checkIn({ client: await clientId(), examples: train.length }, signal);
+    if (answer.decision === "wait") {
+      this.status = { kind: "waiting", reason: answer.reason };
+      await sleep(answer.retryAfterSeconds, signal);
+      return undefined;
+    }
+    const ids = (chosen: Face[]): number[] => chosen.map(({ id }) => id).sort((a, b) => a - b);
+    const participation: Participation = {
+      assignment: answer.assignment,
+      seed: crypto.getRandomValues(new Uint32Array(1))[0] ?? 0,
+      train: ids(train),
+      heldOut: ids(faces.filter(({ split }) => split === "held-out")),
+      bytesDown: 0,
+    };
+    await setSetting("participation", participation);
+    return participation;
+  }
+
+  /** Trains and uploads; every result is kept before the next step begins. */
+  async #round(participation: Participation, signal: AbortSignal): Promise<void> {
+    const { assignment } = participation;
+    if (!participation.update) {
+      const result = await this.#train(participation, signal);
+      participation.update = encodeUpdate(summarize(SEED_CNN), result.delta, {
+        codec: "float32",
+        task: TASK,
+        round: assignment.round,
+        base: assignment.checkpoint.sha256,
+        examples: result.examples,
+        trainLoss: result.train.loss,
+        trainAccuracy: result.train.accuracy,
+        evalExamples: result.heldOut.examples,
+        evalLoss: result.heldOut.loss,
+        evalAccuracy: result.heldOut.accuracy,
+        bytesDown: participation.bytesDown,
+        trainingMs: result.trainingMs,
+        backend: result.backend,
+      });
+      participation.contribution = {
+        round: assignment.round,
+        examples: result.examples,
+        bytes: participation.update.length,
+        loss: result.train.loss,
+        accuracy: result.train.accuracy,
+        trainingMs: result.trainingMs,
+        backend: result.backend,
+      };
+      delete participation.snapshot;
+      await setSetting("participation", participation);
+    }
+    this.status = { kind: "uploading", round: assignment.round };
+    let accepted: true | string = true;
+    try {
+      await sendUpdate(assignment, participation.update, signal);
+    } catch (error) {
+      if (!(error instanceof EdgeRefusalError)) throw error;
+      accepted = error.message;
+    }
+    await deleteSetting("participation");
+    if (participation.contribution) {
+      this.sent = [{ ...participation.contribution, accepted }, ...this.sent];
+    }
+  }
+
+  async #train(participation: Participation, signal: AbortSignal): Promise<TrainingResult> {
+    const { assignment, seed, snapshot } = participation;
+    const { file, bytesDown } = await getCheckpoint(
+      assignment.checkpoint,
+      (share) => {
+        this.status = { kind: "downloading", share };
+      },
+      signal,
+    );
+    participation.bytesDown += bytesDown;
+    const faces = new Map((await allFaces()).map((face) => [face.id, face]));
+    const chosen = (ids: number[]): Face[] => ids.flatMap((id) => faces.get(id) ?? []);
+    const train = chosen(participation.train);
+    // A face that was deleted meanwhile must not leave its traces in the update: begin again without it.
+    const complete = train.length === participation.train.length;
+    const job = {
+      model: "seed",
+      checkpoint: file,
+      train: pack(train),
+      heldOut: pack(chosen(participation.heldOut)),
+      plan: assignment.plan,
+      seed,
+      backend: forcedBackend(),
+      resume: complete ? snapshot : undefined,
+    } as const;
+    return this.#trainer.call(
+      (api) =>
+        api.train(
+          Comlink.transfer(job, [file.buffer]),
+          Comlink.proxy((progress) => {
+            this.status = { kind: "training", round: assignment.round, progress };
+          }),
+          Comlink.proxy(async (taken) => {
+            participation.snapshot = taken;
+            await setSetting("participation", participation);
+          }),
+        ),
+      signal,
+    );
+  }
+}
+
+function pack(faces: Face[]): Faces {
+  const pixels = new Uint8Array(faces.length * FACE_PIXELS);
+  faces.forEach((face, i) => {
+    pixels.set(face.pixels, i * FACE_PIXELS);
+  });
+  return { pixels, labels: Uint8Array.from(faces, ({ label }) => label) };
+}
+
+/** `?backend=webgpu` or `?backend=wasm` in the address overrides the choice. */
+function forcedBackend(): Backend | undefined {
+  const wanted = new URLSearchParams(location.search).get("backend");
+  return wanted === "webgpu" || wanted === "wasm" ? wanted : undefined;
+}
+
+function sleep(seconds: number, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(() => {
+      signal.removeEventListener("abort", abort);
+      resolve();
+    }, seconds * 1000);
+    const abort = (): void => {
+      clearTimeout(timer);
+      reject(signal.reason as Error);
+    };
+    signal.addEventListener("abort", abort, { once: true });
+  });
+}
+
+export const participant = new Participant();

@@ -1,0 +1,36 @@
+import { getSetting, setSetting, type Consent } from "./store";
+
+/** Whether the player lets us keep faces on this device and train with them. Off until given; revocable at any time. */
+class ConsentState {
+  #value = $state.raw<Consent>();
+  readonly loaded: Promise<void>;
+
+  constructor() {
+    // A browser that cannot store anything cannot have stored a consent either.
+    this.loaded = getSetting("consent").then(
+      (value) => {
+        this.#value = value;
+      },
+      () => undefined,
+    );
+  }
+
+  get given(): boolean {
+    return this.#value?.given ?? false;
+  }
+
+  /** True once the player has said yes or no. */
+  get asked(): boolean {
+    return this.#value !== undefined;
+  }
+
+  /** @throws StorageError; the answer then counts for this visit only. */
+  async set(given: boolean): Promise<void> {
+    this.#value = { given, at: Date.now() };
+    await setSetting("consent", this.#value);
+    // Asks the browser not to clear the faces when space runs short. It may say no; the faces page shows its answer.
+    if (given && "storage" in navigator) await navigator.storage.persist();
+  }
+}
+
+export const consent = new ConsentState();
