@@ -36,6 +36,39 @@ function installed() {
   );
 }
 
+const SYSTEM_BROWSERS = [
+  "/usr/bin/chromium",
+  "/usr/bin/chromium-browser",
+  "/usr/bin/google-chrome",
+  "/usr/bin/google-chrome-stable",
+  "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
+  "C:\\Program Files\\Google\\Chrome\\Application\\chrome.exe",
+];
+
+/** Path of a Chromium that the tests can use: $CHROMIUM, Playwright's own, or the system's; undefined without one. */
+export async function findBrowser() {
+  const { chromium } = await import("@playwright/test");
+  return [process.env.CHROMIUM, chromium.executablePath(), ...SYSTEM_BROWSERS].find((path) => path && existsSync(path));
+}
+
+/** Finds a Chromium or installs one: with Playwright's installer, else from Debian. */
+export async function installBrowser() {
+  if (await findBrowser()) return;
+  console.log("Installing Chromium for the browser tests (once)...");
+  const playwright = `${root}node_modules/@playwright/test/cli.js`;
+  run(process.execPath, [playwright, "install", "--with-deps", "chromium"], { timeout: 600_000 });
+  if (!(await findBrowser()) && existsSync("/usr/bin/apt-get")) {
+    const sudo = process.getuid?.() === 0 ? [] : ["sudo"];
+    for (const args of [["update"], ["install", "-y", "--no-install-recommends", "chromium"]]) {
+      const [command, ...rest] = [...sudo, "apt-get", "-qq", ...args];
+      run(command, rest, { env: { ...process.env, DEBIAN_FRONTEND: "noninteractive" } });
+    }
+  }
+  if (!(await findBrowser())) {
+    fail("No Chromium could be installed. Install one and name it: CHROMIUM=/path/to/chromium npm test");
+  }
+}
+
 /** Installs the packages of the lock file when they are missing or others. No package's install script is run. */
 export function install() {
   checkNode();

@@ -14,11 +14,10 @@ import {
   type Face,
   type Participation,
 } from "../faces/store";
-import type { Backend } from "../../workers/tf/backend";
-import type { Faces, Progress, TrainerApi, TrainingResult } from "../../workers/trainer/api";
+import type { Faces, Progress, TrainingResult } from "../../workers/trainer/api";
 import { checkIn, EdgeAwayError, EdgeRefusalError, getCheckpoint, sendUpdate } from "./edge";
 import { model } from "./model.svelte";
-import { WorkerBridge } from "./worker-bridge";
+import { createTrainer, forcedBackend } from "./trainer";
 
 /** Fewer faces than this say too little to be worth a round. */
 export const MINIMUM_FACES = 5;
@@ -49,9 +48,7 @@ class Participant {
   sent = $state.raw<Sent[]>([]);
   #stop: AbortController | undefined;
 
-  readonly #trainer = new WorkerBridge<TrainerApi>(
-    () => new Worker(new URL("../../workers/trainer/index.ts", import.meta.url), { type: "module" }),
-  );
+  readonly #trainer = createTrainer();
 
   get takingPart(): boolean {
     return this.status.kind !== "off" && this.status.kind !== "failed";
@@ -238,12 +235,6 @@ function pack(faces: Face[]): Faces {
     pixels.set(face.pixels, i * FACE_PIXELS);
   });
   return { pixels, labels: Uint8Array.from(faces, ({ label }) => label) };
-}
-
-/** `?backend=webgpu` or `?backend=wasm` in the address overrides the choice. */
-function forcedBackend(): Backend | undefined {
-  const wanted = new URLSearchParams(location.search).get("backend");
-  return wanted === "webgpu" || wanted === "wasm" ? wanted : undefined;
 }
 
 function sleep(seconds: number, signal: AbortSignal): Promise<void> {

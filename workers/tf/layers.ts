@@ -1,5 +1,6 @@
 import * as tf from "@tensorflow/tfjs";
 import { BATCH_NORM, summarize, type LayerSpec, type ModelSpec } from "../../src/core/model";
+import { seededRandom } from "../../src/core/random";
 
 /** Builds a model of the registry in tfjs, its weights not yet set. Throws when tfjs infers other shapes than ours. */
 export function buildModel(spec: ModelSpec): tf.Sequential {
@@ -16,6 +17,39 @@ export function buildModel(spec: ModelSpec): tf.Sequential {
     }
   }
   return model;
+}
+
+/**
+ * Inverted dropout (Srivastava et al. 2014, section 10) whose masks come from our own seeded generator: the same on every
+ * backend, and the same again when a training is resumed. Set {@link key} before every step.
+ */
+class SeededDropout extends tf.layers.Layer {
+  static readonly className = "SeededDropout";
+  key = 0;
+
+  constructor(
+    config: { name: string },
+    private readonly rate: number,
+  ) {
+    super(config);
+  }
+
+  override call(inputs: tf.Tensor | tf.Tensor[], { training }: { training?: boolean }): tf.Tensor {
+    const x = Array.isArray(inputs) ? (inputs[0] as tf.Tensor) : inputs;
+    if (!training) return x;
+    const random = seededRandom(this.key);
+    const mask = new Float32Array(x.size);
+    const scale = 1 / (1 - this.rate);
+    for (let i = 0; i < mask.length; i++) mask[i] = random() < this.rate ? 0 : scale;
+    return tf.tidy(() => tf.mul(x, tf.tensor(mask, x.shape)));
+  }
+}
+
+/** Draws new dropout masks for the next step; the same `seed` and `step` draw the same ones. */
+export function seedDropout(model: tf.Sequential, seed: number, step: number): void {
+  model.layers.forEach((layer, i) => {
+    if (layer instanceof SeededDropout) layer.key = (seed ^ Math.imul(step * 64 + i + 1, 0x85ebca6b)) >>> 0;
+  });
 }
 
 function buildLayer(layer: LayerSpec, first: { inputShape?: number[] }): tf.layers.Layer {
@@ -37,7 +71,7 @@ function buildLayer(layer: LayerSpec, first: { inputShape?: number[] }): tf.laye
     case "maxPool":
       return tf.layers.maxPooling2d({ name, poolSize: 3, strides: 2 });
     case "dropout":
-      return tf.layers.dropout({ name, rate: layer.rate });
+      return new SeededDropout({ name }, layer.rate);
     case "flatten":
       return tf.layers.flatten({ ...first, name });
     case "dense":

@@ -19,7 +19,7 @@ export interface TrainingJob {
   train: Faces;
   heldOut: Faces;
   plan: { epochs: number; batchSize: number; learningRate: number };
-  /** Decides the order of the faces. */
+  /** Decides the order of the faces and the dropout masks. */
   seed: number;
   backend?: Backend | undefined;
   /** Goes on from a {@link Snapshot} of the same job. */
@@ -31,8 +31,16 @@ export interface Snapshot {
   position: Position;
   weights: Float32Array<ArrayBuffer>;
   heldOut: Evaluation;
+  /** Sums over the batches of the epoch so far. */
+  sums: EpochSums;
   /** Milliseconds trained so far. */
   elapsedMs: number;
+}
+
+export interface EpochSums {
+  loss: number;
+  hits: number;
+  examples: number;
 }
 
 export interface Evaluation {
@@ -73,6 +81,17 @@ export interface TrainingResult {
   tensors: { before: number; after: number };
 }
 
+/** What one training step on a fixed batch gave: it tells whether a backend computes right, and how fast. */
+export interface Probe {
+  backend: Backend;
+  /** Of the batch in training mode, before the step. */
+  loss: number;
+  /** Of the same batch in inference mode, after it: right only if every gradient was. */
+  lossAfter: number;
+  /** Of the step; the first one on a GPU compiles its kernels too. */
+  stepMs: number;
+}
+
 /** What the page can ask of the trainer. To cancel at once, stop the worker. */
 export interface TrainerApi {
   train(
@@ -80,4 +99,6 @@ export interface TrainerApi {
     onProgress: (progress: Progress) => void,
     onSnapshot: (snapshot: Snapshot) => Promise<void>,
   ): Promise<TrainingResult>;
+  /** Takes one step on `faces` generated faces from a checkpoint. */
+  probe(checkpoint: Uint8Array<ArrayBuffer>, faces: number, backend?: Backend): Promise<Probe>;
 }

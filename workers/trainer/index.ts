@@ -2,11 +2,12 @@ import * as tf from "@tensorflow/tfjs";
 import * as Comlink from "comlink";
 import { FACE_PIXELS } from "../../src/core/expressions";
 import { delta } from "../../src/core/fedavg";
+import { seededRandom } from "../../src/core/random";
 import { MODELS, summarize, type ModelSpec } from "../../src/core/model";
 import { decodeSafetensors } from "../../src/core/safetensors";
 import { startBackend } from "../tf/backend";
-import { buildModel, facesToTensor, getWeights, setWeights } from "../tf/layers";
-import type { Evaluation, Faces, Snapshot, TrainerApi, TrainingJob } from "./api";
+import { buildModel, facesToTensor, getWeights, seedDropout, setWeights } from "../tf/layers";
+import type { EpochSums, Evaluation, Faces, Snapshot, TrainerApi } from "./api";
 import { batchesOf } from "./batches";
 
 /** A snapshot is handed out at most this often; see also the end of every epoch. */
@@ -36,21 +37,25 @@ const train: TrainerApi["train"] = async (job, onProgress, onSnapshot) => {
     const begun = performance.now();
     let images = 0;
     let saved = begun;
-    let epochSums = { loss: 0, hits: 0, examples: 0 };
+    const none: EpochSums = { loss: 0, hits: 0, examples: 0 };
+    let sums = job.resume?.sums ?? none;
     for (let epoch = start.epoch; epoch < epochs; epoch++) {
-      epochSums = { loss: 0, hits: 0, examples: 0 };
       const order = batchesOf(examples, batchSize, job.seed, epoch);
       for (let batch = epoch === start.epoch ? start.batch : 0; batch < order.length; batch++) {
         const indices = order[batch] ?? [];
-        const [loss, accuracy] = await step(model, spec, job, indices);
+        seedDropout(model, job.seed, done);
+        const [loss, accuracy] = await step(model, spec, job.train, indices);
         if (!Number.isFinite(loss)) {
           throw new Error(`Training diverged in batch ${done + 1} (loss ${loss}). A lower learning rate is needed.`);
         }
         done += 1;
         images += indices.length;
-        epochSums.loss += loss * indices.length;
-        epochSums.hits += accuracy * indices.length;
-        epochSums.examples += indices.length;
+        const first = batch === 0 ? none : sums;
+        sums = {
+          loss: first.loss + loss * indices.length,
+          hits: first.hits + accuracy * indices.length,
+          examples: first.examples + indices.length,
+        };
         const seconds = (performance.now() - begun) / 1000;
         onProgress({
           phase: "training",
@@ -70,6 +75,7 @@ const train: TrainerApi["train"] = async (job, onProgress, onSnapshot) => {
             position: last ? { epoch: epoch + 1, batch: 0 } : { epoch, batch: batch + 1 },
             weights: await getWeights(model, spec),
             heldOut,
+            sums,
             elapsedMs: alreadyMs + performance.now() - begun,
           };
           await onSnapshot(Comlink.transfer(snapshot, [snapshot.weights.buffer]));
@@ -86,9 +92,9 @@ const train: TrainerApi["train"] = async (job, onProgress, onSnapshot) => {
         delta: result,
         examples,
         train: {
-          examples: epochSums.examples,
-          loss: epochSums.loss / epochSums.examples,
-          accuracy: epochSums.hits / epochSums.examples,
+          examples: sums.examples,
+          loss: sums.loss / sums.examples,
+          accuracy: sums.hits / sums.examples,
         },
         heldOut,
         trainingMs,
@@ -106,7 +112,7 @@ const train: TrainerApi["train"] = async (job, onProgress, onSnapshot) => {
 async function step(
   model: tf.Sequential,
   spec: ModelSpec,
-  { train: { pixels, labels } }: TrainingJob,
+  { pixels, labels }: Faces,
   indices: number[],
 ): Promise<[number, number]> {
   const batch = new Uint8Array(indices.length * FACE_PIXELS);
@@ -147,4 +153,29 @@ async function evaluate(model: tf.Sequential, spec: ModelSpec, { pixels, labels 
     : { examples, loss: loss / examples, accuracy: hits / examples };
 }
 
-Comlink.expose({ train } satisfies TrainerApi);
+const probe: TrainerApi["probe"] = async (checkpoint, count, wanted) => {
+  const backend = await startBackend(wanted);
+  const spec = MODELS.seed;
+  const model = buildModel(spec);
+  try {
+    model.compile({ optimizer: tf.train.sgd(0.02), loss: "sparseCategoricalCrossentropy", metrics: ["accuracy"] });
+    setWeights(model, spec, decodeSafetensors(checkpoint, summarize(spec).tensors).data);
+    const random = seededRandom(48);
+    const faces: Faces = {
+      pixels: Uint8Array.from({ length: count * FACE_PIXELS }, () => random() * 256),
+      labels: Uint8Array.from({ length: count }, (_, i) => i % 7),
+    };
+    const all = Array.from({ length: count }, (_, i) => i);
+    seedDropout(model, 48, 0);
+    const begun = performance.now();
+    const [loss] = await step(model, spec, faces, all);
+    const stepMs = performance.now() - begun;
+    const { loss: lossAfter } = await evaluate(model, spec, faces);
+    return { backend, loss, lossAfter, stepMs };
+  } finally {
+    model.dispose();
+    tf.disposeVariables();
+  }
+};
+
+Comlink.expose({ train, probe } satisfies TrainerApi);

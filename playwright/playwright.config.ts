@@ -1,0 +1,33 @@
+import { defineConfig } from "@playwright/test";
+import { findBrowser } from "../tools/setup.mjs";
+import { WEBCAM } from "./webcam";
+
+const executablePath = await findBrowser();
+if (!executablePath) throw new Error("There is no Chromium. npm test installs one.");
+
+/** The built app in a real Chromium, against real workerd. `npm test` builds before it runs this. */
+export default defineConfig({
+  testDir: ".",
+  outputDir: "../test-results",
+  globalSetup: "./webcam.ts",
+  // Training takes all cores: tests that run side by side would only wait for one another.
+  workers: 1,
+  timeout: 300_000,
+  expect: { timeout: 60_000 },
+  forbidOnly: Boolean(process.env["CI"]),
+  reporter: [["list"]],
+  use: {
+    browserName: "chromium",
+    viewport: { width: 1280, height: 900 },
+    permissions: ["camera"],
+    trace: "off",
+    launchOptions: {
+      executablePath,
+      args: [
+        "--use-fake-ui-for-media-stream",
+        "--use-fake-device-for-media-stream",
+        `--use-file-for-fake-video-capture=${WEBCAM}`,
+      ],
+    },
+  },
+});

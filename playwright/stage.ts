@@ -1,0 +1,84 @@
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { expect, test as base, type Page } from "@playwright/test";
+import { serve } from "../tools/serve.mjs";
+import { recordWire, type Wire } from "./wire";
+
+export { expect };
+
+interface Stage extends Wire {
+  adminToken: string;
+}
+
+/** A test with an edge of its own: app and edge in workerd, with empty state, behind a recording proxy. */
+export const test = base.extend<{ stage: Stage }>({
+  // Playwright reads the first parameter's pattern to know what a fixture needs.
+  // eslint-disable-next-line no-empty-pattern
+  stage: async ({}, use) => {
+    const stateFolder = mkdtempSync(join(tmpdir(), "best-actor-state-"));
+    const edge = await serve({ port: 0, stateFolder });
+    const wire = await recordWire(edge.url);
+    await use(Object.assign(wire, { adminToken: edge.adminToken }));
+    await wire.close();
+    await edge.stop();
+    rmSync(stateFolder, { recursive: true, force: true });
+  },
+});
+
+/** Opens the camera on the play page and waits until a face is seen and judged. */
+export async function openCamera(page: Page, url: string): Promise<void> {
+  await page.goto(`${url}/play`);
+  await page.getByRole("button", { name: "Open the camera" }).click();
+  await expect(page.getByRole("button", { name: "Action!" })).toBeEnabled();
+  await expect(page.getByRole("list", { name: "What the model sees" })).toContainText("%");
+}
+
+/** Plays one take with the camera open; gives its score in per cent. */
+export async function playTake(page: Page): Promise<number> {
+  const next = page.getByRole("button", { name: "Next role" });
+  for (;;) {
+    await page.getByRole("button", { name: "Action!" }).click();
+    // Between two scenes of the webcam there may be no face: then the app says so, and the player tries again.
+    await expect(next.or(page.getByText("No face was in view, so"))).toBeVisible();
+    if (await next.isVisible()) break;
+  }
+  const score = Number.parseInt(await page.getByTestId("score").innerText());
+  expect(score).toBeGreaterThanOrEqual(0);
+  expect(score).toBeLessThanOrEqual(100);
+  return score;
+}
+
+/** Plays takes until this browser keeps `count` faces, consenting at the first. */
+export async function collectFaces(page: Page, url: string, count: number): Promise<void> {
+  await openCamera(page, url);
+  for (let i = 0; i < count; i++) {
+    await playTake(page);
+    if (i === 0) await page.getByRole("button", { name: "Keep my faces on this device" }).click();
+    await expect(page.getByText("Kept on this device,")).toBeVisible();
+    await page.getByRole("button", { name: "Next role" }).click();
+  }
+}
+
+/** The faces in this browser's IndexedDB. */
+export async function storedFaces(page: Page): Promise<{ pixels: number[]; label: number; split: string }[]> {
+  return page.evaluate(
+    () =>
+      new Promise((resolve, reject) => {
+        const open = indexedDB.open("best-actor");
+        open.onerror = () => reject(new Error("The database does not open."));
+        open.onsuccess = () => {
+          const all = open.result.transaction("faces").objectStore("faces").getAll();
+          all.onsuccess = () => {
+            open.result.close();
+            resolve(
+              (all.result as { pixels: Uint8Array; label: number; split: string }[]).map((face) => ({
+                ...face,
+                pixels: [...face.pixels],
+              })),
+            );
+          };
+        };
+      }),
+  );
+}

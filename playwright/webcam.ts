@@ -1,0 +1,48 @@
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { chromium } from "@playwright/test";
+import { findBrowser, root } from "../tools/setup.mjs";
+
+/** A fake webcam for Chromium: motion JPEG made of photographs of real people, which a development package carries. */
+export const WEBCAM = join(root, "node_modules/.cache/best-actor/webcam.mjpeg");
+
+/** Frames of 640 x 480 cut around faces: the photograph, and the frame's left upper corner in it. */
+export const SCENES = [
+  { photo: "sample6.jpg", x: 467, y: 259 },
+  { photo: "sample3.jpg", x: 890, y: 120 },
+  { photo: "sample6.jpg", x: 40, y: 360 },
+  { photo: "sample5.jpg", x: 1216, y: 260 },
+  { photo: "sample6.jpg", x: 947, y: 210 },
+];
+
+/** Each scene is shown for so many of the camera's 30 frames a second. */
+const FRAMES = 45;
+
+export const photoPath = (photo: string): string => join(root, "node_modules/@vladmandic/face-api/demo", photo);
+
+export default async function makeWebcam(): Promise<void> {
+  const executablePath = await findBrowser();
+  const browser = await chromium.launch(executablePath ? { executablePath } : {});
+  try {
+    const page = await browser.newPage();
+    const frames: Buffer[] = [];
+    for (const { photo, x, y } of SCENES) {
+      const jpeg = await page.evaluate(
+        async ({ source, x, y }) => {
+          const blob = await (await fetch(`data:image/jpeg;base64,${source}`)).blob();
+          const canvas = new OffscreenCanvas(640, 480);
+          canvas.getContext("2d")?.drawImage(await createImageBitmap(blob), -x, -y);
+          const frame = await canvas.convertToBlob({ type: "image/jpeg", quality: 0.9 });
+          return btoa(String.fromCharCode(...new Uint8Array(await frame.arrayBuffer())));
+        },
+        { source: readFileSync(photoPath(photo)).toString("base64"), x, y },
+      );
+      const frame = Buffer.from(jpeg, "base64");
+      for (let i = 0; i < FRAMES; i++) frames.push(frame);
+    }
+    mkdirSync(dirname(WEBCAM), { recursive: true });
+    writeFileSync(WEBCAM, Buffer.concat(frames));
+  } finally {
+    await browser.close();
+  }
+}
