@@ -1,0 +1,123 @@
+import type { Page } from "@playwright/test";
+import { SEED_CNN, summarize } from "../src/core/model";
+import { decodeSafetensors } from "../src/core/safetensors";
+import { readUpdateMetadata } from "../src/core/update";
+import type { History } from "../src/core/protocol";
+import { collectFaces, expect, openCamera, storedFaces, test } from "./stage";
+import type { Recorded } from "./wire";
+
+const model = summarize(SEED_CNN);
+const decode = (file: Uint8Array) => decodeSafetensors(new Uint8Array(file), model.tensors);
+const CLIENTS = 3;
+const FACES = 5;
+
+test("three players train the shared model, and the next checkpoint is the weighted mean of what they sent", async ({
+  browser,
+  stage,
+}) => {
+  test.setTimeout(900_000);
+  const origins = new Set<string>();
+  const players: Page[] = [];
+  for (let i = 0; i < CLIENTS; i++) {
+    const context = await browser.newContext({ permissions: ["camera"] });
+    context.on("request", (request) => origins.add(new URL(request.url()).origin));
+    const page = await context.newPage();
+    await collectFaces(page, stage.url, FACES + i);
+    await page.goto("about:blank");
+    players.push(page);
+  }
+
+  const director = await browser.newPage();
+  await director.goto(`${stage.url}/rounds`);
+  await expect(director.getByText("No round yet")).toBeVisible();
+  await director.getByLabel("Goal count").fill(String(CLIENTS));
+  await director.getByLabel("Admin token").fill("a guess");
+  await director.getByRole("button", { name: "Start rounds" }).click();
+  await expect(director.getByRole("alert")).toContainText("The admin token is missing or wrong");
+  await director.getByLabel("Admin token").fill(stage.adminToken);
+  await director.getByRole("button", { name: "Start rounds" }).click();
+  await expect(director.getByRole("heading", { name: "Round 1" })).toBeVisible();
+
+  for (const page of players) {
+    await page.goto(`${stage.url}/train`);
+    await page.getByRole("button", { name: "Take part in rounds" }).click();
+  }
+  await expect(director.getByText("published", { exact: true }).first()).toBeVisible({ timeout: 300_000 });
+  await expect(director.getByText("counted", { exact: true })).toHaveCount(CLIENTS);
+  await expect(director.getByRole("img", { name: "Loss by round" })).toBeVisible();
+  for (const page of players) await expect(page.getByText("accepted", { exact: true })).toBeVisible();
+
+  // What went over the wire.
+  const { rounds, task } = (await (await fetch(`${stage.url}/api/tasks/expressions/rounds`)).json()) as History;
+  expect(task).toMatchObject({ trained: true, checkpoint: { version: 1 } });
+  const uploads = stage.requests.filter(({ method }) => method === "PUT");
+  expect(uploads.map(({ status }) => status)).toEqual(Array.from({ length: CLIENTS }, () => 202));
+  const updates = uploads.map(({ body }) => {
+    const { data, metadata } = decode(body);
+    return { delta: data, n: readUpdateMetadata(metadata).examples };
+  });
+  expect(updates.map(({ n }) => n).sort()).toEqual([4, 5, 6]);
+  const checkpoint = async (sha256: string): Promise<Float32Array> => {
+    const response = await fetch(`${stage.url}/api/checkpoints/${sha256}`);
+    return decode(new Uint8Array(await response.arrayBuffer())).data;
+  };
+  const base = await checkpoint(rounds[0]?.base.sha256 ?? "");
+  const next = await checkpoint(task.checkpoint.sha256);
+  expect(next).toHaveLength(5_102_791);
+  const n = updates.reduce((sum, update) => sum + update.n, 0);
+  let worst = 0;
+  let moved = 0;
+  for (let i = 0; i < next.length; i++) {
+    const mean = updates.reduce((sum, update) => sum + (update.n / n) * (update.delta[i] ?? NaN), 0);
+    worst = Math.max(worst, Math.abs((next[i] ?? NaN) - ((base[i] ?? NaN) + mean)));
+    if (next[i] !== base[i]) moved += 1;
+  }
+  expect(worst).toBeLessThan(1e-6);
+  // Nearly every weight has learned something, the batch-norm statistics too.
+  expect(moved).toBeGreaterThan(next.length / 2);
+  for (const { name, offset, size } of model.tensors.filter(({ trainable }) => !trainable)) {
+    const changed = next.subarray(offset, offset + size).some((value, i) => value !== base[offset + i]);
+    expect(changed, name).toBe(true);
+  }
+
+  // The faces are here, in each browser, and none of them has left it.
+  for (const [i, page] of players.entries()) {
+    const faces = await storedFaces(page);
+    expect(faces).toHaveLength(FACES + i);
+    for (const { pixels } of faces) {
+      expect(pixels).toHaveLength(2304);
+      for (const request of stage.requests) expectNoFace(request, Buffer.from(pixels));
+    }
+  }
+  expect(stage.requests.filter(({ body }) => body.length > 0).every(isKnown)).toBe(true);
+  expect([...origins].filter((origin) => origin !== "null")).toEqual([stage.url]);
+
+  // The result comes back into the game.
+  for (const page of players) {
+    await openCamera(page, stage.url);
+    await expect(page.getByText("version 1", { exact: true })).toBeVisible();
+    await page.goto("about:blank");
+  }
+});
+
+/** The only bodies that may leave a browser: an update (checked number by number above) and small JSON of known keys. */
+function isKnown({ method, path, body }: Recorded): boolean {
+  if (method === "PUT") return /^\/api\/tasks\/expressions\/rounds\/\d+\/updates\/[0-9a-f-]{36}$/.test(path);
+  if (method !== "POST" || body.length > 300) return false;
+  const keys = Object.keys(JSON.parse(body.toString()) as object)
+    .sort()
+    .join();
+  if (path.endsWith("/check-ins")) return keys === "client,examples";
+  return path.endsWith("/rounds") && keys === "batchSize,deadlineSeconds,epochs,fraction,goalCount,learningRate,rounds";
+}
+
+/** Neither the face's bytes nor its numbers in 0..1 stand anywhere in the body, and the body is no picture. */
+function expectNoFace({ path, type, body }: Recorded, pixels: Buffer): void {
+  expect(type, path).not.toMatch(/^(image|video|multipart)\//);
+  expect(body.includes(pixels), path).toBe(false);
+  const numbers = Buffer.from(Float32Array.from(pixels, (level) => level / 255).buffer);
+  expect(body.includes(numbers), path).toBe(false);
+  for (const magic of ["ffd8ff", "89504e47", "52494646", "47494638"]) {
+    expect(body.subarray(0, 4).toString("hex").startsWith(magic), path).toBe(false);
+  }
+}

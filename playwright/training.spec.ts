@@ -1,0 +1,77 @@
+import { chromium } from "@playwright/test";
+import { findBrowser } from "../tools/setup.mjs";
+import { collectFaces, expect, storedFaces, test } from "./stage";
+
+async function startRound(url: string, token: string, config: Record<string, number>): Promise<void> {
+  const response = await fetch(`${url}/api/tasks/expressions/rounds`, {
+    method: "POST",
+    headers: { authorization: `Bearer ${token}` },
+    body: JSON.stringify({
+      ...{ goalCount: 1, fraction: 1, epochs: 1, batchSize: 5, learningRate: 0.02, deadlineSeconds: 600, rounds: 1 },
+      ...config,
+    }),
+  });
+  expect(response.status).toBe(201);
+}
+
+test("one training step on WebGPU gives WASM's losses", async ({ stage }) => {
+  test.setTimeout(600_000);
+  const executablePath = await findBrowser();
+  // A software adapter where the machine has no GPU: slow, and right.
+  const browser = await chromium.launch({
+    ...(executablePath ? { executablePath } : {}),
+    args: ["--enable-unsafe-webgpu"],
+  });
+  const page = await browser.newPage();
+  await page.goto(`${stage.url}/train`);
+  await page.getByRole("button", { name: "Test this device" }).click();
+  const row = (backend: string) => page.locator(`tr[data-backend=${backend}]`);
+  await expect(row("wasm")).toContainText("the reference");
+  await expect(row("webgpu")).toContainText("agrees", { timeout: 480_000 });
+  const loss = async (backend: string, which: string): Promise<number> =>
+    Number(await row(backend).locator(`[data-${which}]`).innerText());
+  for (const which of ["loss", "loss-after"]) {
+    const [wasm, webgpu] = [await loss("wasm", which), await loss("webgpu", which)];
+    expect(wasm).toBeGreaterThan(0.1);
+    expect(Math.abs(wasm - webgpu), which).toBeLessThan(1e-3);
+  }
+  await browser.close();
+});
+
+test("a reload in mid-training loses nothing: faces, place and update are still there", async ({ page, stage }) => {
+  await collectFaces(page, stage.url, 5);
+  const before = await storedFaces(page);
+  const epochs = 30;
+  await startRound(stage.url, stage.adminToken, { epochs, learningRate: 0.001 });
+  await page.goto(`${stage.url}/train`);
+  await page.getByRole("button", { name: "Take part in rounds" }).click();
+  const batch = page.locator("dt:has-text('Batch') + dd");
+  const done = async (): Promise<number> => Number.parseInt(await batch.innerText());
+  await expect.poll(done).toBeGreaterThan(4);
+  const reached = await done();
+
+  await page.reload();
+  expect(await storedFaces(page)).toEqual(before);
+  await expect(batch).toBeVisible();
+  const resumed = await done();
+  expect(resumed).toBeGreaterThanOrEqual(reached - 1);
+  await expect(page.getByText("accepted", { exact: true })).toBeVisible({ timeout: 240_000 });
+  expect(stage.requests.filter(({ method }) => method === "PUT").map(({ status }) => status)).toEqual([202]);
+});
+
+test("leaving cancels the training at once, and an edge that is away is waited for", async ({ page, stage }) => {
+  await collectFaces(page, stage.url, 5);
+  await startRound(stage.url, stage.adminToken, { epochs: 100 });
+  await page.goto(`${stage.url}/train`);
+  await page.getByRole("button", { name: "Take part in rounds" }).click();
+  await expect(page.getByText("faces/s")).toBeVisible();
+  await page.getByRole("button", { name: "Cancel and leave" }).click();
+  await expect(page.getByText("Not taking part")).toBeVisible();
+
+  stage.cut = true;
+  await page.getByRole("button", { name: "Take part in rounds" }).click();
+  await expect(page.getByText("The server is away")).toBeVisible();
+  stage.cut = false;
+  // The assignment is still this client's: asking again gets it back.
+  await expect(page.getByText("faces/s")).toBeVisible();
+});
