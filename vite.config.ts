@@ -42,7 +42,7 @@ export default defineConfig(({ command }) => ({
     assetsInlineLimit: 0,
     // tfjs is 2.5 MB by itself, and only the workers load it.
     chunkSizeWarningLimit: 3000,
-    rolldownOptions: { checks: { pluginTimings: false } },
+    rolldownOptions: { checks: { bundlerTimings: false } },
   },
   server: { headers: isolation },
 }));

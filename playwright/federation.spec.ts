@@ -17,15 +17,16 @@ test("three players train the shared model, and the next checkpoint is the weigh
 }) => {
   test.setTimeout(900_000);
   const origins = new Set<string>();
-  const players: Page[] = [];
-  for (let i = 0; i < CLIENTS; i++) {
-    const context = await browser.newContext({ permissions: ["camera"] });
-    context.on("request", (request) => origins.add(new URL(request.url()).origin));
-    const page = await context.newPage();
-    await collectFaces(page, stage.url, FACES + i);
-    await page.goto("about:blank");
-    players.push(page);
-  }
+  const players: Page[] = await Promise.all(
+    Array.from({ length: CLIENTS }, async (_, i) => {
+      const context = await browser.newContext({ permissions: ["camera"] });
+      context.on("request", (request) => origins.add(new URL(request.url()).origin));
+      const page = await context.newPage();
+      await collectFaces(page, stage.url, FACES + i);
+      await page.goto("about:blank");
+      return page;
+    }),
+  );
 
   const director = await browser.newPage();
   await director.goto(`${stage.url}/rounds`);

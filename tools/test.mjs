@@ -2,9 +2,10 @@
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { install, root, run } from "./setup.mjs";
+import { install, installBrowser, root, run } from "./setup.mjs";
 
 install();
+await installBrowser();
 
 const reports = mkdtempSync(join(tmpdir(), "best-actor-tests-"));
 let passed = 0;
@@ -43,8 +44,37 @@ function vitest(name, config) {
   });
 }
 
+/** Formatter, linter, types: one test each, so that a warning fails the run by name. */
+function check(name, module, ...args) {
+  const status = run(process.execPath, [`${root}node_modules/${module}`, ...args]);
+  if (status !== 0) console.log(`FAILED: ${name}`);
+  count(name, status, () =>
+    status === 0 ? { passed: 1, failed: 0, skipped: 0 } : { passed: 0, failed: 1, skipped: 0 },
+  );
+}
+
+function playwright() {
+  const file = join(reports, "browser.json");
+  const status = run(
+    process.execPath,
+    [`${root}node_modules/@playwright/test/cli.js`, "test", "--config", "playwright", "--reporter=list,json"],
+    { env: { ...process.env, PLAYWRIGHT_JSON_OUTPUT_NAME: file } },
+  );
+  count("browser", status, () => {
+    const { expected, unexpected, flaky, skipped } = JSON.parse(readFileSync(file, "utf8")).stats;
+    return { passed: expected + flaky, failed: unexpected, skipped };
+  });
+}
+
+check("format", "prettier/bin/prettier.cjs", "--check", "--log-level", "warn", ".");
+check("lint", "eslint/bin/eslint.js", "--max-warnings", "0", ".");
+check("types of the app", "svelte-check/bin/svelte-check", "--fail-on-warnings", "--tsconfig", "./tsconfig.json");
+check("types of the edge", "typescript/bin/tsc", "--noEmit", "-p", "workers/edge");
 vitest("unit", "vitest.config.ts");
 vitest("edge", "workers/edge/vitest.config.ts");
+
+check("build", "vite/bin/vite.js", "build", "--logLevel", "warn");
+playwright();
 
 rmSync(reports, { recursive: true, force: true });
 console.log(`${passed} passed, ${failed} failed${skipped > 0 ? `, ${skipped} skipped` : ""}`);
