@@ -35,6 +35,9 @@ test("one training step on WebGPU gives WASM's losses", async ({ stage }) => {
     expect(wasm).toBeGreaterThan(0.1);
     expect(Math.abs(wasm - webgpu), which).toBeLessThan(1e-3);
   }
+  for (const backend of ["wasm", "webgpu"]) {
+    await expect(row(backend).locator("[data-tensors-left]")).toHaveText("0");
+  }
   await browser.close();
 });
 

@@ -77,8 +77,6 @@ export interface TrainingResult {
   heldOut: Evaluation;
   trainingMs: number;
   backend: Backend;
-  /** Tensors alive before and after: equal, or there is a leak. */
-  tensors: { before: number; after: number };
 }
 
 /** What one training step on a fixed batch gave: it tells whether a backend computes right, and how fast. */
@@ -90,6 +88,8 @@ export interface Probe {
   lossAfter: number;
   /** Of the step; the first one on a GPU compiles its kernels too. */
   stepMs: number;
+  /** Tensors that the whole probe has left behind: 0, or there is a leak. */
+  tensorsLeft: number;
 }
 
 /** What the page can ask of the trainer. To cancel at once, stop the worker. */

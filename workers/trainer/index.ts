@@ -17,7 +17,6 @@ const SNAPSHOT_MS = 20_000;
 const train: TrainerApi["train"] = async (job, onProgress, onSnapshot) => {
   onProgress({ phase: "starting" });
   const backend = await startBackend(job.backend);
-  const before = tf.memory().numTensors;
   const spec = MODELS[job.model];
   const base = decodeSafetensors(job.checkpoint, summarize(spec).tensors).data;
   const model = buildModel(spec);
@@ -99,7 +98,6 @@ const train: TrainerApi["train"] = async (job, onProgress, onSnapshot) => {
         heldOut,
         trainingMs,
         backend,
-        tensors: { before, after: tf.memory().numTensors },
       },
       [result.buffer],
     );
@@ -156,7 +154,9 @@ async function evaluate(model: tf.Sequential, spec: ModelSpec, { pixels, labels 
 const probe: TrainerApi["probe"] = async (checkpoint, count, wanted) => {
   const backend = await startBackend(wanted);
   const spec = MODELS.seed;
+  const before = tf.memory().numTensors;
   const model = buildModel(spec);
+  const result = { backend, loss: NaN, lossAfter: NaN, stepMs: NaN };
   try {
     // A small step: the loss after it then follows every gradient, and does not amplify the last digits of one.
     model.compile({ optimizer: tf.train.sgd(0.002), loss: "sparseCategoricalCrossentropy", metrics: ["accuracy"] });
@@ -169,14 +169,14 @@ const probe: TrainerApi["probe"] = async (checkpoint, count, wanted) => {
     const all = Array.from({ length: count }, (_, i) => i);
     seedDropout(model, 48, 0);
     const begun = performance.now();
-    const [loss] = await step(model, spec, faces, all);
-    const stepMs = performance.now() - begun;
-    const { loss: lossAfter } = await evaluate(model, spec, faces);
-    return { backend, loss, lossAfter, stepMs };
+    [result.loss] = await step(model, spec, faces, all);
+    result.stepMs = performance.now() - begun;
+    result.lossAfter = (await evaluate(model, spec, faces)).loss;
   } finally {
     model.dispose();
     tf.disposeVariables();
   }
+  return { ...result, tensorsLeft: tf.memory().numTensors - before };
 };
 
 Comlink.expose({ train, probe } satisfies TrainerApi);

@@ -1,0 +1,77 @@
+import "fake-indexeddb/auto";
+import { beforeEach, expect, test } from "vitest";
+import {
+  addFace,
+  allFaces,
+  changeFace,
+  clientId,
+  deleteAllFaces,
+  deleteFace,
+  destroyDatabase,
+  getSetting,
+  onFacesChanged,
+  restoreFace,
+  setSetting,
+  type NewFace,
+} from "./store";
+
+const face: NewFace = {
+  pixels: new Uint8Array(2304).fill(7),
+  prompted: 3,
+  probabilities: [0, 0, 0, 1, 0, 0, 0],
+  capturedAt: 1,
+};
+
+beforeEach(destroyDatabase);
+
+test("faces come back as they were kept, the newest first, every fifth held out", async () => {
+  for (let i = 0; i < 10; i++) await addFace({ ...face, capturedAt: i });
+  const faces = await allFaces();
+  expect(faces.map(({ capturedAt }) => capturedAt)).toEqual([9, 8, 7, 6, 5, 4, 3, 2, 1, 0]);
+  expect(faces.filter(({ split }) => split === "held-out").map(({ capturedAt }) => capturedAt)).toEqual([9, 4]);
+  expect(faces[0]).toMatchObject({ ...face, capturedAt: 9, label: 3 });
+});
+
+test("a face is relabelled, deleted and restored; who listens is told", async () => {
+  let told = 0;
+  const end = onFacesChanged(() => (told += 1));
+  const kept = await addFace(face);
+  await changeFace(kept.id, { label: 5 });
+  await changeFace(kept.id, { split: "held-out" });
+  const [changed] = await allFaces();
+  expect(changed).toEqual({ ...kept, label: 5, split: "held-out" });
+  await deleteFace(kept.id);
+  expect(await allFaces()).toEqual([]);
+  await restoreFace(kept);
+  expect(await allFaces()).toEqual([kept]);
+  await changeFace(kept.id + 1, { label: 0 });
+  expect(await allFaces()).toHaveLength(1);
+  end();
+  expect(told).toBeGreaterThanOrEqual(5);
+});
+
+test("deleting all faces takes a training's traces with them, and nothing else", async () => {
+  await addFace(face);
+  await setSetting("consent", { given: true, at: 1 });
+  await setSetting("participation", {
+    assignment: {
+      id: crypto.randomUUID(),
+      round: 1,
+      checkpoint: { sha256: "0".repeat(64), version: 0, bytes: 1 },
+      plan: { epochs: 1, batchSize: 5, learningRate: 0.02 },
+      deadline: 0,
+    },
+    seed: 1,
+    train: [1],
+    heldOut: [],
+    bytesDown: 0,
+  });
+  await deleteAllFaces();
+  expect(await allFaces()).toEqual([]);
+  expect(await getSetting("participation")).toBeUndefined();
+  expect(await getSetting("consent")).toEqual({ given: true, at: 1 });
+});
+
+test("a device keeps its id", async () => {
+  expect(await clientId()).toBe(await clientId());
+});
