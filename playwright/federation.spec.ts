@@ -43,7 +43,7 @@ test("three players train the shared model, and the next checkpoint is the weigh
     await page.goto(`${stage.url}/train`);
     await page.getByRole("button", { name: "Take part in rounds" }).click();
   }
-  await expect(director.getByText("published", { exact: true }).first()).toBeVisible({ timeout: 300_000 });
+  await expect(director.getByTestId("round-state")).toHaveText("published", { timeout: 300_000 });
   await expect(director.getByText("counted", { exact: true })).toHaveCount(CLIENTS);
   await expect(director.getByRole("img", { name: "Loss by round" })).toBeVisible();
   for (const page of players) await expect(page.getByText("accepted", { exact: true })).toBeVisible();

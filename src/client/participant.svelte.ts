@@ -220,6 +220,8 @@ class Participant {
             this.status = { kind: "training", round: assignment.round, progress };
           }),
           Comlink.proxy(async (taken) => {
+            // A message that was on its way when the player left must not bring the round back.
+            if (signal.aborted) return;
             participation.snapshot = taken;
             await setSetting("participation", participation);
           }),

@@ -3,10 +3,10 @@ import * as Comlink from "comlink";
 import { FACE_PIXELS } from "../../src/core/expressions";
 import { delta } from "../../src/core/fedavg";
 import { seededRandom } from "../../src/core/random";
-import { MODELS, summarize, type ModelSpec } from "../../src/core/model";
+import { MODELS, summarize } from "../../src/core/model";
 import { decodeSafetensors } from "../../src/core/safetensors";
 import { startBackend } from "../tf/backend";
-import { buildModel, facesToTensor, getWeights, seedDropout, setWeights } from "../tf/layers";
+import { facesToTensor, Network, type StepResult } from "../tf/network";
 import type { EpochSums, Evaluation, Faces, Snapshot, TrainerApi } from "./api";
 import { batchesOf } from "./batches";
 
@@ -19,13 +19,11 @@ const train: TrainerApi["train"] = async (job, onProgress, onSnapshot) => {
   const backend = await startBackend(job.backend);
   const spec = MODELS[job.model];
   const base = decodeSafetensors(job.checkpoint, summarize(spec).tensors).data;
-  const model = buildModel(spec);
-  const optimizer = tf.train.sgd(job.plan.learningRate);
+  const network = new Network(spec);
   try {
-    model.compile({ optimizer, loss: "sparseCategoricalCrossentropy", metrics: ["accuracy"] });
-    setWeights(model, spec, job.resume?.weights ?? base);
+    network.setWeights(job.resume?.weights ?? base);
     onProgress({ phase: "evaluating", backend });
-    const heldOut = job.resume?.heldOut ?? (await evaluate(model, spec, job.heldOut));
+    const heldOut = job.resume?.heldOut ?? (await evaluate(network, job.heldOut));
 
     const { epochs, batchSize } = job.plan;
     const examples = job.train.labels.length;
@@ -42,8 +40,7 @@ const train: TrainerApi["train"] = async (job, onProgress, onSnapshot) => {
       const order = batchesOf(examples, batchSize, job.seed, epoch);
       for (let batch = epoch === start.epoch ? start.batch : 0; batch < order.length; batch++) {
         const indices = order[batch] ?? [];
-        seedDropout(model, job.seed, done);
-        const [loss, accuracy] = await step(model, spec, job.train, indices);
+        const { loss, accuracy } = await step(network, job.train, indices, job.plan.learningRate, job.seed + done);
         if (!Number.isFinite(loss)) {
           throw new Error(`Training diverged in batch ${done + 1} (loss ${loss}). A lower learning rate is needed.`);
         }
@@ -72,7 +69,7 @@ const train: TrainerApi["train"] = async (job, onProgress, onSnapshot) => {
         if (done < batches && (last || performance.now() - saved > SNAPSHOT_MS)) {
           const snapshot: Snapshot = {
             position: last ? { epoch: epoch + 1, batch: 0 } : { epoch, batch: batch + 1 },
-            weights: await getWeights(model, spec),
+            weights: await network.getWeights(),
             heldOut,
             sums,
             elapsedMs: alreadyMs + performance.now() - begun,
@@ -82,10 +79,8 @@ const train: TrainerApi["train"] = async (job, onProgress, onSnapshot) => {
         }
       }
     }
-    const result = delta(await getWeights(model, spec), base);
+    const result = delta(await network.getWeights(), base);
     const trainingMs = alreadyMs + performance.now() - begun;
-    model.dispose();
-    optimizer.dispose();
     return Comlink.transfer(
       {
         delta: result,
@@ -102,40 +97,47 @@ const train: TrainerApi["train"] = async (job, onProgress, onSnapshot) => {
       [result.buffer],
     );
   } finally {
-    tf.disposeVariables();
+    network.dispose();
   }
 };
 
-/** One step of SGD on one batch; returns its loss and accuracy, dropout on. */
+/** One step of SGD on the faces with these indices. */
 async function step(
-  model: tf.Sequential,
-  spec: ModelSpec,
+  network: Network,
   { pixels, labels }: Faces,
   indices: number[],
-): Promise<[number, number]> {
+  learningRate: number,
+  seed: number,
+): Promise<StepResult> {
   const batch = new Uint8Array(indices.length * FACE_PIXELS);
   indices.forEach((face, i) => {
     batch.set(pixels.subarray(face * FACE_PIXELS, (face + 1) * FACE_PIXELS), i * FACE_PIXELS);
   });
-  const x = facesToTensor(batch, spec.inputShape);
-  const y = tf.tensor1d(indices.map((face) => labels[face] ?? 0));
+  const x = facesToTensor(batch, network.spec.inputShape);
   try {
-    return (await model.trainOnBatch(x, y)) as [number, number];
+    return await network.step(
+      x,
+      Uint8Array.from(indices, (face) => labels[face] ?? 0),
+      learningRate,
+      seed,
+    );
   } finally {
     x.dispose();
-    y.dispose();
   }
 }
 
 /** Loss and accuracy of the model as it is, dropout off, in batches of 16. */
-async function evaluate(model: tf.Sequential, spec: ModelSpec, { pixels, labels }: Faces): Promise<Evaluation> {
+async function evaluate(network: Network, { pixels, labels }: Faces): Promise<Evaluation> {
   let loss = 0;
   let hits = 0;
   for (let from = 0; from < labels.length; from += 16) {
     const count = Math.min(16, labels.length - from);
     const probabilities = tf.tidy(() => {
-      const x = facesToTensor(pixels.subarray(from * FACE_PIXELS, (from + count) * FACE_PIXELS), spec.inputShape);
-      return model.predict(x) as tf.Tensor2D;
+      const x = facesToTensor(
+        pixels.subarray(from * FACE_PIXELS, (from + count) * FACE_PIXELS),
+        network.spec.inputShape,
+      );
+      return network.predict(x);
     });
     const rows = await probabilities.array();
     probabilities.dispose();
@@ -155,26 +157,23 @@ const probe: TrainerApi["probe"] = async (checkpoint, count, wanted) => {
   const backend = await startBackend(wanted);
   const spec = MODELS.seed;
   const before = tf.memory().numTensors;
-  const model = buildModel(spec);
+  const network = new Network(spec);
   const result = { backend, loss: NaN, lossAfter: NaN, stepMs: NaN };
   try {
-    // A small step: the loss after it then follows every gradient, and does not amplify the last digits of one.
-    model.compile({ optimizer: tf.train.sgd(0.002), loss: "sparseCategoricalCrossentropy", metrics: ["accuracy"] });
-    setWeights(model, spec, decodeSafetensors(checkpoint, summarize(spec).tensors).data);
+    network.setWeights(decodeSafetensors(checkpoint, summarize(spec).tensors).data);
     const random = seededRandom(48);
     const faces: Faces = {
       pixels: Uint8Array.from({ length: count * FACE_PIXELS }, () => random() * 256),
       labels: Uint8Array.from({ length: count }, (_, i) => i % 7),
     };
     const all = Array.from({ length: count }, (_, i) => i);
-    seedDropout(model, 48, 0);
     const begun = performance.now();
-    [result.loss] = await step(model, spec, faces, all);
+    // A small step: the loss after it then follows every gradient, and does not amplify the last digits of one.
+    result.loss = (await step(network, faces, all, 0.002, 48)).loss;
     result.stepMs = performance.now() - begun;
-    result.lossAfter = (await evaluate(model, spec, faces)).loss;
+    result.lossAfter = (await evaluate(network, faces)).loss;
   } finally {
-    model.dispose();
-    tf.disposeVariables();
+    network.dispose();
   }
   return { ...result, tensorsLeft: tf.memory().numTensors - before };
 };

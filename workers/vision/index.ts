@@ -4,7 +4,7 @@ import { FACE_PIXELS, FACE_SIZE } from "../../src/core/expressions";
 import { SEED_CNN, summarize } from "../../src/core/model";
 import { decodeSafetensors } from "../../src/core/safetensors";
 import { startBackend } from "../tf/backend";
-import { buildModel, facesToTensor, setWeights } from "../tf/layers";
+import { facesToTensor, Network } from "../tf/network";
 import { bestDetection, DETECTOR_SIZE } from "./anchors";
 import type { FaceBox, Sighting, VisionApi } from "./api";
 
@@ -18,7 +18,7 @@ const THRESHOLD = 0.6;
 const CROP = { side: 1.2, down: -0.05 };
 
 let detector: tf.GraphModel | undefined;
-let classifier: tf.Sequential | undefined;
+let classifier: Network | undefined;
 
 async function start(): Promise<void> {
   // One face at a time is too little work for a GPU to be worth the way there and back.
@@ -31,8 +31,8 @@ async function start(): Promise<void> {
 async function setCheckpoint(checkpoint: Uint8Array<ArrayBuffer>): Promise<void> {
   await startBackend("wasm");
   const { data } = decodeSafetensors(checkpoint, summarize(SEED_CNN).tensors);
-  classifier ??= buildModel(SEED_CNN);
-  setWeights(classifier, SEED_CNN, data);
+  classifier ??= new Network(SEED_CNN);
+  classifier.setWeights(data);
 }
 
 const detectorCanvas = new OffscreenCanvas(DETECTOR_SIZE, DETECTOR_SIZE);
@@ -124,7 +124,7 @@ function crop(picture: ImageBitmap, face: FaceBox): Uint8Array<ArrayBuffer> {
 function classify(pixels: Uint8Array): number[] | null {
   const model = classifier;
   if (!model) return null;
-  return tf.tidy(() => [...(model.predict(facesToTensor(pixels, SEED_CNN.inputShape)) as tf.Tensor).dataSync()]);
+  return tf.tidy(() => [...model.predict(facesToTensor(pixels, SEED_CNN.inputShape)).dataSync()]);
 }
 
 Comlink.expose({ start, setCheckpoint, look: (picture) => Promise.resolve(look(picture)) } satisfies VisionApi);

@@ -1,8 +1,9 @@
 import * as tf from "@tensorflow/tfjs";
 
 /**
- * What tfjs's wasm backend lacks to train convolutions: `Conv2DBackpropFilter`, which it does not have, and a fast
- * `Conv2DBackpropInput`. Both are composed of kernels that it has. They take NHWC, stride 1 and no dilation, which is all
+ * What tfjs's wasm backend lacks to train convolutions, for browsers that give us no shared memory and so none of the
+ * kernels in kernels/: `Conv2DBackpropFilter`, which it does not have, and a fast `Conv2DBackpropInput`. Both are
+ * composed of kernels that it has. They take NHWC, stride 1 and no dilation, which is all
  * that our models use; other strides of the input gradient go to tfjs's own kernel.
  */
 
@@ -82,7 +83,7 @@ function backpropInput(dy: tf.Tensor4D, filter: tf.Tensor4D, info: tf.backend_ut
 }
 
 /** Registers both kernels, once, with the wasm backend's others. */
-export function registerWasmTrainingKernels(): void {
+export function registerComposedKernels(): void {
   const known = tf.getKernelsForBackend("wasm").some(({ kernelName }) => kernelName === "Conv2DBackpropFilter");
   if (known) return;
   tf.registerKernel({

@@ -1,0 +1,316 @@
+import * as tf from "@tensorflow/tfjs";
+import type { BackendWasm } from "@tensorflow/tfjs-backend-wasm";
+import { BATCH_NORM } from "../../src/core/model";
+import type { Kernel, KernelPool } from "./kernels/pool";
+
+/**
+ * The operations that a convolutional block is made of, each as one kernel of ours on the wasm backend and composed of
+ * tfjs's own operations on every other backend. Kernels are registered with tfjs like its own.
+ */
+
+type Padding = "same" | "valid";
+const padOf = (padding: Padding): number => (padding === "same" ? 1 : 0);
+
+const NAMES = {
+  forward: "ConvReluNorm",
+  backward: "ConvReluNormGrad",
+  pool: "MaxPool3x3",
+  poolBackward: "MaxPool3x3Grad",
+};
+
+const isFused = (): boolean =>
+  tf.getBackend() === "wasm" && tf.getKernelsForBackend("wasm").some(({ kernelName }) => kernelName === NAMES.forward);
+
+function runKernel(name: string, inputs: Record<string, tf.Tensor>, attributes: tf.NamedAttrMap): tf.Tensor[] {
+  return tf.engine().runKernel(name, inputs, attributes) as unknown as tf.Tensor[];
+}
+
+export interface ConvParameters {
+  kernel: tf.Tensor4D;
+  bias: tf.Tensor1D;
+  gamma: tf.Tensor1D;
+  beta: tf.Tensor1D;
+}
+
+/**
+ * `batchNorm(relu(conv2d(x, kernel) + bias))` with the batch's own mean and (biased) variance, as in training.
+ * @param x N x H x W x I; nothing is differentiated with respect to it when `input` is true
+ * @param onStatistics is given mean and variance, to be disposed of by it
+ */
+export function convReluNorm(
+  x: tf.Tensor4D,
+  { kernel, bias, gamma, beta }: ConvParameters,
+  padding: Padding,
+  input: boolean,
+  onStatistics: (mean: tf.Tensor1D, variance: tf.Tensor1D) => void,
+): tf.Tensor4D {
+  if (!isFused()) {
+    const active = tf.relu(tf.add(tf.conv2d(x, kernel, 1, padding), bias)) as tf.Tensor4D;
+    const { mean, variance } = tf.moments(active, [0, 1, 2]);
+    onStatistics(tf.keep(mean.clone()) as tf.Tensor1D, tf.keep(variance.clone()) as tf.Tensor1D);
+    return tf.batchNorm(
+      active,
+      mean as tf.Tensor1D,
+      variance as tf.Tensor1D,
+      beta,
+      gamma,
+      BATCH_NORM.epsilon,
+    ) as tf.Tensor4D;
+  }
+  const pad = padOf(padding);
+  const forward = (save: tf.GradSaveFunc) => {
+    const outputs = runKernel(NAMES.forward, { x, kernel, bias, gamma, beta }, { pad });
+    const [value, active, mean, variance] = outputs as [tf.Tensor, tf.Tensor, tf.Tensor1D, tf.Tensor1D];
+    onStatistics(tf.keep(mean.clone()), tf.keep(variance.clone()));
+    save([x, active, mean, variance, kernel, gamma]);
+    return {
+      value,
+      gradFunc: (dy: tf.Tensor, saved: tf.Tensor[]) => {
+        const [x, active, mean, variance, kernel, gamma] = saved as [tf.Tensor, ...tf.Tensor[]] as Required<
+          tf.Tensor[]
+        >;
+        return runKernel(
+          NAMES.backward,
+          { dy, x, active, mean, variance, kernel, gamma } as Record<string, tf.Tensor>,
+          { pad, input },
+        );
+      },
+    };
+  };
+  if (input) {
+    const op = tf.customGrad((...values) => forward(values[4] as tf.GradSaveFunc));
+    return op(kernel, bias, gamma, beta) as tf.Tensor4D;
+  }
+  const op = tf.customGrad((...values) => forward(values[5] as tf.GradSaveFunc));
+  return op(x, kernel, bias, gamma, beta) as tf.Tensor4D;
+}
+
+/** `relu(conv2d(x, kernel) + bias) * scale + shift`: the same block with batch normalization folded, as in inference. */
+export function convReluAffine(
+  x: tf.Tensor4D,
+  { kernel, bias }: Pick<ConvParameters, "kernel" | "bias">,
+  scale: tf.Tensor1D,
+  shift: tf.Tensor1D,
+  padding: Padding,
+): tf.Tensor4D {
+  if (!isFused()) {
+    return tf.add(
+      tf.mul(tf.fused.conv2d({ x, filter: kernel, strides: 1, pad: padding, bias, activation: "relu" }), scale),
+      shift,
+    );
+  }
+  const [y] = runKernel("ConvReluAffine", { x, kernel, bias, scale, shift }, { pad: padOf(padding) });
+  return y as tf.Tensor4D;
+}
+
+/** Max pooling of 3 x 3 windows with stride 2, no padding. */
+export function maxPool(x: tf.Tensor4D): tf.Tensor4D {
+  if (!isFused()) return tf.maxPool(x, 3, 2, "valid");
+  const op = tf.customGrad((...values) => {
+    const [x, save] = values as [tf.Tensor4D, tf.GradSaveFunc];
+    const [value, taps] = runKernel(NAMES.pool, { x }, {}) as [tf.Tensor, tf.Tensor];
+    save([taps]);
+    return {
+      value,
+      gradFunc: (dy: tf.Tensor, [taps]: tf.Tensor[]) =>
+        runKernel(NAMES.poolBackward, { dy, taps } as Record<string, tf.Tensor>, {
+          inputShape: x.shape,
+        })[0] as tf.Tensor,
+    };
+  });
+  return op(x) as tf.Tensor4D;
+}
+
+/** Registers our kernels with tfjs's wasm backend, which must be running. */
+export function registerFusedKernels(backend: BackendWasm, pool: KernelPool): void {
+  const pointer = ({ dataId }: tf.TensorInfo): number => backend.dataIdMap.get(dataId).memoryOffset;
+  const output = (...shape: number[]): tf.TensorInfo => backend.makeOutput(shape, "float32");
+  const floats = (info: tf.TensorInfo): Float32Array => backend.typedArrayFromHeap(info) as Float32Array;
+  const run = (kernel: Kernel, ...values: (number | tf.TensorInfo)[]): void =>
+    pool.run(kernel, ...values.map((value) => (typeof value === "number" ? value : pointer(value))));
+  const zeros = output(512);
+  floats(zeros).fill(0);
+
+  /** Runs `work` with buffers that are freed after it. */
+  function withScratch<S extends number[], T>(
+    sizes: [...S],
+    work: (...buffers: { [K in keyof S]: tf.TensorInfo }) => T,
+  ): T {
+    const buffers = sizes.map((size) => output(size)) as { [K in keyof S]: tf.TensorInfo };
+    try {
+      return work(...buffers);
+    } finally {
+      for (const { dataId } of buffers) backend.disposeData(dataId);
+    }
+  }
+
+  /** y = relu(conv2d(x, kernel) + bias) * scale + shift; without scale and shift where they are 0. */
+  function conv(
+    x: tf.TensorInfo,
+    kernel: tf.TensorInfo,
+    y: tf.TensorInfo,
+    pad: number,
+    epilogue: { bias: tf.TensorInfo; scale: tf.TensorInfo | 0; shift: tf.TensorInfo | 0 },
+  ): void {
+    const [N, H, W, I] = x.shape as [number, number, number, number];
+    const O = kernel.shape[3] as number;
+    check(x, kernel);
+    const { bias, scale, shift } = epilogue;
+    if (I === 1) {
+      // One channel: a matrix product over the nine neighbours of each pixel.
+      const [, OH, OW] = y.shape as [number, number, number];
+      withScratch([N * OH * OW * 12, 12 * O, 12 * O], (near, padded, packed) => {
+        run("neighbours", x, near, N, H, W, pad);
+        floats(padded).fill(0);
+        floats(padded).set(floats(kernel));
+        run("pack", padded, packed, 12, O);
+        run("conv", near, packed, y, bias, 1, scale, shift, zeros, N, OH, OW, 12, O, 1, 0);
+      });
+      return;
+    }
+    withScratch([9 * I * O], (packed) => {
+      run("pack", kernel, packed, 9 * I, O);
+      run("conv", x, packed, y, bias, 1, scale, shift, zeros, N, H, W, I, O, 3, pad);
+    });
+  }
+
+  function check(x: tf.TensorInfo, kernel: tf.TensorInfo): void {
+    const [h, w, I = 0, O = 0] = kernel.shape;
+    const fits = h === 3 && w === 3 && I === x.shape[3] && I <= 512 && (I === 1 || I % 8 === 0) && O % 8 === 0;
+    if (!fits) {
+      throw new Error(
+        `Our convolution takes 3 x 3 filters with 1 or a multiple of 8 input channels (at most 512) and a multiple of 8 ` +
+          `output channels, not a filter [${kernel.shape.join(", ")}] on an input [${x.shape.join(", ")}].`,
+      );
+    }
+  }
+
+  const outputShape = ([N = 0, H = 0, W = 0]: number[], pad: number, O: number): number[] => [
+    N,
+    H + 2 * pad - 2,
+    W + 2 * pad - 2,
+    O,
+  ];
+  const register = (
+    kernelName: string,
+    kernelFunc: (inputs: Record<string, tf.TensorInfo>, attributes: Record<string, unknown>) => tf.TensorInfo[],
+  ): void => {
+    tf.registerKernel({
+      kernelName,
+      backendName: "wasm",
+      kernelFunc: ({ inputs, attrs }) =>
+        kernelFunc(inputs as Record<string, tf.TensorInfo>, (attrs ?? {}) as Record<string, unknown>),
+    });
+  };
+
+  register(NAMES.forward, (inputs, { pad }) => {
+    const { x, kernel, bias, gamma, beta } = inputs as Record<
+      "x" | "kernel" | "bias" | "gamma" | "beta",
+      tf.TensorInfo
+    >;
+    const shape = outputShape(x.shape, pad as number, kernel.shape[3] as number);
+    const O = shape[3] as number;
+    const P = (shape[0] as number) * (shape[1] as number) * (shape[2] as number);
+    const [y, active, mean, variance] = [output(...shape), output(...shape), output(O), output(O)];
+    conv(x, kernel, active, pad as number, { bias, scale: 0, shift: 0 });
+    run("moments", active, mean, variance, P, O);
+    const [scale, shift] = [output(O), output(O)];
+    fold(scale, shift, { mean, variance, gamma, beta });
+    run("affine", active, y, scale, shift, P, O);
+    for (const { dataId } of [scale, shift]) backend.disposeData(dataId);
+    return [y, active, mean, variance];
+  });
+
+  /** Batch normalization as `x * scale + shift`. */
+  function fold(
+    scale: tf.TensorInfo,
+    shift: tf.TensorInfo,
+    norm: Record<"mean" | "variance" | "gamma" | "beta", tf.TensorInfo>,
+  ): void {
+    const [mean, variance, gamma, beta] = [norm.mean, norm.variance, norm.gamma, norm.beta].map(floats) as [
+      Float32Array,
+      Float32Array,
+      Float32Array,
+      Float32Array,
+    ];
+    const [a, b] = [floats(scale), floats(shift)];
+    for (let i = 0; i < a.length; i++) {
+      a[i] = (gamma[i] as number) / Math.sqrt((variance[i] as number) + BATCH_NORM.epsilon);
+      b[i] = (beta[i] as number) - (mean[i] as number) * (a[i] as number);
+    }
+  }
+
+  register(NAMES.backward, (inputs, attributes) => {
+    const { dy, x, active, mean, variance, kernel, gamma } = inputs as Record<
+      "dy" | "x" | "active" | "mean" | "variance" | "kernel" | "gamma",
+      tf.TensorInfo
+    >;
+    const { pad, input } = attributes as { pad: number; input: boolean };
+    const [N, H, W, I] = x.shape as [number, number, number, number];
+    const [, OH, OW, O] = dy.shape as [number, number, number, number];
+    const P = N * OH * OW;
+    const [dKernel, dBias, dGamma, dBeta] = [output(...kernel.shape), output(O), output(O), output(O)];
+    const rstd = output(O);
+    const [from, to] = [floats(variance), floats(rstd)];
+    for (let i = 0; i < O; i++) to[i] = 1 / Math.sqrt((from[i] as number) + BATCH_NORM.epsilon);
+    let dx: tf.TensorInfo | undefined;
+    withScratch([P * O], (dz) => {
+      run("normGradient", active, dy, mean, rstd, gamma, dz, dGamma, dBeta, dBias, P, O);
+      if (I === 1) {
+        const size = pool.filterGradientScratch(N, OH, OW, O, 1, 0);
+        withScratch([P * 12, 12 * O, size * pool.threads], (near, twelve, scratch) => {
+          run("neighbours", x, near, N, H, W, pad);
+          run("filterGradient", near, dz, twelve, scratch, size, N, OH, OW, 12, O, 1, 0);
+          floats(dKernel).set(floats(twelve).subarray(0, 9 * O));
+        });
+      } else {
+        const size = pool.filterGradientScratch(N, H, W, O, 3, pad);
+        withScratch([size * pool.threads], (scratch) => {
+          run("filterGradient", x, dz, dKernel, scratch, size, N, H, W, I, O, 3, pad);
+        });
+      }
+      if (input) return;
+      const gradient = output(...x.shape);
+      dx = gradient;
+      withScratch([9 * I * O], (packed) => {
+        run("packTurned", kernel, packed, 9, I, O);
+        run("conv", dz, packed, gradient, 0, 0, 0, 0, zeros, N, OH, OW, O, I, 3, 2 - pad);
+      });
+    });
+    backend.disposeData(rstd.dataId);
+    const gradients = [dKernel, dBias, dGamma, dBeta];
+    return dx ? [dx, ...gradients] : gradients;
+  });
+
+  register("ConvReluAffine", (inputs, { pad }) => {
+    const { x, kernel, bias, scale, shift } = inputs as Record<
+      "x" | "kernel" | "bias" | "scale" | "shift",
+      tf.TensorInfo
+    >;
+    const y = output(...outputShape(x.shape, pad as number, kernel.shape[3] as number));
+    conv(x, kernel, y, pad as number, {
+      bias: bias,
+      scale: scale,
+      shift: shift,
+    });
+    return [y];
+  });
+
+  register(NAMES.pool, (inputs) => {
+    const { x } = inputs as Record<"x", tf.TensorInfo>;
+    const [N, H, W, C] = x.shape as [number, number, number, number];
+    if (C % 4 !== 0) throw new Error(`Our max pooling takes a multiple of 4 channels, not ${C}.`);
+    const y = output(N, Math.floor((H - 3) / 2) + 1, Math.floor((W - 3) / 2) + 1, C);
+    const taps = backend.makeOutput([tf.util.sizeFromShape(y.shape) / 4], "int32");
+    run("maxPool", x, y, taps, N, H, W, C);
+    return [y, taps];
+  });
+
+  register(NAMES.poolBackward, (inputs, { inputShape }) => {
+    const { dy, taps } = inputs as Record<"dy" | "taps", tf.TensorInfo>;
+    const [N, H, W, C] = inputShape as [number, number, number, number];
+    const dx = output(N, H, W, C);
+    run("maxPoolGradient", dy, taps, dx, N, H, W, C);
+    return [dx];
+  });
+}

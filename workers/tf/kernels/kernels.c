@@ -1,0 +1,349 @@
+/*
+ * The hot kernels of training and of seeing, for WASM with SIMD. Tensors are float32 and NHWC, filters are HWIO.
+ * Every kernel is called by all threads at once with its index `t` of `T`, and writes only its own share.
+ * There is no static data and no allocation: callers pass every buffer, so that the module can live in the memory of
+ * another one. Built by tools/build-kernels.mjs in two variants: RELAXED has fused multiply-add.
+ */
+#include <stdint.h>
+#include <wasm_simd128.h>
+
+#define EXPORT(name) __attribute__((export_name(#name)))
+
+typedef v128_t v;
+
+static inline v load(const float *p) { return wasm_v128_load(p); }
+static inline v splat(const float *p) { return wasm_v128_load32_splat(p); }
+static inline void store(float *p, v x) { wasm_v128_store(p, x); }
+static inline v add(v a, v b) { return wasm_f32x4_add(a, b); }
+static inline v mul(v a, v b) { return wasm_f32x4_mul(a, b); }
+static inline v sub(v a, v b) { return wasm_f32x4_sub(a, b); }
+
+/* a * b + c */
+#ifdef RELAXED
+static inline v fma(v a, v b, v c) { return (v)__builtin_wasm_relaxed_madd_f32x4((__f32x4)a, (__f32x4)b, (__f32x4)c); }
+#else
+static inline v fma(v a, v b, v c) { return add(mul(a, b), c); }
+#endif
+
+/* The share of `n` items that thread t of T works on. */
+static inline int first(int n, int t, int T) { return (int)((int64_t)n * t / T); }
+
+/* Packs a matrix [K][C] for conv: panels of 8 columns, [C / 8][K][8]. */
+EXPORT(pack) void pack(const float *w, float *out, int K, int C, int t, int T) {
+  for (int panel = first(C / 8, t, T); panel < first(C / 8, t + 1, T); panel++) {
+    float *o = out + (int64_t)panel * K * 8;
+    for (int k = 0; k < K; k++, o += 8) {
+      const float *p = w + (int64_t)k * C + panel * 8;
+      store(o, load(p));
+      store(o + 4, load(p + 4));
+    }
+  }
+}
+
+/* Packs a filter [taps][I][O] for the gradient of conv's input: turned by 180 degrees, I and O exchanged. */
+EXPORT(packTurned) void packTurned(const float *w, float *out, int taps, int I, int O, int t, int T) {
+  for (int panel = first(I / 8, t, T); panel < first(I / 8, t + 1, T); panel++) {
+    float *o = out + (int64_t)panel * taps * O * 8;
+    for (int tap = taps - 1; tap >= 0; tap--) {
+      const float *p = w + ((int64_t)tap * I + panel * 8) * O;
+      for (int c = 0; c < O; c++, o += 8)
+        for (int i = 0; i < 8; i++) o[i] = p[(int64_t)i * O + c];
+    }
+  }
+}
+
+/* The 3 x 3 neighbourhood of every pixel of a one-channel image, in 12 columns: nine, and three zeros. */
+EXPORT(neighbours) void neighbours(const float *x, float *out, int N, int H, int W, int pad, int t, int T) {
+  int OH = H + 2 * pad - 2, OW = W + 2 * pad - 2;
+  for (int n = first(N, t, T); n < first(N, t + 1, T); n++) {
+    for (int p = 0; p < OH * OW; p++) {
+      float *o = out + ((int64_t)n * OH * OW + p) * 12;
+      for (int tap = 0; tap < 9; tap++) {
+        int h = p / OW + tap / 3 - pad, w = p % OW + tap % 3 - pad;
+        o[tap] = h >= 0 && h < H && w >= 0 && w < W ? x[((int64_t)n * H + h) * W + w] : 0;
+      }
+      o[9] = o[10] = o[11] = 0;
+    }
+  }
+}
+
+/*
+ * y = conv2d(x, w) with stride 1 and a square filter of size S, its weights packed by pack or packTurned: implicit matrix
+ * product of 4 pixels by 8 channels at a time (more sums than that leave the registers in V8). Then what is not null: + bias, ReLU, * scale + shift.
+ * `zeros` holds I zeros, for what lies outside the image. O is a multiple of 8.
+ */
+EXPORT(conv)
+void conv(const float *x, const float *w, float *y, const float *bias, int relu, const float *scale, const float *shift,
+          const float *zeros, int N, int H, int W, int I, int O, int S, int pad, int t, int T) {
+  int OH = H + 2 * pad - S + 1, OW = W + 2 * pad - S + 1;
+  int pixels = N * OH * OW;
+  int begin = first(pixels, t, T), end = first(pixels, t + 1, T);
+  /* As many pixels at a time as keep their input in the second-level cache. */
+  int group = 131072 / I / 4 * 4;
+  if (group < 64) group = 64;
+  for (int from = begin; from < end; from += group) {
+    int to = from + group < end ? from + group : end;
+    for (int panel = 0; panel < O / 8; panel++) {
+      const float *weights = w + (int64_t)panel * S * S * I * 8;
+      for (int p = from; p < to; p += 4) {
+        int row[4], column[4];
+        const float *image[4];
+        for (int i = 0; i < 4; i++) {
+          /* The last tile computes its last pixel more than once. */
+          int q = p + i < to ? p + i : to - 1;
+          int n = q / (OH * OW), r = q - n * OH * OW;
+          row[i] = r / OW - pad;
+          column[i] = r % OW - pad;
+          image[i] = x + (int64_t)n * H * W * I;
+        }
+        v zero = wasm_f32x4_const_splat(0);
+        v a0 = zero, a1 = zero, b0 = zero, b1 = zero, c0 = zero, c1 = zero, d0 = zero, d1 = zero;
+        const float *k = weights;
+        for (int tap = 0; tap < S * S; tap++) {
+          const float *source[4];
+          for (int i = 0; i < 4; i++) {
+            int h = row[i] + tap / S, q = column[i] + tap % S;
+            source[i] = (unsigned)h < (unsigned)H && (unsigned)q < (unsigned)W ? image[i] + ((int64_t)h * W + q) * I : zeros;
+          }
+          const float *pa = source[0], *pb = source[1], *pc = source[2], *pd = source[3];
+          for (int i = 0; i < I; i++, k += 8) {
+            v k0 = load(k), k1 = load(k + 4), s;
+            s = splat(pa + i), a0 = fma(s, k0, a0), a1 = fma(s, k1, a1);
+            s = splat(pb + i), b0 = fma(s, k0, b0), b1 = fma(s, k1, b1);
+            s = splat(pc + i), c0 = fma(s, k0, c0), c1 = fma(s, k1, c1);
+            s = splat(pd + i), d0 = fma(s, k0, d0), d1 = fma(s, k1, d1);
+          }
+        }
+        v sums[8] = {a0, a1, b0, b1, c0, c1, d0, d1};
+        for (int i = 0; i < 4 && p + i < to; i++) {
+          float *out = y + (int64_t)(p + i) * O + panel * 8;
+          for (int half = 0; half < 2; half++) {
+            int c = panel * 8 + half * 4;
+            v s = sums[i * 2 + half];
+            if (bias) s = add(s, load(bias + c));
+            if (relu) s = wasm_f32x4_pmax(zero, s);
+            if (scale) s = add(mul(s, load(scale + c)), load(shift + c));
+            store(out + half * 4, s);
+          }
+        }
+      }
+    }
+  }
+}
+
+/*
+ * dw[tap][i][o] = sum over pixels of x[pixel + tap][i] * dy[pixel][o], for conv as above: a matrix product over pixels, in
+ * groups of whole images, 4 by 8 channels at a time. Each thread has its own channels i, and its own scratch of
+ * filterGradientScratch floats. I is a multiple of 4 and O of 8.
+ */
+static inline int imagesOf(int OH, int OW, int N) {
+  int images = 512 / (OH * OW);
+  return images < 1 ? 1 : images > N ? N : images;
+}
+
+EXPORT(filterGradientScratch) int filterGradientScratch(int N, int H, int W, int O, int S, int pad) {
+  int OH = H + 2 * pad - S + 1, OW = W + 2 * pad - S + 1;
+  return imagesOf(OH, OW, N) * (OH * OW * O + S * (OH + S - 1) * OW * 4);
+}
+
+EXPORT(filterGradient)
+void filterGradient(const float *x, const float *dy, float *dw, float *scratch, int stride, int N, int H, int W, int I,
+                    int O, int S, int pad, int t, int T) {
+  int OH = H + 2 * pad - S + 1, OW = W + 2 * pad - S + 1, RH = OH + S - 1;
+  int images = imagesOf(OH, OW, N);
+  float *packedDy = scratch + (int64_t)t * stride;
+  float *packedX = packedDy + (int64_t)images * OH * OW * O;
+  int begin = first(I / 4, t, T), end = first(I / 4, t + 1, T);
+  for (int n = 0; n < N; n += images) {
+    int count = n + images < N ? images : N - n;
+    int pixels = count * OH * OW;
+    /* dy in panels of 8 channels: [O / 8][pixels][8]. */
+    const float *source = dy + (int64_t)n * OH * OW * O;
+    for (int panel = 0; panel < O / 8; panel++) {
+      float *o = packedDy + (int64_t)panel * pixels * 8;
+      for (int p = 0; p < pixels; p++, o += 8) {
+        const float *s = source + (int64_t)p * O + panel * 8;
+        store(o, load(s));
+        store(o + 4, load(s + 4));
+      }
+    }
+    for (int group = begin; group < end; group++) {
+      /* Four channels of x, once for each horizontal tap, so that dy's pixels lie beside x's: [S][count][RH][OW][4]. */
+      float *o = packedX;
+      for (int tap = 0; tap < S; tap++)
+        for (int m = 0; m < count; m++)
+          for (int r = 0; r < RH; r++)
+            for (int c = 0; c < OW; c++, o += 4) {
+              int h = r - pad, q = c + tap - pad;
+              int inside = (unsigned)h < (unsigned)H && (unsigned)q < (unsigned)W;
+              store(o, inside ? load(x + (((int64_t)(n + m) * H + h) * W + q) * I + group * 4) : wasm_f32x4_const_splat(0));
+            }
+      for (int tap = 0; tap < S * S; tap++) {
+        for (int panel = 0; panel < O / 8; panel++) {
+          v zero = wasm_f32x4_const_splat(0);
+          v a0 = zero, a1 = zero, b0 = zero, b1 = zero, c0 = zero, c1 = zero, d0 = zero, d1 = zero;
+          const float *g = packedDy + (int64_t)panel * pixels * 8;
+          for (int m = 0; m < count; m++) {
+            const float *s = packedX + (((int64_t)(tap % S) * count + m) * RH + tap / S) * OW * 4;
+            for (int p = 0; p < OH * OW; p++, g += 8, s += 4) {
+              v g0 = load(g), g1 = load(g + 4), q;
+              q = splat(s), a0 = fma(q, g0, a0), a1 = fma(q, g1, a1);
+              q = splat(s + 1), b0 = fma(q, g0, b0), b1 = fma(q, g1, b1);
+              q = splat(s + 2), c0 = fma(q, g0, c0), c1 = fma(q, g1, c1);
+              q = splat(s + 3), d0 = fma(q, g0, d0), d1 = fma(q, g1, d1);
+            }
+          }
+          v sums[8] = {a0, a1, b0, b1, c0, c1, d0, d1};
+          for (int i = 0; i < 4; i++) {
+            float *out = dw + ((int64_t)tap * I + group * 4 + i) * O + panel * 8;
+            for (int half = 0; half < 2; half++) {
+              v s = sums[i * 2 + half];
+              store(out + half * 4, n == 0 ? s : add(load(out + half * 4), s));
+            }
+          }
+        }
+      }
+    }
+  }
+}
+
+/* Sums over pixels are taken in float32 over so many pixels, and from there on in float64. */
+#define RUN 64
+
+typedef struct {
+  v low, high;
+} wide;
+
+static inline void accumulate(wide *sum, v x) {
+  sum->low = wasm_f64x2_add(sum->low, wasm_f64x2_promote_low_f32x4(x));
+  sum->high = wasm_f64x2_add(sum->high, wasm_f64x2_promote_low_f32x4(wasm_i32x4_shuffle(x, x, 2, 3, 0, 1)));
+}
+
+static inline v narrow(wide sum, double factor) {
+  v f = wasm_f64x2_splat(factor);
+  v low = wasm_f32x4_demote_f64x2_zero(wasm_f64x2_mul(sum.low, f));
+  v high = wasm_f32x4_demote_f64x2_zero(wasm_f64x2_mul(sum.high, f));
+  return wasm_i32x4_shuffle(low, high, 0, 1, 4, 5);
+}
+
+/* Mean and (biased) variance of each of C channels over P pixels. C is a multiple of 4. */
+EXPORT(moments) void moments(const float *x, float *mean, float *variance, int P, int C, int t, int T) {
+  for (int c = first(C / 4, t, T) * 4; c < first(C / 4, t + 1, T) * 4; c += 4) {
+    wide sum = {wasm_f64x2_const_splat(0), wasm_f64x2_const_splat(0)}, squares = sum;
+    for (int from = 0; from < P; from += RUN) {
+      int to = from + RUN < P ? from + RUN : P;
+      v s = wasm_f32x4_const_splat(0);
+      for (int p = from; p < to; p++) s = add(s, load(x + (int64_t)p * C + c));
+      accumulate(&sum, s);
+    }
+    v m = narrow(sum, 1.0 / P);
+    for (int from = 0; from < P; from += RUN) {
+      int to = from + RUN < P ? from + RUN : P;
+      v s = wasm_f32x4_const_splat(0);
+      for (int p = from; p < to; p++) {
+        v d = sub(load(x + (int64_t)p * C + c), m);
+        s = fma(d, d, s);
+      }
+      accumulate(&squares, s);
+    }
+    store(mean + c, m);
+    store(variance + c, narrow(squares, 1.0 / P));
+  }
+}
+
+/* y = x * scale + shift, channel by channel. */
+EXPORT(affine)
+void affine(const float *x, float *y, const float *scale, const float *shift, int P, int C, int t, int T) {
+  for (int p = first(P, t, T); p < first(P, t + 1, T); p++)
+    for (int c = 0; c < C; c += 4) {
+      int64_t at = (int64_t)p * C + c;
+      store(y + at, fma(load(x + at), load(scale + c), load(shift + c)));
+    }
+}
+
+/*
+ * The gradient of batch normalization after ReLU (Ioffe and Szegedy 2015, section 3), with xhat = (x - mean) * rstd, x the
+ * ReLU's output, and P pixels:
+ *   dbeta = sum dy,  dgamma = sum dy * xhat,
+ *   dx = gamma * rstd * (dy - dbeta / P - xhat * dgamma / P) where x > 0, else 0,  dbias = sum dx.
+ */
+EXPORT(normGradient)
+void normGradient(const float *x, const float *dy, const float *mean, const float *rstd, const float *gamma, float *dx,
+                  float *dgamma, float *dbeta, float *dbias, int P, int C, int t, int T) {
+  v zero = wasm_f32x4_const_splat(0);
+  wide none = {wasm_f64x2_const_splat(0), wasm_f64x2_const_splat(0)};
+  for (int c = first(C / 4, t, T) * 4; c < first(C / 4, t + 1, T) * 4; c += 4) {
+    v m = load(mean + c), r = load(rstd + c), factor = mul(load(gamma + c), r);
+    wide sum = none, product = none, bias = none;
+    for (int from = 0; from < P; from += RUN) {
+      int to = from + RUN < P ? from + RUN : P;
+      v s = zero, q = zero;
+      for (int p = from; p < to; p++) {
+        int64_t at = (int64_t)p * C + c;
+        v g = load(dy + at);
+        s = add(s, g);
+        q = fma(g, sub(load(x + at), m), q);
+      }
+      accumulate(&sum, s);
+      accumulate(&product, q);
+    }
+    store(dbeta + c, narrow(sum, 1));
+    store(dgamma + c, mul(narrow(product, 1), r));
+    v a = narrow(sum, 1.0 / P), b = mul(mul(narrow(product, 1.0 / P), r), r);
+    for (int from = 0; from < P; from += RUN) {
+      int to = from + RUN < P ? from + RUN : P;
+      v s = zero;
+      for (int p = from; p < to; p++) {
+        int64_t at = (int64_t)p * C + c;
+        v in = load(x + at);
+        v d = mul(factor, sub(sub(load(dy + at), a), mul(sub(in, m), b)));
+        d = wasm_v128_and(d, wasm_f32x4_gt(in, zero));
+        store(dx + at, d);
+        s = add(s, d);
+      }
+      accumulate(&bias, s);
+    }
+    store(dbias + c, narrow(bias, 1));
+  }
+}
+
+/* Max pooling of 3 x 3 windows with stride 2; `taps` remembers which of the nine was the (first) largest. */
+EXPORT(maxPool)
+void maxPool(const float *x, float *y, uint8_t *taps, int N, int H, int W, int C, int t, int T) {
+  int OH = (H - 3) / 2 + 1, OW = (W - 3) / 2 + 1;
+  for (int row = first(N * OH, t, T); row < first(N * OH, t + 1, T); row++) {
+    for (int q = 0; q < OW; q++) {
+      const float *in = x + (((int64_t)(row / OH) * H + row % OH * 2) * W + q * 2) * C;
+      int64_t out = ((int64_t)row * OW + q) * C;
+      for (int c = 0; c < C; c += 4) {
+        v best = load(in + c), which = wasm_i32x4_const_splat(0);
+        for (int tap = 1; tap < 9; tap++) {
+          v candidate = load(in + ((int64_t)(tap / 3) * W + tap % 3) * C + c);
+          v larger = wasm_f32x4_gt(candidate, best);
+          best = wasm_v128_bitselect(candidate, best, larger);
+          which = wasm_v128_bitselect(wasm_i32x4_splat(tap), which, larger);
+        }
+        store(y + out + c, best);
+        v bytes = wasm_i8x16_shuffle(which, which, 0, 4, 8, 12, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0);
+        wasm_v128_store32_lane(taps + out + c, bytes, 0);
+      }
+    }
+  }
+}
+
+EXPORT(maxPoolGradient)
+void maxPoolGradient(const float *dy, const uint8_t *taps, float *dx, int N, int H, int W, int C, int t, int T) {
+  int OH = (H - 3) / 2 + 1, OW = (W - 3) / 2 + 1;
+  for (int n = first(N, t, T); n < first(N, t + 1, T); n++) {
+    float *image = dx + (int64_t)n * H * W * C;
+    for (int64_t i = 0; i < (int64_t)H * W * C; i += 4) store(image + i, wasm_f32x4_const_splat(0));
+    for (int p = 0; p < OH * OW; p++) {
+      int64_t at = ((int64_t)n * OH * OW + p) * C;
+      float *out = image + ((int64_t)(p / OW) * 2 * W + p % OW * 2) * C;
+      for (int c = 0; c < C; c++) {
+        int tap = taps[at + c];
+        out[((int64_t)(tap / 3) * W + tap % 3) * C + c] += dy[at + c];
+      }
+    }
+  }
+}

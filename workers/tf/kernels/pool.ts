@@ -1,0 +1,120 @@
+import relaxedUrl from "./kernels-relaxed.wasm?url";
+import simdUrl from "./kernels-simd.wasm?url";
+
+/** The kernels of kernels.c, in the order of their numbers in a job. Their arguments are pointers and integers. */
+export const KERNELS = [
+  "pack",
+  "packTurned",
+  "neighbours",
+  "conv",
+  "filterGradient",
+  "moments",
+  "affine",
+  "normGradient",
+  "maxPool",
+  "maxPoolGradient",
+] as const;
+export type Kernel = (typeof KERNELS)[number];
+
+/** Places in the block that the threads share: a count of jobs, threads still at work, kernel, arguments' number, arguments. */
+export const JOB = { count: 0, pending: 1, kernel: 2, length: 3, arguments: 4 } as const;
+const STACK_BYTES = 65_536;
+
+export interface ThreadStart {
+  module: WebAssembly.Module;
+  memory: WebAssembly.Memory;
+  job: Int32Array<SharedArrayBuffer>;
+  thread: number;
+  threads: number;
+  stack: number;
+}
+
+type Exports = Record<Kernel, (...values: number[]) => void> & {
+  filterGradientScratch: (...values: number[]) => number;
+  __stack_pointer: WebAssembly.Global;
+};
+
+/** Puts the kernels into `memory`, with the top of their stack at `stack`. They have no data of their own. */
+export function instantiate(module: WebAssembly.Module, memory: WebAssembly.Memory, stack: number): Exports {
+  const exports = new WebAssembly.Instance(module, { env: { memory } }).exports as unknown as Exports;
+  exports.__stack_pointer.value = stack;
+  return exports;
+}
+
+/** Loads the kernels: with fused multiply-add where this engine has relaxed SIMD. */
+export async function loadKernels(): Promise<{ module: WebAssembly.Module; fused: boolean }> {
+  const compile = async (url: string): Promise<WebAssembly.Module> => WebAssembly.compileStreaming(fetch(url));
+  try {
+    return { module: await compile(relaxedUrl), fused: true };
+  } catch (error) {
+    if (!(error instanceof WebAssembly.CompileError)) throw error;
+    return { module: await compile(simdUrl), fused: false };
+  }
+}
+
+/**
+ * Runs kernels on several threads over one memory. The calling thread (a worker, for it waits) takes a share itself, so
+ * one core needs no other thread.
+ */
+export class KernelPool {
+  readonly #exports: Exports;
+  readonly #job: Int32Array<SharedArrayBuffer>;
+
+  private constructor(
+    exports: Exports,
+    job: Int32Array<SharedArrayBuffer>,
+    readonly threads: number,
+  ) {
+    this.#exports = exports;
+    this.#job = job;
+  }
+
+  /**
+   * Starts the other threads and waits until they are ready.
+   * @param allocate reserves bytes in `memory` for good.
+   */
+  static async start(
+    module: WebAssembly.Module,
+    memory: WebAssembly.Memory,
+    threads: number,
+    allocate: (bytes: number) => number,
+  ): Promise<KernelPool> {
+    const stack = (): number => allocate(STACK_BYTES) + STACK_BYTES;
+    const exports = instantiate(module, memory, stack());
+    const job = new Int32Array(new SharedArrayBuffer(128));
+    await Promise.all(
+      Array.from({ length: threads - 1 }, (_, i) => {
+        const worker = new Worker(new URL("./thread.ts", import.meta.url), { type: "module" });
+        const start: ThreadStart = { module, memory, job, thread: i + 1, threads, stack: stack() };
+        return new Promise((resolve, reject) => {
+          worker.onmessage = resolve;
+          worker.onerror = (event) => {
+            reject(new Error(`A kernel thread did not start: ${event.message}`));
+          };
+          worker.postMessage(start);
+        });
+      }),
+    );
+    return new KernelPool(exports, job, threads);
+  }
+
+  /** Floats of scratch that one thread of the filter's gradient needs. */
+  filterGradientScratch(N: number, H: number, W: number, O: number, S: number, pad: number): number {
+    return this.#exports.filterGradientScratch(N, H, W, O, S, pad);
+  }
+
+  /** Runs a kernel and returns when every thread has done its share. */
+  run(kernel: Kernel, ...values: number[]): void {
+    const job = this.#job;
+    job[JOB.kernel] = KERNELS.indexOf(kernel);
+    job[JOB.length] = values.length;
+    job.set(values, JOB.arguments);
+    Atomics.store(job, JOB.pending, this.threads - 1);
+    Atomics.add(job, JOB.count, 1);
+    Atomics.notify(job, JOB.count);
+    this.#exports[kernel](...values, 0, this.threads);
+    for (let left = Atomics.load(job, JOB.pending); left > 0; left = Atomics.load(job, JOB.pending)) {
+      Atomics.wait(job, JOB.pending, left);
+    }
+  }
+}

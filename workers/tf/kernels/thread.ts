@@ -1,0 +1,18 @@
+import { instantiate, JOB, KERNELS, type ThreadStart } from "./pool";
+
+/** One more thread of a KernelPool: it waits for jobs for as long as it lives. */
+addEventListener("message", ({ data }: MessageEvent<ThreadStart>) => {
+  const { module, memory, job, thread, threads, stack } = data;
+  const exports = instantiate(module, memory, stack);
+  let done = 0;
+  postMessage("ready");
+  for (;;) {
+    while (Atomics.load(job, JOB.count) === done) Atomics.wait(job, JOB.count, done);
+    done += 1;
+    const kernel = KERNELS[job[JOB.kernel] ?? 0];
+    const length = job[JOB.length] ?? 0;
+    if (kernel) exports[kernel](...job.subarray(JOB.arguments, JOB.arguments + length), thread, threads);
+    Atomics.sub(job, JOB.pending, 1);
+    Atomics.notify(job, JOB.pending);
+  }
+});

@@ -1,0 +1,221 @@
+import * as tf from "@tensorflow/tfjs";
+import { BATCH_NORM, summarize, type LayerSpec, type ModelSpec, type ModelSummary } from "../../src/core/model";
+import { seededRandom } from "../../src/core/random";
+import { convReluAffine, convReluNorm, maxPool, type ConvParameters } from "./fused";
+
+type Of<K extends LayerSpec["kind"]> = Extract<LayerSpec, { kind: K }>;
+
+/** What one step of training gave on its batch, dropout on. */
+export interface StepResult {
+  /** Mean categorical cross-entropy. */
+  loss: number;
+  accuracy: number;
+}
+
+/** A model of the registry on tfjs's current backend: its variables, what it predicts, and its steps of SGD. */
+export class Network {
+  readonly #summary: ModelSummary;
+  readonly #variables = new Map<string, tf.Variable>();
+  /** Batch normalization folded into scale and shift, by layer; made anew after the weights changed. */
+  readonly #folded = new Map<string, { scale: tf.Tensor1D; shift: tf.Tensor1D }>();
+
+  /** Its weights are zero until they are set. */
+  constructor(readonly spec: ModelSpec) {
+    this.#summary = summarize(spec);
+    for (const { name, shape, trainable } of this.#summary.tensors) {
+      this.#variables.set(
+        name,
+        tf.tidy(() => tf.variable(tf.zeros([...shape]), trainable)),
+      );
+    }
+  }
+
+  /** Copies a flat vector of weights in, laid out as `summarize` says. */
+  setWeights(flat: Float32Array): void {
+    for (const { name, offset, size, shape } of this.#summary.tensors) {
+      tf.tidy(() => this.#variable(name).assign(tf.tensor(flat.slice(offset, offset + size), [...shape])));
+    }
+    this.#forgetFolded();
+  }
+
+  /** Copies the weights out as one flat vector. */
+  async getWeights(): Promise<Float32Array<ArrayBuffer>> {
+    const flat = new Float32Array(this.#summary.parameters);
+    const { tensors } = this.#summary;
+    const values = await Promise.all(tensors.map(({ name }) => this.#variable(name).data()));
+    tensors.forEach(({ offset }, i) => flat.set(values[i] as Float32Array, offset));
+    return flat;
+  }
+
+  /** Probabilities, N x classes, of N inputs, dropout off, with the moving statistics. */
+  predict(x: tf.Tensor4D): tf.Tensor2D {
+    this.#fold();
+    return tf.tidy(
+      () =>
+        tf.softmax(
+          this.#forward(x, (x, conv, norm) => {
+            const { scale, shift } = this.#folded.get(norm.name) as { scale: tf.Tensor1D; shift: tf.Tensor1D };
+            return convReluAffine(x, this.#convParameters(conv, norm), scale, shift, conv.padding);
+          }),
+        ) as tf.Tensor2D,
+    );
+  }
+
+  /**
+   * One step of SGD, `w -= learningRate * dL/dw`, on N faces with their labels; the moving statistics of batch
+   * normalization follow the batch's with momentum 0.99.
+   * @param seed decides the dropout masks; null leaves dropout out
+   */
+  async step(x: tf.Tensor4D, labels: Uint8Array, learningRate: number, seed: number | null): Promise<StepResult> {
+    const { loss, logits, gradients } = this.gradients(x, labels, seed, (norm, mean, variance) => {
+      this.#follow(`${norm}/moving_mean`, mean);
+      this.#follow(`${norm}/moving_variance`, variance);
+    });
+    tf.tidy(() => {
+      for (const [name, gradient] of gradients) {
+        const variable = this.#variable(name);
+        variable.assign(tf.sub(variable, tf.mul(gradient, learningRate)));
+      }
+    });
+    this.#forgetFolded();
+    const [value, rows] = await Promise.all([loss.data(), logits.array() as Promise<number[][]>]);
+    tf.dispose([loss, logits, ...gradients.values()]);
+    const hits = rows.filter((row, i) => row.indexOf(Math.max(...row)) === labels[i]).length;
+    return { loss: value[0] as number, accuracy: hits / labels.length };
+  }
+
+  /** Loss, logits and every gradient of a batch by the tensor's name, to be disposed of by the caller. */
+  gradients(
+    x: tf.Tensor4D,
+    labels: Uint8Array,
+    seed: number | null,
+    onStatistics: (norm: string, mean: tf.Tensor1D, variance: tf.Tensor1D) => void,
+  ): { loss: tf.Scalar; logits: tf.Tensor2D; gradients: Map<string, tf.Tensor> } {
+    const names = this.#summary.tensors.filter(({ trainable }) => trainable).map(({ name }) => name);
+    let logits: tf.Tensor2D | undefined;
+    const { value, grads } = tf.variableGrads(
+      () => {
+        const output = this.#forward(
+          x,
+          (input, conv, norm) =>
+            convReluNorm(input, this.#convParameters(conv, norm), conv.padding, input === x, (mean, variance) => {
+              onStatistics(norm.name, mean, variance);
+              tf.dispose([mean, variance]);
+            }),
+          seed,
+        );
+        logits = tf.keep(output.clone());
+        const truth = tf.oneHot(tf.tensor1d(labels, "int32"), output.shape[1]);
+        return tf.losses.softmaxCrossEntropy(truth, output).asScalar();
+      },
+      names.map((name) => this.#variable(name)),
+    );
+    const gradients = new Map(names.map((name) => [name, grads[this.#variable(name).name] as tf.Tensor]));
+    return { loss: value, logits: logits as tf.Tensor2D, gradients };
+  }
+
+  dispose(): void {
+    this.#forgetFolded();
+    for (const variable of this.#variables.values()) variable.dispose();
+    this.#variables.clear();
+  }
+
+  /** Runs the layers in order to the logits; `block` runs a convolution together with the normalization that follows. */
+  #forward(
+    input: tf.Tensor4D,
+    block: (x: tf.Tensor4D, conv: Of<"conv2d">, norm: Of<"batchNorm">) => tf.Tensor4D,
+    seed: number | null = null,
+  ): tf.Tensor2D {
+    const { layers } = this.spec;
+    let x: tf.Tensor = input;
+    layers.forEach((layer, i) => {
+      switch (layer.kind) {
+        case "conv2d": {
+          const norm = layers[i + 1];
+          if (norm?.kind !== "batchNorm") throw new Error(`${layer.name} must be followed by a batch normalization.`);
+          x = block(x as tf.Tensor4D, layer, norm);
+          break;
+        }
+        case "batchNorm":
+          break; // Done with the convolution before it.
+        case "maxPool":
+          x = maxPool(x as tf.Tensor4D);
+          break;
+        case "flatten":
+          x = tf.reshape(x, [x.shape[0] as number, -1]);
+          break;
+        case "dropout":
+          if (seed !== null)
+            x = tf.mul(x, dropoutMask(x.shape, layer.rate, (seed ^ Math.imul(i + 1, 0x85ebca6b)) >>> 0));
+          break;
+        case "dense":
+          x = tf.fused.matMul({
+            a: x as tf.Tensor2D,
+            b: this.#variable(`${layer.name}/kernel`) as tf.Tensor as tf.Tensor2D,
+            bias: this.#variable(`${layer.name}/bias`),
+            // The loss and predict take the softmax of the logits themselves.
+            activation: layer.activation === "relu" ? "relu" : "linear",
+          });
+          break;
+      }
+    });
+    return x as tf.Tensor2D;
+  }
+
+  #convParameters(conv: Of<"conv2d">, norm: Of<"batchNorm">): ConvParameters {
+    return {
+      kernel: this.#variable(`${conv.name}/kernel`) as tf.Tensor as tf.Tensor4D,
+      bias: this.#variable(`${conv.name}/bias`) as tf.Tensor as tf.Tensor1D,
+      gamma: this.#variable(`${norm.name}/gamma`) as tf.Tensor as tf.Tensor1D,
+      beta: this.#variable(`${norm.name}/beta`) as tf.Tensor as tf.Tensor1D,
+    };
+  }
+
+  #follow(name: string, batch: tf.Tensor): void {
+    const { momentum } = BATCH_NORM;
+    const variable = this.#variable(name);
+    tf.tidy(() => variable.assign(tf.add(tf.mul(variable, momentum), tf.mul(batch, 1 - momentum))));
+  }
+
+  #fold(): void {
+    if (this.#folded.size > 0) return;
+    for (const { kind, name } of this.spec.layers) {
+      if (kind !== "batchNorm") continue;
+      const of = (role: string): tf.Tensor => this.#variable(`${name}/${role}`);
+      const [scale, shift] = tf.tidy(() => {
+        const scale = tf.mul(of("gamma"), tf.rsqrt(tf.add(of("moving_variance"), BATCH_NORM.epsilon)));
+        return [scale, tf.sub(of("beta"), tf.mul(of("moving_mean"), scale))] as [tf.Tensor1D, tf.Tensor1D];
+      });
+      this.#folded.set(name, { scale, shift });
+    }
+  }
+
+  #forgetFolded(): void {
+    for (const { scale, shift } of this.#folded.values()) tf.dispose([scale, shift]);
+    this.#folded.clear();
+  }
+
+  #variable(name: string): tf.Variable {
+    const variable = this.#variables.get(name);
+    if (!variable) throw new Error(`The model ${this.spec.name} has no tensor ${name}.`);
+    return variable;
+  }
+}
+
+/**
+ * A mask of inverted dropout (Srivastava et al. 2014, section 10) from our own seeded generator: the same on every
+ * backend, and the same again when a training is resumed.
+ */
+function dropoutMask(shape: number[], rate: number, seed: number): tf.Tensor {
+  const random = seededRandom(seed);
+  const mask = new Float32Array(tf.util.sizeFromShape(shape));
+  const scale = 1 / (1 - rate);
+  for (let i = 0; i < mask.length; i++) mask[i] = random() < rate ? 0 : scale;
+  return tf.tensor(mask, shape);
+}
+
+/** Turns grey levels 0..255 of N faces into the network's input: N x 48 x 48 x 1 in 0..1. */
+export function facesToTensor(pixels: Uint8Array, [height, width, channels]: ModelSpec["inputShape"]): tf.Tensor4D {
+  const values = Float32Array.from(pixels, (level) => level / 255);
+  return tf.tensor4d(values, [pixels.length / (height * width * channels), height, width, channels]);
+}
