@@ -1,11 +1,11 @@
 import * as tf from "@tensorflow/tfjs";
-import { setWasmPaths, type BackendWasm } from "@tensorflow/tfjs-backend-wasm";
+import { setWasmPaths } from "@tensorflow/tfjs-backend-wasm";
 import "@tensorflow/tfjs-backend-webgpu";
 import plain from "@tensorflow/tfjs-backend-wasm/dist/tfjs-backend-wasm.wasm?url";
 import simd from "@tensorflow/tfjs-backend-wasm/dist/tfjs-backend-wasm-simd.wasm?url";
 import threaded from "@tensorflow/tfjs-backend-wasm/dist/tfjs-backend-wasm-threaded-simd.wasm?url";
 import { registerComposedKernels } from "./composed-kernels";
-import { registerFusedKernels } from "./fused";
+import { registerFusedKernels, type WasmBackend } from "./fused";
 import { KernelPool, loadKernels } from "./kernels/pool";
 
 /** More threads than this only wait for memory. */
@@ -54,7 +54,7 @@ function startWasm(): Promise<void> {
       registerComposedKernels();
       return;
     }
-    const backend = tf.backend() as BackendWasm;
+    const backend = tf.backend() as unknown as WasmBackend;
     const allocate = (bytes: number): number => {
       const { dataId } = backend.makeOutput([bytes / 4], "float32");
       return backend.dataIdMap.get(dataId).memoryOffset;
@@ -72,15 +72,15 @@ function startWasm(): Promise<void> {
  */
 function captureSharedMemory(): () => WebAssembly.Memory | undefined {
   const { Memory } = WebAssembly;
-  let captured: WebAssembly.Memory | undefined;
+  const made: WebAssembly.Memory[] = [];
   WebAssembly.Memory = class extends Memory {
     constructor(descriptor: WebAssembly.MemoryDescriptor) {
       super(descriptor);
-      if (descriptor.shared) captured = this;
+      if (descriptor.shared) made.push(this);
     }
   };
   return () => {
     WebAssembly.Memory = Memory;
-    return captured;
+    return made.at(-1);
   };
 }

@@ -14,6 +14,8 @@ const padOf = (padding: Padding): number => (padding === "same" ? 1 : 0);
 const NAMES = {
   forward: "ConvReluNorm",
   backward: "ConvReluNormGrad",
+  affine: "ConvReluAffine",
+  pack: "PackConvFilter",
   pool: "MaxPool3x3",
   poolBackward: "MaxPool3x3Grad",
 };
@@ -45,17 +47,10 @@ export function convReluNorm(
   onStatistics: (mean: tf.Tensor1D, variance: tf.Tensor1D) => void,
 ): tf.Tensor4D {
   if (!isFused()) {
-    const active = tf.relu(tf.add(tf.conv2d(x, kernel, 1, padding), bias)) as tf.Tensor4D;
+    const active = tf.relu<tf.Tensor4D>(tf.add(tf.conv2d(x, kernel, 1, padding), bias));
     const { mean, variance } = tf.moments(active, [0, 1, 2]);
     onStatistics(tf.keep(mean.clone()) as tf.Tensor1D, tf.keep(variance.clone()) as tf.Tensor1D);
-    return tf.batchNorm(
-      active,
-      mean as tf.Tensor1D,
-      variance as tf.Tensor1D,
-      beta,
-      gamma,
-      BATCH_NORM.epsilon,
-    ) as tf.Tensor4D;
+    return tf.batchNorm4d(active, mean as tf.Tensor1D, variance as tf.Tensor1D, beta, gamma, BATCH_NORM.epsilon);
   }
   const pad = padOf(padding);
   const forward = (save: tf.GradSaveFunc) => {
@@ -66,9 +61,7 @@ export function convReluNorm(
     return {
       value,
       gradFunc: (dy: tf.Tensor, saved: tf.Tensor[]) => {
-        const [x, active, mean, variance, kernel, gamma] = saved as [tf.Tensor, ...tf.Tensor[]] as Required<
-          tf.Tensor[]
-        >;
+        const [x, active, mean, variance, kernel, gamma] = saved;
         return runKernel(
           NAMES.backward,
           { dy, x, active, mean, variance, kernel, gamma } as Record<string, tf.Tensor>,
@@ -85,21 +78,44 @@ export function convReluNorm(
   return op(x, kernel, bias, gamma, beta) as tf.Tensor4D;
 }
 
-/** `relu(conv2d(x, kernel) + bias) * scale + shift`: the same block with batch normalization folded, as in inference. */
+/** A block with batch normalization folded into scale and shift, its filter laid out for the backend: see {@link foldBlock}. */
+export interface FoldedBlock {
+  kernel: tf.Tensor;
+  bias: tf.Tensor1D;
+  scale: tf.Tensor1D;
+  shift: tf.Tensor1D;
+}
+
+/** Prepares a block for inference, once for many pictures. Its tensors are new ones. */
+export function foldBlock(
+  { kernel, bias, gamma, beta }: ConvParameters,
+  mean: tf.Tensor1D,
+  variance: tf.Tensor1D,
+): FoldedBlock {
+  return tf.tidy(() => {
+    const scale = tf.mul<tf.Tensor1D>(gamma, tf.rsqrt(tf.add(variance, BATCH_NORM.epsilon)));
+    const shift = tf.sub<tf.Tensor1D>(beta, tf.mul(mean, scale));
+    const packed = isFused() ? (runKernel(NAMES.pack, { kernel }, {})[0] as tf.Tensor) : kernel.clone();
+    return { kernel: packed, bias: bias.clone(), scale, shift };
+  });
+}
+
+/** `relu(conv2d(x, kernel) + bias) * scale + shift`. */
 export function convReluAffine(
   x: tf.Tensor4D,
-  { kernel, bias }: Pick<ConvParameters, "kernel" | "bias">,
-  scale: tf.Tensor1D,
-  shift: tf.Tensor1D,
+  { kernel, bias, scale, shift }: FoldedBlock,
   padding: Padding,
 ): tf.Tensor4D {
   if (!isFused()) {
     return tf.add(
-      tf.mul(tf.fused.conv2d({ x, filter: kernel, strides: 1, pad: padding, bias, activation: "relu" }), scale),
+      tf.mul(
+        tf.fused.conv2d({ x, filter: kernel as tf.Tensor4D, strides: 1, pad: padding, bias, activation: "relu" }),
+        scale,
+      ),
       shift,
     );
   }
-  const [y] = runKernel("ConvReluAffine", { x, kernel, bias, scale, shift }, { pad: padOf(padding) });
+  const [y] = runKernel(NAMES.affine, { x, kernel, bias, scale, shift }, { pad: padOf(padding) });
   return y as tf.Tensor4D;
 }
 
@@ -121,8 +137,11 @@ export function maxPool(x: tf.Tensor4D): tf.Tensor4D {
   return op(x) as tf.Tensor4D;
 }
 
+/** What our kernels use of tfjs's wasm backend. */
+export type WasmBackend = Pick<BackendWasm, "dataIdMap" | "makeOutput" | "typedArrayFromHeap" | "disposeData">;
+
 /** Registers our kernels with tfjs's wasm backend, which must be running. */
-export function registerFusedKernels(backend: BackendWasm, pool: KernelPool): void {
+export function registerFusedKernels(backend: WasmBackend, pool: KernelPool): void {
   const pointer = ({ dataId }: tf.TensorInfo): number => backend.dataIdMap.get(dataId).memoryOffset;
   const output = (...shape: number[]): tf.TensorInfo => backend.makeOutput(shape, "float32");
   const floats = (info: tf.TensorInfo): Float32Array => backend.typedArrayFromHeap(info) as Float32Array;
@@ -144,43 +163,49 @@ export function registerFusedKernels(backend: BackendWasm, pool: KernelPool): vo
     }
   }
 
-  /** y = relu(conv2d(x, kernel) + bias) * scale + shift; without scale and shift where they are 0. */
-  function conv(
-    x: tf.TensorInfo,
-    kernel: tf.TensorInfo,
-    y: tf.TensorInfo,
-    pad: number,
-    epilogue: { bias: tf.TensorInfo; scale: tf.TensorInfo | 0; shift: tf.TensorInfo | 0 },
-  ): void {
-    const [N, H, W, I] = x.shape as [number, number, number, number];
-    const O = kernel.shape[3] as number;
-    check(x, kernel);
-    const { bias, scale, shift } = epilogue;
+  /** A filter [3, 3, I, O] in panels of eight output channels: see `pack` in kernels.c. One input channel counts as twelve. */
+  function pack(kernel: tf.TensorInfo): tf.TensorInfo {
+    check(kernel);
+    const [, , I, O] = kernel.shape as [number, number, number, number];
+    const packed = output(O / 8, I === 1 ? 12 : 9 * I, 8);
     if (I === 1) {
-      // One channel: a matrix product over the nine neighbours of each pixel.
-      const [, OH, OW] = y.shape as [number, number, number];
-      withScratch([N * OH * OW * 12, 12 * O, 12 * O], (near, padded, packed) => {
-        run("neighbours", x, near, N, H, W, pad);
+      withScratch([12 * O], (padded) => {
         floats(padded).fill(0);
         floats(padded).set(floats(kernel));
         run("pack", padded, packed, 12, O);
-        run("conv", near, packed, y, bias, 1, scale, shift, zeros, N, OH, OW, 12, O, 1, 0);
       });
+    } else run("pack", kernel, packed, 9 * I, O);
+    return packed;
+  }
+
+  /** y = relu(conv2d(x, packed) + bias) * scale + shift; without scale and shift where they are 0. */
+  function conv(
+    x: tf.TensorInfo,
+    packed: tf.TensorInfo,
+    y: tf.TensorInfo,
+    pad: number,
+    { bias, scale, shift }: { bias: tf.TensorInfo; scale: tf.TensorInfo | 0; shift: tf.TensorInfo | 0 },
+  ): void {
+    const [N, H, W, I] = x.shape as [number, number, number, number];
+    const [, OH, OW, O] = y.shape as [number, number, number, number];
+    if (I > 1) {
+      run("conv", x, packed, y, bias, 1, scale, shift, zeros, N, H, W, I, O, 3, pad);
       return;
     }
-    withScratch([9 * I * O], (packed) => {
-      run("pack", kernel, packed, 9 * I, O);
-      run("conv", x, packed, y, bias, 1, scale, shift, zeros, N, H, W, I, O, 3, pad);
+    // One channel: a matrix product over the nine neighbours of each pixel.
+    withScratch([N * OH * OW * 12], (near) => {
+      run("neighbours", x, near, N, H, W, pad);
+      run("conv", near, packed, y, bias, 1, scale, shift, zeros, N, OH, OW, 12, O, 1, 0);
     });
   }
 
-  function check(x: tf.TensorInfo, kernel: tf.TensorInfo): void {
+  function check(kernel: tf.TensorInfo): void {
     const [h, w, I = 0, O = 0] = kernel.shape;
-    const fits = h === 3 && w === 3 && I === x.shape[3] && I <= 512 && (I === 1 || I % 8 === 0) && O % 8 === 0;
+    const fits = h === 3 && w === 3 && I <= 512 && (I === 1 || I % 8 === 0) && O % 8 === 0;
     if (!fits) {
       throw new Error(
         `Our convolution takes 3 x 3 filters with 1 or a multiple of 8 input channels (at most 512) and a multiple of 8 ` +
-          `output channels, not a filter [${kernel.shape.join(", ")}] on an input [${x.shape.join(", ")}].`,
+          `output channels, not a filter [${kernel.shape.join(", ")}].`,
       );
     }
   }
@@ -198,8 +223,7 @@ export function registerFusedKernels(backend: BackendWasm, pool: KernelPool): vo
     tf.registerKernel({
       kernelName,
       backendName: "wasm",
-      kernelFunc: ({ inputs, attrs }) =>
-        kernelFunc(inputs as Record<string, tf.TensorInfo>, (attrs ?? {}) as Record<string, unknown>),
+      kernelFunc: ({ inputs, attrs }) => kernelFunc(inputs as Record<string, tf.TensorInfo>, attrs ?? {}),
     });
   };
 
@@ -212,7 +236,9 @@ export function registerFusedKernels(backend: BackendWasm, pool: KernelPool): vo
     const O = shape[3] as number;
     const P = (shape[0] as number) * (shape[1] as number) * (shape[2] as number);
     const [y, active, mean, variance] = [output(...shape), output(...shape), output(O), output(O)];
-    conv(x, kernel, active, pad as number, { bias, scale: 0, shift: 0 });
+    const packed = pack(kernel);
+    conv(x, packed, active, pad as number, { bias, scale: 0, shift: 0 });
+    backend.disposeData(packed.dataId);
     run("moments", active, mean, variance, P, O);
     const [scale, shift] = [output(O), output(O)];
     fold(scale, shift, { mean, variance, gamma, beta });
@@ -282,17 +308,15 @@ export function registerFusedKernels(backend: BackendWasm, pool: KernelPool): vo
     return dx ? [dx, ...gradients] : gradients;
   });
 
-  register("ConvReluAffine", (inputs, { pad }) => {
+  register(NAMES.pack, (inputs) => [pack((inputs as Record<"kernel", tf.TensorInfo>).kernel)]);
+
+  register(NAMES.affine, (inputs, { pad }) => {
     const { x, kernel, bias, scale, shift } = inputs as Record<
       "x" | "kernel" | "bias" | "scale" | "shift",
       tf.TensorInfo
     >;
-    const y = output(...outputShape(x.shape, pad as number, kernel.shape[3] as number));
-    conv(x, kernel, y, pad as number, {
-      bias: bias,
-      scale: scale,
-      shift: shift,
-    });
+    const y = output(...outputShape(x.shape, pad as number, bias.shape[0] as number));
+    conv(x, kernel, y, pad as number, { bias, scale, shift });
     return [y];
   });
 

@@ -1,7 +1,7 @@
 import * as tf from "@tensorflow/tfjs";
 import { BATCH_NORM, summarize, type LayerSpec, type ModelSpec, type ModelSummary } from "../../src/core/model";
 import { seededRandom } from "../../src/core/random";
-import { convReluAffine, convReluNorm, maxPool, type ConvParameters } from "./fused";
+import { convReluAffine, convReluNorm, foldBlock, maxPool, type ConvParameters, type FoldedBlock } from "./fused";
 
 type Of<K extends LayerSpec["kind"]> = Extract<LayerSpec, { kind: K }>;
 
@@ -16,8 +16,8 @@ export interface StepResult {
 export class Network {
   readonly #summary: ModelSummary;
   readonly #variables = new Map<string, tf.Variable>();
-  /** Batch normalization folded into scale and shift, by layer; made anew after the weights changed. */
-  readonly #folded = new Map<string, { scale: tf.Tensor1D; shift: tf.Tensor1D }>();
+  /** The convolutional blocks prepared for inference, by the convolution's name; made anew after the weights changed. */
+  readonly #folded = new Map<string, FoldedBlock>();
 
   /** Its weights are zero until they are set. */
   constructor(readonly spec: ModelSpec) {
@@ -49,16 +49,12 @@ export class Network {
 
   /** Probabilities, N x classes, of N inputs, dropout off, with the moving statistics. */
   predict(x: tf.Tensor4D): tf.Tensor2D {
-    this.#fold();
-    return tf.tidy(
-      () =>
-        tf.softmax(
-          this.#forward(x, (x, conv, norm) => {
-            const { scale, shift } = this.#folded.get(norm.name) as { scale: tf.Tensor1D; shift: tf.Tensor1D };
-            return convReluAffine(x, this.#convParameters(conv, norm), scale, shift, conv.padding);
-          }),
-        ) as tf.Tensor2D,
-    );
+    return tf.tidy(() => {
+      const logits = this.#forward(x, (input, conv, norm) =>
+        convReluAffine(input, this.#foldedBlock(conv, norm), conv.padding),
+      );
+      return tf.softmax(logits);
+    });
   }
 
   /**
@@ -78,7 +74,7 @@ export class Network {
       }
     });
     this.#forgetFolded();
-    const [value, rows] = await Promise.all([loss.data(), logits.array() as Promise<number[][]>]);
+    const [value, rows] = await Promise.all([loss.data(), logits.array()]);
     tf.dispose([loss, logits, ...gradients.values()]);
     const hits = rows.filter((row, i) => row.indexOf(Math.max(...row)) === labels[i]).length;
     return { loss: value[0] as number, accuracy: hits / labels.length };
@@ -142,7 +138,7 @@ export class Network {
           x = maxPool(x as tf.Tensor4D);
           break;
         case "flatten":
-          x = tf.reshape(x, [x.shape[0] as number, -1]);
+          x = tf.reshape(x, [x.shape[0], -1]);
           break;
         case "dropout":
           if (seed !== null)
@@ -150,8 +146,8 @@ export class Network {
           break;
         case "dense":
           x = tf.fused.matMul({
-            a: x as tf.Tensor2D,
-            b: this.#variable(`${layer.name}/kernel`) as tf.Tensor as tf.Tensor2D,
+            a: x,
+            b: this.#variable(`${layer.name}/kernel`),
             bias: this.#variable(`${layer.name}/bias`),
             // The loss and predict take the softmax of the logits themselves.
             activation: layer.activation === "relu" ? "relu" : "linear",
@@ -177,21 +173,24 @@ export class Network {
     tf.tidy(() => variable.assign(tf.add(tf.mul(variable, momentum), tf.mul(batch, 1 - momentum))));
   }
 
-  #fold(): void {
-    if (this.#folded.size > 0) return;
-    for (const { kind, name } of this.spec.layers) {
-      if (kind !== "batchNorm") continue;
-      const of = (role: string): tf.Tensor => this.#variable(`${name}/${role}`);
-      const [scale, shift] = tf.tidy(() => {
-        const scale = tf.mul(of("gamma"), tf.rsqrt(tf.add(of("moving_variance"), BATCH_NORM.epsilon)));
-        return [scale, tf.sub(of("beta"), tf.mul(of("moving_mean"), scale))] as [tf.Tensor1D, tf.Tensor1D];
-      });
-      this.#folded.set(name, { scale, shift });
+  #foldedBlock(conv: Of<"conv2d">, norm: Of<"batchNorm">): FoldedBlock {
+    let block = this.#folded.get(conv.name);
+    if (!block) {
+      const [mean, variance] = ["moving_mean", "moving_variance"].map((role) => this.#variable(`${norm.name}/${role}`));
+      block = foldBlock(
+        this.#convParameters(conv, norm),
+        mean as tf.Tensor as tf.Tensor1D,
+        variance as tf.Tensor as tf.Tensor1D,
+      );
+      // They outlive the tidy around a prediction.
+      for (const tensor of Object.values(block) as tf.Tensor[]) tf.keep(tensor);
+      this.#folded.set(conv.name, block);
     }
+    return block;
   }
 
   #forgetFolded(): void {
-    for (const { scale, shift } of this.#folded.values()) tf.dispose([scale, shift]);
+    for (const block of this.#folded.values()) tf.dispose(Object.values(block) as tf.Tensor[]);
     this.#folded.clear();
   }
 

@@ -79,15 +79,19 @@ export interface TrainingResult {
   backend: Backend;
 }
 
-/** What one training step on a fixed batch gave: it tells whether a backend computes right, and how fast. */
+/** What training steps on a fixed batch gave: whether a backend computes right, and how fast. */
 export interface Probe {
   backend: Backend;
-  /** Of the batch in training mode, before the step. */
+  /** Of the batch in training mode, before the first step. */
   loss: number;
-  /** Of the same batch in inference mode, after it: right only if every gradient was. */
+  /** Of the same batch in inference mode, after the last step: right only if every gradient was. */
   lossAfter: number;
-  /** Of the step; the first one on a GPU compiles its kernels too. */
-  stepMs: number;
+  /** Milliseconds to start the backend, build the network and set its weights. */
+  startMs: number;
+  /** Of each step; the first one on a GPU compiles its kernels too. */
+  stepMs: number[];
+  /** Of one face, the best of some. */
+  inferenceMs: number;
   /** Tensors that the whole probe has left behind: 0, or there is a leak. */
   tensorsLeft: number;
 }
@@ -99,6 +103,6 @@ export interface TrainerApi {
     onProgress: (progress: Progress) => void,
     onSnapshot: (snapshot: Snapshot) => Promise<void>,
   ): Promise<TrainingResult>;
-  /** Takes one step on `faces` generated faces from a checkpoint. */
-  probe(checkpoint: Uint8Array<ArrayBuffer>, faces: number, backend?: Backend): Promise<Probe>;
+  /** Takes `steps` steps on a batch of `faces` generated faces from a checkpoint. */
+  probe(checkpoint: Uint8Array<ArrayBuffer>, faces: number, steps: number, backend?: Backend): Promise<Probe>;
 }

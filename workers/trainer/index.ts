@@ -153,29 +153,42 @@ async function evaluate(network: Network, { pixels, labels }: Faces): Promise<Ev
     : { examples, loss: loss / examples, accuracy: hits / examples };
 }
 
-const probe: TrainerApi["probe"] = async (checkpoint, count, wanted) => {
+const probe: TrainerApi["probe"] = async (checkpoint, count, steps, wanted) => {
+  const begun = performance.now();
   const backend = await startBackend(wanted);
   const spec = MODELS.seed;
   const before = tf.memory().numTensors;
   const network = new Network(spec);
-  const result = { backend, loss: NaN, lossAfter: NaN, stepMs: NaN };
   try {
     network.setWeights(decodeSafetensors(checkpoint, summarize(spec).tensors).data);
+    const startMs = performance.now() - begun;
     const random = seededRandom(48);
     const faces: Faces = {
       pixels: Uint8Array.from({ length: count * FACE_PIXELS }, () => random() * 256),
       labels: Uint8Array.from({ length: count }, (_, i) => i % 7),
     };
     const all = Array.from({ length: count }, (_, i) => i);
-    const begun = performance.now();
-    // A small step: the loss after it then follows every gradient, and does not amplify the last digits of one.
-    result.loss = (await step(network, faces, all, 0.002, 48)).loss;
-    result.stepMs = performance.now() - begun;
-    result.lossAfter = (await evaluate(network, faces)).loss;
+    const losses: number[] = [];
+    const stepMs: number[] = [];
+    for (let i = 0; i < steps; i++) {
+      const start = performance.now();
+      // Small steps: the loss after them then follows every gradient, and does not amplify the last digits of one.
+      losses.push((await step(network, faces, all, 0.002, i)).loss);
+      stepMs.push(performance.now() - start);
+    }
+    const { loss: lossAfter } = await evaluate(network, faces);
+    let inferenceMs = Infinity;
+    for (let i = 0; i < 5; i++) {
+      const start = performance.now();
+      await evaluate(network, { pixels: faces.pixels.subarray(0, FACE_PIXELS), labels: faces.labels.subarray(0, 1) });
+      inferenceMs = Math.min(inferenceMs, performance.now() - start);
+    }
+    network.dispose();
+    const tensorsLeft = tf.memory().numTensors - before;
+    return { backend, loss: losses[0] ?? NaN, lossAfter, startMs, stepMs, inferenceMs, tensorsLeft };
   } finally {
     network.dispose();
   }
-  return { ...result, tensorsLeft: tf.memory().numTensors - before };
 };
 
 Comlink.expose({ train, probe } satisfies TrainerApi);

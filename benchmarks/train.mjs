@@ -1,0 +1,62 @@
+/**
+ * `npm run bench:train`: training steps of the seed CNN in a browser tab, and of PyTorch and tfjs's cpu backend in the same
+ * run where they are there. Its last line is one JSON object.
+ */
+import { spawnSync } from "node:child_process";
+import { openPage } from "../tools/harness/open.mjs";
+
+const BATCH = 32;
+
+const median = (values) => values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)];
+const round = (value, digits = 1) => Number(value.toFixed(digits));
+
+/** The same network and batch in PyTorch on the processor, if Debian's python3-torch is installed; images/s. */
+function pytorch() {
+  const script = `
+import sys, time; sys.path.insert(0, "tools/pretrain")
+import torch, torch.nn.functional as F
+from train import seed_cnn
+m = seed_cnn().to(memory_format=torch.channels_last); o = torch.optim.SGD(m.parameters(), 0.002)
+x = torch.rand(${BATCH}, 1, 48, 48).contiguous(memory_format=torch.channels_last); y = torch.arange(${BATCH}) % 7
+times = []
+for i in range(6):
+    t = time.time(); o.zero_grad(); F.cross_entropy(m(x), y).backward(); o.step(); times.append(time.time() - t)
+print(${BATCH} / sorted(times[1:])[2])`;
+  for (const python of ["/usr/bin/python3", "python3"]) {
+    const { status, stdout } = spawnSync(python, ["-c", script], { encoding: "utf8" });
+    if (status === 0) return { imagesPerSecond: round(Number(stdout)) };
+  }
+  return null;
+}
+
+/** Where there is no GPU, WebGPU runs in software: one step of a small batch, for its losses only. */
+async function measure(backend, args, faces, steps) {
+  const { page, peakMB, close } = await openPage(args);
+  try {
+    const probe = await page.evaluate(
+      ([backend, faces, steps]) => window.harness.train(backend, faces, steps),
+      [backend, faces, steps],
+    );
+    const ms = median(probe.stepMs.length > 1 ? probe.stepMs.slice(1) : probe.stepMs);
+    const other = probe.stepMs.reduce((a, b) => a + b, 0);
+    console.log(backend, JSON.stringify({ ...probe, other: round(probe.totalMs - other) }));
+    return {
+      batch: faces,
+      imagesPerSecond: round((faces * 1000) / ms),
+      inferenceMs: round(probe.inferenceMs),
+      startMs: round(probe.startMs, 0),
+      peakMB: peakMB(),
+      loss: probe.loss,
+      lossAfter: probe.lossAfter,
+    };
+  } catch (error) {
+    console.log(`${backend}: ${error instanceof Error ? error.message : String(error)}`);
+    return null;
+  } finally {
+    await close();
+  }
+}
+
+const wasm = await measure("wasm", [], BATCH, 7);
+const webgpu = process.argv.includes("--webgpu") ? await measure("webgpu", ["--enable-unsafe-webgpu"], 2, 1) : null;
+console.log(JSON.stringify({ wasm, webgpu, pytorch: pytorch() }));

@@ -1,0 +1,113 @@
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { expect, test } from "@playwright/test";
+import fc from "fast-check";
+import { openPage } from "../tools/harness/open.mjs";
+import { root } from "../tools/setup.mjs";
+import { decodeHeader } from "../src/core/safetensors";
+
+/** The numbers of tools/oracle.py, by name. */
+function oracle(): Map<string, number[]> {
+  const file = readFileSync(join(root, "workers/tf/oracle.safetensors"));
+  const { tensors, headerBytes } = decodeHeader(file);
+  return new Map(
+    tensors.map(({ name, start, end }) => [
+      name,
+      Array.from({ length: (end - start) / 4 }, (_, i) => file.readFloatLE(headerBytes + start + i * 4)),
+    ]),
+  );
+}
+
+/** Norms over the places that the oracle holds. */
+const norm = (values: number[]): number => Math.hypot(...values);
+const difference = (found: number[], expected: number[]): number =>
+  norm(expected.map((value, i) => value - (found[i] ?? NaN)));
+/** Half the distance of float32 numbers around 1: what each step may lose when it is added to a weight. */
+const ROUNDING = 2 ** -24;
+
+for (const [backend, steps] of [
+  ["wasm", 3],
+  ["webgpu", 1],
+  ["cpu", 1],
+] as const) {
+  test(`${backend} gives PyTorch's losses and gradients`, async () => {
+    test.setTimeout(600_000);
+    const expected = oracle();
+    const { page, close } = await openPage(["--enable-unsafe-webgpu"]);
+    const { losses, gradients, changes } = await page.evaluate(
+      ([backend, steps]) => window.harness.worker().oracle(backend, steps),
+      [backend, steps] as const,
+    );
+    await close();
+    losses.forEach((loss, i) => {
+      expect(Math.abs(loss - (expected.get("losses")?.[i] ?? NaN)), `loss ${i}`).toBeLessThan(1e-5);
+    });
+    let worst = 0;
+    for (const [name, values] of Object.entries(gradients)) {
+      const reference = expected.get(`gradient/${name}`) ?? [];
+      const error = difference(values, reference) / norm(reference);
+      worst = Math.max(worst, error);
+      expect(error, name).toBeLessThan(1e-3);
+    }
+    console.log(backend, "losses", losses, "worst gradient", worst);
+    if (steps < 3) return;
+    for (const [name, values] of expected) {
+      const tensor = /^change\/(.*)/.exec(name)?.[1];
+      if (!tensor) continue;
+      const allowed = 1e-3 * norm(values) + steps * ROUNDING * Math.sqrt(values.length);
+      expect(difference(changes[tensor] ?? [], values), name).toBeLessThan(allowed);
+    }
+  });
+}
+
+test("our kernels give what tfjs's own operations give, whatever the shape", async () => {
+  const { page, close } = await openPage();
+  const shape = fc.record({
+    N: fc.integer({ min: 1, max: 5 }),
+    H: fc.integer({ min: 3, max: 13 }),
+    W: fc.integer({ min: 3, max: 13 }),
+    I: fc.constantFrom(1, 8, 16, 24, 40),
+    O: fc.constantFrom(8, 16, 24, 40),
+    padding: fc.constantFrom("same" as const, "valid" as const),
+  });
+  await page.evaluate(() => {
+    Object.assign(window, { exact: window.harness.worker() });
+  });
+  await fc.assert(
+    fc.asyncProperty(shape, fc.nat(), async (shape, seed) => {
+      const errors = await page.evaluate(
+        ([shape, seed]) =>
+          (window as unknown as { exact: ReturnType<Window["harness"]["worker"]> }).exact.kernelErrors(shape, seed),
+        [shape, seed] as const,
+      );
+      expect(Object.keys(errors)).toHaveLength(11);
+      for (const [name, error] of Object.entries(errors)) {
+        // A batch of few pixels may have next to no variance, which normalization then divides by.
+        expect(error, `${name} of ${JSON.stringify(shape)}`).toBeLessThan(
+          shape.N * shape.H * shape.W > 40 ? 1e-4 : 5e-3,
+        );
+      }
+    }),
+    { numRuns: 40 },
+  );
+  for (const [inputs, outputs] of [
+    [3, 8],
+    [8, 7],
+    [1024, 8],
+  ] as const) {
+    const message = await page.evaluate(([inputs, outputs]) => window.harness.worker().refusal(inputs, outputs), [
+      inputs,
+      outputs,
+    ] as const);
+    expect(message).toContain("Our convolution takes 3 x 3 filters");
+  }
+  await close();
+});
+
+test("the same seed and data give the same bits on WASM, dropout on", async () => {
+  const { page, close } = await openPage();
+  const hashes = await page.evaluate(() => window.harness.worker().repeat(3));
+  await close();
+  expect(hashes[0]).toMatch(/^[0-9a-f]{64}$/);
+  expect(hashes[1]).toBe(hashes[0]);
+});

@@ -1,0 +1,43 @@
+/**
+ * Builds workers/tf/kernels/*.wasm from kernels.c with clang 16 and lld 16 (Debian: clang-16, lld-16). The built files are
+ * checked in; each carries the SHA-256 of its source and of this script in a custom section, which a test compares.
+ */
+import { createHash } from "node:crypto";
+import { readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { root, run } from "./setup.mjs";
+
+const folder = join(root, "workers/tf/kernels");
+export const VARIANTS = { relaxed: ["-mrelaxed-simd", "-DRELAXED"], simd: [] };
+export const SECTION = "source.sha256";
+
+/** SHA-256 in hex of what the kernels are built from. */
+export function sourceDigest() {
+  const hash = createHash("sha256");
+  for (const file of [join(folder, "kernels.c"), fileURLToPath(import.meta.url)]) hash.update(readFileSync(file));
+  return hash.digest("hex");
+}
+
+const FLAGS = [
+  "--target=wasm32",
+  ...["-O3", "-nostdlib", "-ffreestanding", "-fno-builtin", "-Wall", "-Wextra", "-Werror"],
+  ...["-msimd128", "-matomics", "-mbulk-memory"],
+  // They live in tfjs's memory, whose size tfjs decides.
+  ...["--import-memory", "--shared-memory", "--max-memory=4294967296"].map((flag) => `-Wl,${flag}`),
+  ...["--no-entry", "--export=__stack_pointer", "--strip-all"].map((flag) => `-Wl,${flag}`),
+];
+
+function build() {
+  for (const [variant, flags] of Object.entries(VARIANTS)) {
+    const file = join(folder, `kernels-${variant}.wasm`);
+    if (run("clang-16", [...FLAGS, ...flags, "-o", file, join(folder, "kernels.c")]) !== 0) process.exit(1);
+    const name = Buffer.from(SECTION);
+    const content = Buffer.concat([Buffer.from([name.length]), name, Buffer.from(sourceDigest())]);
+    // A custom section: id 0, its size (under 128, so one byte), then name and content.
+    writeFileSync(file, Buffer.concat([readFileSync(file), Buffer.from([0, content.length]), content]));
+    console.log(`${file}: ${readFileSync(file).length} bytes`);
+  }
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) build();

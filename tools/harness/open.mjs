@@ -1,0 +1,48 @@
+/** A real Chromium with the page of this folder, built for production and cross-origin isolated. */
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { chromium } from "@playwright/test";
+import { build, loadConfigFromFile, preview } from "vite";
+import { findBrowser, root } from "../setup.mjs";
+
+/** @param {string[]} [args] flags of Chromium */
+export async function openPage(args = []) {
+  const outDir = mkdtempSync(join(tmpdir(), "best-actor-harness-"));
+  const loaded = await loadConfigFromFile({ command: "build", mode: "production" }, join(root, "vite.config.ts"));
+  const { worker, build: options, server: { headers } = {} } = loaded?.config ?? {};
+  const config = { configFile: false, root: join(root, "tools/harness"), logLevel: "error", worker };
+  await build({ ...config, build: { ...options, outDir, emptyOutDir: true } });
+  const server = await preview({ ...config, build: { outDir }, preview: { port: 0, host: "127.0.0.1", headers } });
+  const executablePath = await findBrowser();
+  const browser = await chromium.launch({ ...(executablePath ? { executablePath } : {}), args });
+  const page = await browser.newPage();
+  page.on("pageerror", (error) => console.error(error));
+  await page.goto(server.resolvedUrls?.local[0] ?? "");
+  await page.waitForFunction(() => "harness" in window);
+  return {
+    page,
+    /** Peak resident memory of the largest renderer process so far, in MB; null where /proc does not tell. */
+    peakMB,
+    close: async () => {
+      await browser.close();
+      await server.close();
+      rmSync(outDir, { recursive: true, force: true });
+    },
+  };
+}
+
+function peakMB() {
+  if (!existsSync("/proc")) return null;
+  let peak = null;
+  for (const pid of readdirSync("/proc").filter((name) => /^\d+$/.test(name))) {
+    try {
+      if (!readFileSync(`/proc/${pid}/cmdline`, "utf8").includes("--type=renderer")) continue;
+      const kilobytes = Number(/VmHWM:\s+(\d+) kB/.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1]);
+      peak = Math.max(peak ?? 0, Math.round(kilobytes / 1000));
+    } catch {
+      // The process has ended meanwhile.
+    }
+  }
+  return peak;
+}

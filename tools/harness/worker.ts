@@ -1,0 +1,188 @@
+import * as tf from "@tensorflow/tfjs";
+import * as Comlink from "comlink";
+import { FACE_PIXELS } from "../../src/core/expressions";
+import { initializeWeights } from "../../src/core/initialize";
+import { SEED_CNN, summarize } from "../../src/core/model";
+import { seededRandom } from "../../src/core/random";
+import { startBackend } from "../../workers/tf/backend";
+import { convReluAffine, convReluNorm, foldBlock, maxPool } from "../../workers/tf/fused";
+import { facesToTensor, Network } from "../../workers/tf/network";
+
+/** What tests ask of a backend, in a worker: the numbers behind the network, which the app itself never shows. */
+
+/** The batch of tools/oracle.py. */
+const FACES = 3;
+const RATE = 0.0001;
+const SAMPLES = 256;
+
+function faces(count: number): { pixels: Uint8Array; labels: Uint8Array } {
+  const random = seededRandom(48);
+  return {
+    pixels: Uint8Array.from({ length: count * FACE_PIXELS }, () => random() * 256),
+    labels: Uint8Array.from({ length: count }, (_, i) => i % 7),
+  };
+}
+
+async function start(backend: "wasm" | "webgpu" | "cpu"): Promise<void> {
+  if (backend === "cpu") await tf.setBackend("cpu");
+  else await startBackend(backend);
+}
+
+/** The norm, and the values at evenly spaced places, as `summary` of tools/oracle.py takes them. */
+function sample(values: Float32Array): number[] {
+  const count = Math.min(SAMPLES, values.length);
+  const at = (i: number): number => (count === 1 ? 0 : Math.floor((i * (values.length - 1)) / (count - 1)));
+  const norm = Math.sqrt(values.reduce((sum, value) => sum + value * value, 0));
+  return [norm, ...Array.from({ length: count }, (_, i) => values[at(i)] ?? NaN)];
+}
+
+/** Losses of `steps` steps of SGD on the oracle's batch, gradients of the first, changes of the weights after the last. */
+async function oracle(backend: "wasm" | "webgpu" | "cpu", steps: number) {
+  await start(backend);
+  const { tensors } = summarize(SEED_CNN);
+  const begin = initializeWeights(SEED_CNN, 2013);
+  const network = new Network(SEED_CNN);
+  network.setWeights(begin);
+  const { pixels, labels } = faces(FACES);
+  const x = facesToTensor(pixels, SEED_CNN.inputShape);
+  const losses: number[] = [];
+  const gradients: Record<string, number[]> = {};
+  for (let step = 0; step < steps; step++) {
+    if (step === 0) {
+      const result = network.gradients(x, labels, null, () => undefined);
+      for (const [name, gradient] of result.gradients)
+        gradients[name] = sample((await gradient.data()) as Float32Array);
+      losses.push((await result.loss.data())[0] ?? NaN);
+      if (steps === 1) break;
+    }
+    const { loss } = await network.step(x, labels, RATE, null);
+    losses[step] = loss;
+  }
+  const end = await network.getWeights();
+  const changes = Object.fromEntries(
+    tensors.map(({ name, offset, size }) => [
+      name,
+      sample(end.slice(offset, offset + size).map((value, i) => value - (begin[offset + i] ?? NaN))),
+    ]),
+  );
+  return { losses, gradients, changes };
+}
+
+/** Trains twice from the same seed, dropout on; gives both results' weights as hashes. */
+async function repeat(steps: number): Promise<string[]> {
+  await startBackend("wasm");
+  const hashes: string[] = [];
+  for (let run = 0; run < 2; run++) {
+    const network = new Network(SEED_CNN);
+    network.setWeights(initializeWeights(SEED_CNN, 2013));
+    const { pixels, labels } = faces(4);
+    const x = facesToTensor(pixels, SEED_CNN.inputShape);
+    for (let step = 0; step < steps; step++) await network.step(x, labels, 0.02, step);
+    const digest = await crypto.subtle.digest("SHA-256", await network.getWeights());
+    hashes.push(Array.from(new Uint8Array(digest), (byte) => byte.toString(16).padStart(2, "0")).join(""));
+    network.dispose();
+    x.dispose();
+  }
+  return hashes;
+}
+
+interface Shape {
+  N: number;
+  H: number;
+  W: number;
+  I: number;
+  O: number;
+  padding: "same" | "valid";
+}
+
+/** The largest relative error, in norm, of each result of our kernels against tfjs's own operations on its cpu backend. */
+async function kernelErrors({ N, H, W, I, O, padding }: Shape, seed: number): Promise<Record<string, number>> {
+  const random = seededRandom(seed);
+  const draw = (...shape: number[]): { shape: number[]; values: Float32Array } => ({
+    shape,
+    values: Float32Array.from({ length: tf.util.sizeFromShape(shape) }, () => random() * 2 - 1),
+  });
+  const x = draw(N, H, W, I);
+  const parameters = { kernel: draw(3, 3, I, O), bias: draw(O), gamma: draw(O), beta: draw(O) };
+  const lost = padding === "valid" ? 2 : 0;
+  const weights = draw(N, H - lost, W - lost, O);
+  const mean = draw(O);
+  const variance = { shape: [O], values: draw(O).values.map((value) => value * value) };
+  const pooled = draw(N, Math.floor((H - 3) / 2) + 1, Math.floor((W - 3) / 2) + 1, O);
+  const poolInput = draw(N, H, W, O);
+
+  const results = async (backend: "wasm" | "cpu"): Promise<Record<string, Float32Array>> => {
+    await start(backend);
+    const tensor = ({ shape, values }: { shape: number[]; values: Float32Array }): tf.Tensor =>
+      tf.tensor(values, shape);
+    const all: Record<string, tf.Tensor> = {};
+    tf.tidy(() => {
+      const keep = (name: string, value: tf.Tensor): void => {
+        all[name] = tf.keep(value.clone());
+      };
+      const of = (kernel: tf.Tensor, bias: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor) => ({
+        kernel: kernel as tf.Tensor4D,
+        bias: bias as tf.Tensor1D,
+        gamma: gamma as tf.Tensor1D,
+        beta: beta as tf.Tensor1D,
+      });
+      const { kernel, bias, gamma, beta } = parameters;
+      const inputs = [x, kernel, bias, gamma, beta].map(tensor);
+      const f = (...[x, kernel, bias, gamma, beta]: tf.Tensor[]): tf.Tensor =>
+        convReluNorm(
+          x as tf.Tensor4D,
+          of(kernel as tf.Tensor, bias as tf.Tensor, gamma as tf.Tensor, beta as tf.Tensor),
+          padding,
+          false,
+          (mean, variance) => {
+            keep("mean", mean);
+            keep("variance", variance);
+            tf.dispose([mean, variance]);
+          },
+        );
+      keep("convReluNorm", f(...inputs));
+      const gradients = tf.grads((...values) => tf.sum(tf.mul(f(...values), tensor(weights))))(inputs);
+      ["dx", "dKernel", "dBias", "dGamma", "dBeta"].forEach((name, i) => keep(name, gradients[i] as tf.Tensor));
+      const [input, ...block] = inputs as [tf.Tensor4D, tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor];
+      const folded = foldBlock(of(...block), tensor(mean) as tf.Tensor1D, tensor(variance) as tf.Tensor1D);
+      keep("convReluAffine", convReluAffine(input, folded, padding));
+      const image = tensor(poolInput) as tf.Tensor4D;
+      keep("maxPool", maxPool(image));
+      const poolGradient = tf.grad((value) => tf.sum(tf.mul(maxPool(value as tf.Tensor4D), tensor(pooled))));
+      keep("maxPoolGradient", poolGradient(image));
+    });
+    const values: Record<string, Float32Array> = {};
+    for (const [name, result] of Object.entries(all)) values[name] = (await result.data()) as Float32Array;
+    tf.dispose(Object.values(all));
+    return values;
+  };
+  const ours = await results("wasm");
+  const theirs = await results("cpu");
+  return Object.fromEntries(
+    Object.entries(theirs).map(([name, expected]) => {
+      const found = ours[name] ?? new Float32Array();
+      const norm = Math.sqrt(expected.reduce((sum, value) => sum + value * value, 0));
+      const error = Math.sqrt(expected.reduce((sum, value, i) => sum + (value - (found[i] ?? NaN)) ** 2, 0));
+      return [name, error / (norm || 1)];
+    }),
+  );
+}
+
+/** The message of the error that a convolution outside what our kernels take ends in. */
+async function refusal(I: number, O: number): Promise<string> {
+  await startBackend("wasm");
+  try {
+    const x = tf.zeros<tf.Rank.R4>([1, 5, 5, I]);
+    const vector = tf.zeros<tf.Rank.R1>([O]);
+    const kernel = tf.zeros<tf.Rank.R4>([3, 3, I, O]);
+    const block = foldBlock({ kernel, bias: vector, gamma: vector, beta: vector }, vector, vector);
+    convReluAffine(x, block, "same");
+    return "none";
+  } catch (error) {
+    return error instanceof Error ? error.message : String(error);
+  }
+}
+
+const api = { oracle, repeat, kernelErrors, refusal };
+export type HarnessWorker = typeof api;
+Comlink.expose(api);

@@ -1,0 +1,137 @@
+#!/usr/bin/env python3
+"""Writes workers/tf/oracle.safetensors: what PyTorch computes, in float64, for the seed CNN on a fixed batch.
+
+    python3 tools/oracle.py
+
+Needs PyTorch and NumPy (Debian: python3-torch). The weights and the faces come from the project's own generator
+(src/core/random.ts and src/core/initialize.ts), written again here. Dropout is off. For every tensor the file holds the
+gradient's norm and its values at 256 places (all, where there are fewer), the same of the change of the weights after three
+steps of SGD, and the losses of those steps.
+"""
+import json
+import os
+import struct
+import sys
+
+import numpy as np
+import torch
+import torch.nn as nn
+import torch.nn.functional as F
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.join(HERE, "pretrain"))
+from train import seed_cnn  # noqa: E402
+
+SEED, FACES, RATE, STEPS, SAMPLES = 2013, 3, 0.0001, 3, 256
+MASK = 0xFFFFFFFF
+
+
+def generator(seed):
+    """xoshiro128** with its state filled by SplitMix32, as in src/core/random.ts."""
+    mix = seed & MASK
+
+    def fill():
+        nonlocal mix
+        mix = (mix + 0x9E3779B9) & MASK
+        z = ((mix ^ (mix >> 16)) * 0x85EBCA6B) & MASK
+        z = ((z ^ (z >> 13)) * 0xC2B2AE35) & MASK
+        return z ^ (z >> 16)
+
+    a, b, c, d = fill(), fill(), fill(), fill()
+    while True:
+        x = (b * 5) & MASK
+        x = ((x << 7) | (x >> 25)) & MASK
+        yield ((x * 9) & MASK) / 2**32
+        t = (b << 9) & MASK
+        c ^= a
+        d ^= b
+        b ^= c
+        a ^= d
+        c ^= t
+        d = ((d << 11) | (d >> 21)) & MASK
+
+
+def names(model):
+    """(our name, parameter, is it a kernel) in the order of src/core/model.ts."""
+    conv, norm, dense = 0, 0, 0
+    for layer in model:
+        if isinstance(layer, nn.Conv2d):
+            name = f"block{conv // 2 + 1}_conv{conv % 2 + 1}"
+            conv += 1
+        elif isinstance(layer, nn.BatchNorm2d):
+            name = f"block{norm // 2 + 1}_norm{norm % 2 + 1}"
+            norm += 1
+            yield f"{name}/gamma", layer.weight
+            yield f"{name}/beta", layer.bias
+            continue
+        elif isinstance(layer, nn.Linear):
+            dense += 1
+            name = f"dense{dense}" if dense < 4 else "expression"
+        else:
+            continue
+        yield f"{name}/kernel", layer.weight
+        yield f"{name}/bias", layer.bias
+
+
+def ours(tensor):
+    """From PyTorch's layout (O, I, H, W or O, I) to ours (H, W, I, O or I, O), flat."""
+    order = (2, 3, 1, 0) if tensor.dim() == 4 else (1, 0) if tensor.dim() == 2 else (0,)
+    return tensor.detach().permute(order).reshape(-1).numpy()
+
+
+def summary(values):
+    places = np.linspace(0, len(values) - 1, min(SAMPLES, len(values))).astype(int)
+    return np.concatenate([[np.linalg.norm(values)], values[places]]).astype(np.float32)
+
+
+def main():
+    model = seed_cnn().double()
+    for layer in model:
+        if isinstance(layer, nn.Dropout):
+            layer.p = 0.0
+    random = generator(SEED)
+    with torch.no_grad():
+        for name, parameter in names(model):
+            if not name.endswith("/kernel"):
+                continue
+            fan = parameter[0].numel() + parameter.numel() // parameter.shape[1]
+            limit = (6 / fan) ** 0.5
+            flat = np.array([(next(random) * 2 - 1) * limit for _ in range(parameter.numel())], dtype=np.float32)
+            shape = [parameter.shape[i] for i in ((2, 3, 1, 0) if parameter.dim() == 4 else (1, 0))]
+            back = (3, 2, 0, 1) if parameter.dim() == 4 else (1, 0)
+            parameter.copy_(torch.from_numpy(flat.astype(np.float64)).reshape(shape).permute(back))
+    random = generator(48)
+    pixels = np.array([int(next(random) * 256) for _ in range(FACES * 48 * 48)], dtype=np.float64)
+    x = torch.from_numpy(np.float32(pixels / 255).astype(np.float64)).reshape(FACES, 1, 48, 48)
+    y = torch.arange(FACES) % 7
+    begin = {name: ours(p).copy() for name, p in names(model)}
+    out, losses = {}, []
+    model.train()
+    for step in range(STEPS):
+        model.zero_grad()
+        loss = F.cross_entropy(model(x), y)
+        loss.backward()
+        losses.append(loss.item())
+        if step == 0:
+            for name, p in names(model):
+                out[f"gradient/{name}"] = summary(ours(p.grad))
+        with torch.no_grad():
+            for p in model.parameters():
+                p -= RATE * p.grad
+    for name, p in names(model):
+        out[f"change/{name}"] = summary(ours(p) - begin[name])
+    out["losses"] = np.array(losses, dtype=np.float32)
+    print(losses)
+
+    header, offset = {"__metadata__": {"source": f"PyTorch {torch.__version__}, float64"}}, 0
+    for name, values in out.items():
+        header[name] = {"dtype": "F32", "shape": [len(values)], "data_offsets": [offset, offset + values.nbytes]}
+        offset += values.nbytes
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    with open(os.path.join(HERE, "..", "workers", "tf", "oracle.safetensors"), "wb") as f:
+        f.write(struct.pack("<Q", len(text)) + text + b"".join(v.astype("<f4").tobytes() for v in out.values()))
+
+
+if __name__ == "__main__":
+    main()
