@@ -3,7 +3,12 @@ import { defineConfig } from "vitest/config";
 /** Unit tests: pure logic, beside the code. The edge's tests run in workerd, with workers/edge/vitest.config.ts. */
 export default defineConfig({
   test: {
-    include: ["src/**/*.test.ts", "workers/{tf,trainer}/**/*.test.ts", "workers/vision/**/*.test.ts", "tools/**/*.test.ts"],
+    include: [
+      "src/**/*.test.ts",
+      "workers/{tf,trainer}/**/*.test.ts",
+      "workers/vision/**/*.test.ts",
+      "tools/**/*.test.ts",
+    ],
     testTimeout: 60_000,
   },
 });

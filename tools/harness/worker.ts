@@ -4,8 +4,8 @@ import { FACE_PIXELS } from "../../src/core/expressions";
 import { initializeWeights } from "../../src/core/initialize";
 import { SEED_CNN, summarize } from "../../src/core/model";
 import { seededRandom } from "../../src/core/random";
-import { startBackend } from "../../workers/tf/backend";
-import { convReluAffine, convReluNorm, foldBlock, maxPool } from "../../workers/tf/fused";
+import { startBackend, startWasm } from "../../workers/tf/backend";
+import { convReluAffine, convReluNorm, denseRelu, foldBlock, maxPool } from "../../workers/tf/fused";
 import { facesToTensor, Network } from "../../workers/tf/network";
 
 /** What tests ask of a backend, in a worker: the numbers behind the network, which the app itself never shows. */
@@ -110,6 +110,7 @@ async function kernelErrors({ N, H, W, I, O, padding }: Shape, seed: number): Pr
   const variance = { shape: [O], values: draw(O).values.map((value) => value * value) };
   const pooled = draw(N, Math.floor((H - 3) / 2) + 1, Math.floor((W - 3) / 2) + 1, O);
   const poolInput = draw(N, H, W, O);
+  const [rows, matrix, rowWeights] = [draw(N * H, 8 * W), draw(8 * W, O), draw(N * H, O)];
 
   const results = async (backend: "wasm" | "cpu"): Promise<Record<string, Float32Array>> => {
     await start(backend);
@@ -146,6 +147,14 @@ async function kernelErrors({ N, H, W, I, O, padding }: Shape, seed: number): Pr
       const [input, ...block] = inputs as [tf.Tensor4D, tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor];
       const folded = foldBlock(of(...block), tensor(mean) as tf.Tensor1D, tensor(variance) as tf.Tensor1D);
       keep("convReluAffine", convReluAffine(input, folded, padding));
+      const dense = [rows, matrix, parameters.bias].map(tensor) as [tf.Tensor2D, tf.Tensor2D, tf.Tensor1D];
+      const g = (x: tf.Tensor, k: tf.Tensor, b: tf.Tensor): tf.Tensor =>
+        denseRelu(x as tf.Tensor2D, k as tf.Tensor2D, b as tf.Tensor1D);
+      keep("denseRelu", g(...dense));
+      const denseGradients = tf.grads((...values) =>
+        tf.sum(tf.mul(g(...(values as [tf.Tensor, tf.Tensor, tf.Tensor])), tensor(rowWeights))),
+      )(dense);
+      ["denseDx", "denseDKernel", "denseDBias"].forEach((name, i) => keep(name, denseGradients[i] as tf.Tensor));
       const image = tensor(poolInput) as tf.Tensor4D;
       keep("maxPool", maxPool(image));
       const poolGradient = tf.grad((value) => tf.sum(tf.mul(maxPool(value as tf.Tensor4D), tensor(pooled))));
@@ -183,6 +192,37 @@ async function refusal(I: number, O: number): Promise<string> {
   }
 }
 
-const api = { oracle, repeat, kernelErrors, refusal };
+/** Where the time of a training step and of a prediction goes on WASM: milliseconds by kernel, and of all that is not ours. */
+async function profile(count: number, steps: number): Promise<Record<"step" | "predict", Record<string, number>>> {
+  const pool = await startWasm();
+  await startBackend("wasm");
+  const network = new Network(SEED_CNN);
+  network.setWeights(initializeWeights(SEED_CNN, 2013));
+  const { pixels, labels } = faces(count);
+  const x = facesToTensor(pixels, SEED_CNN.inputShape);
+  const one = facesToTensor(pixels.subarray(0, FACE_PIXELS), SEED_CNN.inputShape);
+  const measure = async (times: number, work: () => Promise<unknown>): Promise<Record<string, number>> => {
+    for (let i = 0; i < 2; i++) await work();
+    const before = { ...pool?.spent };
+    const begun = performance.now();
+    for (let i = 0; i < times; i++) await work();
+    const total = (performance.now() - begun) / times;
+    const kernels = Object.entries(pool?.spent ?? {})
+      .map(([name, ms]) => [name, (ms - (before[name] ?? 0)) / times] as const)
+      .filter(([, ms]) => ms > 0);
+    const other = total - kernels.reduce((sum, [, ms]) => sum + ms, 0);
+    return { total, ...Object.fromEntries(kernels), other };
+  };
+  return {
+    step: await measure(steps, () => network.step(x, labels, 0.0001, 1)),
+    predict: await measure(20, async () => {
+      const y = network.predict(one);
+      await y.data();
+      y.dispose();
+    }),
+  };
+}
+
+const api = { profile, oracle, repeat, kernelErrors, refusal };
 export type HarnessWorker = typeof api;
 Comlink.expose(api);

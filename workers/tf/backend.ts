@@ -36,10 +36,10 @@ async function hasRealGpu(): Promise<boolean> {
   }
 }
 
-let wasm: Promise<void> | undefined;
+let wasm: Promise<KernelPool | null> | undefined;
 
-/** Starts tfjs's wasm backend, once, and adds our kernels to it. */
-function startWasm(): Promise<void> {
+/** Starts tfjs's wasm backend, once, and adds our kernels to it; null where there is no shared memory for them. */
+export function startWasm(): Promise<KernelPool | null> {
   wasm ??= (async () => {
     setWasmPaths({
       "tfjs-backend-wasm.wasm": plain,
@@ -52,7 +52,7 @@ function startWasm(): Promise<void> {
     const shared = memory();
     if (!kernels || !shared) {
       registerComposedKernels();
-      return;
+      return null;
     }
     const backend = tf.backend() as unknown as WasmBackend;
     const allocate = (bytes: number): number => {
@@ -62,6 +62,7 @@ function startWasm(): Promise<void> {
     const { module } = await kernels;
     const pool = await KernelPool.start(module, shared, Math.min(MAX_THREADS, navigator.hardwareConcurrency), allocate);
     registerFusedKernels(backend, pool);
+    return pool;
   })();
   return wasm;
 }

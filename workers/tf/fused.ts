@@ -16,12 +16,15 @@ const NAMES = {
   backward: "ConvReluNormGrad",
   affine: "ConvReluAffine",
   pack: "PackConvFilter",
+  dense: "DenseRelu",
+  denseBackward: "DenseReluGrad",
   pool: "MaxPool3x3",
   poolBackward: "MaxPool3x3Grad",
 };
 
-const isFused = (): boolean =>
-  tf.getBackend() === "wasm" && tf.getKernelsForBackend("wasm").some(({ kernelName }) => kernelName === NAMES.forward);
+/** True once our kernels are registered, in this worker. */
+let registered = false;
+const isFused = (): boolean => registered && tf.getBackend() === "wasm";
 
 function runKernel(name: string, inputs: Record<string, tf.Tensor>, attributes: tf.NamedAttrMap): tf.Tensor[] {
   return tf.engine().runKernel(name, inputs, attributes) as unknown as tf.Tensor[];
@@ -119,6 +122,25 @@ export function convReluAffine(
   return y as tf.Tensor4D;
 }
 
+/** `relu(x * kernel + bias)` of N x I inputs. */
+export function denseRelu(x: tf.Tensor2D, kernel: tf.Tensor2D, bias: tf.Tensor1D): tf.Tensor2D {
+  if (!isFused()) return tf.relu(tf.add(tf.matMul(x, kernel), bias));
+  const op = tf.customGrad((...values) => {
+    const [x, kernel, bias, save] = values as [tf.Tensor2D, tf.Tensor2D, tf.Tensor1D, tf.GradSaveFunc];
+    const value = runKernel(NAMES.dense, { x, kernel, bias }, {})[0] as tf.Tensor;
+    save([x, kernel, value]);
+    return {
+      value,
+      gradFunc: (dy: tf.Tensor, [x, kernel, y]: tf.Tensor[]) => {
+        const dz = tf.mul(dy, tf.step(y as tf.Tensor));
+        const gradients = runKernel(NAMES.denseBackward, { x, kernel, dz } as Record<string, tf.Tensor>, {});
+        return [...gradients, tf.sum(dz, 0)];
+      },
+    };
+  });
+  return op(x, kernel, bias) as tf.Tensor2D;
+}
+
 /** Max pooling of 3 x 3 windows with stride 2, no padding. */
 export function maxPool(x: tf.Tensor4D): tf.Tensor4D {
   if (!isFused()) return tf.maxPool(x, 3, 2, "valid");
@@ -147,6 +169,7 @@ export function registerFusedKernels(backend: WasmBackend, pool: KernelPool): vo
   const floats = (info: tf.TensorInfo): Float32Array => backend.typedArrayFromHeap(info) as Float32Array;
   const run = (kernel: Kernel, ...values: (number | tf.TensorInfo)[]): void =>
     pool.run(kernel, ...values.map((value) => (typeof value === "number" ? value : pointer(value))));
+  registered = true;
   const zeros = output(512);
   floats(zeros).fill(0);
 
@@ -319,6 +342,38 @@ export function registerFusedKernels(backend: WasmBackend, pool: KernelPool): vo
     conv(x, kernel, y, pad as number, { bias, scale, shift });
     return [y];
   });
+
+  register(NAMES.dense, (inputs) => {
+    const { x, kernel, bias } = inputs as Record<"x" | "kernel" | "bias", tf.TensorInfo>;
+    const [N, I, O] = denseShape(x, kernel);
+    const y = output(N, O);
+    withScratch([I * O], (packed) => {
+      run("pack", kernel, packed, I, O);
+      run("conv", x, packed, y, bias, 1, 0, 0, zeros, N, 1, 1, I, O, 1, 0);
+    });
+    return [y];
+  });
+
+  register(NAMES.denseBackward, (inputs) => {
+    const { x, kernel, dz } = inputs as Record<"x" | "kernel" | "dz", tf.TensorInfo>;
+    const [N, I, O] = denseShape(x, kernel);
+    const [dx, dKernel] = [output(N, I), output(I, O)];
+    const size = pool.filterGradientScratch(N, 1, 1, O, 1, 0);
+    withScratch([I * O, size * pool.threads], (packed, scratch) => {
+      run("filterGradient", x, dz, dKernel, scratch, size, N, 1, 1, I, O, 1, 0);
+      run("packTurned", kernel, packed, 1, I, O);
+      run("conv", dz, packed, dx, 0, 0, 0, 0, zeros, N, 1, 1, O, I, 1, 0);
+    });
+    return [dx, dKernel];
+  });
+
+  function denseShape(x: tf.TensorInfo, kernel: tf.TensorInfo): [number, number, number] {
+    const [I = 0, O = 0] = kernel.shape;
+    if (I % 8 !== 0 || O % 8 !== 0) {
+      throw new Error(`Our dense layer takes multiples of 8 inputs and outputs, not [${kernel.shape.join(", ")}].`);
+    }
+    return [x.shape[0] as number, I, O];
+  }
 
   register(NAMES.pool, (inputs) => {
     const { x } = inputs as Record<"x", tf.TensorInfo>;

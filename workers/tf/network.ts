@@ -1,7 +1,15 @@
 import * as tf from "@tensorflow/tfjs";
 import { BATCH_NORM, summarize, type LayerSpec, type ModelSpec, type ModelSummary } from "../../src/core/model";
-import { seededRandom } from "../../src/core/random";
-import { convReluAffine, convReluNorm, foldBlock, maxPool, type ConvParameters, type FoldedBlock } from "./fused";
+import { hash32 } from "../../src/core/random";
+import {
+  convReluAffine,
+  convReluNorm,
+  denseRelu,
+  foldBlock,
+  maxPool,
+  type ConvParameters,
+  type FoldedBlock,
+} from "./fused";
 
 type Of<K extends LayerSpec["kind"]> = Extract<LayerSpec, { kind: K }>;
 
@@ -144,15 +152,16 @@ export class Network {
           if (seed !== null)
             x = tf.mul(x, dropoutMask(x.shape, layer.rate, (seed ^ Math.imul(i + 1, 0x85ebca6b)) >>> 0));
           break;
-        case "dense":
-          x = tf.fused.matMul({
-            a: x,
-            b: this.#variable(`${layer.name}/kernel`),
-            bias: this.#variable(`${layer.name}/bias`),
-            // The loss and predict take the softmax of the logits themselves.
-            activation: layer.activation === "relu" ? "relu" : "linear",
-          });
+        case "dense": {
+          const kernel = this.#variable(`${layer.name}/kernel`) as tf.Tensor as tf.Tensor2D;
+          const bias = this.#variable(`${layer.name}/bias`) as tf.Tensor as tf.Tensor1D;
+          // The loss and predict take the softmax of the logits themselves.
+          x =
+            layer.activation === "relu"
+              ? denseRelu(x as tf.Tensor2D, kernel, bias)
+              : tf.add(tf.matMul(x as tf.Tensor2D, kernel), bias);
           break;
+        }
       }
     });
     return x as tf.Tensor2D;
@@ -202,14 +211,14 @@ export class Network {
 }
 
 /**
- * A mask of inverted dropout (Srivastava et al. 2014, section 10) from our own seeded generator: the same on every
+ * A mask of inverted dropout (Srivastava et al. 2014, section 10) from a hash of seed and place: the same on every
  * backend, and the same again when a training is resumed.
  */
 function dropoutMask(shape: number[], rate: number, seed: number): tf.Tensor {
-  const random = seededRandom(seed);
   const mask = new Float32Array(tf.util.sizeFromShape(shape));
   const scale = 1 / (1 - rate);
-  for (let i = 0; i < mask.length; i++) mask[i] = random() < rate ? 0 : scale;
+  const threshold = rate * 2 ** 32;
+  for (let i = 0; i < mask.length; i++) mask[i] = hash32(seed, i) < threshold ? 0 : scale;
   return tf.tensor(mask, shape);
 }
 

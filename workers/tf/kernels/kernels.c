@@ -77,13 +77,16 @@ void conv(const float *x, const float *w, float *y, const float *bias, int relu,
           const float *zeros, int N, int H, int W, int I, int O, int S, int pad, int t, int T) {
   int OH = H + 2 * pad - S + 1, OW = W + 2 * pad - S + 1;
   int pixels = N * OH * OW;
-  int begin = first(pixels, t, T), end = first(pixels, t + 1, T);
+  /* Threads share the pixels; where those are few the weights are what must be read, so they share the channels. */
+  int few = pixels <= 256;
+  int begin = few ? 0 : first(pixels, t, T), end = few ? pixels : first(pixels, t + 1, T);
+  int panelBegin = few ? first(O / 8, t, T) : 0, panelEnd = few ? first(O / 8, t + 1, T) : O / 8;
   /* As many pixels at a time as keep their input in the second-level cache. */
   int group = 131072 / I / 4 * 4;
   if (group < 64) group = 64;
   for (int from = begin; from < end; from += group) {
     int to = from + group < end ? from + group : end;
-    for (int panel = 0; panel < O / 8; panel++) {
+    for (int panel = panelBegin; panel < panelEnd; panel++) {
       const float *weights = w + (int64_t)panel * S * S * I * 8;
       for (int p = from; p < to; p += 4) {
         int row[4], column[4];

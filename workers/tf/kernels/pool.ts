@@ -41,6 +41,15 @@ export function instantiate(module: WebAssembly.Module, memory: WebAssembly.Memo
   return exports;
 }
 
+/**
+ * Waits until a place of the job no longer holds `value`: awake for some tens of microseconds, since the next kernel mostly
+ * comes by then and waking a thread takes as long, then asleep.
+ */
+export function waitWhile(job: Int32Array<SharedArrayBuffer>, place: number, value: number): void {
+  for (let i = 0; i < 4000; i++) if (Atomics.load(job, place) !== value) return;
+  while (Atomics.load(job, place) === value) Atomics.wait(job, place, value);
+}
+
 /** Loads the kernels: with fused multiply-add where this engine has relaxed SIMD. */
 export async function loadKernels(): Promise<{ module: WebAssembly.Module; fused: boolean }> {
   const compile = async (url: string): Promise<WebAssembly.Module> => WebAssembly.compileStreaming(fetch(url));
@@ -57,6 +66,8 @@ export async function loadKernels(): Promise<{ module: WebAssembly.Module; fused
  * one core needs no other thread.
  */
 export class KernelPool {
+  /** Milliseconds spent in each kernel so far. */
+  readonly spent: Record<string, number> = {};
   readonly #exports: Exports;
   readonly #job: Int32Array<SharedArrayBuffer>;
 
@@ -105,6 +116,7 @@ export class KernelPool {
 
   /** Runs a kernel and returns when every thread has done its share. */
   run(kernel: Kernel, ...values: number[]): void {
+    const begun = performance.now();
     const job = this.#job;
     job[JOB.kernel] = KERNELS.indexOf(kernel);
     job[JOB.length] = values.length;
@@ -114,7 +126,8 @@ export class KernelPool {
     Atomics.notify(job, JOB.count);
     this.#exports[kernel](...values, 0, this.threads);
     for (let left = Atomics.load(job, JOB.pending); left > 0; left = Atomics.load(job, JOB.pending)) {
-      Atomics.wait(job, JOB.pending, left);
+      waitWhile(job, JOB.pending, left);
     }
+    this.spent[kernel] = (this.spent[kernel] ?? 0) + performance.now() - begun;
   }
 }

@@ -1,4 +1,4 @@
-import { instantiate, JOB, KERNELS, type ThreadStart } from "./pool";
+import { instantiate, JOB, KERNELS, waitWhile, type ThreadStart } from "./pool";
 
 /** One more thread of a KernelPool: it waits for jobs for as long as it lives. */
 addEventListener("message", ({ data }: MessageEvent<ThreadStart>) => {
@@ -7,7 +7,7 @@ addEventListener("message", ({ data }: MessageEvent<ThreadStart>) => {
   let done = 0;
   postMessage("ready");
   for (;;) {
-    while (Atomics.load(job, JOB.count) === done) Atomics.wait(job, JOB.count, done);
+    waitWhile(job, JOB.count, done);
     done += 1;
     const kernel = KERNELS[job[JOB.kernel] ?? 0];
     const length = job[JOB.length] ?? 0;
