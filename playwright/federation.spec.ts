@@ -1,5 +1,6 @@
 import type { Page } from "@playwright/test";
 import { SEED_CNN, summarize } from "../src/core/model";
+import { decodeCheckpoint } from "../src/core/checkpoint";
 import { decodeSafetensors } from "../src/core/safetensors";
 import { readUpdateMetadata } from "../src/core/update";
 import type { History } from "../src/core/protocol";
@@ -60,7 +61,7 @@ test("three players train the shared model, and the next checkpoint is the weigh
   expect(updates.map(({ n }) => n).sort()).toEqual([4, 5, 6]);
   const checkpoint = async (sha256: string): Promise<Float32Array> => {
     const response = await fetch(`${stage.url}/api/checkpoints/${sha256}`);
-    return decode(new Uint8Array(await response.arrayBuffer())).data;
+    return decodeCheckpoint(new Uint8Array(await response.arrayBuffer()), model);
   };
   const base = await checkpoint(rounds[0]?.base.sha256 ?? "");
   const next = await checkpoint(task.checkpoint.sha256);

@@ -8,9 +8,7 @@ Needs PyTorch and NumPy (Debian: python3-torch). The weights and the faces come 
 gradient's norm and its values at 256 places (all, where there are fewer), the same of the change of the weights after three
 steps of SGD, and the losses of those steps.
 """
-import json
 import os
-import struct
 import sys
 
 import numpy as np
@@ -20,6 +18,7 @@ import torch.nn.functional as F
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "pretrain"))
+from layout import ours, tensors, write_safetensors  # noqa: E402
 from train import seed_cnn  # noqa: E402
 
 SEED, FACES, RATE, STEPS, SAMPLES = 2013, 3, 0.0001, 3, 256
@@ -51,32 +50,8 @@ def generator(seed):
         d = ((d << 11) | (d >> 21)) & MASK
 
 
-def names(model):
-    """(our name, parameter, is it a kernel) in the order of src/core/model.ts."""
-    conv, norm, dense = 0, 0, 0
-    for layer in model:
-        if isinstance(layer, nn.Conv2d):
-            name = f"block{conv // 2 + 1}_conv{conv % 2 + 1}"
-            conv += 1
-        elif isinstance(layer, nn.BatchNorm2d):
-            name = f"block{norm // 2 + 1}_norm{norm % 2 + 1}"
-            norm += 1
-            yield f"{name}/gamma", layer.weight
-            yield f"{name}/beta", layer.bias
-            continue
-        elif isinstance(layer, nn.Linear):
-            dense += 1
-            name = f"dense{dense}" if dense < 4 else "expression"
-        else:
-            continue
-        yield f"{name}/kernel", layer.weight
-        yield f"{name}/bias", layer.bias
-
-
-def ours(tensor):
-    """From PyTorch's layout (O, I, H, W or O, I) to ours (H, W, I, O or I, O), flat."""
-    order = (2, 3, 1, 0) if tensor.dim() == 4 else (1, 0) if tensor.dim() == 2 else (0,)
-    return tensor.detach().permute(order).reshape(-1).numpy()
+def trainable(model):
+    return [(name, tensor) for name, tensor, yes in tensors(model) if yes]
 
 
 def summary(values):
@@ -91,7 +66,7 @@ def main():
             layer.p = 0.0
     random = generator(SEED)
     with torch.no_grad():
-        for name, parameter in names(model):
+        for name, parameter in trainable(model):
             if not name.endswith("/kernel"):
                 continue
             fan = parameter[0].numel() + parameter.numel() // parameter.shape[1]
@@ -104,7 +79,7 @@ def main():
     pixels = np.array([int(next(random) * 256) for _ in range(FACES * 48 * 48)], dtype=np.float64)
     x = torch.from_numpy(np.float32(pixels / 255).astype(np.float64)).reshape(FACES, 1, 48, 48)
     y = torch.arange(FACES) % 7
-    begin = {name: ours(p).copy() for name, p in names(model)}
+    begin = {name: ours(p).ravel().copy() for name, p in trainable(model)}
     out, losses = {}, []
     model.train()
     for step in range(STEPS):
@@ -113,24 +88,18 @@ def main():
         loss.backward()
         losses.append(loss.item())
         if step == 0:
-            for name, p in names(model):
-                out[f"gradient/{name}"] = summary(ours(p.grad))
+            for name, p in trainable(model):
+                out[f"gradient/{name}"] = summary(ours(p.grad).ravel())
         with torch.no_grad():
             for p in model.parameters():
                 p -= RATE * p.grad
-    for name, p in names(model):
-        out[f"change/{name}"] = summary(ours(p) - begin[name])
+    for name, p in trainable(model):
+        out[f"change/{name}"] = summary(ours(p).ravel() - begin[name])
     out["losses"] = np.array(losses, dtype=np.float32)
     print(losses)
 
-    header, offset = {"__metadata__": {"source": f"PyTorch {torch.__version__}, float64"}}, 0
-    for name, values in out.items():
-        header[name] = {"dtype": "F32", "shape": [len(values)], "data_offsets": [offset, offset + values.nbytes]}
-        offset += values.nbytes
-    text = json.dumps(header).encode()
-    text += b" " * (-len(text) % 8)
-    with open(os.path.join(HERE, "..", "workers", "tf", "oracle.safetensors"), "wb") as f:
-        f.write(struct.pack("<Q", len(text)) + text + b"".join(v.astype("<f4").tobytes() for v in out.values()))
+    path = os.path.join(HERE, "..", "workers", "tf", "oracle.safetensors")
+    write_safetensors(path, out, {"source": f"PyTorch {torch.__version__}, float64"})
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@ import * as v from "valibot";
 
 /**
  * The safetensors format (huggingface.co/docs/safetensors): 8 bytes with the header's length as a little-endian
- * integer, a JSON header, then the raw little-endian data. Only float32 tensors are used here.
+ * integer, a JSON header, then the raw little-endian data. float32 and int8 tensors are used here.
  */
 
 /** A file that is not what it says it is. `code` is stable; the message says what was wrong. */
@@ -16,9 +16,14 @@ export class FormatError extends Error {
   }
 }
 
-/** One tensor of a file: where its float32 data lies, in bytes after the header. */
+/** Bytes of one number. */
+const WIDTH = { F32: 4, I8: 1 } as const;
+export type DataType = keyof typeof WIDTH;
+
+/** One tensor of a file: where its data lies, in bytes after the header. */
 export interface TensorEntry {
   name: string;
+  dtype: DataType;
   shape: readonly number[];
   start: number;
   end: number;
@@ -39,41 +44,53 @@ export const MAX_HEADER_BYTES = 65_536;
 
 const size = v.pipe(v.number(), v.integer(), v.minValue(0), v.maxValue(2 ** 40));
 const entrySchema = v.strictObject({
-  dtype: v.literal("F32"),
+  dtype: v.picklist(["F32", "I8"]),
   shape: v.array(size),
   data_offsets: v.tuple([size, size]),
 });
 const headerSchema = v.objectWithRest({ __metadata__: v.optional(v.record(v.string(), v.string()), {}) }, entrySchema);
 
-/** Writes tensors that lie one after the other in `data` as one safetensors file. */
+/** Writes tensors, in their order, as one safetensors file. Those with wider numbers go first, so that all lie aligned. */
+export function encodeTensors(
+  tensors: readonly { name: string; shape: readonly number[]; data: Float32Array | Int8Array }[],
+  metadata: Record<string, string>,
+): Uint8Array<ArrayBuffer> {
+  const header: Record<string, unknown> = { __metadata__: metadata };
+  let offset = 0;
+  for (const { name, shape, data } of tensors) {
+    const dtype: DataType = data instanceof Int8Array ? "I8" : "F32";
+    header[name] = { dtype, shape, data_offsets: [offset, offset + data.byteLength] };
+    offset += data.byteLength;
+  }
+  const json = new TextEncoder().encode(JSON.stringify(header));
+  // Padded with spaces to a multiple of eight, as the format recommends, so that the data can be viewed in place.
+  const start = 8 + Math.ceil(json.length / 8) * 8;
+  const file = new Uint8Array(start + offset).fill(0x20, 8 + json.length, start);
+  new DataView(file.buffer).setBigUint64(0, BigInt(start - 8), true);
+  file.set(json, 8);
+  let at = start;
+  for (const { data } of tensors) {
+    file.set(new Uint8Array(data.buffer, data.byteOffset, data.byteLength), at);
+    at += data.byteLength;
+  }
+  return file;
+}
+
+/** Writes float32 tensors that lie one after the other in `data` as one safetensors file. */
 export function encodeSafetensors(
   tensors: readonly { name: string; shape: readonly number[]; size: number }[],
   data: Float32Array,
   metadata: Record<string, string>,
 ): Uint8Array<ArrayBuffer> {
-  const header: Record<string, unknown> = { __metadata__: metadata };
+  const numbers = tensors.reduce((sum, { size }) => sum + size, 0);
+  if (numbers !== data.length) {
+    throw new FormatError("wrong-length", `The tensors need ${numbers} numbers, but ${data.length} were given.`);
+  }
   let offset = 0;
-  for (const tensor of tensors) {
-    header[tensor.name] = {
-      dtype: "F32",
-      shape: tensor.shape,
-      data_offsets: [offset, offset + tensor.size * 4],
-    };
-    offset += tensor.size * 4;
-  }
-  if (offset !== data.length * 4) {
-    throw new FormatError("wrong-length", `The tensors need ${offset / 4} numbers, but ${data.length} were given.`);
-  }
-  let json = new TextEncoder().encode(JSON.stringify(header));
-  // Padded with spaces to a multiple of eight, as the format recommends, so that the data can be viewed in place.
-  const padded = new Uint8Array(Math.ceil(json.length / 8) * 8).fill(0x20);
-  padded.set(json);
-  json = padded;
-  const file = new Uint8Array(8 + json.length + offset);
-  new DataView(file.buffer).setBigUint64(0, BigInt(json.length), true);
-  file.set(json, 8);
-  file.set(new Uint8Array(data.buffer, data.byteOffset, data.byteLength), 8 + json.length);
-  return file;
+  return encodeTensors(
+    tensors.map(({ name, shape, size }) => ({ name, shape, data: data.subarray(offset, (offset += size)) })),
+    metadata,
+  );
 }
 
 /**
@@ -118,15 +135,16 @@ export function decodeHeader(bytes: Uint8Array): Header {
       ([
         name,
         {
+          dtype,
           shape,
           data_offsets: [start, end],
         },
-      ]) => ({ name, shape, start, end }),
+      ]) => ({ name, dtype, shape, start, end }),
     )
     .sort((a, b) => a.start - b.start);
   let dataBytes = 0;
-  for (const { name, shape, start, end } of tensors) {
-    const expected = shape.reduce((a, b) => a * b, 4);
+  for (const { name, dtype, shape, start, end } of tensors) {
+    const expected = shape.reduce<number>((a, b) => a * b, WIDTH[dtype]);
     if (start !== dataBytes || end - start !== expected) {
       throw new FormatError(
         "bad-header",
@@ -142,7 +160,10 @@ export function decodeHeader(bytes: Uint8Array): Header {
  * Checks that a header lists exactly the tensors of a model, in its order.
  * @throws FormatError `wrong-shape`, naming the first tensor that differs.
  */
-export function matchTensors(header: Header, expected: readonly { name: string; shape: readonly number[] }[]): void {
+export function matchTensors(
+  header: Header,
+  expected: readonly { name: string; shape: readonly number[]; dtype?: DataType }[],
+): void {
   if (header.tensors.length !== expected.length) {
     throw new FormatError(
       "wrong-shape",
@@ -151,10 +172,12 @@ export function matchTensors(header: Header, expected: readonly { name: string; 
   }
   expected.forEach((tensor, i) => {
     const found = header.tensors[i];
-    if (found?.name !== tensor.name || found.shape.join() !== tensor.shape.join()) {
+    const dtype = tensor.dtype ?? "F32";
+    if (found?.name !== tensor.name || found.dtype !== dtype || found.shape.join() !== tensor.shape.join()) {
       throw new FormatError(
         "wrong-shape",
-        `Tensor ${i} is ${found?.name} [${found?.shape.join(", ")}]; ${tensor.name} [${tensor.shape.join(", ")}] was expected.`,
+        `Tensor ${i} is ${found?.name} ${found?.dtype} [${found?.shape.join(", ")}]; ` +
+          `${tensor.name} ${dtype} [${tensor.shape.join(", ")}] was expected.`,
       );
     }
   });

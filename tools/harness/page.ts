@@ -24,7 +24,9 @@ async function train(backend: Backend, faces: number, steps: number): Promise<Pr
 const worker = (): Comlink.Remote<HarnessWorker> =>
   Comlink.wrap<HarnessWorker>(new Worker(new URL("./worker.ts", import.meta.url), { type: "module" }));
 
-const harness = { train, worker };
+const fromBase64 = (text: string): Uint8Array<ArrayBuffer> => Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
+
+const harness = { train, worker, fromBase64 };
 export type Harness = typeof harness;
 
 declare global {

@@ -1,6 +1,7 @@
 import * as tf from "@tensorflow/tfjs";
 import * as Comlink from "comlink";
 import { FACE_PIXELS } from "../../src/core/expressions";
+import { decodeCheckpoint } from "../../src/core/checkpoint";
 import { initializeWeights } from "../../src/core/initialize";
 import { SEED_CNN, summarize } from "../../src/core/model";
 import { seededRandom } from "../../src/core/random";
@@ -223,6 +224,27 @@ async function profile(count: number, steps: number): Promise<Record<"step" | "p
   };
 }
 
-const api = { profile, oracle, repeat, kernelErrors, refusal };
+let classifier: Network | undefined;
+
+/** Takes a checkpoint for {@link classify}. */
+async function load(checkpoint: Uint8Array<ArrayBuffer>): Promise<void> {
+  await startBackend("wasm");
+  classifier?.dispose();
+  classifier = new Network(SEED_CNN);
+  classifier.setWeights(decodeCheckpoint(checkpoint, summarize(SEED_CNN)));
+}
+
+/** Probabilities of each of some faces, and the milliseconds that they took. */
+async function classify(pixels: Uint8Array): Promise<{ probabilities: number[][]; ms: number }> {
+  if (!classifier) throw new Error("Load a checkpoint first.");
+  const begun = performance.now();
+  const x = facesToTensor(pixels, SEED_CNN.inputShape);
+  const y = classifier.predict(x);
+  const probabilities = await y.array();
+  tf.dispose([x, y]);
+  return { probabilities, ms: performance.now() - begun };
+}
+
+const api = { load, classify, profile, oracle, repeat, kernelErrors, refusal };
 export type HarnessWorker = typeof api;
 Comlink.expose(api);

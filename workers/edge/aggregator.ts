@@ -1,7 +1,8 @@
 import { DurableObject } from "cloudflare:workers";
 import { WeightedSum } from "../../src/core/fedavg";
 import { SEED_CNN, summarize } from "../../src/core/model";
-import { decodeSafetensors, encodeSafetensors } from "../../src/core/safetensors";
+import { decodeCheckpoint, encodeCheckpoint } from "../../src/core/checkpoint";
+import { decodeSafetensors } from "../../src/core/safetensors";
 import { checkpointKey, type Env } from "./env";
 import { sha256Hex } from "./digest";
 
@@ -37,7 +38,7 @@ export class Aggregator extends DurableObject<Env> {
       const sum = await this.#load();
       const known = this.ctx.storage.sql.exec("SELECT 1 FROM added WHERE id = ?", update.id).toArray();
       if (known.length > 0) return;
-      const delta = await this.#read(update.key);
+      const delta = await this.#delta(update.key);
       sum.add(delta, update.examples);
       this.ctx.storage.sql.exec("INSERT INTO added VALUES (?, ?, ?)", update.id, update.key, update.examples);
     });
@@ -81,9 +82,9 @@ export class Aggregator extends DurableObject<Env> {
             `${expected.count} of ${expected.examples} were counted.`,
         );
       }
-      const weights = await this.#read(checkpointKey(base));
+      const weights = decodeCheckpoint(await this.#read(checkpointKey(base)), this.#model);
       total.applyTo(weights);
-      const file = encodeSafetensors(this.#model.tensors, weights, metadata);
+      const file = encodeCheckpoint(this.#model, weights, metadata, "float32");
       const sha256 = await sha256Hex(file);
       await this.env.STORE.put(checkpointKey(sha256), file, { sha256 });
       return { sha256, bytes: file.length };
@@ -109,14 +110,18 @@ export class Aggregator extends DurableObject<Env> {
     if (this.#sum) return this.#sum;
     const sum = new WeightedSum(this.#model.parameters);
     const rows = this.ctx.storage.sql.exec<{ key: string; examples: number }>("SELECT key, examples FROM added");
-    for (const { key, examples } of rows.toArray()) sum.add(await this.#read(key), examples);
+    for (const { key, examples } of rows.toArray()) sum.add(await this.#delta(key), examples);
     this.#sum = sum;
     return sum;
   }
 
-  async #read(key: string): Promise<Float32Array> {
+  async #delta(key: string): Promise<Float32Array> {
+    return decodeSafetensors(await this.#read(key), this.#model.tensors).data;
+  }
+
+  async #read(key: string): Promise<Uint8Array<ArrayBuffer>> {
     const object = await this.env.STORE.get(key);
     if (!object) throw new Error(`${key} is not in the store.`);
-    return decodeSafetensors(new Uint8Array(await object.arrayBuffer()), this.#model.tensors).data;
+    return new Uint8Array(await object.arrayBuffer());
   }
 }

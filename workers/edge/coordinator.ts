@@ -1,4 +1,5 @@
 import { DurableObject } from "cloudflare:workers";
+import { encodeCheckpoint, decodeCheckpoint } from "../../src/core/checkpoint";
 import { initializeWeights } from "../../src/core/initialize";
 import { SEED_CNN, summarize } from "../../src/core/model";
 import type { ProblemCode } from "../../src/core/problems";
@@ -13,7 +14,6 @@ import {
   type Task,
 } from "../../src/core/protocol";
 import { shuffle } from "../../src/core/random";
-import { encodeSafetensors } from "../../src/core/safetensors";
 import type { UpdateMetadata } from "../../src/core/update";
 import type { UpdateLocation } from "./aggregator";
 import { sha256Hex } from "./digest";
@@ -46,21 +46,33 @@ export class Coordinator extends DurableObject<Env> {
     void ctx.blockConcurrencyWhile(() => this.#initialize());
   }
 
-  /** Publishes the seeded random initialization as version 0, once. */
+  /** Publishes version 0, once: the checkpoint that was deployed with the app, else a seeded random initialization. */
   async #initialize(): Promise<void> {
     if (this.#store.latestCheckpoint()) return;
-    const { tensors } = summarize(SEED_CNN);
-    const weights = initializeWeights(SEED_CNN, INITIAL_SEED);
-    const file = encodeSafetensors(tensors, weights, { codec: "float32", task: TASK, version: "0" });
+    const model = summarize(SEED_CNN);
+    const deployed = await this.#deployedCheckpoint();
+    if (deployed) decodeCheckpoint(deployed, model); // Throws here, not on a thousand devices, when it is damaged.
+    const file =
+      deployed ??
+      encodeCheckpoint(model, initializeWeights(SEED_CNN, INITIAL_SEED), { task: TASK, version: "0" }, "float32");
     const sha256 = await sha256Hex(file);
     await this.env.STORE.put(checkpointKey(sha256), file, { sha256 });
-    this.#store.addCheckpoint({ version: 0, sha256, bytes: file.length }, Date.now());
+    const checkpoint = { version: 0, sha256, bytes: file.length, trained: deployed !== undefined };
+    this.#store.addCheckpoint(checkpoint, Date.now());
+  }
+
+  async #deployedCheckpoint(): Promise<Uint8Array<ArrayBuffer> | undefined> {
+    if (this.env.INITIAL_CHECKPOINT === "") return undefined;
+    const response = await this.env.ASSETS.fetch(new URL(this.env.INITIAL_CHECKPOINT, "https://assets"));
+    if (!response.ok) throw new Error(`${this.env.INITIAL_CHECKPOINT} is not among the deployed files.`);
+    return new Uint8Array(await response.arrayBuffer());
   }
 
   task(): Task {
     const checkpoint = this.#store.latestCheckpoint();
     if (!checkpoint) throw new Error("The task has no checkpoint.");
-    return { task: TASK, model: "seed", checkpoint, trained: checkpoint.version > 0 };
+    const { trained, ...info } = checkpoint;
+    return { task: TASK, model: "seed", checkpoint: info, trained };
   }
 
   history(): History {
@@ -277,7 +289,7 @@ export class Coordinator extends DurableObject<Env> {
     );
     const next = this.ctx.storage.transactionSync(() => {
       if (this.#store.openRound()?.number !== round.number) return undefined;
-      this.#store.addCheckpoint({ ...merged, version }, Date.now());
+      this.#store.addCheckpoint({ ...merged, version, trained: true }, Date.now());
       this.#store.publish(round.number, version, Date.now());
       const { rounds } = round.config;
       return rounds > 1 ? this.#open({ ...round.config, rounds: rounds - 1 }) : 0;

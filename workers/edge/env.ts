@@ -11,6 +11,8 @@ export interface Env {
   UPDATES: Queue<UpdateMessage>;
   /** Secret that guards the administrator's calls. */
   ADMIN_TOKEN: string;
+  /** Path, among the assets, of the checkpoint that the first round starts from; empty for a random initialization. */
+  INITIAL_CHECKPOINT: string;
   /** How many aggregators share a round's updates. */
   AGGREGATOR_SHARDS: string;
 }

@@ -11,7 +11,9 @@ import type { UpdateMetadata } from "../../src/core/update";
 
 /** The Coordinator's tables. Every method is synchronous, so that a transition can group several in one transaction. */
 
-const SCHEMA = `
+/** What each version of the tables adds to the one before. Append, never change: a deployment may come from any version. */
+const MIGRATIONS = [
+  `
   CREATE TABLE IF NOT EXISTS checkpoints (
     version INTEGER PRIMARY KEY, sha256 TEXT NOT NULL, bytes INTEGER NOT NULL, created_at INTEGER NOT NULL);
   CREATE TABLE IF NOT EXISTS rounds (
@@ -27,7 +29,12 @@ const SCHEMA = `
     digest TEXT, bytes INTEGER NOT NULL DEFAULT 0, metadata TEXT, shard INTEGER, UNIQUE (round, client));
   CREATE TABLE IF NOT EXISTS refusals (
     round INTEGER NOT NULL REFERENCES rounds, code TEXT NOT NULL, count INTEGER NOT NULL, PRIMARY KEY (round, code));
-`;
+`,
+  `
+  ALTER TABLE checkpoints ADD COLUMN trained INTEGER NOT NULL DEFAULT 1;
+  UPDATE checkpoints SET trained = 0 WHERE version = 0;
+`,
+];
 
 export interface RoundRow {
   number: number;
@@ -35,6 +42,11 @@ export interface RoundRow {
   config: RoundConfig;
   base: number;
   deadline: number | null;
+}
+
+export interface StoredCheckpoint extends CheckpointInfo {
+  /** False for a random initialization. */
+  trained: boolean;
 }
 
 export interface UpdateRow {
@@ -50,17 +62,23 @@ type Row = Record<string, SqlStorageValue>;
 
 export class RoundStore {
   constructor(private readonly sql: SqlStorage) {
-    sql.exec(SCHEMA);
+    sql.exec("CREATE TABLE IF NOT EXISTS migrations (version INTEGER PRIMARY KEY)");
+    const done = sql.exec<{ n: number }>("SELECT count(*) AS n FROM migrations").one().n;
+    MIGRATIONS.slice(done).forEach((migration, i) => {
+      sql.exec(migration);
+      sql.exec("INSERT INTO migrations VALUES (?)", done + i + 1);
+    });
   }
 
   #all<T extends Row>(query: string, ...values: SqlStorageValue[]): T[] {
     return this.sql.exec<T>(query, ...values).toArray();
   }
 
-  latestCheckpoint(): CheckpointInfo | undefined {
-    return this.#all<{ version: number; sha256: string; bytes: number }>(
-      "SELECT version, sha256, bytes FROM checkpoints ORDER BY version DESC LIMIT 1",
-    )[0];
+  latestCheckpoint(): StoredCheckpoint | undefined {
+    const [row] = this.#all<{ version: number; sha256: string; bytes: number; trained: number }>(
+      "SELECT version, sha256, bytes, trained FROM checkpoints ORDER BY version DESC LIMIT 1",
+    );
+    return row && { ...row, trained: row.trained === 1 };
   }
 
   checkpoint(version: number): CheckpointInfo {
@@ -72,8 +90,8 @@ export class RoundStore {
       .one();
   }
 
-  addCheckpoint({ version, sha256, bytes }: CheckpointInfo, now: number): void {
-    this.sql.exec("INSERT INTO checkpoints VALUES (?, ?, ?, ?)", version, sha256, bytes, now);
+  addCheckpoint({ version, sha256, bytes, trained }: StoredCheckpoint, now: number): void {
+    this.sql.exec("INSERT INTO checkpoints VALUES (?, ?, ?, ?, ?)", version, sha256, bytes, now, Number(trained));
   }
 
   openRound(): RoundRow | undefined {

@@ -4,7 +4,7 @@ import { FACE_PIXELS } from "../../src/core/expressions";
 import { delta } from "../../src/core/fedavg";
 import { seededRandom } from "../../src/core/random";
 import { MODELS, summarize } from "../../src/core/model";
-import { decodeSafetensors } from "../../src/core/safetensors";
+import { decodeCheckpoint } from "../../src/core/checkpoint";
 import { startBackend } from "../tf/backend";
 import { facesToTensor, Network, type StepResult } from "../tf/network";
 import type { EpochSums, Evaluation, Faces, Snapshot, TrainerApi } from "./api";
@@ -18,7 +18,7 @@ const train: TrainerApi["train"] = async (job, onProgress, onSnapshot) => {
   onProgress({ phase: "starting" });
   const backend = await startBackend(job.backend);
   const spec = MODELS[job.model];
-  const base = decodeSafetensors(job.checkpoint, summarize(spec).tensors).data;
+  const base = decodeCheckpoint(job.checkpoint, summarize(spec));
   const network = new Network(spec);
   try {
     network.setWeights(job.resume?.weights ?? base);
@@ -160,7 +160,7 @@ const probe: TrainerApi["probe"] = async (checkpoint, count, steps, wanted) => {
   const before = tf.memory().numTensors;
   const network = new Network(spec);
   try {
-    network.setWeights(decodeSafetensors(checkpoint, summarize(spec).tensors).data);
+    network.setWeights(decodeCheckpoint(checkpoint, summarize(spec)));
     const startMs = performance.now() - begun;
     const random = seededRandom(48);
     const faces: Faces = {

@@ -2,7 +2,7 @@ import * as tf from "@tensorflow/tfjs";
 import * as Comlink from "comlink";
 import { FACE_PIXELS, FACE_SIZE } from "../../src/core/expressions";
 import { SEED_CNN, summarize } from "../../src/core/model";
-import { decodeSafetensors } from "../../src/core/safetensors";
+import { decodeCheckpoint } from "../../src/core/checkpoint";
 import { startBackend } from "../tf/backend";
 import { facesToTensor, Network } from "../tf/network";
 import { bestDetection, DETECTOR_SIZE } from "./anchors";
@@ -30,9 +30,8 @@ async function start(): Promise<void> {
 
 async function setCheckpoint(checkpoint: Uint8Array<ArrayBuffer>): Promise<void> {
   await startBackend("wasm");
-  const { data } = decodeSafetensors(checkpoint, summarize(SEED_CNN).tensors);
   classifier ??= new Network(SEED_CNN);
-  classifier.setWeights(data);
+  classifier.setWeights(decodeCheckpoint(checkpoint, summarize(SEED_CNN)));
 }
 
 const detectorCanvas = new OffscreenCanvas(DETECTOR_SIZE, DETECTOR_SIZE);

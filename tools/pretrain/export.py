@@ -1,0 +1,36 @@
+#!/usr/bin/env python3
+"""Turns a checkpoint of train.py into the one that ships with the app: int8, as src/core/checkpoint.ts reads it.
+
+    python3 tools/pretrain/export.py checkpoint.pt public/models/seed/initial.safetensors
+"""
+import sys
+
+import numpy as np
+import torch
+
+from layout import ours, tensors, write_safetensors
+from train import seed_cnn
+
+
+def main():
+    source, target = sys.argv[1:3]
+    state = torch.load(source, map_location="cpu")
+    model = seed_cnn()
+    model.load_state_dict(state["average"])
+    wide, narrow = {}, {}
+    for name, tensor, _ in tensors(model):
+        values = ours(tensor).astype(np.float32)
+        if values.ndim == 1:
+            wide[name] = values
+            continue
+        scale = (np.abs(values.reshape(-1, values.shape[-1])).max(0) / 127).astype(np.float32)
+        wide[f"{name}/scale"] = scale
+        narrow[name] = np.rint(values / np.where(scale > 0, scale, 1)).astype(np.int8)
+    last = state["log"][-1]
+    metadata = {"codec": "int8", "task": "expressions", "version": "0", "epochs": str(last["epoch"])}
+    write_safetensors(target, {**wide, **narrow}, metadata)
+    print(f"{target}: epoch {last['epoch']}, PublicTest {last['publictest']:.4f} in float32")
+
+
+if __name__ == "__main__":
+    main()
