@@ -111,3 +111,20 @@ test("the same seed and data give the same bits on WASM, dropout on", async () =
   expect(hashes[0]).toMatch(/^[0-9a-f]{64}$/);
   expect(hashes[1]).toBe(hashes[0]);
 });
+
+test("a training that is paused and resumed in another worker ends in the same bits", async () => {
+  const { page, close } = await openPage();
+  const straight = await page.evaluate(() => window.harness.trainedDelta(null));
+  for (const pauseAt of [2, 6]) {
+    expect(await page.evaluate((batch) => window.harness.trainedDelta(batch), pauseAt)).toBe(straight);
+  }
+  await close();
+});
+
+test("fifty epochs leave no tensor behind", async () => {
+  const { page, close } = await openPage();
+  const counts = await page.evaluate(() => window.harness.worker().tensorsByEpoch(50));
+  await close();
+  expect(counts).toHaveLength(50);
+  expect(new Set(counts).size).toBe(1);
+});

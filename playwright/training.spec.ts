@@ -78,3 +78,39 @@ test("leaving cancels the training at once, and an edge that is away is waited f
   // The assignment is still this client's: asking again gets it back.
   await expect(page.getByText("faces/s")).toBeVisible();
 });
+
+test("a backend that is not there is got round, and the player is told; pausing and withdrawing consent work", async ({
+  page,
+  stage,
+}) => {
+  await collectFaces(page, stage.url, 5);
+  await startRound(stage.url, stage.adminToken, { epochs: 100, learningRate: 0.001 });
+  await page.goto(`${stage.url}/train?backend=webgpu`);
+  await page.getByRole("button", { name: "Take part in rounds" }).click();
+  await expect(page.getByText("The training went on with the processor")).toBeVisible();
+  const batch = page.locator("dt:has-text('Batch') + dd");
+  const done = async (): Promise<number> => Number.parseInt(await batch.innerText());
+  await expect.poll(done).toBeGreaterThan(2);
+
+  await page.getByRole("button", { name: "Pause" }).click();
+  await expect(page.getByText("Paused. Nothing is lost")).toBeVisible();
+  await page.getByRole("button", { name: "Go on" }).click();
+  await expect.poll(done).toBeGreaterThan(2);
+
+  await page.getByRole("link", { name: "My faces" }).click();
+  await page.getByRole("button", { name: "Withdraw consent" }).click();
+  await page.getByRole("link", { name: "Train", exact: true }).click();
+  await expect(page.getByText("Your consent is needed")).toBeVisible();
+  const kept = await page.evaluate(
+    () =>
+      new Promise((resolve) => {
+        const open = indexedDB.open("best-actor");
+        open.onsuccess = () => {
+          const get = open.result.transaction("settings").objectStore("settings").get("participation");
+          get.onsuccess = () => resolve(get.result);
+        };
+      }),
+  );
+  expect(kept).toBeUndefined();
+  expect(stage.requests.filter(({ method }) => method === "PUT")).toHaveLength(0);
+});

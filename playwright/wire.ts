@@ -1,4 +1,4 @@
-import { createServer, request, type IncomingMessage } from "node:http";
+import { Agent, createServer, request, type IncomingMessage } from "node:http";
 import { connect, type AddressInfo, type Socket } from "node:net";
 
 /** A request as it left the browser. */
@@ -22,6 +22,8 @@ export interface Wire {
 export async function recordWire(edge: string): Promise<Wire> {
   const { hostname, port } = new URL(edge);
   const sockets = new Set<Socket>();
+  // A connection for each request: one that was kept alive may be closed by the edge just when it is used again.
+  const agent = new Agent({ keepAlive: false });
   const requests: Recorded[] = [];
 
   const server = createServer((incoming, outgoing) => {
@@ -31,7 +33,7 @@ export async function recordWire(edge: string): Promise<Wire> {
         return;
       }
       const forward = request(
-        { hostname, port, method: incoming.method, path: incoming.url, headers: incoming.headers },
+        { hostname, port, method: incoming.method, path: incoming.url, headers: incoming.headers, agent },
         (answer) => {
           const { method = "", url: path = "", headers } = incoming;
           requests.push({ method, path, type: headers["content-type"] ?? "", body, status: answer.statusCode ?? 0 });

@@ -36,11 +36,16 @@ export class EdgeRefusalError extends Error {
 
 const api = `/api/tasks/${TASK}`;
 
+/** An answer that takes longer than this is not coming: seconds for a question, and for a whole update or checkpoint. */
+const PATIENCE = { question: 30, transfer: 600 };
+
 /** @throws EdgeAwayError, EdgeRefusalError, or the signal's reason. */
-async function request(path: string, init?: RequestInit): Promise<Response> {
+async function request(path: string, init?: RequestInit, patience = PATIENCE.question): Promise<Response> {
+  const timeout = AbortSignal.timeout(patience * 1000);
+  const signal = init?.signal ? AbortSignal.any([init.signal, timeout]) : timeout;
   let response: Response;
   try {
-    response = await fetch(path, init);
+    response = await fetch(path, { ...init, signal });
   } catch (error) {
     init?.signal?.throwIfAborted();
     throw new EdgeAwayError("The server cannot be reached.", { cause: error });
@@ -82,7 +87,7 @@ export async function sendUpdate(
   signal: AbortSignal,
 ): Promise<void> {
   const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", update));
-  await request(`${api}/rounds/${round}/updates/${id}`, {
+  const init: RequestInit = {
     method: "PUT",
     body: update,
     headers: {
@@ -90,7 +95,8 @@ export async function sendUpdate(
       "content-digest": `sha-256=:${btoa(String.fromCharCode(...digest))}:`,
     },
     signal,
-  });
+  };
+  await request(`${api}/rounds/${round}/updates/${id}`, init, PATIENCE.transfer);
 }
 
 /** A download does not match its SHA-256. */
@@ -119,14 +125,22 @@ export async function getCheckpoint(
     if ((await hexDigest(file)) === sha256) return { file, bytesDown: 0 };
     await cache.delete(url);
   }
-  const response = await request(url, signal ? { signal } : {});
+  const response = await request(url, signal ? { signal } : {}, PATIENCE.transfer);
   const file = new Uint8Array(bytes);
   let received = 0;
   const reader = response.body?.getReader();
-  for (let part = await reader?.read(); reader && part && !part.done; part = await reader.read()) {
-    if (received + part.value.length > bytes) throw new IntegrityError("The checkpoint is longer than announced.");
-    file.set(part.value, received);
-    received += part.value.length;
+  const next = async (): Promise<Uint8Array | undefined> => {
+    try {
+      return (await reader?.read())?.value;
+    } catch (error) {
+      signal?.throwIfAborted();
+      throw new EdgeAwayError("The download of the model broke off.", { cause: error });
+    }
+  };
+  for (let part = await next(); part; part = await next()) {
+    if (received + part.length > bytes) throw new IntegrityError("The checkpoint is longer than announced.");
+    file.set(part, received);
+    received += part.length;
     onProgress?.(received / bytes);
   }
   if (received !== bytes || (await hexDigest(file)) !== sha256) {

@@ -1,7 +1,7 @@
 import * as Comlink from "comlink";
 import { FACE_PIXELS } from "../core/expressions";
 import { SEED_CNN, summarize } from "../core/model";
-import { TASK, type CheckInAnswer } from "../core/protocol";
+import { TASK, type CheckInAnswer, type CheckpointInfo } from "../core/protocol";
 import { encodeUpdate } from "../core/update";
 import { consent } from "../faces/consent.svelte";
 import {
@@ -14,10 +14,13 @@ import {
   type Face,
   type Participation,
 } from "../faces/store";
-import type { Faces, Progress, TrainingResult } from "../../workers/trainer/api";
+import type { Backend } from "../../workers/tf/backend";
+import { PAUSED, type Faces, type Progress, type TrainingJob, type TrainingResult } from "../../workers/trainer/api";
+import { chooseBackends } from "./backends";
+import { conditions, type Rest } from "./conditions.svelte";
 import { checkIn, EdgeAwayError, EdgeRefusalError, getCheckpoint, sendUpdate } from "./edge";
 import { model } from "./model.svelte";
-import { createTrainer, forcedBackend } from "./trainer";
+import { createTrainer } from "./trainer";
 
 /** Fewer faces than this say too little to be worth a round. */
 export const MINIMUM_FACES = 5;
@@ -28,6 +31,8 @@ export type Status =
   | { kind: "needs-consent" }
   | { kind: "needs-faces"; have: number }
   | { kind: "waiting"; reason: Extract<CheckInAnswer, { decision: "wait" }>["reason"] }
+  | { kind: "resting"; reason: Rest; round: number | undefined }
+  | { kind: "probing" }
   | { kind: "downloading"; share: number }
   | { kind: "training"; round: number; progress: Progress }
   | { kind: "uploading"; round: number }
@@ -36,6 +41,11 @@ export type Status =
 
 /** What became of an update: accepted, or the reason why it was not. */
 export type Sent = Contribution & { accepted: true | string };
+
+export const BACKEND_NAMES: Record<Backend, string> = {
+  wasm: "the processor (WebAssembly)",
+  webgpu: "the GPU (WebGPU)",
+};
 
 const AWAY_SECONDS = 10;
 
@@ -46,6 +56,8 @@ const AWAY_SECONDS = 10;
 class Participant {
   status = $state.raw<Status>({ kind: "off" });
   sent = $state.raw<Sent[]>([]);
+  /** What went wrong and was got round, in words. */
+  notice = $state<string>();
   #stop: AbortController | undefined;
 
   readonly #trainer = createTrainer();
@@ -83,6 +95,7 @@ class Participant {
     this.#stop = undefined;
     this.#trainer.stop();
     this.status = { kind: "off" };
+    conditions.paused = false;
     await deleteSetting("takingPart");
     await deleteSetting("participation");
   }
@@ -91,9 +104,16 @@ class Participant {
     for (;;) {
       signal.throwIfAborted();
       try {
-        const participation = (await this.#resumable()) ?? (await this.#checkIn(signal));
+        const kept = await this.#resumable();
+        if (conditions.rest) {
+          this.status = { kind: "resting", reason: conditions.rest, round: kept?.assignment.round };
+          await sleep(1, signal);
+          continue;
+        }
+        const participation = kept ?? (await this.#checkIn(signal));
         if (participation) await this.#round(participation, signal);
       } catch (error) {
+        if (error instanceof Error && error.name === PAUSED) continue;
         if (!(error instanceof EdgeAwayError)) throw error;
         this.status = { kind: "away", message: error.message };
         await sleep(AWAY_SECONDS, signal);
@@ -104,7 +124,9 @@ class Participant {
   /** The round that a reload interrupted, if it is still worth going on with. */
   async #resumable(): Promise<Participation | undefined> {
     const kept = await getSetting("participation");
-    if (!kept || kept.update || kept.assignment.deadline > Date.now()) return kept;
+    await consent.loaded;
+    // Consent that was withdrawn takes back what was not sent yet.
+    if (!kept || (consent.given && (kept.update || kept.assignment.deadline > Date.now()))) return kept;
     await deleteSetting("participation");
     return undefined;
   }
@@ -188,7 +210,7 @@ class Participant {
   }
 
   async #train(participation: Participation, signal: AbortSignal): Promise<TrainingResult> {
-    const { assignment, seed, snapshot } = participation;
+    const { assignment, seed } = participation;
     const { file, bytesDown } = await getCheckpoint(
       assignment.checkpoint,
       (share) => {
@@ -202,33 +224,72 @@ class Participant {
     const train = chosen(participation.train);
     // A face that was deleted meanwhile must not leave its traces in the update: begin again without it.
     const complete = train.length === participation.train.length;
-    const job = {
+    const [first, ...others] = await this.#backends(assignment.checkpoint, signal);
+    const job = (backend: Backend): TrainingJob => ({
       model: "seed",
       checkpoint: file,
       train: pack(train),
       heldOut: pack(chosen(participation.heldOut)),
       plan: assignment.plan,
       seed,
-      backend: forcedBackend(),
-      resume: complete ? snapshot : undefined,
-    } as const;
-    return this.#trainer.call(
-      (api) =>
-        api.train(
-          Comlink.transfer(job, [file.buffer]),
-          Comlink.proxy((progress) => {
-            this.status = { kind: "training", round: assignment.round, progress };
-          }),
-          Comlink.proxy(async (taken) => {
-            // A message that was on its way when the player left must not bring the round back.
-            if (signal.aborted) return;
-            participation.snapshot = taken;
-            await setSetting("participation", participation);
-          }),
-        ),
-      signal,
-    );
+      backend,
+      resume: complete ? participation.snapshot : undefined,
+    });
+    try {
+      return await this.#run(job(first), participation, signal);
+    } catch (error) {
+      const [next] = others;
+      if (signal.aborted || next === undefined || (error instanceof Error && error.name === PAUSED)) throw error;
+      // A lost GPU, no memory, a crash: the next backend goes on from the last snapshot.
+      const why = error instanceof Error ? error.message : String(error);
+      this.notice = `The training went on with ${BACKEND_NAMES[next]}: ${why}`;
+      this.#trainer.stop();
+      return await this.#run(job(next), participation, signal);
+    }
   }
+
+  async #backends(checkpoint: CheckpointInfo, signal: AbortSignal): Promise<[Backend, ...Backend[]]> {
+    this.status = { kind: "probing" };
+    return (await chooseBackends(checkpoint, signal)) as [Backend, ...Backend[]];
+  }
+
+  /** Runs a training, pauses it when the conditions change, and keeps its snapshots. */
+  async #run(job: TrainingJob, participation: Participation, signal: AbortSignal): Promise<TrainingResult> {
+    const { round } = participation.assignment;
+    const screen = conditions.preferences.keepAwake ? await keepAwake() : undefined;
+    const watch = setInterval(() => {
+      // Withdrawn consent pauses too; what was trained is then dropped.
+      if (conditions.rest || !consent.given) void this.#trainer.call((api) => api.pause()).catch(() => undefined);
+    }, 250);
+    try {
+      return await this.#trainer.call(
+        (api) =>
+          api.train(
+            job,
+            Comlink.proxy((progress) => {
+              this.status = { kind: "training", round, progress };
+            }),
+            Comlink.proxy(async (taken) => {
+              // A message that was on its way when the player left must not bring the round back.
+              if (signal.aborted) return;
+              participation.snapshot = taken;
+              await setSetting("participation", participation);
+            }),
+          ),
+        signal,
+      );
+    } finally {
+      clearInterval(watch);
+      await screen?.release();
+    }
+  }
+}
+
+/** Keeps the screen on, where the browser can. */
+async function keepAwake(): Promise<WakeLockSentinel | undefined> {
+  if (!("wakeLock" in navigator)) return undefined;
+  // It says no to a hidden tab or a low battery: then the screen may go off.
+  return navigator.wakeLock.request("screen").catch(() => undefined);
 }
 
 function pack(faces: Face[]): Faces {

@@ -58,6 +58,15 @@ export interface Contribution {
   backend: Backend;
 }
 
+/** When this device may train, and how. */
+export interface Preferences {
+  whenHidden: boolean;
+  onLowBattery: boolean;
+  onDataSaver: boolean;
+  /** Keep the screen on during a training. */
+  keepAwake: boolean;
+}
+
 interface Schema extends DBSchema {
   faces: { key: number; value: Face };
   /** Single values by name. */
@@ -70,6 +79,9 @@ interface Settings {
   participation: Participation;
   /** True while the player takes part in rounds. */
   takingPart: boolean;
+  preferences: Preferences;
+  /** What to train on, once probed or chosen. */
+  backend: Backend;
 }
 
 const NAME = "best-actor";

@@ -1,10 +1,12 @@
 import * as Comlink from "comlink";
 import { createTrainer } from "../../src/client/trainer";
+import { FACE_PIXELS } from "../../src/core/expressions";
 import { initializeWeights } from "../../src/core/initialize";
 import { SEED_CNN, summarize } from "../../src/core/model";
+import { seededRandom } from "../../src/core/random";
 import { encodeSafetensors } from "../../src/core/safetensors";
 import type { Backend } from "../../workers/tf/backend";
-import type { Probe } from "../../workers/trainer/api";
+import { PAUSED, type Probe, type Snapshot, type TrainingJob, type TrainingResult } from "../../workers/trainer/api";
 import type { HarnessWorker } from "./worker";
 
 /** Takes training steps of the seed CNN in a fresh trainer of the app. `totalMs` is from the worker's start to its answer. */
@@ -24,9 +26,62 @@ async function train(backend: Backend, faces: number, steps: number): Promise<Pr
 const worker = (): Comlink.Remote<HarnessWorker> =>
   Comlink.wrap<HarnessWorker>(new Worker(new URL("./worker.ts", import.meta.url), { type: "module" }));
 
+/**
+ * Trains the app's trainer on nine faces for two epochs, either at one go or paused after `pauseAt` batches, stopped and
+ * resumed in a fresh worker; gives the SHA-256 of the delta.
+ */
+async function trainedDelta(pauseAt: number | null): Promise<string> {
+  const random = seededRandom(7);
+  const faces = (count: number) => ({
+    pixels: Uint8Array.from({ length: count * FACE_PIXELS }, () => random() * 256),
+    labels: Uint8Array.from({ length: count }, (_, i) => i % 7),
+  });
+  const job: TrainingJob = {
+    model: "seed",
+    checkpoint: encodeSafetensors(summarize(SEED_CNN).tensors, initializeWeights(SEED_CNN, 2013), {}),
+    train: faces(9),
+    heldOut: faces(1),
+    plan: { epochs: 2, batchSize: 2, learningRate: 0.001 },
+    seed: 11,
+    backend: "wasm",
+  };
+  let snapshot: Snapshot | undefined;
+  const run = async (resume: Snapshot | undefined): Promise<TrainingResult> => {
+    const trainer = createTrainer();
+    try {
+      return await trainer.call((api) =>
+        api.train(
+          { ...job, resume },
+          Comlink.proxy((progress) => {
+            if (progress.phase === "training" && progress.batch === pauseAt && !resume)
+              void trainer.call((a) => a.pause());
+          }),
+          Comlink.proxy((taken) => {
+            snapshot = taken;
+            return Promise.resolve();
+          }),
+        ),
+      );
+    } finally {
+      trainer.stop();
+    }
+  };
+  let result: TrainingResult;
+  try {
+    result = await run(undefined);
+    if (pauseAt !== null) throw new Error("The training was not paused.");
+  } catch (error) {
+    if (!(error instanceof Error) || error.name !== PAUSED) throw error;
+    result = await run(snapshot);
+  }
+  const digest = await crypto.subtle.digest("SHA-256", result.delta);
+  const summary = [result.train.loss, result.train.accuracy, result.heldOut.loss].join();
+  return `${Array.from(new Uint8Array(digest), (byte) => byte.toString(16).padStart(2, "0")).join("")} ${summary}`;
+}
+
 const fromBase64 = (text: string): Uint8Array<ArrayBuffer> => Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
 
-const harness = { train, worker, fromBase64 };
+const harness = { trainedDelta, train, worker, fromBase64 };
 export type Harness = typeof harness;
 
 declare global {

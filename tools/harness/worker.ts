@@ -224,6 +224,24 @@ async function profile(count: number, steps: number): Promise<Record<"step" | "p
   };
 }
 
+/** Tensors alive after each of `epochs` epochs over eight faces in batches of four. */
+async function tensorsByEpoch(epochs: number): Promise<number[]> {
+  await startBackend("wasm");
+  const network = new Network(SEED_CNN);
+  network.setWeights(initializeWeights(SEED_CNN, 2013));
+  const { pixels, labels } = faces(8);
+  const counts: number[] = [];
+  for (let epoch = 0; epoch < epochs; epoch++) {
+    for (const from of [0, 4]) {
+      const x = facesToTensor(pixels.subarray(from * FACE_PIXELS, (from + 4) * FACE_PIXELS), SEED_CNN.inputShape);
+      await network.step(x, labels.subarray(from, from + 4), 0.0001, epoch);
+      x.dispose();
+    }
+    counts.push(tf.memory().numTensors);
+  }
+  return counts;
+}
+
 let classifier: Network | undefined;
 
 /** Takes a checkpoint for {@link classify}. */
@@ -245,6 +263,6 @@ async function classify(pixels: Uint8Array): Promise<{ probabilities: number[][]
   return { probabilities, ms: performance.now() - begun };
 }
 
-const api = { load, classify, profile, oracle, repeat, kernelErrors, refusal };
+const api = { tensorsByEpoch, load, classify, profile, oracle, repeat, kernelErrors, refusal };
 export type HarnessWorker = typeof api;
 Comlink.expose(api);

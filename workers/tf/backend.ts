@@ -13,27 +13,18 @@ const MAX_THREADS = 8;
 
 export type Backend = "webgpu" | "wasm";
 
-/** Starts tfjs in this worker on the wanted backend, or on the best that this machine has. Returns its name. */
-export async function startBackend(wanted?: Backend): Promise<Backend> {
-  const backend = wanted ?? ((await hasRealGpu()) ? "webgpu" : "wasm");
+/** Starts tfjs in this worker on a backend. @throws Error when the machine does not have it */
+export async function startBackend(backend: Backend): Promise<void> {
   if (backend === "wasm") await startWasm();
-  else if (!(await tf.setBackend(backend))) {
-    if (wanted === undefined) return startBackend("wasm");
-    throw new Error(`The ${backend} backend does not start on this machine.`);
+  else {
+    if (!(await tf.setBackend(backend))) throw new Error("This browser gives us no GPU (WebGPU) on this machine.");
+    const { device } = tf.backend() as unknown as { device: GPUDevice };
+    void device.lost.then(({ reason, message }) => {
+      // Nothing more will come from it: end as a crash, which the page answers with the next backend.
+      if (reason !== "destroyed") reportError(new Error(`The GPU was lost: ${message}`));
+    });
   }
   await tf.ready();
-  return backend;
-}
-
-/** Whether WebGPU would run on hardware: a software adapter is correct, but forty times slower than WASM. */
-async function hasRealGpu(): Promise<boolean> {
-  if (!("gpu" in navigator)) return false;
-  try {
-    const adapter = await navigator.gpu.requestAdapter({ powerPreference: "high-performance" });
-    return adapter !== null && !adapter.info.isFallbackAdapter && adapter.info.architecture !== "swiftshader";
-  } catch {
-    return false; // A browser that offers no adapter has no GPU for us.
-  }
 }
 
 let wasm: Promise<KernelPool | null> | undefined;

@@ -21,7 +21,7 @@ export interface TrainingJob {
   plan: { epochs: number; batchSize: number; learningRate: number };
   /** Decides the order of the faces and the dropout masks. */
   seed: number;
-  backend?: Backend | undefined;
+  backend: Backend;
   /** Goes on from a {@link Snapshot} of the same job. */
   resume?: Snapshot | undefined;
 }
@@ -96,6 +96,9 @@ export interface Probe {
   tensorsLeft: number;
 }
 
+/** The name of the error that a training ends in when {@link TrainerApi.pause} was called: its snapshot has been handed out. */
+export const PAUSED = "PausedError";
+
 /** What the page can ask of the trainer. To cancel at once, stop the worker. */
 export interface TrainerApi {
   train(
@@ -104,5 +107,7 @@ export interface TrainerApi {
     onSnapshot: (snapshot: Snapshot) => Promise<void>,
   ): Promise<TrainingResult>;
   /** Takes `steps` steps on a batch of `faces` generated faces from a checkpoint. */
-  probe(checkpoint: Uint8Array<ArrayBuffer>, faces: number, steps: number, backend?: Backend): Promise<Probe>;
+  probe(checkpoint: Uint8Array<ArrayBuffer>, faces: number, steps: number, backend: Backend): Promise<Probe>;
+  /** Ends the training under way after its batch, with a snapshot. */
+  pause(): Promise<void>;
 }

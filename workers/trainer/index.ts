@@ -7,16 +7,35 @@ import { MODELS, summarize } from "../../src/core/model";
 import { decodeCheckpoint } from "../../src/core/checkpoint";
 import { startBackend } from "../tf/backend";
 import { facesToTensor, Network, type StepResult } from "../tf/network";
-import type { EpochSums, Evaluation, Faces, Snapshot, TrainerApi } from "./api";
+import { PAUSED, type EpochSums, type Evaluation, type Faces, type Snapshot, type TrainerApi } from "./api";
 import { batchesOf } from "./batches";
 
 /** A snapshot is handed out at most this often; see also the end of every epoch. */
 const SNAPSHOT_MS = 20_000;
 
+/** True once the page wants the training under way to pause. */
+let pauseWanted = false;
+/** A function, since TypeScript does not expect a variable to change during an await. */
+const isPauseWanted = (): boolean => pauseWanted;
+
+/** Lets messages in between two batches: on WASM everything else resolves without ever going back to the event loop. */
+function letMessagesIn(): Promise<void> {
+  return new Promise((resolve) => {
+    const { port1, port2 } = new MessageChannel();
+    port1.onmessage = () => {
+      port1.close();
+      resolve();
+    };
+    port2.postMessage(null);
+  });
+}
+
 /** Local SGD (ClientUpdate of McMahan et al. 2017, Algorithm 1): E epochs over the faces in batches of B. */
 const train: TrainerApi["train"] = async (job, onProgress, onSnapshot) => {
   onProgress({ phase: "starting" });
-  const backend = await startBackend(job.backend);
+  const { backend } = job;
+  await startBackend(backend);
+  pauseWanted = false;
   const spec = MODELS[job.model];
   const base = decodeCheckpoint(job.checkpoint, summarize(spec));
   const network = new Network(spec);
@@ -65,8 +84,9 @@ const train: TrainerApi["train"] = async (job, onProgress, onSnapshot) => {
           imagesPerSecond: images / seconds,
           secondsLeft: (examples * epochs - (done / batches) * examples * epochs) / (images / seconds),
         });
+        await letMessagesIn();
         const last = batch === order.length - 1;
-        if (done < batches && (last || performance.now() - saved > SNAPSHOT_MS)) {
+        if (done < batches && (last || isPauseWanted() || performance.now() - saved > SNAPSHOT_MS)) {
           const snapshot: Snapshot = {
             position: last ? { epoch: epoch + 1, batch: 0 } : { epoch, batch: batch + 1 },
             weights: await network.getWeights(),
@@ -76,6 +96,7 @@ const train: TrainerApi["train"] = async (job, onProgress, onSnapshot) => {
           };
           await onSnapshot(Comlink.transfer(snapshot, [snapshot.weights.buffer]));
           saved = performance.now();
+          if (isPauseWanted()) throw Object.assign(new Error("The training was paused."), { name: PAUSED });
         }
       }
     }
@@ -153,9 +174,9 @@ async function evaluate(network: Network, { pixels, labels }: Faces): Promise<Ev
     : { examples, loss: loss / examples, accuracy: hits / examples };
 }
 
-const probe: TrainerApi["probe"] = async (checkpoint, count, steps, wanted) => {
+const probe: TrainerApi["probe"] = async (checkpoint, count, steps, backend) => {
   const begun = performance.now();
-  const backend = await startBackend(wanted);
+  await startBackend(backend);
   const spec = MODELS.seed;
   const before = tf.memory().numTensors;
   const network = new Network(spec);
@@ -191,4 +212,9 @@ const probe: TrainerApi["probe"] = async (checkpoint, count, steps, wanted) => {
   }
 };
 
-Comlink.expose({ train, probe } satisfies TrainerApi);
+const pause: TrainerApi["pause"] = () => {
+  pauseWanted = true;
+  return Promise.resolve();
+};
+
+Comlink.expose({ train, probe, pause } satisfies TrainerApi);
