@@ -61,6 +61,19 @@ async function measure(backend, args, faces, steps) {
   }
 }
 
+/** The table of the README: milliseconds by kernel on WASM. */
+async function profile() {
+  const { page, close } = await openPage();
+  const { step, predict } = await page.evaluate((faces) => window.harness.worker().profile(faces, 4), BATCH);
+  await close();
+  const names = [...new Set([...Object.keys(step), ...Object.keys(predict)])];
+  console.log(`| kernel | step of ${BATCH} faces, ms | one face classified, ms |\n| --- | ---: | ---: |`);
+  for (const name of names.sort((a, b) => (step[b] ?? 0) - (step[a] ?? 0))) {
+    console.log(`| ${name} | ${(step[name] ?? 0).toFixed(1)} | ${(predict[name] ?? 0).toFixed(2)} |`);
+  }
+}
+
+await profile();
 const wasm = await measure("wasm", [], BATCH, 7);
 const webgpu = process.argv.includes("--webgpu") ? await measure("webgpu", ["--enable-unsafe-webgpu"], 2, 1) : null;
 console.log(JSON.stringify({ wasm, webgpu, pytorch: pytorch() }));

@@ -11,7 +11,8 @@ export async function openPage(args = []) {
   const outDir = mkdtempSync(join(tmpdir(), "best-actor-harness-"));
   const loaded = await loadConfigFromFile({ command: "build", mode: "production" }, join(root, "vite.config.ts"));
   const { worker, build: options, server: { headers } = {} } = loaded?.config ?? {};
-  const config = { configFile: false, root: join(root, "tools/harness"), logLevel: "error", worker };
+  const folders = { root: join(root, "tools/harness"), publicDir: join(root, "public") };
+  const config = { configFile: false, ...folders, logLevel: "error", worker };
   await build({ ...config, build: { ...options, outDir, emptyOutDir: true } });
   const server = await preview({ ...config, build: { outDir }, preview: { port: 0, host: "127.0.0.1", headers } });
   const executablePath = await findBrowser();

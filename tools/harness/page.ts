@@ -7,6 +7,7 @@ import { seededRandom } from "../../src/core/random";
 import { encodeSafetensors } from "../../src/core/safetensors";
 import type { Backend } from "../../workers/tf/backend";
 import { PAUSED, type Probe, type Snapshot, type TrainingJob, type TrainingResult } from "../../workers/trainer/api";
+import type { Sighting, VisionApi } from "../../workers/vision/api";
 import type { HarnessWorker } from "./worker";
 
 /** Takes training steps of the seed CNN in a fresh trainer of the app. `totalMs` is from the worker's start to its answer. */
@@ -79,9 +80,50 @@ async function trainedDelta(pauseAt: number | null): Promise<string> {
   return `${Array.from(new Uint8Array(digest), (byte) => byte.toString(16).padStart(2, "0")).join("")} ${summary}`;
 }
 
+/** Faces of FER2013 are drawn into a camera's picture of 640 x 480 this large, and as far from its edges as can be. */
+const FACE_IN_PICTURE = { side: 240, x: 200, y: 120 };
+let vision: Comlink.Remote<VisionApi> | undefined;
+
+/**
+ * Shows faces of FER2013 to the app's own vision worker, each in the middle of a picture. Of those that it finds: how large
+ * FER2013's square is in widths of the detector's box, and how far its centre lies below the box's in heights of the box.
+ */
+async function crops(pixels: Uint8Array): Promise<({ side: number; down: number } | null)[]> {
+  if (!vision) {
+    const worker = new Worker(new URL("../../workers/vision/index.ts", import.meta.url), { type: "module" });
+    vision = Comlink.wrap<VisionApi>(worker);
+    await vision.start();
+  }
+  const [face, picture] = [new OffscreenCanvas(48, 48), new OffscreenCanvas(640, 480)];
+  const [small, large] = [face.getContext("2d"), picture.getContext("2d")];
+  const { side, x, y } = FACE_IN_PICTURE;
+  const found: ({ side: number; down: number } | null)[] = [];
+  for (let at = 0; at < pixels.length; at += FACE_PIXELS) {
+    const image = new ImageData(48, 48);
+    for (let i = 0; i < FACE_PIXELS; i++) image.data.set([...Array<number>(3).fill(pixels[at + i] ?? 0), 255], i * 4);
+    small?.putImageData(image, 0, 0);
+    // The picture's rest goes on from the face's own edges: stretched, it has no second face.
+    large?.drawImage(face, 0, 0, 48, 48, 0, 0, 640, 480);
+    large?.drawImage(face, 0, 0, 48, 48, x, y, side, side);
+    const bitmap = picture.transferToImageBitmap();
+    const look = (api: Comlink.Remote<VisionApi>): Promise<Sighting> => api.look(Comlink.transfer(bitmap, [bitmap]));
+    const { face: box } = await look(vision);
+    const inside = box && Math.abs(box.x + box.width / 2 - 0.5) < 0.1;
+    found.push(
+      inside
+        ? {
+            side: side / (box.width * 640),
+            down: (y + side / 2 - (box.y + box.height / 2) * 480) / (box.height * 480),
+          }
+        : null,
+    );
+  }
+  return found;
+}
+
 const fromBase64 = (text: string): Uint8Array<ArrayBuffer> => Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
 
-const harness = { trainedDelta, train, worker, fromBase64 };
+const harness = { crops, trainedDelta, train, worker, fromBase64 };
 export type Harness = typeof harness;
 
 declare global {
