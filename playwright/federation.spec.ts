@@ -3,7 +3,7 @@ import { SEED_CNN, summarize } from "../src/core/model";
 import { decodeCheckpoint } from "../src/core/checkpoint";
 import { decodeSafetensors } from "../src/core/safetensors";
 import { readUpdateMetadata } from "../src/core/update";
-import type { History } from "../src/core/protocol";
+import { DEFAULT_ROUND, type History } from "../src/core/protocol";
 import { collectFaces, expect, openCamera, storedFaces, test } from "./stage";
 import type { Recorded } from "./wire";
 
@@ -105,12 +105,12 @@ test("three players train the shared model, and the next checkpoint is the weigh
 /** The only bodies that may leave a browser: an update (checked number by number above) and small JSON of known keys. */
 function isKnown({ method, path, body }: Recorded): boolean {
   if (method === "PUT") return /^\/api\/tasks\/expressions\/rounds\/\d+\/updates\/[0-9a-f-]{36}$/.test(path);
-  if (method !== "POST" || body.length > 300) return false;
+  if (method !== "POST" || body.length > 400) return false;
   const keys = Object.keys(JSON.parse(body.toString()) as object)
     .sort()
     .join();
   if (path.endsWith("/check-ins")) return keys === "client,examples";
-  return path.endsWith("/rounds") && keys === "batchSize,deadlineSeconds,epochs,fraction,goalCount,learningRate,rounds";
+  return path.endsWith("/rounds") && keys === Object.keys(DEFAULT_ROUND).sort().join();
 }
 
 /** Neither the face's bytes nor its numbers in 0..1 stand anywhere in the body, and the body is no picture. */

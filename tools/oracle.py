@@ -5,8 +5,8 @@
 
 Needs PyTorch and NumPy (Debian: python3-torch). The weights and the faces come from the project's own generator
 (src/core/random.ts and src/core/initialize.ts), written again here. Dropout is off. For every tensor the file holds the
-gradient's norm and its values at 256 places (all, where there are fewer), the same of the change of the weights after three
-steps of SGD, and the losses of those steps.
+gradient's norm and its values at 128 places (all, where there are fewer), the same of the change of the weights after three
+steps of SGD, SGD with momentum and Adam, and the losses of those steps.
 """
 import os
 import sys
@@ -21,7 +21,7 @@ sys.path.insert(0, os.path.join(HERE, "pretrain"))
 from layout import ours, tensors, write_safetensors  # noqa: E402
 from train import seed_cnn  # noqa: E402
 
-SEED, FACES, RATE, STEPS, SAMPLES = 2013, 3, 0.0001, 3, 256
+SEED, FACES, RATE, STEPS, SAMPLES = 2013, 3, 0.0001, 3, 128
 MASK = 0xFFFFFFFF
 
 
@@ -79,25 +79,33 @@ def main():
     pixels = np.array([int(next(random) * 256) for _ in range(FACES * 48 * 48)], dtype=np.float64)
     x = torch.from_numpy(np.float32(pixels / 255).astype(np.float64)).reshape(FACES, 1, 48, 48)
     y = torch.arange(FACES) % 7
-    begin = {name: ours(p).ravel().copy() for name, p in trainable(model)}
-    out, losses = {}, []
-    model.train()
-    for step in range(STEPS):
-        model.zero_grad()
-        loss = F.cross_entropy(model(x), y)
-        loss.backward()
-        losses.append(loss.item())
-        if step == 0:
-            for name, p in trainable(model):
-                out[f"gradient/{name}"] = summary(ours(p.grad).ravel())
+    begin = {name: tensor.detach().clone() for name, tensor in trainable(model)}
+    out = {}
+    # The rates are of the size that each optimizer's steps need to stay where float32 and float64 agree.
+    for kind, rate in (("sgd", RATE), ("momentum", RATE), ("adam", 1e-6)):
         with torch.no_grad():
-            for p in model.parameters():
-                p -= RATE * p.grad
-    for name, p in trainable(model):
-        out[f"change/{name}"] = summary(ours(p).ravel() - begin[name])
-    out["losses"] = np.array(losses, dtype=np.float32)
-    print(losses)
-
+            for name, tensor in trainable(model):
+                tensor.copy_(begin[name])
+        parameters = list(model.parameters())
+        if kind == "adam":
+            optimizer = torch.optim.Adam(parameters, rate)
+        else:
+            optimizer = torch.optim.SGD(parameters, rate, momentum=0.9 if kind == "momentum" else 0)
+        losses = []
+        model.train()
+        for step in range(STEPS):
+            optimizer.zero_grad()
+            loss = F.cross_entropy(model(x), y)
+            loss.backward()
+            losses.append(loss.item())
+            if kind == "sgd" and step == 0:
+                for name, tensor in trainable(model):
+                    out[f"gradient/{name}"] = summary(ours(tensor.grad).ravel())
+            optimizer.step()
+        for name, tensor in trainable(model):
+            out[f"{kind}/{name}"] = summary((ours(tensor) - ours(begin[name])).ravel())
+        out[f"losses/{kind}"] = np.array(losses, dtype=np.float32)
+        print(kind, losses)
     path = os.path.join(HERE, "..", "workers", "tf", "oracle.safetensors")
     write_safetensors(path, out, {"source": f"PyTorch {torch.__version__}, float64"})
 

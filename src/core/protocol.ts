@@ -6,18 +6,35 @@ export const sha256Schema = v.pipe(v.string(), v.regex(/^[0-9a-f]{64}$/, "not a 
 export const idSchema = v.pipe(v.string(), v.uuid());
 const whole = (min: number, max: number) => v.pipe(v.number(), v.integer(), v.minValue(min), v.maxValue(max));
 
+/** How a client trains. What came later than the first version is optional, with what the first version did. */
+const planEntries = {
+  /** E: passes over a client's faces. */
+  epochs: whole(1, 100),
+  /** B: faces in a batch. */
+  batchSize: whole(1, 512),
+  learningRate: v.pipe(v.number(), v.gtValue(0), v.maxValue(10)),
+  optimizer: v.optional(v.picklist(["sgd", "momentum", "adam"]), "sgd"),
+  /** FedProx's mu: how strongly the client's weights are held to the checkpoint's. 0 is off. */
+  proximal: v.optional(v.pipe(v.number(), v.minValue(0), v.maxValue(100)), 0),
+  /** The largest norm of a batch's gradient, over all layers together. 0 is off. */
+  clipNorm: v.optional(v.pipe(v.number(), v.minValue(0), v.maxValue(1e6)), 0),
+  /** Every label that a client has weighs the same, however many faces show it. */
+  balanceLabels: v.optional(v.boolean(), false),
+  /** Faces are mirrored, turned, moved and brightened a little, anew in every epoch. */
+  augment: v.optional(v.boolean(), false),
+  /** Train everything, or only the dense layers behind the convolutions. */
+  layers: v.optional(v.picklist(["all", "head"]), "all"),
+};
+export const planSchema = v.object(planEntries);
+export type Plan = v.InferOutput<typeof planSchema>;
+
 /** How a round is run. */
 export const roundConfigSchema = v.strictObject({
   /** Updates that close the round. */
   goalCount: whole(1, 1000),
   /** C: the share of the clients that have checked in which is chosen for the cohort. */
   fraction: v.pipe(v.number(), v.gtValue(0), v.maxValue(1)),
-  /** E: passes over a client's faces. */
-  epochs: whole(1, 100),
-  /** B: faces in a batch. */
-  batchSize: whole(1, 512),
-  /** Of the client's SGD. */
-  learningRate: v.pipe(v.number(), v.gtValue(0), v.maxValue(10)),
+  ...planEntries,
   /** Seconds from the choice of the cohort to the end of the round, come what may. */
   deadlineSeconds: whole(5, 86_400),
   /** How many rounds to run, one after the other. */
@@ -32,6 +49,12 @@ export const DEFAULT_ROUND: RoundConfig = {
   epochs: 1,
   batchSize: 5,
   learningRate: 0.02,
+  optimizer: "sgd",
+  proximal: 0,
+  clipNorm: 0,
+  balanceLabels: false,
+  augment: false,
+  layers: "all",
   deadlineSeconds: 600,
   rounds: 1,
 };
@@ -57,7 +80,7 @@ export const assignmentSchema = v.object({
   id: idSchema,
   round: whole(1, 1e9),
   checkpoint: checkpointSchema,
-  plan: v.pick(roundConfigSchema, ["epochs", "batchSize", "learningRate"]),
+  plan: planSchema,
   /** Unix time in milliseconds. */
   deadline: v.number(),
 });

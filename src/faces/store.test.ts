@@ -1,5 +1,6 @@
 import "fake-indexeddb/auto";
 import { beforeEach, expect, test } from "vitest";
+import { DEFAULT_ROUND } from "../core/protocol";
 import {
   addFace,
   allFaces,
@@ -58,7 +59,7 @@ test("deleting all faces takes a training's traces with them, and nothing else",
       id: crypto.randomUUID(),
       round: 1,
       checkpoint: { sha256: "0".repeat(64), version: 0, bytes: 1 },
-      plan: { epochs: 1, batchSize: 5, learningRate: 0.02 },
+      plan: DEFAULT_ROUND,
       deadline: 0,
     },
     seed: 1,

@@ -1,8 +1,10 @@
 import * as Comlink from "comlink";
+import * as v from "valibot";
 import { createTrainer } from "../../src/client/trainer";
 import { FACE_PIXELS } from "../../src/core/expressions";
 import { initializeWeights } from "../../src/core/initialize";
 import { SEED_CNN, summarize } from "../../src/core/model";
+import { planSchema, type Plan } from "../../src/core/protocol";
 import { seededRandom } from "../../src/core/random";
 import { encodeSafetensors } from "../../src/core/safetensors";
 import type { Backend } from "../../workers/tf/backend";
@@ -31,7 +33,7 @@ const worker = (): Comlink.Remote<HarnessWorker> =>
  * Trains the app's trainer on nine faces for two epochs, either at one go or paused after `pauseAt` batches, stopped and
  * resumed in a fresh worker; gives the SHA-256 of the delta.
  */
-async function trainedDelta(pauseAt: number | null): Promise<string> {
+async function trainedDelta(pauseAt: number | null, plan: Partial<Plan> = {}): Promise<string> {
   const random = seededRandom(7);
   const faces = (count: number) => ({
     pixels: Uint8Array.from({ length: count * FACE_PIXELS }, () => random() * 256),
@@ -42,7 +44,7 @@ async function trainedDelta(pauseAt: number | null): Promise<string> {
     checkpoint: encodeSafetensors(summarize(SEED_CNN).tensors, initializeWeights(SEED_CNN, 2013), {}),
     train: faces(9),
     heldOut: faces(1),
-    plan: { epochs: 2, batchSize: 2, learningRate: 0.001 },
+    plan: v.parse(planSchema, { epochs: 2, batchSize: 2, learningRate: 0.001, ...plan }),
     seed: 11,
     backend: "wasm",
   };

@@ -7,14 +7,14 @@ import { SEED_CNN, summarize } from "../../src/core/model";
 import { seededRandom } from "../../src/core/random";
 import { startBackend, startWasm } from "../../workers/tf/backend";
 import { convReluAffine, convReluNorm, denseRelu, foldBlock, maxPool } from "../../workers/tf/fused";
-import { facesToTensor, Network } from "../../workers/tf/network";
+import { facesToTensor, Network, sgd, type StepPlan } from "../../workers/tf/network";
 
 /** What tests ask of a backend, in a worker: the numbers behind the network, which the app itself never shows. */
 
 /** The batch of tools/oracle.py. */
 const FACES = 3;
-const RATE = 0.0001;
-const SAMPLES = 256;
+const RATES = { sgd: 0.0001, momentum: 0.0001, adam: 1e-6 };
+const SAMPLES = 128;
 
 function faces(count: number): { pixels: Uint8Array; labels: Uint8Array } {
   const random = seededRandom(48);
@@ -37,9 +37,10 @@ function sample(values: Float32Array): number[] {
   return [norm, ...Array.from({ length: count }, (_, i) => values[at(i)] ?? NaN)];
 }
 
-/** Losses of `steps` steps of SGD on the oracle's batch, gradients of the first, changes of the weights after the last. */
-async function oracle(backend: "wasm" | "webgpu" | "cpu", steps: number) {
+/** Losses of `steps` steps on the oracle's batch, gradients of the first, changes of the weights after the last. */
+async function oracle(backend: "wasm" | "webgpu" | "cpu", steps: number, optimizer: keyof typeof RATES) {
   await start(backend);
+  const plan: StepPlan = { ...sgd(RATES[optimizer]), optimizer };
   const { tensors } = summarize(SEED_CNN);
   const begin = initializeWeights(SEED_CNN, 2013);
   const network = new Network(SEED_CNN);
@@ -50,13 +51,13 @@ async function oracle(backend: "wasm" | "webgpu" | "cpu", steps: number) {
   const gradients: Record<string, number[]> = {};
   for (let step = 0; step < steps; step++) {
     if (step === 0) {
-      const result = network.gradients(x, labels, null, () => undefined);
+      const result = network.gradients(x, labels, plan, null, () => undefined);
       for (const [name, gradient] of result.gradients)
         gradients[name] = sample((await gradient.data()) as Float32Array);
       losses.push((await result.loss.data())[0] ?? NaN);
       if (steps === 1) break;
     }
-    const { loss } = await network.step(x, labels, RATE, null);
+    const { loss } = await network.step(x, labels, plan, null);
     losses[step] = loss;
   }
   const end = await network.getWeights();
@@ -78,7 +79,7 @@ async function repeat(steps: number): Promise<string[]> {
     network.setWeights(initializeWeights(SEED_CNN, 2013));
     const { pixels, labels } = faces(4);
     const x = facesToTensor(pixels, SEED_CNN.inputShape);
-    for (let step = 0; step < steps; step++) await network.step(x, labels, 0.02, step);
+    for (let step = 0; step < steps; step++) await network.step(x, labels, sgd(0.02), step);
     const digest = await crypto.subtle.digest("SHA-256", await network.getWeights());
     hashes.push(Array.from(new Uint8Array(digest), (byte) => byte.toString(16).padStart(2, "0")).join(""));
     network.dispose();
@@ -215,7 +216,7 @@ async function profile(count: number, steps: number): Promise<Record<"step" | "p
     return { total, ...Object.fromEntries(kernels), other };
   };
   return {
-    step: await measure(steps, () => network.step(x, labels, 0.0001, 1)),
+    step: await measure(steps, () => network.step(x, labels, sgd(0.0001), 1)),
     predict: await measure(20, async () => {
       const y = network.predict(one);
       await y.data();
@@ -234,7 +235,7 @@ async function tensorsByEpoch(epochs: number): Promise<number[]> {
   for (let epoch = 0; epoch < epochs; epoch++) {
     for (const from of [0, 4]) {
       const x = facesToTensor(pixels.subarray(from * FACE_PIXELS, (from + 4) * FACE_PIXELS), SEED_CNN.inputShape);
-      await network.step(x, labels.subarray(from, from + 4), 0.0001, epoch);
+      await network.step(x, labels.subarray(from, from + 4), sgd(0.0001), epoch);
       x.dispose();
     }
     counts.push(tf.memory().numTensors);

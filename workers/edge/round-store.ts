@@ -1,3 +1,5 @@
+import * as v from "valibot";
+import { planSchema, roundConfigSchema } from "../../src/core/protocol";
 import type {
   Assignment,
   CheckIn,
@@ -99,7 +101,7 @@ export class RoundStore {
       `SELECT number, state, config, base, deadline FROM rounds
        WHERE state IN ('selecting', 'training', 'aggregating') ORDER BY number DESC LIMIT 1`,
     );
-    return row && { ...row, state: row.state as RoundState, config: JSON.parse(row.config) as RoundConfig };
+    return row && { ...row, state: row.state as RoundState, config: readConfig(row.config) };
   }
 
   addRound(config: RoundConfig, base: number, now: number): number {
@@ -204,14 +206,13 @@ export class RoundStore {
       client,
     );
     if (!row) return undefined;
-    const { epochs, batchSize, learningRate } = round.config;
     return {
       state: row.state as Member["state"],
       assignment: {
         id: row.id,
         round: round.number,
         checkpoint: this.checkpoint(round.base),
-        plan: { epochs, batchSize, learningRate },
+        plan: v.parse(planSchema, round.config),
         deadline: round.deadline ?? 0,
       },
     };
@@ -349,7 +350,7 @@ export class RoundStore {
       number,
       state: row.state as RoundState,
       reason: row.reason,
-      config: JSON.parse(row.config) as RoundConfig,
+      config: readConfig(row.config),
       base: this.checkpoint(row.base),
       checkpoint: row.checkpoint === null ? null : this.checkpoint(row.checkpoint),
       openedAt: row.opened_at,
@@ -374,6 +375,9 @@ export class RoundStore {
       .reverse();
   }
 }
+
+/** A stored configuration; an older one lacks what came later. */
+const readConfig = (json: string): RoundConfig => v.parse(roundConfigSchema, JSON.parse(json));
 
 function weightedMean(
   rows: UpdateMetadata[],

@@ -1,5 +1,13 @@
 import * as tf from "@tensorflow/tfjs";
-import { BATCH_NORM, summarize, type LayerSpec, type ModelSpec, type ModelSummary } from "../../src/core/model";
+import {
+  BATCH_NORM,
+  summarize,
+  type LayerSpec,
+  type ModelSpec,
+  type ModelSummary,
+  type TensorSpec,
+} from "../../src/core/model";
+import type { Plan } from "../../src/core/protocol";
 import { hash32 } from "../../src/core/random";
 import {
   convReluAffine,
@@ -12,6 +20,24 @@ import {
 } from "./fused";
 
 type Of<K extends LayerSpec["kind"]> = Extract<LayerSpec, { kind: K }>;
+
+/** What a step needs of a round's plan. */
+export type StepPlan = Pick<Plan, "learningRate" | "optimizer" | "proximal" | "clipNorm" | "layers"> & {
+  /** Of each label; 1 where there are none. */
+  labelWeights?: readonly number[] | undefined;
+};
+
+/** Plain SGD over all layers. */
+export const sgd = (learningRate: number): StepPlan => ({
+  ...{ learningRate, optimizer: "sgd", proximal: 0, clipNorm: 0, layers: "all" },
+});
+
+/** What an optimizer remembers between steps: flat vectors laid out like the weights. */
+export interface OptimizerState {
+  steps: number;
+  first: Float32Array<ArrayBuffer> | null;
+  second: Float32Array<ArrayBuffer> | null;
+}
 
 /** What one step of training gave on its batch, dropout on. */
 export interface StepResult {
@@ -26,6 +52,12 @@ export class Network {
   readonly #variables = new Map<string, tf.Variable>();
   /** The convolutional blocks prepared for inference, by the convolution's name; made anew after the weights changed. */
   readonly #folded = new Map<string, FoldedBlock>();
+  /** Where FedProx holds the weights to. */
+  #anchor: Float32Array | undefined;
+  /** Steps taken, and the optimizer's moments by tensor. */
+  #steps = 0;
+  readonly #first = new Map<string, tf.Tensor>();
+  readonly #second = new Map<string, tf.Tensor>();
 
   /** Its weights are zero until they are set. */
   constructor(readonly spec: ModelSpec) {
@@ -44,6 +76,11 @@ export class Network {
       tf.tidy(() => this.#variable(name).assign(tf.tensor(flat.slice(offset, offset + size), [...shape])));
     }
     this.#forgetFolded();
+  }
+
+  /** Sets the weights that FedProx holds a training to: those of the checkpoint. */
+  setAnchor(flat: Float32Array): void {
+    this.#anchor = flat;
   }
 
   /** Copies the weights out as one flat vector. */
@@ -66,51 +103,124 @@ export class Network {
   }
 
   /**
-   * One step of SGD, `w -= learningRate * dL/dw`, on N faces with their labels; the moving statistics of batch
-   * normalization follow the batch's with momentum 0.99.
+   * One step of the plan's optimizer on N faces with their labels; the moving statistics of batch normalization follow the
+   * batch's with momentum 0.99.
    * @param seed decides the dropout masks; null leaves dropout out
    */
-  async step(x: tf.Tensor4D, labels: Uint8Array, learningRate: number, seed: number | null): Promise<StepResult> {
-    const { loss, logits, gradients } = this.gradients(x, labels, seed, (norm, mean, variance) => {
+  async step(x: tf.Tensor4D, labels: Uint8Array, plan: StepPlan, seed: number | null): Promise<StepResult> {
+    const { loss, logits, gradients } = this.gradients(x, labels, plan, seed, (norm, mean, variance) => {
       this.#follow(`${norm}/moving_mean`, mean);
       this.#follow(`${norm}/moving_variance`, variance);
     });
-    tf.tidy(() => {
-      for (const [name, gradient] of gradients) {
-        const variable = this.#variable(name);
-        variable.assign(tf.sub(variable, tf.mul(gradient, learningRate)));
-      }
-    });
-    this.#forgetFolded();
+    this.#apply(gradients, plan);
+    // The head is no part of the blocks that are folded.
+    if (plan.layers === "all") this.#forgetFolded();
     const [value, rows] = await Promise.all([loss.data(), logits.array()]);
     tf.dispose([loss, logits, ...gradients.values()]);
     const hits = rows.filter((row, i) => row.indexOf(Math.max(...row)) === labels[i]).length;
     return { loss: value[0] as number, accuracy: hits / labels.length };
   }
 
+  /** What the optimizer remembers, as flat vectors, to be kept with the weights. */
+  async getOptimizer(): Promise<OptimizerState> {
+    const flatten = async (moments: Map<string, tf.Tensor>): Promise<Float32Array<ArrayBuffer> | null> => {
+      if (moments.size === 0) return null;
+      const flat = new Float32Array(this.#summary.parameters);
+      const { tensors } = this.#summary;
+      for (const { name, offset } of tensors) {
+        const moment = moments.get(name);
+        if (moment) flat.set(await moment.data(), offset);
+      }
+      return flat;
+    };
+    return { steps: this.#steps, first: await flatten(this.#first), second: await flatten(this.#second) };
+  }
+
+  setOptimizer({ steps, first, second }: OptimizerState): void {
+    this.#steps = steps;
+    for (const [moments, flat] of [
+      [this.#first, first],
+      [this.#second, second],
+    ] as const) {
+      tf.dispose([...moments.values()]);
+      moments.clear();
+      if (!flat) continue;
+      for (const { name, offset, size, shape, trainable } of this.#summary.tensors) {
+        if (trainable) moments.set(name, tf.tensor(flat.slice(offset, offset + size), [...shape]));
+      }
+    }
+  }
+
+  /**
+   * Adds FedProx's proximal term `mu * (w - w_t)` (Li et al. 2020, arXiv 1812.06127, equation 2), clips the whole gradient g
+   * to the norm c, `g * min(1, c / |g|)` (Pascanu et al. 2013, algorithm 1), and updates the weights:
+   * SGD `w -= lr * g`; momentum `m = 0.9 m + g, w -= lr * m` (Polyak 1964, as PyTorch writes it); Adam (Kingma and Ba 2015,
+   * algorithm 1, with its default constants).
+   */
+  #apply(gradients: Map<string, tf.Tensor>, { learningRate, optimizer, proximal, clipNorm }: StepPlan): void {
+    this.#steps += 1;
+    tf.tidy(() => {
+      let all = [...gradients];
+      const anchor = this.#anchor;
+      if (proximal > 0 && anchor) {
+        all = all.map(([name, gradient]) => {
+          const { offset, size, shape } = this.#tensor(name);
+          const start = tf.tensor(anchor.subarray(offset, offset + size), [...shape]);
+          return [name, tf.add(gradient, tf.mul(tf.sub(this.#variable(name), start), proximal))];
+        });
+      }
+      if (clipNorm > 0) {
+        const squares = all.map(([, gradient]) => tf.sum(tf.square(gradient)));
+        const factor = tf.minimum(1, tf.div(clipNorm, tf.add(tf.sqrt(tf.addN(squares)), 1e-12)));
+        all = all.map(([name, gradient]) => [name, tf.mul(gradient, factor)]);
+      }
+      for (const [name, gradient] of all) {
+        const variable = this.#variable(name);
+        variable.assign(tf.sub(variable, tf.mul(this.#direction(name, gradient, optimizer), learningRate)));
+      }
+    });
+  }
+
+  #direction(name: string, gradient: tf.Tensor, optimizer: StepPlan["optimizer"]): tf.Tensor {
+    if (optimizer === "sgd") return gradient;
+    if (optimizer === "momentum") return follow(this.#first, name, gradient, 0.9, 1);
+    const [beta1, beta2, epsilon] = [0.9, 0.999, 1e-8];
+    const mean = tf.div(follow(this.#first, name, gradient, beta1, 1 - beta1), 1 - beta1 ** this.#steps);
+    const square = follow(this.#second, name, tf.square(gradient), beta2, 1 - beta2);
+    return tf.div(mean, tf.add(tf.sqrt(tf.div(square, 1 - beta2 ** this.#steps)), epsilon));
+  }
+
   /** Loss, logits and every gradient of a batch by the tensor's name, to be disposed of by the caller. */
   gradients(
     x: tf.Tensor4D,
     labels: Uint8Array,
+    { layers, labelWeights }: Pick<StepPlan, "layers" | "labelWeights">,
     seed: number | null,
     onStatistics: (norm: string, mean: tf.Tensor1D, variance: tf.Tensor1D) => void,
   ): { loss: tf.Scalar; logits: tf.Tensor2D; gradients: Map<string, tf.Tensor> } {
-    const names = this.#summary.tensors.filter(({ trainable }) => trainable).map(({ name }) => name);
+    const head = new Set(this.spec.layers.filter(({ kind }) => kind === "dense").map(({ name }) => name));
+    const names = this.#summary.tensors
+      .filter(({ name, trainable }) => trainable && (layers === "all" || head.has(name.split("/")[0] ?? "")))
+      .map(({ name }) => name);
     let logits: tf.Tensor2D | undefined;
     const { value, grads } = tf.variableGrads(
       () => {
         const output = this.#forward(
           x,
           (input, conv, norm) =>
-            convReluNorm(input, this.#convParameters(conv, norm), conv.padding, input === x, (mean, variance) => {
-              onStatistics(norm.name, mean, variance);
-              tf.dispose([mean, variance]);
-            }),
+            layers === "head"
+              ? convReluAffine(input, this.#foldedBlock(conv, norm), conv.padding)
+              : convReluNorm(input, this.#convParameters(conv, norm), conv.padding, input === x, (mean, variance) => {
+                  onStatistics(norm.name, mean, variance);
+                  tf.dispose([mean, variance]);
+                }),
           seed,
         );
         logits = tf.keep(output.clone());
         const truth = tf.oneHot(tf.tensor1d(labels, "int32"), output.shape[1]);
-        return tf.losses.softmaxCrossEntropy(truth, output).asScalar();
+        const losses = tf.losses.softmaxCrossEntropy(truth, output, undefined, 0, tf.Reduction.NONE);
+        const weights = Float32Array.from(labels, (label) => labelWeights?.[label] ?? 1);
+        return tf.mean(tf.mul(losses, tf.tensor1d(weights))).asScalar();
       },
       names.map((name) => this.#variable(name)),
     );
@@ -120,6 +230,7 @@ export class Network {
 
   dispose(): void {
     this.#forgetFolded();
+    this.setOptimizer({ steps: 0, first: null, second: null });
     for (const variable of this.#variables.values()) variable.dispose();
     this.#variables.clear();
   }
@@ -203,11 +314,33 @@ export class Network {
     this.#folded.clear();
   }
 
+  #tensor(name: string): TensorSpec {
+    const tensor = this.#summary.tensors.find((one) => one.name === name);
+    if (!tensor) throw new Error(`The model ${this.spec.name} has no tensor ${name}.`);
+    return tensor;
+  }
+
   #variable(name: string): tf.Variable {
     const variable = this.#variables.get(name);
     if (!variable) throw new Error(`The model ${this.spec.name} has no tensor ${name}.`);
     return variable;
   }
+}
+
+/** A moment that follows a value: `moment = keep * moment + take * value`, from 0 on. Gives the new one. */
+function follow(
+  moments: Map<string, tf.Tensor>,
+  name: string,
+  value: tf.Tensor,
+  keep: number,
+  take: number,
+): tf.Tensor {
+  const old = moments.get(name);
+  const scaled = tf.mul(value, take);
+  const next = tf.keep(old ? tf.add(tf.mul(old, keep), scaled) : scaled);
+  old?.dispose();
+  moments.set(name, next);
+  return next;
 }
 
 /**

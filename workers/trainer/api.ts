@@ -1,4 +1,6 @@
+import type { Plan } from "../../src/core/protocol";
 import type { Backend } from "../tf/backend";
+import type { OptimizerState } from "../tf/network";
 
 /** Faces with labels: `pixels` holds 2,304 grey levels for each of `labels`. */
 export interface Faces {
@@ -18,7 +20,7 @@ export interface TrainingJob {
   checkpoint: Uint8Array<ArrayBuffer>;
   train: Faces;
   heldOut: Faces;
-  plan: { epochs: number; batchSize: number; learningRate: number };
+  plan: Plan;
   /** Decides the order of the faces and the dropout masks. */
   seed: number;
   backend: Backend;
@@ -30,6 +32,7 @@ export interface TrainingJob {
 export interface Snapshot {
   position: Position;
   weights: Float32Array<ArrayBuffer>;
+  optimizer: OptimizerState;
   heldOut: Evaluation;
   /** Sums over the batches of the epoch so far. */
   sums: EpochSums;

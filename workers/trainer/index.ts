@@ -1,12 +1,13 @@
 import * as tf from "@tensorflow/tfjs";
 import * as Comlink from "comlink";
-import { FACE_PIXELS } from "../../src/core/expressions";
+import { augmentFace, balancedWeights } from "../../src/core/augment";
+import { EXPRESSIONS, FACE_PIXELS } from "../../src/core/expressions";
 import { delta } from "../../src/core/fedavg";
-import { seededRandom } from "../../src/core/random";
+import { hash32, seededRandom } from "../../src/core/random";
 import { MODELS, summarize } from "../../src/core/model";
 import { decodeCheckpoint } from "../../src/core/checkpoint";
 import { startBackend } from "../tf/backend";
-import { facesToTensor, Network, type StepResult } from "../tf/network";
+import { facesToTensor, Network, sgd, type StepPlan, type StepResult } from "../tf/network";
 import { PAUSED, type EpochSums, type Evaluation, type Faces, type Snapshot, type TrainerApi } from "./api";
 import { batchesOf } from "./batches";
 
@@ -41,6 +42,10 @@ const train: TrainerApi["train"] = async (job, onProgress, onSnapshot) => {
   const network = new Network(spec);
   try {
     network.setWeights(job.resume?.weights ?? base);
+    network.setAnchor(base);
+    if (job.resume) network.setOptimizer(job.resume.optimizer);
+    const labelWeights = job.plan.balanceLabels ? balancedWeights(job.train.labels, EXPRESSIONS.length) : undefined;
+    const plan: StepPlan = { ...job.plan, labelWeights };
     onProgress({ phase: "evaluating", backend });
     const heldOut = job.resume?.heldOut ?? (await evaluate(network, job.heldOut));
 
@@ -59,7 +64,9 @@ const train: TrainerApi["train"] = async (job, onProgress, onSnapshot) => {
       const order = batchesOf(examples, batchSize, job.seed, epoch);
       for (let batch = epoch === start.epoch ? start.batch : 0; batch < order.length; batch++) {
         const indices = order[batch] ?? [];
-        const { loss, accuracy } = await step(network, job.train, indices, job.plan.learningRate, job.seed + done);
+        const seed = job.seed + done;
+        const faces = batchOf(job.train, indices, job.plan.augment ? seed : undefined);
+        const { loss, accuracy } = await step(network, faces, plan, seed);
         if (!Number.isFinite(loss)) {
           throw new Error(`Training diverged in batch ${done + 1} (loss ${loss}). A lower learning rate is needed.`);
         }
@@ -90,6 +97,7 @@ const train: TrainerApi["train"] = async (job, onProgress, onSnapshot) => {
           const snapshot: Snapshot = {
             position: last ? { epoch: epoch + 1, batch: 0 } : { epoch, batch: batch + 1 },
             weights: await network.getWeights(),
+            optimizer: await network.getOptimizer(),
             heldOut,
             sums,
             elapsedMs: alreadyMs + performance.now() - begun,
@@ -122,26 +130,21 @@ const train: TrainerApi["train"] = async (job, onProgress, onSnapshot) => {
   }
 };
 
-/** One step of SGD on the faces with these indices. */
-async function step(
-  network: Network,
-  { pixels, labels }: Faces,
-  indices: number[],
-  learningRate: number,
-  seed: number,
-): Promise<StepResult> {
+/** The faces with these indices, augmented anew when there is a seed. */
+function batchOf({ pixels, labels }: Faces, indices: number[], augmentSeed?: number): Faces {
   const batch = new Uint8Array(indices.length * FACE_PIXELS);
   indices.forEach((face, i) => {
-    batch.set(pixels.subarray(face * FACE_PIXELS, (face + 1) * FACE_PIXELS), i * FACE_PIXELS);
+    const own = pixels.subarray(face * FACE_PIXELS, (face + 1) * FACE_PIXELS);
+    batch.set(augmentSeed === undefined ? own : augmentFace(own, hash32(augmentSeed, face)), i * FACE_PIXELS);
   });
-  const x = facesToTensor(batch, network.spec.inputShape);
+  return { pixels: batch, labels: Uint8Array.from(indices, (face) => labels[face] ?? 0) };
+}
+
+/** One step on all of some faces. */
+async function step(network: Network, { pixels, labels }: Faces, plan: StepPlan, seed: number): Promise<StepResult> {
+  const x = facesToTensor(pixels, network.spec.inputShape);
   try {
-    return await network.step(
-      x,
-      Uint8Array.from(indices, (face) => labels[face] ?? 0),
-      learningRate,
-      seed,
-    );
+    return await network.step(x, labels, plan, seed);
   } finally {
     x.dispose();
   }
@@ -188,13 +191,12 @@ const probe: TrainerApi["probe"] = async (checkpoint, count, steps, backend) => 
       pixels: Uint8Array.from({ length: count * FACE_PIXELS }, () => random() * 256),
       labels: Uint8Array.from({ length: count }, (_, i) => i % 7),
     };
-    const all = Array.from({ length: count }, (_, i) => i);
     const losses: number[] = [];
     const stepMs: number[] = [];
     for (let i = 0; i < steps; i++) {
       const start = performance.now();
       // Small steps: the loss after them then follows every gradient, and does not amplify the last digits of one.
-      losses.push((await step(network, faces, all, 0.002, i)).loss);
+      losses.push((await step(network, faces, sgd(0.002), i)).loss);
       stepMs.push(performance.now() - start);
     }
     const { loss: lossAfter } = await evaluate(network, faces);
