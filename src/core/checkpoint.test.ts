@@ -1,7 +1,8 @@
+import { readFileSync } from "node:fs";
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { decodeCheckpoint, encodeCheckpoint } from "./checkpoint";
-import { summarize } from "./model";
+import { SEED_CNN, summarize } from "./model";
 import { decodeHeader, FormatError } from "./safetensors";
 
 const model = summarize({
@@ -65,4 +66,12 @@ test("what is not a whole checkpoint of the model is refused", () => {
     "bad-header",
   );
   expect(() => encodeCheckpoint(model, zeros.fill(NaN), {}, "int8")).toThrow(FormatError);
+});
+
+test("the checkpoint that ships with the app is one of the seed CNN, small enough for a first visit", () => {
+  const file = new Uint8Array(readFileSync("public/models/seed/initial.safetensors"));
+  expect(file.length).toBeLessThan(6_000_000);
+  const weights = decodeCheckpoint(file, summarize(SEED_CNN));
+  expect(weights).toHaveLength(5_102_791);
+  expect(weights.every(Number.isFinite)).toBe(true);
 });
