@@ -9,6 +9,10 @@ test("the seed CNN has the notebook's parameter count", () => {
   expect(summary.parameters - summary.trainableParameters).toBe(3_840);
 });
 
+test("the seed CNN costs 332 million multiply-adds a face", () => {
+  expect(summary.multiplyAdds / 1e6).toBeCloseTo(332, 0);
+});
+
 test("every layer of the seed CNN has the shape of the notebook's summary", () => {
   const shapes = summary.layers
     .filter(({ kind }) => kind === "conv2d" || kind === "maxPool" || kind === "dense" || kind === "flatten")

@@ -41,6 +41,8 @@ export interface ModelSummary {
   /** Length of the flat vector. */
   parameters: number;
   trainableParameters: number;
+  /** Multiply-adds of one inference: those of convolutions and dense layers. */
+  multiplyAdds: number;
 }
 
 /** Keras's batch-norm constants, which tfjs shares. */
@@ -95,6 +97,7 @@ export function summarize(model: ModelSpec): ModelSummary {
   const tensors: TensorSpec[] = [];
   let shape: number[] = [...model.inputShape];
   let offset = 0;
+  let multiplyAdds = 0;
   const add = (name: string, dims: number[], trainable = true): void => {
     const size = dims.reduce((a, b) => a * b, 1);
     tensors.push({ name, shape: dims, size, offset, trainable });
@@ -109,6 +112,7 @@ export function summarize(model: ModelSpec): ModelSummary {
         add(`${layer.name}/bias`, [layer.filters]);
         const lost = layer.padding === "valid" ? 2 : 0;
         shape = [height - lost, width - lost, layer.filters];
+        multiplyAdds += (height - lost) * (width - lost) * 9 * channels * layer.filters;
         break;
       }
       case "batchNorm":
@@ -126,6 +130,7 @@ export function summarize(model: ModelSpec): ModelSummary {
       case "dense":
         add(`${layer.name}/kernel`, [shape[0] ?? 1, layer.units]);
         add(`${layer.name}/bias`, [layer.units]);
+        multiplyAdds += (shape[0] ?? 1) * layer.units;
         shape = [layer.units];
         break;
       case "dropout":
@@ -134,5 +139,5 @@ export function summarize(model: ModelSpec): ModelSummary {
     layers.push({ name: layer.name, kind: layer.kind, outputShape: shape, parameters: offset - before });
   }
   const trainableParameters = tensors.reduce((n, t) => n + (t.trainable ? t.size : 0), 0);
-  return { layers, tensors, parameters: offset, trainableParameters };
+  return { layers, tensors, parameters: offset, trainableParameters, multiplyAdds };
 }

@@ -131,21 +131,28 @@ async function kernelErrors({ N, H, W, I, O, padding }: Shape, seed: number): Pr
       });
       const { kernel, bias, gamma, beta } = parameters;
       const inputs = [x, kernel, bias, gamma, beta].map(tensor);
-      const f = (...[x, kernel, bias, gamma, beta]: tf.Tensor[]): tf.Tensor =>
+      const [image] = inputs as [tf.Tensor4D];
+      // A single channel is a network's own input: nothing is differentiated with respect to it.
+      const isInput = I === 1;
+      const f = (x: tf.Tensor, ...block: tf.Tensor[]): tf.Tensor =>
         convReluNorm(
           x as tf.Tensor4D,
-          of(kernel as tf.Tensor, bias as tf.Tensor, gamma as tf.Tensor, beta as tf.Tensor),
+          of(...(block as [tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor])),
           padding,
-          false,
+          isInput,
           (mean, variance) => {
             keep("mean", mean);
             keep("variance", variance);
             tf.dispose([mean, variance]);
           },
         );
-      keep("convReluNorm", f(...inputs));
-      const gradients = tf.grads((...values) => tf.sum(tf.mul(f(...values), tensor(weights))))(inputs);
-      ["dx", "dKernel", "dBias", "dGamma", "dBeta"].forEach((name, i) => keep(name, gradients[i] as tf.Tensor));
+      keep("convReluNorm", f(image, ...inputs.slice(1)));
+      const weighted = (value: tf.Tensor): tf.Tensor => tf.sum(tf.mul(value, tensor(weights)));
+      const names = ["dx", "dKernel", "dBias", "dGamma", "dBeta"];
+      const gradients = isInput
+        ? tf.grads((...block) => weighted(f(image, ...block)))(inputs.slice(1))
+        : tf.grads((x, ...block) => weighted(f(x, ...block)))(inputs);
+      names.slice(isInput ? 1 : 0).forEach((name, i) => keep(name, gradients[i] as tf.Tensor));
       const [input, ...block] = inputs as [tf.Tensor4D, tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor];
       const folded = foldBlock(of(...block), tensor(mean) as tf.Tensor1D, tensor(variance) as tf.Tensor1D);
       keep("convReluAffine", convReluAffine(input, folded, padding));
@@ -157,10 +164,10 @@ async function kernelErrors({ N, H, W, I, O, padding }: Shape, seed: number): Pr
         tf.sum(tf.mul(g(...(values as [tf.Tensor, tf.Tensor, tf.Tensor])), tensor(rowWeights))),
       )(dense);
       ["denseDx", "denseDKernel", "denseDBias"].forEach((name, i) => keep(name, denseGradients[i] as tf.Tensor));
-      const image = tensor(poolInput) as tf.Tensor4D;
-      keep("maxPool", maxPool(image));
+      const picture = tensor(poolInput) as tf.Tensor4D;
+      keep("maxPool", maxPool(picture));
       const poolGradient = tf.grad((value) => tf.sum(tf.mul(maxPool(value as tf.Tensor4D), tensor(pooled))));
-      keep("maxPoolGradient", poolGradient(image));
+      keep("maxPoolGradient", poolGradient(picture));
     });
     const values: Record<string, Float32Array> = {};
     for (const [name, result] of Object.entries(all)) values[name] = (await result.data()) as Float32Array;

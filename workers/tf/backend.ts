@@ -15,8 +15,11 @@ export type Backend = "webgpu" | "wasm";
 
 /** Starts tfjs in this worker on a backend. @throws Error when the machine does not have it */
 export async function startBackend(backend: Backend): Promise<void> {
-  if (backend === "wasm") await startWasm();
-  else {
+  if (backend === "wasm") {
+    await startWasm();
+    // It may have been started before, and another one used since.
+    await tf.setBackend("wasm");
+  } else {
     if (!(await tf.setBackend(backend))) throw new Error("This browser gives us no GPU (WebGPU) on this machine.");
     const { device } = tf.backend() as unknown as { device: GPUDevice };
     void device.lost.then(({ reason, message }) => {

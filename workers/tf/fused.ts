@@ -297,6 +297,11 @@ export function registerFusedKernels(backend: WasmBackend, pool: KernelPool): vo
     const { pad, input } = attributes as { pad: number; input: boolean };
     const [N, H, W, I] = x.shape as [number, number, number, number];
     const [, OH, OW, O] = dy.shape as [number, number, number, number];
+    if (I === 1 && !input) {
+      throw new Error(
+        "Our convolution gives no gradient of a one-channel input, which only a network's own input has.",
+      );
+    }
     const P = N * OH * OW;
     const [dKernel, dBias, dGamma, dBeta] = [output(...kernel.shape), output(O), output(O), output(O)];
     const rstd = output(O);
