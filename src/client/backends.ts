@@ -46,7 +46,7 @@ function forcedBackend(): Backend | undefined {
 export async function chooseBackends(checkpoint: CheckpointInfo, signal: AbortSignal): Promise<Backend[]> {
   const wanted = forcedBackend() ?? (await getSetting("backend"));
   const first = wanted ?? ((await hasRealGpu()) ? await fasterBackend(checkpoint, signal) : "wasm");
-  return [first, ...BACKENDS.filter((backend) => backend !== first && backend === "wasm")];
+  return first === "wasm" ? ["wasm"] : [first, "wasm"];
 }
 
 async function fasterBackend(checkpoint: CheckpointInfo, signal: AbortSignal): Promise<Backend> {
