@@ -1,5 +1,5 @@
 /**
- * `npm run bench:accuracy -- --data FILE [--checkpoint FILE]`: the shipped checkpoint on labelled faces, through the app's own
+ * `npm run bench:accuracy -- --data FILE [--model seed|compact] [--checkpoint FILE]`: the shipped checkpoint on labelled faces, through the app's own
  * inference in a browser on WASM. faces.mjs says what FILE may be. Its last line is one JSON object.
  */
 import { readFileSync } from "node:fs";
@@ -13,17 +13,22 @@ const BATCH = 64;
 const { values } = parseArgs({
   options: {
     data: { type: "string" },
-    checkpoint: { type: "string", default: join(root, "public/models/seed/initial.safetensors") },
+    model: { type: "string", default: "seed" },
+    checkpoint: { type: "string" },
   },
 });
 if (!values.data) fail("npm run bench:accuracy -- --data FILE: name a file of labelled faces.");
 
 const { page, close } = await openPage();
-const checkpoint = readFileSync(values.checkpoint).toString("base64");
-await page.evaluate(async (text) => {
-  window.classifier = window.harness.worker();
-  await window.classifier.load(window.harness.fromBase64(text));
-}, checkpoint);
+const { model } = values;
+const file = values.checkpoint ?? join(root, `public/models/${model}/initial.safetensors`);
+await page.evaluate(
+  async ([model, text]) => {
+    window.classifier = window.harness.worker();
+    await window.classifier.load(model, window.harness.fromBase64(text));
+  },
+  [model, readFileSync(file).toString("base64")],
+);
 
 const confusion = LABELS.map(() => LABELS.map(() => 0));
 /** For calibration: of the guesses in each tenth of confidence how many there are, their confidence, and how many are right. */
@@ -69,7 +74,7 @@ console.table(
 );
 console.log(
   JSON.stringify({
-    model: "seed",
+    model,
     faces,
     accuracy: round(right / faces),
     loss: round(loss / faces),

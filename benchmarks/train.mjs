@@ -1,6 +1,7 @@
 /**
- * `npm run bench:train`: training steps of the seed CNN in a browser tab, and of PyTorch and tfjs's cpu backend in the same
- * run where they are there. Its last line is one JSON object.
+ * `npm run bench:train`: training steps of the seed CNN in a browser tab, and in the same run those of `compact`, of PyTorch
+ * where it is there, and of tfjs's own cpu backend. WebGPU is measured where the machine has a GPU, or with --webgpu in
+ * software. Its last line is one JSON object.
  */
 import { spawnSync } from "node:child_process";
 import { availableParallelism } from "node:os";
@@ -16,8 +17,8 @@ function pytorch() {
   const script = `
 import sys, time; sys.path.insert(0, "tools/pretrain")
 import torch, torch.nn.functional as F
-from train import seed_cnn
-m = seed_cnn().to(memory_format=torch.channels_last); o = torch.optim.SGD(m.parameters(), 0.002)
+from train import build
+m = build("seed").to(memory_format=torch.channels_last); o = torch.optim.SGD(m.parameters(), 0.002)
 x = torch.rand(${BATCH}, 1, 48, 48).contiguous(memory_format=torch.channels_last); y = torch.arange(${BATCH}) % 7
 times = []
 for i in range(6):
@@ -34,16 +35,16 @@ print(${BATCH} / sorted(times[1:])[2])`;
 }
 
 /** Where there is no GPU, WebGPU runs in software: one step of a small batch, for its losses only. */
-async function measure(backend, args, faces, steps) {
+async function measure(model, backend, args, faces, steps) {
   const { page, peakMB, close } = await openPage(args);
   try {
     const probe = await page.evaluate(
-      ([backend, faces, steps]) => window.harness.train(backend, faces, steps),
-      [backend, faces, steps],
+      ([model, backend, faces, steps]) => window.harness.train(model, backend, faces, steps),
+      [model, backend, faces, steps],
     );
     const ms = median(probe.stepMs.length > 1 ? probe.stepMs.slice(1) : probe.stepMs);
     const other = probe.stepMs.reduce((a, b) => a + b, 0);
-    console.log(backend, JSON.stringify({ ...probe, other: round(probe.totalMs - other) }));
+    console.log(model, backend, JSON.stringify({ ...probe, other: round(probe.totalMs - other) }));
     return {
       batch: faces,
       imagesPerSecond: round((faces * 1000) / ms),
@@ -73,7 +74,30 @@ async function profile() {
   }
 }
 
+/** One step of a small batch in plain JavaScript: it takes minutes otherwise. */
+async function tfjsCpu() {
+  const { page, close } = await openPage();
+  const ms = await page.evaluate((faces) => window.harness.worker().cpuStep(faces), 2);
+  await close();
+  return { batch: 2, imagesPerSecond: round(2000 / ms, 2) };
+}
+
+/** On a real GPU the batches that matter; in software, when asked for, one small one. */
+async function webgpu() {
+  const { page, close } = await openPage(["--enable-unsafe-webgpu", "--enable-features=Vulkan"]);
+  const real = await page.evaluate(() => window.harness.hasRealGpu());
+  await close();
+  if (real) {
+    const args = ["--enable-unsafe-webgpu", "--enable-features=Vulkan"];
+    return {
+      ...(await measure("seed", "webgpu", args, BATCH, 7)),
+      batch128: await measure("seed", "webgpu", args, 128, 5),
+    };
+  }
+  return process.argv.includes("--webgpu") ? measure("seed", "webgpu", ["--enable-unsafe-webgpu"], 2, 1) : null;
+}
+
 await profile();
-const wasm = await measure("wasm", [], BATCH, 7);
-const webgpu = process.argv.includes("--webgpu") ? await measure("webgpu", ["--enable-unsafe-webgpu"], 2, 1) : null;
-console.log(JSON.stringify({ wasm, webgpu, pytorch: pytorch() }));
+const wasm = await measure("seed", "wasm", [], BATCH, 7);
+const compact = await measure("compact", "wasm", [], BATCH, 12);
+console.log(JSON.stringify({ wasm, compact, webgpu: await webgpu(), pytorch: pytorch(), tfjsCpu: await tfjsCpu() }));

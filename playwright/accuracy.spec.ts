@@ -18,7 +18,7 @@ test("the shipped checkpoint recognizes faces that it has not been trained on, e
   const rows = await page.evaluate(
     async ([checkpoint, faces]) => {
       const worker = window.harness.worker();
-      await worker.load(window.harness.fromBase64(checkpoint));
+      await worker.load("seed", window.harness.fromBase64(checkpoint));
       const all = window.harness.fromBase64(faces);
       const rows: number[][] = [];
       for (let at = 0; at < all.length; at += 64 * 2304) {

@@ -135,22 +135,42 @@ test("the same seed and data give the same bits on WASM, dropout on", async () =
 
 test("a training that is paused and resumed in another worker ends in the same bits", async () => {
   const { page, close } = await openPage();
-  const straight = await page.evaluate(() => window.harness.trainedDelta(null));
+  const { hash: straight } = await page.evaluate(() => window.harness.trainedDelta(null));
   for (const pauseAt of [2, 6]) {
-    expect(await page.evaluate((batch) => window.harness.trainedDelta(batch), pauseAt)).toBe(straight);
+    const { hash } = await page.evaluate((batch) => window.harness.trainedDelta(batch), pauseAt);
+    expect(hash).toBe(straight);
   }
   // And with all that a client can be told to do; the optimizer remembers its moments.
   for (const plan of [
     { optimizer: "adam", learningRate: 1e-5, proximal: 0.1, clipNorm: 5, augment: true, balanceLabels: true },
     { optimizer: "momentum", layers: "head" },
+    { patience: 1, epochs: 5, learningRate: 0.05 },
   ] as const) {
     const [whole, paused] = await page.evaluate(
       async (plan) => [await window.harness.trainedDelta(null, plan), await window.harness.trainedDelta(3, plan)],
       plan,
     );
-    expect(paused).toBe(whole);
-    expect(whole).not.toBe(straight);
+    expect(paused).toEqual(whole);
+    expect(whole.hash).not.toBe(straight);
   }
+  await close();
+});
+
+test("a training that gets worse on the held-out faces stops, and gives its best epoch", async () => {
+  const { page, close } = await openPage();
+  // Noise that cannot be learned: more epochs only make the held-out face's loss worse.
+  const plan = { learningRate: 0.02, epochs: 40 };
+  const stopped = await page.evaluate((plan) => window.harness.trainedDelta(null, { ...plan, patience: 2 }), plan);
+  expect(stopped.epochs).toBeLessThan(plan.epochs);
+  const best = await page.evaluate(([plan, epochs]) => window.harness.trainedDelta(null, { ...plan, epochs }), [
+    plan,
+    stopped.epochs - 2,
+  ] as const);
+  // The measures of the last epoch differ; the weights are those of two epochs earlier.
+  expect(stopped.hash.slice(0, 64)).toBe(best.hash.slice(0, 64));
+  expect(stopped.heldOutAfter).toEqual(best.heldOutAfter);
+  const { confusion, examples } = stopped.heldOutAfter;
+  expect(confusion.flat().reduce((a, b) => a + b)).toBe(examples);
   await close();
 });
 

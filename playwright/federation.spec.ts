@@ -1,5 +1,5 @@
 import type { Page } from "@playwright/test";
-import { SEED_CNN, summarize } from "../src/core/model";
+import { MODELS, summarize } from "../src/core/model";
 import { decodeCheckpoint } from "../src/core/checkpoint";
 import { decodeSafetensors } from "../src/core/safetensors";
 import { readUpdateMetadata } from "../src/core/update";
@@ -7,7 +7,7 @@ import { DEFAULT_ROUND, type History } from "../src/core/protocol";
 import { collectFaces, expect, openCamera, storedFaces, test } from "./stage";
 import type { Recorded } from "./wire";
 
-const model = summarize(SEED_CNN);
+const model = summarize(MODELS.seed);
 const decode = (file: Uint8Array) => decodeSafetensors(new Uint8Array(file), model.tensors);
 const CLIENTS = 3;
 const FACES = 5;

@@ -1,9 +1,15 @@
+import { readdirSync, readFileSync } from "node:fs";
 import { chromium } from "@playwright/test";
 import { findBrowser } from "../tools/setup.mjs";
 import { collectFaces, expect, storedFaces, test } from "./stage";
 
-async function startRound(url: string, token: string, config: Record<string, number>): Promise<void> {
-  const response = await fetch(`${url}/api/tasks/expressions/rounds`, {
+async function startRound(
+  url: string,
+  token: string,
+  config: Record<string, number>,
+  task = "expressions",
+): Promise<void> {
+  const response = await fetch(`${url}/api/tasks/${task}/rounds`, {
     method: "POST",
     headers: { authorization: `Bearer ${token}` },
     body: JSON.stringify({
@@ -12,6 +18,18 @@ async function startRound(url: string, token: string, config: Record<string, num
     }),
   });
   expect(response.status).toBe(201);
+}
+
+/** The GPU processes of every Chromium that runs here. */
+function gpuProcesses(): number[] {
+  const pids = readdirSync("/proc").filter((name) => /^\d+$/.test(name));
+  return pids.map(Number).filter((pid) => {
+    try {
+      return readFileSync(`/proc/${pid}/cmdline`, "utf8").includes("--type=gpu-process");
+    } catch {
+      return false; // It has ended meanwhile.
+    }
+  });
 }
 
 test("one training step on WebGPU gives WASM's losses", async ({ stage }) => {
@@ -60,6 +78,49 @@ test("a reload in mid-training loses nothing: faces, place and update are still 
   expect(resumed).toBeGreaterThanOrEqual(reached - 1);
   await expect(page.getByText("accepted", { exact: true })).toBeVisible({ timeout: 240_000 });
   expect(stage.requests.filter(({ method }) => method === "PUT").map(({ status }) => status)).toEqual([202]);
+});
+
+test("a worker that dies without a word is noticed, and the training goes on from its last place", async ({
+  page,
+  stage,
+}) => {
+  await collectFaces(page, stage.url, 5);
+  await startRound(stage.url, stage.adminToken, { epochs: 12, learningRate: 0.001 });
+  await page.goto(`${stage.url}/train`);
+  await page.getByRole("button", { name: "Take part in rounds" }).click();
+  const batch = page.locator("dt:has-text('Batch') + dd");
+  const done = async (): Promise<number> => Number.parseInt(await batch.innerText());
+  await expect.poll(done).toBeGreaterThan(2);
+  // The threads of the kernels are workers too, and never come to an end.
+  for (const worker of page.workers().filter((one) => /\/index-[^/]+\.js$/.test(one.url()))) {
+    // As the browser ends a worker that is out of memory: no error event, no answer.
+    await worker.evaluate(() => {
+      if (self.name.startsWith("trainer")) self.close();
+    });
+  }
+  await expect(page.getByText("The training went on with the processor")).toBeVisible();
+  await expect(page.getByText("accepted", { exact: true })).toBeVisible({ timeout: 240_000 });
+});
+
+test("a lost GPU ends in WASM, and the player is told", async ({ stage, launchOptions }) => {
+  test.setTimeout(600_000);
+  test.skip(process.platform !== "linux", "needs /proc to find the browser's GPU process");
+  const others = gpuProcesses();
+  const browser = await chromium.launch({
+    ...launchOptions,
+    args: [...(launchOptions.args ?? []), "--enable-unsafe-webgpu"],
+  });
+  const page = await (await browser.newContext({ permissions: ["camera"] })).newPage();
+  const task = "expressions-compact";
+  await collectFaces(page, stage.url, 5);
+  await startRound(stage.url, stage.adminToken, { epochs: 60, learningRate: 0.001 }, task);
+  await page.goto(`${stage.url}/train?task=${task}&backend=webgpu`);
+  await page.getByRole("button", { name: "Take part in rounds" }).click();
+  await expect(page.getByText("Running on the GPU (WebGPU)")).toBeVisible({ timeout: 240_000 });
+  for (const pid of gpuProcesses()) if (!others.includes(pid)) process.kill(pid, "SIGKILL");
+  await expect(page.getByText("The training went on with the processor")).toBeVisible({ timeout: 60_000 });
+  await expect(page.getByText("accepted", { exact: true })).toBeVisible({ timeout: 240_000 });
+  await browser.close();
 });
 
 test("leaving cancels the training at once, and an edge that is away is waited for", async ({ page, stage }) => {

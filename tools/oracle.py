@@ -19,7 +19,7 @@ import torch.nn.functional as F
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "pretrain"))
 from layout import ours, tensors, write_safetensors  # noqa: E402
-from train import seed_cnn  # noqa: E402
+from train import build  # noqa: E402
 
 SEED, FACES, RATE, STEPS, SAMPLES = 2013, 3, 0.0001, 3, 128
 MASK = 0xFFFFFFFF
@@ -60,7 +60,7 @@ def summary(values):
 
 
 def main():
-    model = seed_cnn().double()
+    model = build("seed").double()
     for layer in model:
         if isinstance(layer, nn.Dropout):
             layer.p = 0.0

@@ -2,7 +2,7 @@ import * as Comlink from "comlink";
 import { hasRealGpu } from "../../workers/tf/adapter";
 import type { Backend } from "../../workers/tf/backend";
 import type { Probe } from "../../workers/trainer/api";
-import type { CheckpointInfo } from "../core/protocol";
+import { TASKS, type CheckpointInfo, type TaskName } from "../core/protocol";
 import { getSetting, setSetting } from "../faces/store";
 import { getCheckpoint } from "./edge";
 import { createTrainer } from "./trainer";
@@ -17,17 +17,27 @@ const TOLERANCE = 1e-3;
 export const agrees = (probe: Probe, reference: Probe): boolean =>
   Math.abs(probe.loss - reference.loss) < TOLERANCE && Math.abs(probe.lossAfter - reference.lossAfter) < TOLERANCE;
 
+/** A task's checkpoint to probe with. */
+interface Checkpoint {
+  task: TaskName;
+  checkpoint: CheckpointInfo;
+}
+
 /** Takes real training steps on generated faces, in a worker of their own. @throws what the backend throws, and on abort */
 export async function probeBackend(
   backend: Backend,
-  checkpoint: CheckpointInfo,
+  { task, checkpoint }: Checkpoint,
   { faces, steps }: { faces: number; steps: number },
   signal: AbortSignal,
 ): Promise<Probe> {
   const { file } = await getCheckpoint(checkpoint, undefined, signal);
   const trainer = createTrainer();
   try {
-    return await trainer.call((api) => api.probe(Comlink.transfer(file, [file.buffer]), faces, steps, backend), signal);
+    const { model } = TASKS[task];
+    return await trainer.call(
+      (api) => api.probe(model, Comlink.transfer(file, [file.buffer]), faces, steps, backend),
+      signal,
+    );
   } finally {
     trainer.stop();
   }
@@ -43,13 +53,15 @@ function forcedBackend(): Backend | undefined {
  * The backends to train on, in the order of trying: what the address or the player says, else the faster one of those that
  * compute right, probed once and remembered. Where there is no real GPU that is WASM, without a probe.
  */
-export async function chooseBackends(checkpoint: CheckpointInfo, signal: AbortSignal): Promise<Backend[]> {
+export async function chooseBackends(checkpoint: Checkpoint, signal: AbortSignal): Promise<Backend[]> {
   const wanted = forcedBackend() ?? (await getSetting("backend"));
   const first = wanted ?? ((await hasRealGpu()) ? await fasterBackend(checkpoint, signal) : "wasm");
   return first === "wasm" ? ["wasm"] : [first, "wasm"];
 }
 
-async function fasterBackend(checkpoint: CheckpointInfo, signal: AbortSignal): Promise<Backend> {
+async function fasterBackend(checkpoint: Checkpoint, signal: AbortSignal): Promise<Backend> {
+  const known = await getSetting("probedBackend");
+  if (known) return known;
   const size = { faces: 16, steps: 3 };
   const reference = await probeBackend("wasm", checkpoint, size, signal);
   const fastest = (probe: Probe): number => Math.min(...probe.stepMs);
@@ -61,6 +73,6 @@ async function fasterBackend(checkpoint: CheckpointInfo, signal: AbortSignal): P
     signal.throwIfAborted();
     console.warn("WebGPU cannot train here:", error);
   }
-  await setSetting("backend", best);
+  await setSetting("probedBackend", best);
   return best;
 }

@@ -5,8 +5,8 @@ import {
   liveEventSchema,
   problemSchema,
   roundSchema,
-  TASK,
   taskSchema,
+  type Assignment,
   type CheckIn,
   type CheckInAnswer,
   type CheckpointInfo,
@@ -15,6 +15,7 @@ import {
   type Round,
   type RoundConfig,
   type Task,
+  type TaskName,
 } from "../core/protocol";
 
 /** The edge could not be reached: it is away, or the device is offline. Trying again later is the thing to do. */
@@ -34,7 +35,7 @@ export class EdgeRefusalError extends Error {
   }
 }
 
-const api = `/api/tasks/${TASK}`;
+const api = (task: TaskName): string => `/api/tasks/${task}`;
 
 /** An answer that takes longer than this is not coming: seconds for a question, and for a whole update or checkpoint. */
 const PATIENCE = { question: 30, transfer: 600 };
@@ -63,26 +64,27 @@ async function read<S extends v.GenericSchema>(schema: S, path: string, init?: R
   return v.parse(schema, json);
 }
 
-export const getTask = (signal?: AbortSignal): Promise<Task> => read(taskSchema, api, signal ? { signal } : {});
+export const getTask = (task: TaskName, signal?: AbortSignal): Promise<Task> =>
+  read(taskSchema, api(task), signal ? { signal } : {});
 
-export const getHistory = (): Promise<History> => read(historySchema, `${api}/rounds`);
+export const getHistory = (task: TaskName): Promise<History> => read(historySchema, `${api(task)}/rounds`);
 
-export const checkIn = (client: CheckIn, signal: AbortSignal): Promise<CheckInAnswer> =>
-  read(checkInAnswerSchema, `${api}/check-ins`, { method: "POST", body: JSON.stringify(client), signal });
+export const checkIn = (task: TaskName, client: CheckIn, signal: AbortSignal): Promise<CheckInAnswer> =>
+  read(checkInAnswerSchema, `${api(task)}/check-ins`, { method: "POST", body: JSON.stringify(client), signal });
 
-export const startRounds = (config: RoundConfig, token: string): Promise<Round> =>
-  read(roundSchema, `${api}/rounds`, {
+export const startRounds = (task: TaskName, config: RoundConfig, token: string): Promise<Round> =>
+  read(roundSchema, `${api(task)}/rounds`, {
     method: "POST",
     body: JSON.stringify(config),
     headers: { authorization: `Bearer ${token}` },
   });
 
-export const stopRound = (token: string): Promise<Round> =>
-  read(roundSchema, `${api}/rounds/current`, { method: "DELETE", headers: { authorization: `Bearer ${token}` } });
+export const stopRound = (task: TaskName, token: string): Promise<Round> =>
+  read(roundSchema, `${api(task)}/rounds/current`, { method: "DELETE", headers: { authorization: `Bearer ${token}` } });
 
 /** Sends an update. Sending it again is harmless. */
 export async function sendUpdate(
-  { round, id }: { round: number; id: string },
+  { task, round, id }: Pick<Assignment, "task" | "round" | "id">,
   update: Uint8Array<ArrayBuffer>,
   signal: AbortSignal,
 ): Promise<void> {
@@ -96,7 +98,7 @@ export async function sendUpdate(
     },
     signal,
   };
-  await request(`${api}/rounds/${round}/updates/${id}`, init, PATIENCE.transfer);
+  await request(`${api(task)}/rounds/${round}/updates/${id}`, init, PATIENCE.transfer);
 }
 
 /** A download does not match its SHA-256. */
@@ -161,6 +163,7 @@ async function hexDigest(bytes: Uint8Array<ArrayBuffer>): Promise<string> {
  * @returns what ends it.
  */
 export function watchRounds(
+  task: TaskName,
   onEvent: (event: LiveEvent) => void,
   onConnected: (connected: boolean) => void,
 ): () => void {
@@ -169,7 +172,7 @@ export function watchRounds(
   let delay = 1000;
   let ended = false;
   const connect = (): void => {
-    socket = new WebSocket(`${location.origin.replace("http", "ws")}${api}/live`);
+    socket = new WebSocket(`${location.origin.replace("http", "ws")}${api(task)}/live`);
     socket.onmessage = ({ data }) => {
       delay = 1000;
       onConnected(true);

@@ -1,10 +1,12 @@
-import type { Task } from "../core/protocol";
+import type { Task, TaskName } from "../core/protocol";
 import type { Sighting, VisionApi } from "../../workers/vision/api";
 import { EdgeAwayError, getCheckpoint, getTask } from "./edge";
+import { chosenTask } from "./task.svelte";
 import { WorkerBridge } from "./worker-bridge";
 import * as Comlink from "comlink";
 
-const KEY = "best-actor-task";
+/** Of a task's last state, in localStorage. */
+const stateKey = (task: TaskName): string => `best-actor-task/${task}`;
 
 /**
  * The global checkpoint on this device and the worker that sees with it. Without the edge the last checkpoint goes on
@@ -22,7 +24,8 @@ class Model {
   #updating: Promise<void> | undefined;
 
   readonly #vision = new WorkerBridge<VisionApi>(
-    () => new Worker(new URL("../../workers/vision/index.ts", import.meta.url), { type: "module" }),
+    "vision",
+    (name) => new Worker(new URL("../../workers/vision/index.ts", import.meta.url), { type: "module", name }),
   );
 
   /** The task whose checkpoint is in use. */
@@ -48,9 +51,9 @@ class Model {
           this.downloading = share;
         });
         await started;
-        await this.#vision.call((api) => api.setCheckpoint(Comlink.transfer(file, [file.buffer])));
+        await this.#vision.call((api) => api.setCheckpoint(task.model, Comlink.transfer(file, [file.buffer])));
         this.#loadedSha256 = task.checkpoint.sha256;
-        localStorage.setItem(KEY, JSON.stringify(task));
+        localStorage.setItem(stateKey(task.task), JSON.stringify(task));
       }
       await started;
       this.#task = task;
@@ -70,9 +73,9 @@ class Model {
   /** The edge's task, or without the edge the one that this device used last. */
   async #newestTask(): Promise<Task> {
     try {
-      return await getTask();
+      return await getTask(chosenTask.name);
     } catch (error) {
-      const last = localStorage.getItem(KEY);
+      const last = localStorage.getItem(stateKey(chosenTask.name));
       if (error instanceof EdgeAwayError && last !== null) return JSON.parse(last) as Task;
       throw error;
     }

@@ -1,7 +1,7 @@
 import * as Comlink from "comlink";
 import { FACE_PIXELS } from "../core/expressions";
-import { SEED_CNN, summarize } from "../core/model";
-import { TASK, type CheckInAnswer, type CheckpointInfo } from "../core/protocol";
+import { MODELS, summarize } from "../core/model";
+import { TASKS, type Assignment, type CheckInAnswer } from "../core/protocol";
 import { encodeUpdate } from "../core/update";
 import { consent } from "../faces/consent.svelte";
 import {
@@ -15,11 +15,19 @@ import {
   type Participation,
 } from "../faces/store";
 import type { Backend } from "../../workers/tf/backend";
-import { PAUSED, type Faces, type Progress, type TrainingJob, type TrainingResult } from "../../workers/trainer/api";
+import {
+  DIVERGED,
+  PAUSED,
+  type Faces,
+  type Progress,
+  type TrainingJob,
+  type TrainingResult,
+} from "../../workers/trainer/api";
 import { chooseBackends } from "./backends";
 import { conditions, type Rest } from "./conditions.svelte";
 import { checkIn, EdgeAwayError, EdgeRefusalError, getCheckpoint, sendUpdate } from "./edge";
 import { model } from "./model.svelte";
+import { chosenTask } from "./task.svelte";
 import { createTrainer } from "./trainer";
 
 /** Fewer faces than this say too little to be worth a round. */
@@ -145,7 +153,7 @@ class Participant {
       await sleep(1, signal);
       return undefined;
     }
-    const answer = await checkIn({ client: await clientId(), examples: train.length }, signal);
+    const answer = await checkIn(chosenTask.name, { client: await clientId(), examples: train.length }, signal);
     if (answer.decision === "wait") {
       this.status = { kind: "waiting", reason: answer.reason };
       await sleep(answer.retryAfterSeconds, signal);
@@ -168,9 +176,9 @@ class Participant {
     const { assignment } = participation;
     if (!participation.update) {
       const result = await this.#train(participation, signal);
-      participation.update = encodeUpdate(summarize(SEED_CNN), result.delta, {
+      participation.update = encodeUpdate(summarize(MODELS[TASKS[assignment.task].model]), result.delta, {
         codec: "float32",
-        task: TASK,
+        task: assignment.task,
         round: assignment.round,
         base: assignment.checkpoint.sha256,
         examples: result.examples,
@@ -191,6 +199,8 @@ class Participant {
         accuracy: result.train.accuracy,
         trainingMs: result.trainingMs,
         backend: result.backend,
+        heldOut: result.heldOut,
+        heldOutAfter: result.heldOutAfter,
       };
       delete participation.snapshot;
       await setSetting("participation", participation);
@@ -224,9 +234,9 @@ class Participant {
     const train = chosen(participation.train);
     // A face that was deleted meanwhile must not leave its traces in the update: begin again without it.
     const complete = train.length === participation.train.length;
-    const [first, ...others] = await this.#backends(assignment.checkpoint, signal);
+    const backends = await this.#backends(assignment, signal);
     const job = (backend: Backend): TrainingJob => ({
-      model: "seed",
+      model: TASKS[assignment.task].model,
       checkpoint: file,
       train: pack(train),
       heldOut: pack(chosen(participation.heldOut)),
@@ -235,22 +245,28 @@ class Participant {
       backend,
       resume: complete ? participation.snapshot : undefined,
     });
-    try {
-      return await this.#run(job(first), participation, signal);
-    } catch (error) {
-      const [next] = others;
-      if (signal.aborted || next === undefined || (error instanceof Error && error.name === PAUSED)) throw error;
-      // A lost GPU, no memory, a crash: the next backend goes on from the last snapshot.
-      const why = error instanceof Error ? error.message : String(error);
-      this.notice = `The training went on with ${BACKEND_NAMES[next]}: ${why}`;
-      this.#trainer.stop();
-      return await this.#run(job(next), participation, signal);
+    for (let [backend] = backends; ;) {
+      const { snapshot } = participation;
+      try {
+        return await this.#run(job(backend), participation, signal);
+      } catch (error) {
+        const name = error instanceof Error ? error.name : "";
+        if (signal.aborted || name === PAUSED || name === DIVERGED) throw error;
+        // A lost GPU, no memory, a crash: the next backend goes on from the last snapshot, or the last backend for as long
+        // as it gets further.
+        const next = backends[backends.indexOf(backend) + 1];
+        if (!next && participation.snapshot === snapshot) throw error;
+        backend = next ?? backend;
+        const why = error instanceof Error ? error.message : String(error);
+        this.notice = `The training went on with ${BACKEND_NAMES[backend]}: ${why}`;
+        this.#trainer.stop();
+      }
     }
   }
 
-  async #backends(checkpoint: CheckpointInfo, signal: AbortSignal): Promise<[Backend, ...Backend[]]> {
+  async #backends(assignment: Assignment, signal: AbortSignal): Promise<[Backend, ...Backend[]]> {
     this.status = { kind: "probing" };
-    return (await chooseBackends(checkpoint, signal)) as [Backend, ...Backend[]];
+    return (await chooseBackends(assignment, signal)) as [Backend, ...Backend[]];
   }
 
   /** Runs a training, pauses it when the conditions change, and keeps its snapshots. */

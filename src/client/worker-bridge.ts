@@ -1,4 +1,5 @@
 import * as Comlink from "comlink";
+import { ALIVE } from "../../workers/life";
 
 /**
  * Starts a worker when it is first needed and talks to it through Comlink. An abort stops the worker at once, in the
@@ -9,7 +10,11 @@ export class WorkerBridge<Api> {
   #remote: Comlink.Remote<Api> | undefined;
   #fail: ((reason: unknown) => void)[] = [];
 
-  constructor(private readonly create: () => Worker) {}
+  /** @param create starts the worker under the name that it is given, which begins with `kind` */
+  constructor(
+    private readonly kind: string,
+    private readonly create: (name: string) => Worker,
+  ) {}
 
   /** @throws the signal's reason when it aborts, WorkerCrashError when the worker dies, or what `action` throws. */
   async call<T>(action: (api: Comlink.Remote<Api>) => Promise<T>, signal?: AbortSignal): Promise<T> {
@@ -42,11 +47,22 @@ export class WorkerBridge<Api> {
 
   #start(): Comlink.Remote<Api> {
     if (this.#remote) return this.#remote;
-    this.#worker = this.create();
-    this.#worker.addEventListener("error", (event) => {
-      this.stop(new WorkerCrashError(event.message || "A worker could not be started."));
+    const name = `${this.kind}-${crypto.randomUUID()}`;
+    const worker = this.create(name);
+    const crash = (message: string): void => {
+      if (this.#worker === worker) this.stop(new WorkerCrashError(message));
+    };
+    worker.addEventListener("error", (event) => {
+      crash(event.message || "A worker could not be started.");
     });
-    this.#remote = Comlink.wrap<Api>(this.#worker);
+    worker.addEventListener("message", ({ data }: MessageEvent<unknown>) => {
+      if (data !== ALIVE) return;
+      void navigator.locks.request(name, () => {
+        crash("The browser ended a worker, perhaps for want of memory.");
+      });
+    });
+    this.#worker = worker;
+    this.#remote = Comlink.wrap<Api>(worker);
     return this.#remote;
   }
 }

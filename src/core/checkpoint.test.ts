@@ -2,7 +2,7 @@ import { readFileSync } from "node:fs";
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { decodeCheckpoint, encodeCheckpoint } from "./checkpoint";
-import { SEED_CNN, summarize } from "./model";
+import { MODELS, summarize } from "./model";
 import { decodeHeader, FormatError } from "./safetensors";
 
 const model = summarize({
@@ -71,7 +71,7 @@ test("what is not a whole checkpoint of the model is refused", () => {
 test("the checkpoint that ships with the app is one of the seed CNN, small enough for a first visit", () => {
   const file = new Uint8Array(readFileSync("public/models/seed/initial.safetensors"));
   expect(file.length).toBeLessThan(6_000_000);
-  const weights = decodeCheckpoint(file, summarize(SEED_CNN));
+  const weights = decodeCheckpoint(file, summarize(MODELS.seed));
   expect(weights).toHaveLength(5_102_791);
   expect(weights.every(Number.isFinite)).toBe(true);
 });

@@ -1,8 +1,8 @@
 import { expect, test } from "vitest";
 import { initializeWeights } from "./initialize";
-import { SEED_CNN, summarize } from "./model";
+import { MODELS, summarize } from "./model";
 
-const summary = summarize(SEED_CNN);
+const summary = summarize(MODELS.seed);
 
 test("the seed CNN has the notebook's parameter count", () => {
   expect(summary.parameters).toBe(5_102_791);
@@ -11,6 +11,12 @@ test("the seed CNN has the notebook's parameter count", () => {
 
 test("the seed CNN costs 332 million multiply-adds a face", () => {
   expect(summary.multiplyAdds / 1e6).toBeCloseTo(332, 0);
+});
+
+test("the compact model fits a phone", () => {
+  const { parameters, multiplyAdds } = summarize(MODELS.compact);
+  expect(parameters).toBe(328_439);
+  expect(multiplyAdds).toBeLessThan(30e6);
 });
 
 test("every layer of the seed CNN has the shape of the notebook's summary", () => {
@@ -27,10 +33,10 @@ test("every layer of the seed CNN has the shape of the notebook's summary", () =
 });
 
 test("initial weights are Glorot uniform, and the same for the same seed", () => {
-  const weights = initializeWeights(SEED_CNN, 7);
+  const weights = initializeWeights(MODELS.seed, 7);
   // Buffer.equals, because toEqual takes seconds over five million numbers.
   const same = (seed: number): boolean =>
-    Buffer.from(initializeWeights(SEED_CNN, seed).buffer).equals(Buffer.from(weights.buffer));
+    Buffer.from(initializeWeights(MODELS.seed, seed).buffer).equals(Buffer.from(weights.buffer));
   expect(same(7)).toBe(true);
   expect(same(8)).toBe(false);
   const kernel = summary.tensors.find(({ name }) => name === "block4_conv2/kernel");

@@ -1,9 +1,21 @@
 import * as v from "valibot";
+import { MODEL_NAMES, type ModelName } from "./model";
 
 /** What travels between a client and the edge, as schemas: both sides check what they are given against these. */
 
 export const sha256Schema = v.pipe(v.string(), v.regex(/^[0-9a-f]{64}$/, "not a SHA-256 in hex"));
 export const idSchema = v.pipe(v.string(), v.uuid());
+
+/** The tasks of this deployment, and the model that each trains. The players' devices choose one. */
+export const TASKS = {
+  expressions: { model: "seed" },
+  "expressions-compact": { model: "compact" },
+} as const satisfies Record<string, { model: ModelName }>;
+export type TaskName = keyof typeof TASKS;
+export const TASK_NAMES = Object.keys(TASKS) as [TaskName, ...TaskName[]];
+export const DEFAULT_TASK: TaskName = "expressions";
+export const taskNameSchema = v.picklist(TASK_NAMES);
+
 const whole = (min: number, max: number) => v.pipe(v.number(), v.integer(), v.minValue(min), v.maxValue(max));
 
 /** How a client trains. What came later than the first version is optional, with what the first version did. */
@@ -24,6 +36,8 @@ const planEntries = {
   augment: v.optional(v.boolean(), false),
   /** Train everything, or only the dense layers behind the convolutions. */
   layers: v.optional(v.picklist(["all", "head"]), "all"),
+  /** Epochs without a lower loss on the client's held-out faces that end its training early. 0 is off. */
+  patience: v.optional(whole(0, 100), 0),
 };
 export const planSchema = v.object(planEntries);
 export type Plan = v.InferOutput<typeof planSchema>;
@@ -55,6 +69,7 @@ export const DEFAULT_ROUND: RoundConfig = {
   balanceLabels: false,
   augment: false,
   layers: "all",
+  patience: 0,
   deadlineSeconds: 600,
   rounds: 1,
 };
@@ -76,6 +91,7 @@ export const checkpointSchema = v.object({
 export type CheckpointInfo = v.InferOutput<typeof checkpointSchema>;
 
 export const assignmentSchema = v.object({
+  task: taskNameSchema,
   /** The id of the one update that this client may send. */
   id: idSchema,
   round: whole(1, 1e9),
@@ -143,8 +159,8 @@ export const roundSchema = v.object({
 export type Round = v.InferOutput<typeof roundSchema>;
 
 export const taskSchema = v.object({
-  task: v.string(),
-  model: v.picklist(["seed"]),
+  task: taskNameSchema,
+  model: v.picklist(MODEL_NAMES),
   checkpoint: checkpointSchema,
   /** False while the checkpoint is still the random initialization. */
   trained: v.boolean(),
@@ -170,6 +186,3 @@ export const problemSchema = v.object({
   detail: v.string(),
 });
 export type Problem = v.InferOutput<typeof problemSchema>;
-
-/** The one task of this deployment. */
-export const TASK = "expressions";

@@ -56,6 +56,7 @@ test("deleting all faces takes a training's traces with them, and nothing else",
   await setSetting("consent", { given: true, at: 1 });
   await setSetting("participation", {
     assignment: {
+      task: "expressions",
       id: crypto.randomUUID(),
       round: 1,
       checkpoint: { sha256: "0".repeat(64), version: 0, bytes: 1 },

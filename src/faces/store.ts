@@ -2,7 +2,7 @@ import { deleteDB, openDB, type DBSchema, type IDBPDatabase } from "idb";
 import type { Label } from "../core/expressions";
 import type { Assignment } from "../core/protocol";
 import type { Backend } from "../../workers/tf/backend";
-import type { Snapshot } from "../../workers/trainer/api";
+import type { Evaluation, Snapshot } from "../../workers/trainer/api";
 
 /** Everything that stays on this device, in one IndexedDB database. Nothing here is ever uploaded. */
 
@@ -56,6 +56,9 @@ export interface Contribution {
   accuracy: number;
   trainingMs: number;
   backend: Backend;
+  /** The held-out faces before and after the training. */
+  heldOut: Evaluation;
+  heldOutAfter: Evaluation;
 }
 
 /** When this device may train, and how. */
@@ -80,8 +83,10 @@ interface Settings {
   /** True while the player takes part in rounds. */
   takingPart: boolean;
   preferences: Preferences;
-  /** What to train on, once probed or chosen. */
+  /** What the player wants to train on; absent for what the probe says. */
   backend: Backend;
+  /** The faster backend that is right, once probed. */
+  probedBackend: Backend;
 }
 
 const NAME = "best-actor";

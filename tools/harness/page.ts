@@ -3,23 +3,38 @@ import * as v from "valibot";
 import { createTrainer } from "../../src/client/trainer";
 import { FACE_PIXELS } from "../../src/core/expressions";
 import { initializeWeights } from "../../src/core/initialize";
-import { SEED_CNN, summarize } from "../../src/core/model";
+import { MODELS, summarize, type ModelName } from "../../src/core/model";
 import { planSchema, type Plan } from "../../src/core/protocol";
 import { seededRandom } from "../../src/core/random";
 import { encodeSafetensors } from "../../src/core/safetensors";
+import { hasRealGpu } from "../../workers/tf/adapter";
 import type { Backend } from "../../workers/tf/backend";
-import { PAUSED, type Probe, type Snapshot, type TrainingJob, type TrainingResult } from "../../workers/trainer/api";
+import {
+  PAUSED,
+  type Evaluation,
+  type Probe,
+  type Snapshot,
+  type TrainingJob,
+  type TrainingResult,
+} from "../../workers/trainer/api";
 import type { Sighting, VisionApi } from "../../workers/vision/api";
 import type { HarnessWorker } from "./worker";
 
-/** Takes training steps of the seed CNN in a fresh trainer of the app. `totalMs` is from the worker's start to its answer. */
-async function train(backend: Backend, faces: number, steps: number): Promise<Probe & { totalMs: number }> {
-  const { tensors } = summarize(SEED_CNN);
-  const file = encodeSafetensors(tensors, initializeWeights(SEED_CNN, 2013), {});
+/** Takes training steps of a model in a fresh trainer of the app. `totalMs` is from the worker's start to its answer. */
+async function train(
+  model: ModelName,
+  backend: Backend,
+  faces: number,
+  steps: number,
+): Promise<Probe & { totalMs: number }> {
+  const { tensors } = summarize(MODELS[model]);
+  const file = encodeSafetensors(tensors, initializeWeights(MODELS[model], 2013), {});
   const begun = performance.now();
   const trainer = createTrainer();
   try {
-    const probe = await trainer.call((api) => api.probe(Comlink.transfer(file, [file.buffer]), faces, steps, backend));
+    const probe = await trainer.call((api) =>
+      api.probe(model, Comlink.transfer(file, [file.buffer]), faces, steps, backend),
+    );
     return { ...probe, totalMs: performance.now() - begun };
   } finally {
     trainer.stop();
@@ -31,9 +46,12 @@ const worker = (): Comlink.Remote<HarnessWorker> =>
 
 /**
  * Trains the app's trainer on nine faces for two epochs, either at one go or paused after `pauseAt` batches, stopped and
- * resumed in a fresh worker; gives the SHA-256 of the delta.
+ * resumed in a fresh worker; `hash` holds the SHA-256 of the delta and the measures.
  */
-async function trainedDelta(pauseAt: number | null, plan: Partial<Plan> = {}): Promise<string> {
+async function trainedDelta(
+  pauseAt: number | null,
+  plan: Partial<Plan> = {},
+): Promise<{ hash: string; epochs: number; heldOutAfter: Evaluation }> {
   const random = seededRandom(7);
   const faces = (count: number) => ({
     pixels: Uint8Array.from({ length: count * FACE_PIXELS }, () => random() * 256),
@@ -41,7 +59,7 @@ async function trainedDelta(pauseAt: number | null, plan: Partial<Plan> = {}): P
   });
   const job: TrainingJob = {
     model: "seed",
-    checkpoint: encodeSafetensors(summarize(SEED_CNN).tensors, initializeWeights(SEED_CNN, 2013), {}),
+    checkpoint: encodeSafetensors(summarize(MODELS.seed).tensors, initializeWeights(MODELS.seed, 2013), {}),
     train: faces(9),
     heldOut: faces(1),
     plan: v.parse(planSchema, { epochs: 2, batchSize: 2, learningRate: 0.001, ...plan }),
@@ -78,8 +96,9 @@ async function trainedDelta(pauseAt: number | null, plan: Partial<Plan> = {}): P
     result = await run(snapshot);
   }
   const digest = await crypto.subtle.digest("SHA-256", result.delta);
-  const summary = [result.train.loss, result.train.accuracy, result.heldOut.loss].join();
-  return `${Array.from(new Uint8Array(digest), (byte) => byte.toString(16).padStart(2, "0")).join("")} ${summary}`;
+  const summary = [result.train.loss, result.train.accuracy, result.heldOut.loss, result.heldOutAfter.loss].join();
+  const hex = Array.from(new Uint8Array(digest), (byte) => byte.toString(16).padStart(2, "0")).join("");
+  return { hash: `${hex} ${summary}`, epochs: result.epochs, heldOutAfter: result.heldOutAfter };
 }
 
 /** Faces of FER2013 are drawn into a camera's picture of 640 x 480 this large, and as far from its edges as can be. */
@@ -125,7 +144,7 @@ async function crops(pixels: Uint8Array): Promise<({ side: number; down: number 
 
 const fromBase64 = (text: string): Uint8Array<ArrayBuffer> => Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
 
-const harness = { crops, trainedDelta, train, worker, fromBase64 };
+const harness = { hasRealGpu, crops, trainedDelta, train, worker, fromBase64 };
 export type Harness = typeof harness;
 
 declare global {

@@ -3,7 +3,7 @@ import * as Comlink from "comlink";
 import { FACE_PIXELS } from "../../src/core/expressions";
 import { decodeCheckpoint } from "../../src/core/checkpoint";
 import { initializeWeights } from "../../src/core/initialize";
-import { SEED_CNN, summarize } from "../../src/core/model";
+import { MODELS, summarize, type ModelName } from "../../src/core/model";
 import { seededRandom } from "../../src/core/random";
 import { startBackend, startWasm } from "../../workers/tf/backend";
 import { convReluAffine, convReluNorm, denseRelu, foldBlock, maxPool } from "../../workers/tf/fused";
@@ -41,12 +41,12 @@ function sample(values: Float32Array): number[] {
 async function oracle(backend: "wasm" | "webgpu" | "cpu", steps: number, optimizer: keyof typeof RATES) {
   await start(backend);
   const plan: StepPlan = { ...sgd(RATES[optimizer]), optimizer };
-  const { tensors } = summarize(SEED_CNN);
-  const begin = initializeWeights(SEED_CNN, 2013);
-  const network = new Network(SEED_CNN);
+  const { tensors } = summarize(MODELS.seed);
+  const begin = initializeWeights(MODELS.seed, 2013);
+  const network = new Network(MODELS.seed);
   network.setWeights(begin);
   const { pixels, labels } = faces(FACES);
-  const x = facesToTensor(pixels, SEED_CNN.inputShape);
+  const x = facesToTensor(pixels, MODELS.seed.inputShape);
   const losses: number[] = [];
   const gradients: Record<string, number[]> = {};
   for (let step = 0; step < steps; step++) {
@@ -70,15 +70,17 @@ async function oracle(backend: "wasm" | "webgpu" | "cpu", steps: number, optimiz
   return { losses, gradients, changes };
 }
 
-/** Trains twice from the same seed, dropout on; gives both results' weights as hashes. */
+/** Trains twice from the same seed, dropout on, first on every thread and then on one; gives both results' weights as hashes. */
 async function repeat(steps: number): Promise<string[]> {
+  const pool = await startWasm();
   await startBackend("wasm");
   const hashes: string[] = [];
-  for (let run = 0; run < 2; run++) {
-    const network = new Network(SEED_CNN);
-    network.setWeights(initializeWeights(SEED_CNN, 2013));
+  for (const threads of [pool?.threads ?? 1, 1]) {
+    if (pool) pool.active = threads;
+    const network = new Network(MODELS.seed);
+    network.setWeights(initializeWeights(MODELS.seed, 2013));
     const { pixels, labels } = faces(4);
-    const x = facesToTensor(pixels, SEED_CNN.inputShape);
+    const x = facesToTensor(pixels, MODELS.seed.inputShape);
     for (let step = 0; step < steps; step++) await network.step(x, labels, sgd(0.02), step);
     const digest = await crypto.subtle.digest("SHA-256", await network.getWeights());
     hashes.push(Array.from(new Uint8Array(digest), (byte) => byte.toString(16).padStart(2, "0")).join(""));
@@ -207,11 +209,11 @@ async function refusal(I: number, O: number): Promise<string> {
 async function profile(count: number, steps: number): Promise<Record<"step" | "predict", Record<string, number>>> {
   const pool = await startWasm();
   await startBackend("wasm");
-  const network = new Network(SEED_CNN);
-  network.setWeights(initializeWeights(SEED_CNN, 2013));
+  const network = new Network(MODELS.seed);
+  network.setWeights(initializeWeights(MODELS.seed, 2013));
   const { pixels, labels } = faces(count);
-  const x = facesToTensor(pixels, SEED_CNN.inputShape);
-  const one = facesToTensor(pixels.subarray(0, FACE_PIXELS), SEED_CNN.inputShape);
+  const x = facesToTensor(pixels, MODELS.seed.inputShape);
+  const one = facesToTensor(pixels.subarray(0, FACE_PIXELS), MODELS.seed.inputShape);
   const measure = async (times: number, work: () => Promise<unknown>): Promise<Record<string, number>> => {
     for (let i = 0; i < 2; i++) await work();
     const before = { ...pool?.spent };
@@ -237,13 +239,13 @@ async function profile(count: number, steps: number): Promise<Record<"step" | "p
 /** Tensors alive after each of `epochs` epochs over eight faces in batches of four. */
 async function tensorsByEpoch(epochs: number): Promise<number[]> {
   await startBackend("wasm");
-  const network = new Network(SEED_CNN);
-  network.setWeights(initializeWeights(SEED_CNN, 2013));
+  const network = new Network(MODELS.seed);
+  network.setWeights(initializeWeights(MODELS.seed, 2013));
   const { pixels, labels } = faces(8);
   const counts: number[] = [];
   for (let epoch = 0; epoch < epochs; epoch++) {
     for (const from of [0, 4]) {
-      const x = facesToTensor(pixels.subarray(from * FACE_PIXELS, (from + 4) * FACE_PIXELS), SEED_CNN.inputShape);
+      const x = facesToTensor(pixels.subarray(from * FACE_PIXELS, (from + 4) * FACE_PIXELS), MODELS.seed.inputShape);
       await network.step(x, labels.subarray(from, from + 4), sgd(0.0001), epoch);
       x.dispose();
     }
@@ -252,27 +254,39 @@ async function tensorsByEpoch(epochs: number): Promise<number[]> {
   return counts;
 }
 
+/** Milliseconds of one training step on tfjs's own cpu backend, plain JavaScript. */
+async function cpuStep(count: number): Promise<number> {
+  await start("cpu");
+  const network = new Network(MODELS.seed);
+  network.setWeights(initializeWeights(MODELS.seed, 2013));
+  const { pixels, labels } = faces(count);
+  const x = facesToTensor(pixels, MODELS.seed.inputShape);
+  const begun = performance.now();
+  await network.step(x, labels, sgd(0.0001), 1);
+  return performance.now() - begun;
+}
+
 let classifier: Network | undefined;
 
 /** Takes a checkpoint for {@link classify}. */
-async function load(checkpoint: Uint8Array<ArrayBuffer>): Promise<void> {
+async function load(model: ModelName, checkpoint: Uint8Array<ArrayBuffer>): Promise<void> {
   await startBackend("wasm");
   classifier?.dispose();
-  classifier = new Network(SEED_CNN);
-  classifier.setWeights(decodeCheckpoint(checkpoint, summarize(SEED_CNN)));
+  classifier = new Network(MODELS[model]);
+  classifier.setWeights(decodeCheckpoint(checkpoint, summarize(MODELS[model])));
 }
 
 /** Probabilities of each of some faces, and the milliseconds that they took. */
 async function classify(pixels: Uint8Array): Promise<{ probabilities: number[][]; ms: number }> {
   if (!classifier) throw new Error("Load a checkpoint first.");
   const begun = performance.now();
-  const x = facesToTensor(pixels, SEED_CNN.inputShape);
+  const x = facesToTensor(pixels, MODELS.seed.inputShape);
   const y = classifier.predict(x);
   const probabilities = await y.array();
   tf.dispose([x, y]);
   return { probabilities, ms: performance.now() - begun };
 }
 
-const api = { tensorsByEpoch, load, classify, profile, oracle, repeat, kernelErrors, refusal };
+const api = { cpuStep, tensorsByEpoch, load, classify, profile, oracle, repeat, kernelErrors, refusal };
 export type HarnessWorker = typeof api;
 Comlink.expose(api);

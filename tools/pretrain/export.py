@@ -9,13 +9,13 @@ import numpy as np
 import torch
 
 from layout import ours, tensors, write_safetensors
-from train import seed_cnn
+from train import build
 
 
 def main():
     source, target = sys.argv[1:3]
     state = torch.load(source, map_location="cpu")
-    model = seed_cnn()
+    model = build(state.get("name", "seed"))
     model.load_state_dict(state["average"])
     wide, narrow = {}, {}
     for name, tensor, _ in tensors(model):

@@ -1,4 +1,4 @@
-"""Between PyTorch's seed CNN (train.py) and the project's files: names and layouts of src/core/model.ts, safetensors."""
+"""Between PyTorch's models (train.py) and the project's files: names and layouts of src/core/model.ts, safetensors."""
 import json
 import struct
 
@@ -7,7 +7,7 @@ import torch.nn as nn
 
 
 def tensors(model):
-    """(name, tensor, trainable) of every tensor of the seed CNN, in the order of src/core/model.ts."""
+    """(name, tensor, trainable) of every tensor of a model, in the order of src/core/model.ts."""
     convs, norms, denses = 0, 0, 0
     for layer in model:
         if isinstance(layer, nn.BatchNorm2d):
@@ -23,7 +23,7 @@ def tensors(model):
                 convs += 1
             else:
                 denses += 1
-                name = f"dense{denses}" if denses < 4 else "expression"
+                name = "expression" if layer is model[-1] else f"dense{denses}"
             yield f"{name}/kernel", layer.weight, True
             yield f"{name}/bias", layer.bias, True
 

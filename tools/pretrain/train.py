@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Trains the seed CNN centrally on FER2013: the recipe behind the checkpoint that ships with the app.
+"""Trains a model centrally on FER2013: the recipe behind the checkpoints that ship with the app.
 
-    python3 tools/pretrain/train.py --data ../shared/fer2013 --out checkpoint.pt [--epochs 14] [--decay-from 10]
+    python3 tools/pretrain/train.py --model seed --data ../shared/fer2013 --out checkpoint.pt [--epochs 14] [--decay-from 10]
 
 Needs PyTorch and NumPy (Debian: python3-torch, python3-numpy). Kernels, strides, batch-norm epsilon and momentum and
 the Glorot-uniform initialization are Keras's, so that the weights fit `src/core/model.ts` one to one.
@@ -30,21 +30,31 @@ def load(folder, split):
     return raw[:, 1:].reshape(-1, 1, 48, 48), raw[:, 0].long()
 
 
-def block(cin, cout, padding=1):
-    def norm():
-        return nn.BatchNorm2d(cout, eps=1e-3, momentum=0.01)
+# The models of src/core/model.ts: filters of each block, padding of the first convolution, units of the hidden dense
+# layers, dropout after a block and after a dense layer.
+MODELS = {
+    "seed": ((64, 128, 256, 512), 0, (512, 256, 64), 0.3, 0.3),
+    "compact": ((16, 32, 64, 128), 1, (64,), 0.1, 0.3),
+}
 
-    return [nn.Conv2d(cin, cout, 3, padding=padding), nn.ReLU(), norm(),
-            nn.Conv2d(cout, cout, 3, padding=1), nn.ReLU(), norm(), nn.MaxPool2d(3, 2), nn.Dropout(0.3)]
 
-
-def seed_cnn():
-    """The notebook's network: N x 1 x 48 x 48 in 0..1 to N x 7 logits; 5,102,791 parameters."""
-    dense = []
-    for cin, cout in ((512, 512), (512, 256), (256, 64)):
-        dense += [nn.Linear(cin, cout), nn.ReLU(), nn.Dropout(0.3)]
-    model = nn.Sequential(*block(1, 64, padding=0), *block(64, 128), *block(128, 256), *block(256, 512),
-                          nn.Flatten(), *dense, nn.Linear(64, 7))
+def build(name):
+    """N x 1 x 48 x 48 in 0..1 to N x 7 logits."""
+    blocks, first, dense, block_dropout, dense_dropout = MODELS[name]
+    layers, channels, side = [], 1, 48 - 2 * (1 - first)
+    for filters in blocks:
+        for _ in range(2):
+            layers += [nn.Conv2d(channels, filters, 3, padding=1 if layers else first), nn.ReLU(),
+                       nn.BatchNorm2d(filters, eps=1e-3, momentum=0.01)]
+            channels = filters
+        layers += [nn.MaxPool2d(3, 2), nn.Dropout(block_dropout)]
+        side = (side - 3) // 2 + 1
+    layers.append(nn.Flatten())
+    width = channels * side * side
+    for units in dense:
+        layers += [nn.Linear(width, units), nn.ReLU(), nn.Dropout(dense_dropout)]
+        width = units
+    model = nn.Sequential(*layers, nn.Linear(width, 7))
     for layer in model:
         if isinstance(layer, (nn.Conv2d, nn.Linear)):
             nn.init.xavier_uniform_(layer.weight)
@@ -84,6 +94,7 @@ def confusion(model, x, y, device):
 def main():
     a = argparse.ArgumentParser()
     a.add_argument("--data", required=True, help="folder with train.u8.gz and publictest.u8.gz")
+    a.add_argument("--model", choices=MODELS, default="seed")
     a.add_argument("--out", default="checkpoint.pt")
     a.add_argument("--epochs", type=int, default=14)
     a.add_argument("--decay-from", type=int, default=10)
@@ -100,7 +111,7 @@ def main():
     counts = torch.bincount(y, minlength=7).float()
     weights = (counts.mean() / counts) ** a.balance
     weights = (weights / (weights * counts).sum() * counts.sum()).to(a.device)
-    model = seed_cnn().to(a.device, memory_format=torch.channels_last)
+    model = build(a.model).to(a.device, memory_format=torch.channels_last)
     average = copy.deepcopy(model)
     opt = torch.optim.AdamW(model.parameters(), lr=a.lr, weight_decay=1e-2)
     start, log = 0, []
@@ -143,7 +154,7 @@ def main():
         log.append(entry)
         print(json.dumps(entry), flush=True)
         torch.save({"model": model.state_dict(), "average": average.state_dict(), "opt": opt.state_dict(),
-                    "rng": torch.get_rng_state(), "epoch": epoch + 1, "log": log}, a.out + ".new")
+                    "rng": torch.get_rng_state(), "epoch": epoch + 1, "name": a.model, "log": log}, a.out + ".new")
         os.replace(a.out + ".new", a.out)
 
 

@@ -1,10 +1,13 @@
 import { DurableObject } from "cloudflare:workers";
+import * as v from "valibot";
 import { WeightedSum } from "../../src/core/fedavg";
-import { SEED_CNN, summarize } from "../../src/core/model";
+import type { ModelSummary } from "../../src/core/model";
+import { taskNameSchema } from "../../src/core/protocol";
 import { decodeCheckpoint, encodeCheckpoint } from "../../src/core/checkpoint";
 import { decodeSafetensors } from "../../src/core/safetensors";
 import { checkpointKey, type Env } from "./env";
 import { sha256Hex } from "./digest";
+import { modelOf } from "./upload";
 
 /** Numbers in one part of a partial sum that travels between aggregators: 8 MB of float64. */
 const PART = 1_000_000;
@@ -23,10 +26,12 @@ export interface UpdateLocation {
 export class Aggregator extends DurableObject<Env> {
   #sum: WeightedSum | undefined;
   #turn: Promise<unknown> = Promise.resolve();
-  readonly #model = summarize(SEED_CNN);
+  readonly #model: ModelSummary;
 
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env);
+    // Its name is the task's, the round's and the shard's.
+    this.#model = modelOf(v.parse(taskNameSchema, ctx.id.name?.split("/")[0]));
     ctx.storage.sql.exec(
       "CREATE TABLE IF NOT EXISTS added (id TEXT PRIMARY KEY, key TEXT NOT NULL, examples INTEGER NOT NULL)",
     );

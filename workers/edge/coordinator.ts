@@ -1,10 +1,12 @@
 import { DurableObject } from "cloudflare:workers";
+import * as v from "valibot";
 import { encodeCheckpoint, decodeCheckpoint } from "../../src/core/checkpoint";
 import { initializeWeights } from "../../src/core/initialize";
-import { SEED_CNN, summarize } from "../../src/core/model";
+import { MODELS, summarize, type ModelSpec } from "../../src/core/model";
 import type { ProblemCode } from "../../src/core/problems";
 import {
-  TASK,
+  taskNameSchema,
+  TASKS,
   type CheckIn,
   type CheckInAnswer,
   type History,
@@ -12,6 +14,7 @@ import {
   type Round,
   type RoundConfig,
   type Task,
+  type TaskName,
 } from "../../src/core/protocol";
 import { shuffle } from "../../src/core/random";
 import type { UpdateMetadata } from "../../src/core/update";
@@ -39,22 +42,31 @@ export type UploadAnswer =
  */
 export class Coordinator extends DurableObject<Env> {
   readonly #store: RoundStore;
+  readonly #task: TaskName;
+  readonly #model: ModelSpec;
 
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env);
-    this.#store = new RoundStore(ctx.storage.sql);
+    this.#task = v.parse(taskNameSchema, ctx.id.name);
+    this.#model = MODELS[TASKS[this.#task].model];
+    this.#store = new RoundStore(ctx.storage.sql, this.#task);
     void ctx.blockConcurrencyWhile(() => this.#initialize());
   }
 
   /** Publishes version 0, once: the checkpoint that was deployed with the app, else a seeded random initialization. */
   async #initialize(): Promise<void> {
     if (this.#store.latestCheckpoint()) return;
-    const model = summarize(SEED_CNN);
+    const model = summarize(this.#model);
     const deployed = await this.#deployedCheckpoint();
     if (deployed) decodeCheckpoint(deployed, model); // Throws here, not on a thousand devices, when it is damaged.
     const file =
       deployed ??
-      encodeCheckpoint(model, initializeWeights(SEED_CNN, INITIAL_SEED), { task: TASK, version: "0" }, "float32");
+      encodeCheckpoint(
+        model,
+        initializeWeights(this.#model, INITIAL_SEED),
+        { task: this.#task, version: "0" },
+        "float32",
+      );
     const sha256 = await sha256Hex(file);
     await this.env.STORE.put(checkpointKey(sha256), file, { sha256 });
     const checkpoint = { version: 0, sha256, bytes: file.length, trained: deployed !== undefined };
@@ -62,9 +74,10 @@ export class Coordinator extends DurableObject<Env> {
   }
 
   async #deployedCheckpoint(): Promise<Uint8Array<ArrayBuffer> | undefined> {
-    if (this.env.INITIAL_CHECKPOINT === "") return undefined;
-    const response = await this.env.ASSETS.fetch(new URL(this.env.INITIAL_CHECKPOINT, "https://assets"));
-    if (!response.ok) throw new Error(`${this.env.INITIAL_CHECKPOINT} is not among the deployed files.`);
+    const path = this.env.INITIAL_CHECKPOINTS[this.#task];
+    if (path === undefined) return undefined;
+    const response = await this.env.ASSETS.fetch(new URL(path, "https://assets"));
+    if (!response.ok) throw new Error(`${path} is not among the deployed files.`);
     return new Uint8Array(await response.arrayBuffer());
   }
 
@@ -72,7 +85,7 @@ export class Coordinator extends DurableObject<Env> {
     const checkpoint = this.#store.latestCheckpoint();
     if (!checkpoint) throw new Error("The task has no checkpoint.");
     const { trained, ...info } = checkpoint;
-    return { task: TASK, model: "seed", checkpoint: info, trained };
+    return { task: this.#task, model: TASKS[this.#task].model, checkpoint: info, trained };
   }
 
   history(): History {
@@ -145,7 +158,8 @@ export class Coordinator extends DurableObject<Env> {
       const admitted = this.admit(round, id, upload.digest);
       if (admitted.status !== "go-on") return admitted;
       const base = this.#store.checkpoint(this.#store.openRound()?.base ?? 0);
-      if (upload.metadata.round !== round || upload.metadata.task !== TASK) return this.refuse(round, "wrong-round");
+      if (upload.metadata.round !== round || upload.metadata.task !== this.#task)
+        return this.refuse(round, "wrong-round");
       if (upload.metadata.base !== base.sha256) return this.refuse(round, "wrong-base");
       this.#store.setUploaded(id, upload.digest, upload.bytes, upload.metadata, now);
       return { status: "accepted" };
@@ -185,8 +199,8 @@ export class Coordinator extends DurableObject<Env> {
       this.#store.setShard(id, shard);
     }
     return {
-      shard: shardName(update.round, shard),
-      update: { id, key: updateKey(update.round, id, update.digest), examples: update.metadata.examples },
+      shard: this.#shardName(update.round, shard),
+      update: { id, key: updateKey(this.#task, update.round, id, update.digest), examples: update.metadata.examples },
     };
   }
 
@@ -270,13 +284,15 @@ export class Coordinator extends DurableObject<Env> {
 
   async #requeue(round: number, now: number): Promise<void> {
     for (const id of this.#store.uncounted(round, now - REQUEUE_MS)) {
-      await this.env.UPDATES.send({ task: TASK, id });
+      await this.env.UPDATES.send({ task: this.#task, id });
       this.#store.setQueued(id, now);
     }
   }
 
   async #merge(round: RoundRow): Promise<void> {
-    const [root, ...others] = [...this.#store.shardLoads(round.number).keys()].map((i) => shardName(round.number, i));
+    const [root, ...others] = [...this.#store.shardLoads(round.number).keys()].map((i) =>
+      this.#shardName(round.number, i),
+    );
     if (root === undefined) throw new Error(`Round ${round.number} has no shard to merge.`);
     const base = this.#store.checkpoint(round.base);
     const { counted, examples } = this.#store.tally(round.number);
@@ -285,7 +301,7 @@ export class Coordinator extends DurableObject<Env> {
       others,
       base.sha256,
       { count: counted, examples },
-      { codec: "float32", task: TASK, version: String(version), round: String(round.number), base: base.sha256 },
+      { codec: "float32", task: this.#task, version: String(version), round: String(round.number), base: base.sha256 },
     );
     const next = this.ctx.storage.transactionSync(() => {
       if (this.#store.openRound()?.number !== round.number) return undefined;
@@ -300,9 +316,9 @@ export class Coordinator extends DurableObject<Env> {
   /** Forgets the sums and deletes the updates of a round that has ended. */
   async #clean(round: number): Promise<void> {
     for (const shard of this.#store.shardLoads(round).keys()) {
-      await this.#aggregator(shardName(round, shard)).clear();
+      await this.#aggregator(this.#shardName(round, shard)).clear();
     }
-    const { objects } = await this.env.STORE.list({ prefix: `updates/${round}/` });
+    const { objects } = await this.env.STORE.list({ prefix: `updates/${this.#task}/${round}/` });
     if (objects.length > 0) {
       await this.env.STORE.delete(objects.map(({ key }) => key));
       return; // There may be more than one page: the next alarm looks again.
@@ -322,6 +338,10 @@ export class Coordinator extends DurableObject<Env> {
     if (due.length > 0) await this.ctx.storage.setAlarm(Math.max(now + 50, Math.min(...due)));
   }
 
+  #shardName(round: number, shard: number): string {
+    return `${this.#task}/${round}/${shard}`;
+  }
+
   #aggregator(name: string) {
     return this.env.AGGREGATOR.get(this.env.AGGREGATOR.idFromName(name));
   }
@@ -334,8 +354,6 @@ export class Coordinator extends DurableObject<Env> {
     for (const socket of sockets) socket.send(text);
   }
 }
-
-const shardName = (round: number, shard: number): string => `${TASK}/${round}/${shard}`;
 
 /** Spreads the clients' next check-ins evenly over one to two times `seconds`. */
 function wait(reason: Extract<CheckInAnswer, { decision: "wait" }>["reason"], seconds: number): CheckInAnswer {

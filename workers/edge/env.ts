@@ -1,3 +1,4 @@
+import type { TaskName } from "../../src/core/protocol";
 import type { Aggregator } from "./aggregator";
 import type { Coordinator } from "./coordinator";
 
@@ -11,20 +12,20 @@ export interface Env {
   UPDATES: Queue<UpdateMessage>;
   /** Secret that guards the administrator's calls. */
   ADMIN_TOKEN: string;
-  /** Path, among the assets, of the checkpoint that the first round starts from; empty for a random initialization. */
-  INITIAL_CHECKPOINT: string;
+  /** Paths, among the assets, of the checkpoints that the tasks start from; a task without one starts at random. */
+  INITIAL_CHECKPOINTS: Partial<Record<TaskName, string>>;
   /** How many aggregators share a round's updates. */
   AGGREGATOR_SHARDS: string;
 }
 
 /** An accepted update that waits to be added to its round's sum. */
 export interface UpdateMessage {
-  task: string;
+  task: TaskName;
   id: string;
 }
 
 export const checkpointKey = (sha256: string): string => `checkpoints/${sha256}.safetensors`;
 
 /** The digest is part of the key, so that a second upload under the same id cannot overwrite the accepted one. */
-export const updateKey = (round: number, id: string, digest: string): string =>
-  `updates/${round}/${id}/${digest}.safetensors`;
+export const updateKey = (task: TaskName, round: number, id: string, digest: string): string =>
+  `updates/${task}/${round}/${id}/${digest}.safetensors`;

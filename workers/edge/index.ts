@@ -1,6 +1,13 @@
 import { Hono, type Context } from "hono";
 import { PROBLEMS } from "../../src/core/problems";
-import { checkInSchema, idSchema, roundConfigSchema, sha256Schema, TASK } from "../../src/core/protocol";
+import {
+  checkInSchema,
+  idSchema,
+  roundConfigSchema,
+  sha256Schema,
+  TASK_NAMES,
+  type TaskName,
+} from "../../src/core/protocol";
 import { sameSecret } from "./digest";
 import { checkpointKey, updateKey, type Env, type UpdateMessage } from "./env";
 import { parse, ProblemError, readJson } from "./problem";
@@ -12,10 +19,14 @@ export { Coordinator } from "./coordinator";
 /** The stateless router. Everything but /api is a static asset, served before this code runs. */
 const app = new Hono<{ Bindings: Env }>();
 
-const coordinator = (env: Env, task: string) => {
-  if (task !== TASK) throw new ProblemError("not-found", `There is no task ${task}.`);
-  return env.COORDINATOR.get(env.COORDINATOR.idFromName(task));
-};
+const coordinator = (env: Env, task: TaskName) => env.COORDINATOR.get(env.COORDINATOR.idFromName(task));
+
+/** The task in the path. @throws ProblemError `not-found` */
+function taskOf(c: Context<{ Bindings: Env }>): TaskName {
+  const task = TASK_NAMES.find((name) => name === c.req.param("task"));
+  if (!task) throw new ProblemError("not-found", `There is no such task; there are ${TASK_NAMES.join(" and ")}.`);
+  return task;
+}
 
 async function requireAdmin(c: Context<{ Bindings: Env }>): Promise<void> {
   const token = /^Bearer (.+)$/.exec(c.req.header("authorization") ?? "")?.[1];
@@ -24,21 +35,23 @@ async function requireAdmin(c: Context<{ Bindings: Env }>): Promise<void> {
 }
 
 app.get("/api/health", async (c) => {
-  const { checkpoint } = await coordinator(c.env, TASK).task();
-  return c.json({ ok: true, task: TASK, checkpoint: checkpoint.version });
+  const versions = await Promise.all(
+    TASK_NAMES.map(async (task) => [task, (await coordinator(c.env, task).task()).checkpoint.version] as const),
+  );
+  return c.json({ ok: true, checkpoints: Object.fromEntries(versions) });
 });
 
 app.get("/api/problems", (c) => c.json(PROBLEMS));
 
-app.get("/api/tasks/:task", async (c) => c.json(await coordinator(c.env, c.req.param("task")).task()));
+app.get("/api/tasks/:task", async (c) => c.json(await coordinator(c.env, taskOf(c)).task()));
 
-app.get("/api/tasks/:task/rounds", async (c) => c.json(await coordinator(c.env, c.req.param("task")).history()));
+app.get("/api/tasks/:task/rounds", async (c) => c.json(await coordinator(c.env, taskOf(c)).history()));
 
-app.get("/api/tasks/:task/live", (c) => coordinator(c.env, c.req.param("task")).fetch(c.req.raw));
+app.get("/api/tasks/:task/live", (c) => coordinator(c.env, taskOf(c)).fetch(c.req.raw));
 
 app.post("/api/tasks/:task/check-ins", async (c) => {
   const client = await readJson(c.req.raw, checkInSchema);
-  const answer = await coordinator(c.env, c.req.param("task")).checkIn(client);
+  const answer = await coordinator(c.env, taskOf(c)).checkIn(client);
   if (answer.decision === "wait") c.header("retry-after", String(Math.ceil(answer.retryAfterSeconds)));
   return c.json(answer);
 });
@@ -58,25 +71,26 @@ app.get("/api/checkpoints/:sha256", async (c) => {
 });
 
 app.put("/api/tasks/:task/rounds/:round/updates/:id", async (c) => {
+  const task = taskOf(c);
   const round = Number(c.req.param("round"));
   const id = parse(idSchema, c.req.param("id"));
-  const stub = coordinator(c.env, c.req.param("task"));
+  const stub = coordinator(c.env, taskOf(c));
   try {
     const digest = contentDigest(c.req.raw);
-    const bytes = contentLength(c.req.raw);
+    const bytes = contentLength(c.req.raw, task);
     const admitted = await stub.admit(round, id, digest);
     if (admitted.status === "refused") throw new ProblemError(admitted.code);
     if (admitted.status === "already-accepted") return c.json(admitted);
     const body = c.req.raw.body as ReadableStream<Uint8Array> | null;
     if (!body) throw new ProblemError("truncated", "The body is empty.");
-    const metadata = await storeUpdate(c.env, body, { round, id, digest, bytes });
+    const metadata = await storeUpdate(c.env, body, { task, round, id, digest, bytes });
     const answer = await stub.accept(round, id, { digest, bytes, metadata });
     if (answer.status === "refused") {
-      await c.env.STORE.delete(updateKey(round, id, digest));
+      await c.env.STORE.delete(updateKey(task, round, id, digest));
       throw new ProblemError(answer.code);
     }
     if (answer.status === "accepted") {
-      await c.env.UPDATES.send({ task: TASK, id });
+      await c.env.UPDATES.send({ task, id });
       await stub.queued(id);
     }
     return c.json(answer, answer.status === "accepted" ? 202 : 200);
@@ -92,14 +106,14 @@ app.put("/api/tasks/:task/rounds/:round/updates/:id", async (c) => {
 app.post("/api/tasks/:task/rounds", async (c) => {
   await requireAdmin(c);
   const config = await readJson(c.req.raw, roundConfigSchema);
-  const round = await coordinator(c.env, c.req.param("task")).startRounds(config);
+  const round = await coordinator(c.env, taskOf(c)).startRounds(config);
   if (round === "round-open") throw new ProblemError("round-open");
   return c.json(round, 201);
 });
 
 app.delete("/api/tasks/:task/rounds/current", async (c) => {
   await requireAdmin(c);
-  const round = await coordinator(c.env, c.req.param("task")).stopRound();
+  const round = await coordinator(c.env, taskOf(c)).stopRound();
   if (round === "no-open-round") throw new ProblemError("no-open-round");
   return c.json(round);
 });

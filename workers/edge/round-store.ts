@@ -8,6 +8,7 @@ import type {
   Round,
   RoundConfig,
   RoundState,
+  TaskName,
 } from "../../src/core/protocol";
 import type { UpdateMetadata } from "../../src/core/update";
 
@@ -63,7 +64,10 @@ export interface UpdateRow {
 type Row = Record<string, SqlStorageValue>;
 
 export class RoundStore {
-  constructor(private readonly sql: SqlStorage) {
+  constructor(
+    private readonly sql: SqlStorage,
+    private readonly task: TaskName,
+  ) {
     sql.exec("CREATE TABLE IF NOT EXISTS migrations (version INTEGER PRIMARY KEY)");
     const done = sql.exec<{ n: number }>("SELECT count(*) AS n FROM migrations").one().n;
     MIGRATIONS.slice(done).forEach((migration, i) => {
@@ -209,6 +213,7 @@ export class RoundStore {
     return {
       state: row.state as Member["state"],
       assignment: {
+        task: this.task,
         id: row.id,
         round: round.number,
         checkpoint: this.checkpoint(round.base),

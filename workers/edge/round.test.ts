@@ -1,7 +1,7 @@
 import { reset, runInDurableObject } from "cloudflare:test";
 import { env, exports } from "cloudflare:workers";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { SEED_CNN, summarize } from "../../src/core/model";
+import { MODELS, summarize } from "../../src/core/model";
 import {
   DEFAULT_ROUND,
   type Assignment,
@@ -15,7 +15,7 @@ import { seededRandom } from "../../src/core/random";
 import { decodeSafetensors } from "../../src/core/safetensors";
 import { encodeUpdate, type UpdateMetadata } from "../../src/core/update";
 
-const model = summarize(SEED_CNN);
+const model = summarize(MODELS.seed);
 const api = "http://edge/api/tasks/expressions";
 
 beforeEach(async () => {
@@ -214,7 +214,7 @@ describe("an update is refused, and the round goes on, for", () => {
       numbers[4_000_000] = value;
       return encodeUpdate(model, numbers, good);
     };
-    const other = summarize({ ...SEED_CNN, layers: SEED_CNN.layers.slice(0, 4) });
+    const other = summarize({ ...MODELS.seed, layers: MODELS.seed.layers.slice(0, 4) });
 
     expect(await refusal(withNumber(Number.NaN))).toEqual([422, "not-finite"]);
     expect(await refusal(withNumber(-Infinity))).toEqual([422, "not-finite"]);

@@ -1,12 +1,12 @@
-import { SEED_CNN, summarize } from "../../src/core/model";
+import { MODELS, summarize, type ModelSummary } from "../../src/core/model";
+import { TASKS, type TaskName } from "../../src/core/protocol";
 import { FormatError, MAX_HEADER_BYTES } from "../../src/core/safetensors";
 import { UpdateReader, type UpdateMetadata } from "../../src/core/update";
 import { toHex } from "./digest";
 import { updateKey, type Env } from "./env";
 import { ProblemError } from "./problem";
 
-const model = summarize(SEED_CNN);
-const MAX_BYTES = 8 + MAX_HEADER_BYTES + model.parameters * 4;
+export const modelOf = (task: TaskName): ModelSummary => summarize(MODELS[TASKS[task].model]);
 
 /** SHA-256 in hex of a `Content-Digest: sha-256=:base64:` header (RFC 9530). @throws ProblemError `bad-request`. */
 export function contentDigest(request: Request): string {
@@ -18,11 +18,12 @@ export function contentDigest(request: Request): string {
 }
 
 /** The announced length of a request's body. @throws ProblemError `length-required`, `too-large`. */
-export function contentLength(request: Request): number {
+export function contentLength(request: Request, task: TaskName): number {
+  const maximum = 8 + MAX_HEADER_BYTES + modelOf(task).parameters * 4;
   const header = request.headers.get("content-length");
   if (header === null || !/^\d+$/.test(header)) throw new ProblemError("length-required");
-  if (Number(header) > MAX_BYTES) {
-    throw new ProblemError("too-large", `The update has ${header} bytes; at most ${MAX_BYTES} are taken.`);
+  if (Number(header) > maximum) {
+    throw new ProblemError("too-large", `The update has ${header} bytes; at most ${maximum} are taken.`);
   }
   return Number(header);
 }
@@ -34,9 +35,9 @@ export function contentLength(request: Request): number {
 export async function storeUpdate(
   env: Env,
   body: ReadableStream<Uint8Array>,
-  update: { round: number; id: string; digest: string; bytes: number },
+  update: { task: TaskName; round: number; id: string; digest: string; bytes: number },
 ): Promise<UpdateMetadata> {
-  const reader = new UpdateReader(model);
+  const reader = new UpdateReader(modelOf(update.task));
   let metadata: UpdateMetadata | undefined;
   let problem: ProblemError | undefined;
   const check = new TransformStream<Uint8Array, Uint8Array>({
@@ -60,7 +61,7 @@ export async function storeUpdate(
   });
   const sized = new FixedLengthStream(update.bytes);
   const piped = body.pipeThrough(check).pipeTo(sized.writable);
-  const key = updateKey(update.round, update.id, update.digest);
+  const key = updateKey(update.task, update.round, update.id, update.digest);
   const put = env.STORE.put(key, sized.readable, { sha256: update.digest });
   const [read, stored] = await Promise.allSettled([piped, put]);
   if (problem) throw problem;

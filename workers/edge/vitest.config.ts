@@ -6,7 +6,7 @@ export default defineConfig({
   plugins: [
     cloudflareTest({
       wrangler: { configPath: "../../wrangler.jsonc" },
-      miniflare: { bindings: { ADMIN_TOKEN: "test-token", INITIAL_CHECKPOINT: "" }, cf: false },
+      miniflare: { bindings: { ADMIN_TOKEN: "test-token", INITIAL_CHECKPOINTS: {} }, cf: false },
     }),
   ],
   test: { root: import.meta.dirname, include: ["**/*.test.ts"], testTimeout: 120_000 },

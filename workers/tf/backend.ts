@@ -5,10 +5,10 @@ import plain from "@tensorflow/tfjs-backend-wasm/dist/tfjs-backend-wasm.wasm?url
 import simd from "@tensorflow/tfjs-backend-wasm/dist/tfjs-backend-wasm-simd.wasm?url";
 import threaded from "@tensorflow/tfjs-backend-wasm/dist/tfjs-backend-wasm-threaded-simd.wasm?url";
 import { registerComposedKernels } from "./composed-kernels";
-import { registerFusedKernels, type WasmBackend } from "./fused";
+import { chooseThreads, registerFusedKernels, type WasmBackend } from "./fused";
 import { KernelPool, loadKernels } from "./kernels/pool";
 
-/** More threads than this only wait for memory. */
+/** More threads than this only wait for memory; how many of them work is measured. */
 const MAX_THREADS = 8;
 
 export type Backend = "webgpu" | "wasm";
@@ -55,6 +55,7 @@ export function startWasm(): Promise<KernelPool | null> {
     };
     const { module } = await kernels;
     const pool = await KernelPool.start(module, shared, Math.min(MAX_THREADS, navigator.hardwareConcurrency), allocate);
+    if (pool.threads > 1) chooseThreads(backend, pool);
     registerFusedKernels(backend, pool);
     return pool;
   })();

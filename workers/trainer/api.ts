@@ -1,3 +1,4 @@
+import type { ModelName } from "../../src/core/model";
 import type { Plan } from "../../src/core/protocol";
 import type { Backend } from "../tf/backend";
 import type { OptimizerState } from "../tf/network";
@@ -15,7 +16,7 @@ export interface Position {
 }
 
 export interface TrainingJob {
-  model: "seed";
+  model: ModelName;
   /** The base checkpoint, a safetensors file. */
   checkpoint: Uint8Array<ArrayBuffer>;
   train: Faces;
@@ -36,6 +37,8 @@ export interface Snapshot {
   heldOut: Evaluation;
   /** Sums over the batches of the epoch so far. */
   sums: EpochSums;
+  /** The best epoch so far on the held-out faces, where the plan stops early. */
+  best: Best | null;
   /** Milliseconds trained so far. */
   elapsedMs: number;
 }
@@ -46,10 +49,21 @@ export interface EpochSums {
   examples: number;
 }
 
+export interface Best {
+  /** On the held-out faces. */
+  evaluation: Evaluation;
+  weights: Float32Array<ArrayBuffer>;
+  /** Epochs since then. */
+  staleEpochs: number;
+}
+
 export interface Evaluation {
   examples: number;
+  /** Mean categorical cross-entropy. */
   loss: number;
   accuracy: number;
+  /** 7 x 7 counts: rows are the labels, columns what the model said. */
+  confusion: number[][];
 }
 
 export type Progress =
@@ -74,10 +88,14 @@ export interface TrainingResult {
   /** The trained weights minus the base checkpoint's. */
   delta: Float32Array<ArrayBuffer>;
   examples: number;
-  /** Means over the last epoch, weighted by the batches' sizes. */
-  train: Evaluation;
+  /** Means over the last epoch, weighted by the batches' sizes, with dropout on. */
+  train: { examples: number; loss: number; accuracy: number };
   /** The base checkpoint on the held-out faces. */
   heldOut: Evaluation;
+  /** The trained weights on the held-out faces. */
+  heldOutAfter: Evaluation;
+  /** Epochs that were trained: fewer than planned when the training stopped early. */
+  epochs: number;
   trainingMs: number;
   backend: Backend;
 }
@@ -102,6 +120,9 @@ export interface Probe {
 /** The name of the error that a training ends in when {@link TrainerApi.pause} was called: its snapshot has been handed out. */
 export const PAUSED = "PausedError";
 
+/** The name of the error that a training ends in when its loss is no longer a number: doing it again does not help. */
+export const DIVERGED = "DivergedError";
+
 /** What the page can ask of the trainer. To cancel at once, stop the worker. */
 export interface TrainerApi {
   train(
@@ -109,8 +130,14 @@ export interface TrainerApi {
     onProgress: (progress: Progress) => void,
     onSnapshot: (snapshot: Snapshot) => Promise<void>,
   ): Promise<TrainingResult>;
-  /** Takes `steps` steps on a batch of `faces` generated faces from a checkpoint. */
-  probe(checkpoint: Uint8Array<ArrayBuffer>, faces: number, steps: number, backend: Backend): Promise<Probe>;
+  /** Takes `steps` steps on a batch of `faces` generated faces from a checkpoint of a model. */
+  probe(
+    model: ModelName,
+    checkpoint: Uint8Array<ArrayBuffer>,
+    faces: number,
+    steps: number,
+    backend: Backend,
+  ): Promise<Probe>;
   /** Ends the training under way after its batch, with a snapshot. */
   pause(): Promise<void>;
 }

@@ -6,9 +6,19 @@ import { delta } from "../../src/core/fedavg";
 import { hash32, seededRandom } from "../../src/core/random";
 import { MODELS, summarize } from "../../src/core/model";
 import { decodeCheckpoint } from "../../src/core/checkpoint";
+import { holdLifeLock } from "../life";
 import { startBackend } from "../tf/backend";
 import { facesToTensor, Network, sgd, type StepPlan, type StepResult } from "../tf/network";
-import { PAUSED, type EpochSums, type Evaluation, type Faces, type Snapshot, type TrainerApi } from "./api";
+import {
+  DIVERGED,
+  PAUSED,
+  type Best,
+  type EpochSums,
+  type Evaluation,
+  type Faces,
+  type Snapshot,
+  type TrainerApi,
+} from "./api";
 import { batchesOf } from "./batches";
 
 /** A snapshot is handed out at most this often; see also the end of every epoch. */
@@ -31,36 +41,43 @@ function letMessagesIn(): Promise<void> {
   });
 }
 
-/** Local SGD (ClientUpdate of McMahan et al. 2017, Algorithm 1): E epochs over the faces in batches of B. */
+/**
+ * Local SGD (ClientUpdate of McMahan et al. 2017, Algorithm 1): E epochs over the faces in batches of B. Where the plan has
+ * a patience, it ends when that many epochs brought no lower loss on the held-out faces, with the weights of the best one
+ * (early stopping, Prechelt 1998).
+ */
 const train: TrainerApi["train"] = async (job, onProgress, onSnapshot) => {
   onProgress({ phase: "starting" });
-  const { backend } = job;
+  const { backend, resume } = job;
   await startBackend(backend);
   pauseWanted = false;
   const spec = MODELS[job.model];
   const base = decodeCheckpoint(job.checkpoint, summarize(spec));
   const network = new Network(spec);
   try {
-    network.setWeights(job.resume?.weights ?? base);
+    network.setWeights(resume?.weights ?? base);
     network.setAnchor(base);
-    if (job.resume) network.setOptimizer(job.resume.optimizer);
+    if (resume) network.setOptimizer(resume.optimizer);
     const labelWeights = job.plan.balanceLabels ? balancedWeights(job.train.labels, EXPRESSIONS.length) : undefined;
     const plan: StepPlan = { ...job.plan, labelWeights };
     onProgress({ phase: "evaluating", backend });
-    const heldOut = job.resume?.heldOut ?? (await evaluate(network, job.heldOut));
+    const heldOut = resume?.heldOut ?? (await evaluate(network, job.heldOut));
 
     const { epochs, batchSize } = job.plan;
+    const patience = heldOut.examples > 0 ? job.plan.patience : 0;
     const examples = job.train.labels.length;
     const batches = Math.ceil(examples / batchSize) * epochs;
-    const start = job.resume?.position ?? { epoch: 0, batch: 0 };
+    const start = resume?.position ?? { epoch: 0, batch: 0 };
     let done = start.epoch * (batches / epochs) + start.batch;
-    const alreadyMs = job.resume?.elapsedMs ?? 0;
+    const alreadyMs = resume?.elapsedMs ?? 0;
     const begun = performance.now();
     let images = 0;
     let saved = begun;
     const none: EpochSums = { loss: 0, hits: 0, examples: 0 };
-    let sums = job.resume?.sums ?? none;
-    for (let epoch = start.epoch; epoch < epochs; epoch++) {
+    let sums = resume?.sums ?? none;
+    let best = resume?.best ?? null;
+    let epoch = start.epoch;
+    for (; epoch < epochs && (patience === 0 || (best?.staleEpochs ?? 0) < patience); epoch++) {
       const order = batchesOf(examples, batchSize, job.seed, epoch);
       for (let batch = epoch === start.epoch ? start.batch : 0; batch < order.length; batch++) {
         const indices = order[batch] ?? [];
@@ -68,7 +85,8 @@ const train: TrainerApi["train"] = async (job, onProgress, onSnapshot) => {
         const faces = batchOf(job.train, indices, job.plan.augment ? seed : undefined);
         const { loss, accuracy } = await step(network, faces, plan, seed);
         if (!Number.isFinite(loss)) {
-          throw new Error(`Training diverged in batch ${done + 1} (loss ${loss}). A lower learning rate is needed.`);
+          const message = `Training diverged in batch ${done + 1} (loss ${loss}). A lower learning rate is needed.`;
+          throw Object.assign(new Error(message), { name: DIVERGED });
         }
         done += 1;
         images += indices.length;
@@ -93,6 +111,7 @@ const train: TrainerApi["train"] = async (job, onProgress, onSnapshot) => {
         });
         await letMessagesIn();
         const last = batch === order.length - 1;
+        if (last && patience > 0) best = await better(best, network, job.heldOut);
         if (done < batches && (last || isPauseWanted() || performance.now() - saved > SNAPSHOT_MS)) {
           const snapshot: Snapshot = {
             position: last ? { epoch: epoch + 1, batch: 0 } : { epoch, batch: batch + 1 },
@@ -100,6 +119,7 @@ const train: TrainerApi["train"] = async (job, onProgress, onSnapshot) => {
             optimizer: await network.getOptimizer(),
             heldOut,
             sums,
+            best,
             elapsedMs: alreadyMs + performance.now() - begun,
           };
           await onSnapshot(Comlink.transfer(snapshot, [snapshot.weights.buffer]));
@@ -108,8 +128,8 @@ const train: TrainerApi["train"] = async (job, onProgress, onSnapshot) => {
         }
       }
     }
-    const result = delta(await network.getWeights(), base);
     const trainingMs = alreadyMs + performance.now() - begun;
+    const result = delta(best?.weights ?? (await network.getWeights()), base);
     return Comlink.transfer(
       {
         delta: result,
@@ -120,6 +140,8 @@ const train: TrainerApi["train"] = async (job, onProgress, onSnapshot) => {
           accuracy: sums.hits / sums.examples,
         },
         heldOut,
+        heldOutAfter: best?.evaluation ?? (await evaluate(network, job.heldOut)),
+        epochs: epoch,
         trainingMs,
         backend,
       },
@@ -129,6 +151,13 @@ const train: TrainerApi["train"] = async (job, onProgress, onSnapshot) => {
     network.dispose();
   }
 };
+
+/** The best epoch, after one more that the network has just ended. */
+async function better(best: Best | null, network: Network, heldOut: Faces): Promise<Best> {
+  const evaluation = await evaluate(network, heldOut);
+  if (best && evaluation.loss >= best.evaluation.loss) return { ...best, staleEpochs: best.staleEpochs + 1 };
+  return { evaluation, weights: await network.getWeights(), staleEpochs: 0 };
+}
 
 /** The faces with these indices, augmented anew when there is a seed. */
 function batchOf({ pixels, labels }: Faces, indices: number[], augmentSeed?: number): Faces {
@@ -150,10 +179,10 @@ async function step(network: Network, { pixels, labels }: Faces, plan: StepPlan,
   }
 }
 
-/** Loss and accuracy of the model as it is, dropout off, in batches of 16. */
+/** How good the model as it is does on some faces, dropout off, in batches of 16. */
 async function evaluate(network: Network, { pixels, labels }: Faces): Promise<Evaluation> {
   let loss = 0;
-  let hits = 0;
+  const confusion = EXPRESSIONS.map(() => EXPRESSIONS.map(() => 0));
   for (let from = 0; from < labels.length; from += 16) {
     const count = Math.min(16, labels.length - from);
     const probabilities = tf.tidy(() => {
@@ -168,19 +197,22 @@ async function evaluate(network: Network, { pixels, labels }: Faces): Promise<Ev
     rows.forEach((row, i) => {
       const label = labels[from + i] ?? 0;
       loss -= Math.log(Math.max(1e-7, row[label] ?? 0));
-      if (row.indexOf(Math.max(...row)) === label) hits += 1;
+      const said = row.indexOf(Math.max(...row));
+      const counts = confusion[label] as number[];
+      counts[said] = (counts[said] ?? 0) + 1;
     });
   }
   const examples = labels.length;
+  const hits = confusion.reduce((sum, row, i) => sum + (row[i] ?? 0), 0);
   return examples === 0
-    ? { examples, loss: 0, accuracy: 0 }
-    : { examples, loss: loss / examples, accuracy: hits / examples };
+    ? { examples, loss: 0, accuracy: 0, confusion }
+    : { examples, loss: loss / examples, accuracy: hits / examples, confusion };
 }
 
-const probe: TrainerApi["probe"] = async (checkpoint, count, steps, backend) => {
+const probe: TrainerApi["probe"] = async (model, checkpoint, count, steps, backend) => {
   const begun = performance.now();
   await startBackend(backend);
-  const spec = MODELS.seed;
+  const spec = MODELS[model];
   const before = tf.memory().numTensors;
   const network = new Network(spec);
   try {
@@ -219,4 +251,5 @@ const pause: TrainerApi["pause"] = () => {
   return Promise.resolve();
 };
 
+holdLifeLock();
 Comlink.expose({ train, probe, pause } satisfies TrainerApi);

@@ -1,3 +1,5 @@
+import type { ModelName } from "../../src/core/model";
+
 /** A face that was found, in shares of the picture's width and height. */
 export interface FaceBox {
   x: number;
@@ -22,8 +24,8 @@ export type Sighting =
 export interface VisionApi {
   /** Loads the detector. */
   start(): Promise<void>;
-  /** Takes a checkpoint, a safetensors file, for all later pictures. */
-  setCheckpoint(checkpoint: Uint8Array<ArrayBuffer>): Promise<void>;
+  /** Takes a checkpoint of a model, a safetensors file, for all later pictures. */
+  setCheckpoint(model: ModelName, checkpoint: Uint8Array<ArrayBuffer>): Promise<void>;
   /** Finds the clearest face of a picture and classifies it. The bitmap is closed. */
   look(picture: ImageBitmap): Promise<Sighting>;
 }

@@ -1,10 +1,11 @@
 import * as tf from "@tensorflow/tfjs";
 import * as Comlink from "comlink";
 import { FACE_PIXELS, FACE_SIZE } from "../../src/core/expressions";
-import { SEED_CNN, summarize } from "../../src/core/model";
+import { MODELS, summarize, type ModelName } from "../../src/core/model";
 import { decodeCheckpoint } from "../../src/core/checkpoint";
 import { startBackend } from "../tf/backend";
 import { facesToTensor, Network } from "../tf/network";
+import { holdLifeLock } from "../life";
 import { bestDetection, DETECTOR_SIZE } from "./anchors";
 import type { FaceBox, Sighting, VisionApi } from "./api";
 
@@ -28,10 +29,15 @@ async function start(): Promise<void> {
   tf.dispose(outputs);
 }
 
-async function setCheckpoint(checkpoint: Uint8Array<ArrayBuffer>): Promise<void> {
+async function setCheckpoint(model: ModelName, checkpoint: Uint8Array<ArrayBuffer>): Promise<void> {
   await startBackend("wasm");
-  classifier ??= new Network(SEED_CNN);
-  classifier.setWeights(decodeCheckpoint(checkpoint, summarize(SEED_CNN)));
+  const spec = MODELS[model];
+  const weights = decodeCheckpoint(checkpoint, summarize(spec));
+  if (classifier?.spec !== spec) {
+    classifier?.dispose();
+    classifier = new Network(spec);
+  }
+  classifier.setWeights(weights);
 }
 
 const detectorCanvas = new OffscreenCanvas(DETECTOR_SIZE, DETECTOR_SIZE);
@@ -123,7 +129,8 @@ function crop(picture: ImageBitmap, face: FaceBox): Uint8Array<ArrayBuffer> {
 function classify(pixels: Uint8Array): number[] | null {
   const model = classifier;
   if (!model) return null;
-  return tf.tidy(() => [...model.predict(facesToTensor(pixels, SEED_CNN.inputShape)).dataSync()]);
+  return tf.tidy(() => [...model.predict(facesToTensor(pixels, model.spec.inputShape)).dataSync()]);
 }
 
+holdLifeLock();
 Comlink.expose({ start, setCheckpoint, look: (picture) => Promise.resolve(look(picture)) } satisfies VisionApi);

@@ -16,8 +16,8 @@ export const KERNELS = [
 ] as const;
 export type Kernel = (typeof KERNELS)[number];
 
-/** Places in the block that the threads share: a count of jobs, threads still at work, kernel, arguments' number, arguments. */
-export const JOB = { count: 0, pending: 1, kernel: 2, length: 3, arguments: 4 } as const;
+/** Places in the block that the threads share: a count of jobs, threads still at work, threads that take a share, kernel, arguments' number, arguments. */
+export const JOB = { count: 0, pending: 1, active: 2, kernel: 3, length: 4, arguments: 5 } as const;
 const STACK_BYTES = 65_536;
 
 export interface ThreadStart {
@@ -25,7 +25,6 @@ export interface ThreadStart {
   memory: WebAssembly.Memory;
   job: Int32Array<SharedArrayBuffer>;
   thread: number;
-  threads: number;
   stack: number;
 }
 
@@ -70,6 +69,8 @@ export class KernelPool {
   readonly spent: Record<string, number> = {};
   readonly #exports: Exports;
   readonly #job: Int32Array<SharedArrayBuffer>;
+  /** Threads that take a share of each kernel, at most all. What a kernel computes does not depend on it, bit for bit. */
+  active: number;
 
   private constructor(
     exports: Exports,
@@ -78,6 +79,7 @@ export class KernelPool {
   ) {
     this.#exports = exports;
     this.#job = job;
+    this.active = threads;
   }
 
   /**
@@ -96,7 +98,7 @@ export class KernelPool {
     await Promise.all(
       Array.from({ length: threads - 1 }, (_, i) => {
         const worker = new Worker(new URL("./thread.ts", import.meta.url), { type: "module" });
-        const start: ThreadStart = { module, memory, job, thread: i + 1, threads, stack: stack() };
+        const start: ThreadStart = { module, memory, job, thread: i + 1, stack: stack() };
         return new Promise((resolve, reject) => {
           worker.onmessage = resolve;
           worker.onerror = (event) => {
@@ -119,12 +121,13 @@ export class KernelPool {
     const begun = performance.now();
     const job = this.#job;
     job[JOB.kernel] = KERNELS.indexOf(kernel);
+    job[JOB.active] = this.active;
     job[JOB.length] = values.length;
     job.set(values, JOB.arguments);
     Atomics.store(job, JOB.pending, this.threads - 1);
     Atomics.add(job, JOB.count, 1);
     Atomics.notify(job, JOB.count);
-    this.#exports[kernel](...values, 0, this.threads);
+    this.#exports[kernel](...values, 0, this.active);
     for (let left = Atomics.load(job, JOB.pending); left > 0; left = Atomics.load(job, JOB.pending)) {
       waitWhile(job, JOB.pending, left);
     }

@@ -2,7 +2,7 @@ import { instantiate, JOB, KERNELS, waitWhile, type ThreadStart } from "./pool";
 
 /** One more thread of a KernelPool: it waits for jobs for as long as it lives. */
 addEventListener("message", ({ data }: MessageEvent<ThreadStart>) => {
-  const { module, memory, job, thread, threads, stack } = data;
+  const { module, memory, job, thread, stack } = data;
   const exports = instantiate(module, memory, stack);
   let done = 0;
   postMessage("ready");
@@ -11,7 +11,9 @@ addEventListener("message", ({ data }: MessageEvent<ThreadStart>) => {
     done += 1;
     const kernel = KERNELS[job[JOB.kernel] ?? 0];
     const length = job[JOB.length] ?? 0;
-    if (kernel) exports[kernel](...job.subarray(JOB.arguments, JOB.arguments + length), thread, threads);
+    const active = job[JOB.active] ?? 0;
+    if (kernel && thread < active)
+      exports[kernel](...job.subarray(JOB.arguments, JOB.arguments + length), thread, active);
     Atomics.sub(job, JOB.pending, 1);
     Atomics.notify(job, JOB.pending);
   }
