@@ -1,0 +1,53 @@
+/** Rules whose average is a weighted sum: each update brings a weight for its delta and a part of the denominator. */
+
+/** What the edge knows of an update before it is added. */
+export interface UpdateFacts {
+  /** n_k */
+  examples: number;
+  /** L2 norm of the whole delta. */
+  norm: number;
+  /** F_k(w_t): mean loss of the base checkpoint on the client's training faces. Only q-FedAvg asks for it. */
+  initialLoss: number | null;
+  /** Versions that were published since its base. 0 in a synchronous round. */
+  staleness: number;
+}
+
+export interface LinearRule {
+  /** q of q-FedAvg; null weighs by examples. */
+  q: number | null;
+  /** The client's learning rate, 1 / L in q-FedAvg. */
+  clientLearningRate: number;
+  /** The largest norm a delta may have; longer ones are scaled down to it. 0 is off. */
+  clip: number;
+}
+
+/**
+ * The weight of an update's delta, and what it adds to the denominator: the average is
+ * `sum_k weight_k * delta_k / sum_k denominator_k`.
+ *
+ * - FedAvg (McMahan et al. 2017, algorithm 1): both are n_k.
+ * - Norm clipping (Sun et al. 2019, arXiv 1911.07963, section 4): `delta_k * min(1, c / |delta_k|)`.
+ * - FedBuff (Nguyen et al. 2022, arXiv 2106.06639, appendix, the staleness function of section 5): `delta_k / sqrt(1 + s)`
+ *   for an update that is s versions late; the denominator stays, so that stale updates count less.
+ * - q-FedAvg (Li et al. 2020, arXiv 1905.10497, algorithm 2): with L = 1 / eta and F = F_k(w_t),
+ *   `weight = L F^q`, `denominator = q F^(q-1) L^2 |delta_k|^2 + L F^q`; q = 0 is the plain mean.
+ *
+ * @throws RangeError when q-FedAvg lacks an update's loss
+ */
+export function linearWeight(
+  { examples, norm, initialLoss, staleness }: UpdateFacts,
+  { q, clientLearningRate, clip }: LinearRule,
+): { weight: number; denominator: number } {
+  const clipped = clip > 0 && norm > clip ? clip / norm : 1;
+  const discount = clipped / Math.sqrt(1 + staleness);
+  if (q === null) return { weight: examples * discount, denominator: examples };
+  if (initialLoss === null) throw new RangeError("q-FedAvg needs the loss of the base checkpoint from every client.");
+  // The paper adds 1e-10 to the loss, so that a client without any loss has a weight.
+  const loss = initialLoss + 1e-10;
+  const lipschitz = 1 / clientLearningRate;
+  const length = norm * clipped;
+  return {
+    weight: lipschitz * loss ** q * discount,
+    denominator: q * loss ** (q - 1) * (lipschitz * length) ** 2 + lipschitz * loss ** q,
+  };
+}
