@@ -7,6 +7,7 @@ export default defineConfig({
       "src/**/*.test.ts",
       "workers/{tf,trainer}/**/*.test.ts",
       "workers/vision/**/*.test.ts",
+      "workers/edge/**/*.node.test.ts",
       "tools/**/*.test.ts",
     ],
     testTimeout: 60_000,

@@ -111,7 +111,7 @@ function isKnown({ method, path, body }: Recorded): boolean {
   const keys = Object.keys(JSON.parse(body.toString()) as object)
     .sort()
     .join();
-  if (path.endsWith("/check-ins")) return keys === "client,examples";
+  if (path.endsWith("/check-ins")) return keys === "client,examples,heldOut";
   return path.endsWith("/rounds") && keys === Object.keys(DEFAULT_ROUND).sort().join();
 }
 

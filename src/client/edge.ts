@@ -10,6 +10,8 @@ import {
   type CheckIn,
   type CheckInAnswer,
   type CheckpointInfo,
+  type Evaluation,
+  type EvaluationTask,
   type History,
   type LiveEvent,
   type Round,
@@ -72,6 +74,15 @@ export const getHistory = (task: TaskName): Promise<History> => read(historySche
 export const checkIn = (task: TaskName, client: CheckIn, signal: AbortSignal): Promise<CheckInAnswer> =>
   read(checkInAnswerSchema, `${api(task)}/check-ins`, { method: "POST", body: JSON.stringify(client), signal });
 
+/** Answers an evaluation. Sending it again is harmless. */
+export async function sendEvaluation(
+  { task, id }: EvaluationTask,
+  evaluation: Evaluation,
+  signal: AbortSignal,
+): Promise<void> {
+  await request(`${api(task)}/evaluations/${id}`, { method: "POST", body: JSON.stringify(evaluation), signal });
+}
+
 export const startRounds = (task: TaskName, config: RoundConfig, token: string): Promise<Round> =>
   read(roundSchema, `${api(task)}/rounds`, {
     method: "POST",
@@ -109,8 +120,8 @@ export class IntegrityError extends Error {
 const CACHE = "checkpoints";
 
 /**
- * A checkpoint's file, from this device if it is here, else from the edge, its SHA-256 checked either way. Only the latest
- * one is kept.
+ * A checkpoint's file, from this device if it is here, else from the edge, its SHA-256 checked either way. The latest
+ * two are kept.
  * @returns the file, and how many bytes were downloaded for it.
  * @throws IntegrityError, EdgeAwayError, EdgeRefusalError
  */
@@ -148,7 +159,7 @@ export async function getCheckpoint(
   if (received !== bytes || (await hexDigest(file)) !== sha256) {
     throw new IntegrityError("The checkpoint does not match its SHA-256. Try again.");
   }
-  for (const old of await cache.keys()) await cache.delete(old);
+  for (const old of (await cache.keys()).slice(0, -1)) await cache.delete(old);
   await cache.put(url, new Response(file));
   return { file, bytesDown: bytes };
 }

@@ -1,5 +1,6 @@
 import type { Task, TaskName } from "../core/protocol";
 import type { Sighting, VisionApi } from "../../workers/vision/api";
+import { getSetting } from "../faces/store";
 import { EdgeAwayError, getCheckpoint, getTask } from "./edge";
 import { chosenTask } from "./task.svelte";
 import { WorkerBridge } from "./worker-bridge";
@@ -51,7 +52,8 @@ class Model {
           this.downloading = share;
         });
         await started;
-        await this.#vision.call((api) => api.setCheckpoint(task.model, Comlink.transfer(file, [file.buffer])));
+        const norms = (await getSetting("localNorms").catch(() => undefined))?.[task.task];
+        await this.#vision.call((api) => api.setCheckpoint(task.model, Comlink.transfer(file, [file.buffer]), norms));
         this.#loadedSha256 = task.checkpoint.sha256;
         localStorage.setItem(stateKey(task.task), JSON.stringify(task));
       }

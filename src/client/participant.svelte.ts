@@ -1,7 +1,7 @@
 import * as Comlink from "comlink";
 import { FACE_PIXELS } from "../core/expressions";
 import { MODELS, summarize } from "../core/model";
-import { TASKS, type Assignment, type CheckInAnswer } from "../core/protocol";
+import { TASKS, type Assignment, type CheckInAnswer, type EvaluationTask } from "../core/protocol";
 import { encodeUpdate } from "../core/update";
 import { consent } from "../faces/consent.svelte";
 import {
@@ -25,7 +25,7 @@ import {
 } from "../../workers/trainer/api";
 import { chooseBackends } from "./backends";
 import { conditions, type Rest } from "./conditions.svelte";
-import { checkIn, EdgeAwayError, EdgeRefusalError, getCheckpoint, sendUpdate } from "./edge";
+import { checkIn, EdgeAwayError, EdgeRefusalError, getCheckpoint, sendEvaluation, sendUpdate } from "./edge";
 import { model } from "./model.svelte";
 import { chosenTask } from "./task.svelte";
 import { createTrainer } from "./trainer";
@@ -42,6 +42,7 @@ export type Status =
   | { kind: "resting"; reason: Rest; round: number | undefined }
   | { kind: "probing" }
   | { kind: "downloading"; share: number }
+  | { kind: "evaluating"; round: number }
   | { kind: "training"; round: number; progress: Progress }
   | { kind: "uploading"; round: number }
   | { kind: "away"; message: string }
@@ -153,7 +154,16 @@ class Participant {
       await sleep(1, signal);
       return undefined;
     }
-    const answer = await checkIn(chosenTask.name, { client: await clientId(), examples: train.length }, signal);
+    const heldOut = faces.filter(({ split }) => split === "held-out");
+    const answer = await checkIn(
+      chosenTask.name,
+      { client: await clientId(), examples: train.length, heldOut: heldOut.length },
+      signal,
+    );
+    if (answer.decision === "evaluate") {
+      await this.#evaluate(answer.evaluation, heldOut, signal);
+      return undefined;
+    }
     if (answer.decision === "wait") {
       this.status = { kind: "waiting", reason: answer.reason };
       await sleep(answer.retryAfterSeconds, signal);
@@ -164,7 +174,7 @@ class Participant {
       assignment: answer.assignment,
       seed: crypto.getRandomValues(new Uint32Array(1))[0] ?? 0,
       train: ids(train),
-      heldOut: ids(faces.filter(({ split }) => split === "held-out")),
+      heldOut: ids(heldOut),
       bytesDown: 0,
     };
     await setSetting("participation", participation);
@@ -190,7 +200,9 @@ class Participant {
         bytesDown: participation.bytesDown,
         trainingMs: result.trainingMs,
         backend: result.backend,
+        ...(result.initialLoss === null ? {} : { initialLoss: result.initialLoss }),
       });
+      participation.localNorms = result.localNorms;
       participation.contribution = {
         round: assignment.round,
         examples: result.examples,
@@ -213,10 +225,42 @@ class Participant {
       if (!(error instanceof EdgeRefusalError)) throw error;
       accepted = error.message;
     }
+    if (accepted === true) {
+      const { [assignment.task]: _, ...others } = (await getSetting("localNorms")) ?? {};
+      const own = participation.localNorms;
+      await setSetting("localNorms", own ? { ...others, [assignment.task]: own } : others);
+    }
     await deleteSetting("participation");
     if (participation.contribution) {
       this.sent = [{ ...participation.contribution, accepted }, ...this.sent];
     }
+  }
+
+  /** Tells the edge how a round's candidate and its base do on this device's held-out faces. */
+  async #evaluate(evaluation: EvaluationTask, heldOut: Face[], signal: AbortSignal): Promise<void> {
+    const { task, round, base, candidate } = evaluation;
+    const [backend] = await this.#backends({ task, checkpoint: base }, signal);
+    this.status = { kind: "evaluating", round };
+    const norms = (await getSetting("localNorms"))?.[task];
+    const results = [];
+    for (const checkpoint of [base, candidate]) {
+      const { file } = await getCheckpoint(checkpoint, undefined, signal);
+      results.push(
+        await this.#trainer.call((api) => api.evaluate(TASKS[task].model, file, pack(heldOut), backend, norms), signal),
+      );
+    }
+    const [before, after] = results as [(typeof results)[0], (typeof results)[0]];
+    await sendEvaluation(
+      evaluation,
+      {
+        examples: heldOut.length,
+        loss: after.loss,
+        accuracy: after.accuracy,
+        baseLoss: before.loss,
+        baseAccuracy: before.accuracy,
+      },
+      signal,
+    );
   }
 
   async #train(participation: Participation, signal: AbortSignal): Promise<TrainingResult> {
@@ -235,6 +279,7 @@ class Participant {
     // A face that was deleted meanwhile must not leave its traces in the update: begin again without it.
     const complete = train.length === participation.train.length;
     const backends = await this.#backends(assignment, signal);
+    const localNorms = (await getSetting("localNorms"))?.[assignment.task];
     const job = (backend: Backend): TrainingJob => ({
       model: TASKS[assignment.task].model,
       checkpoint: file,
@@ -243,6 +288,7 @@ class Participant {
       plan: assignment.plan,
       seed,
       backend,
+      localNorms,
       resume: complete ? participation.snapshot : undefined,
     });
     for (let [backend] = backends; ;) {
@@ -264,7 +310,10 @@ class Participant {
     }
   }
 
-  async #backends(assignment: Assignment, signal: AbortSignal): Promise<[Backend, ...Backend[]]> {
+  async #backends(
+    assignment: Pick<Assignment, "task" | "checkpoint">,
+    signal: AbortSignal,
+  ): Promise<[Backend, ...Backend[]]> {
     this.status = { kind: "probing" };
     return (await chooseBackends(assignment, signal)) as [Backend, ...Backend[]];
   }

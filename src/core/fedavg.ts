@@ -11,50 +11,48 @@ export function delta(trained: Float32Array, base: Float32Array): Float32Array<A
   return out;
 }
 
-/** A running `sum_k n_k * delta_k` in float64. Sums of disjoint sets of clients merge in any order. */
-export class WeightedSum {
-  readonly sum: Float64Array;
-  /** `sum_k n_k` so far. */
-  examples = 0;
+/** What a sum is made of, beside its numbers. */
+export interface Totals {
   /** How many deltas were added. */
-  count = 0;
+  count: number;
+  /** `sum_k n_k`. */
+  examples: number;
+  /** What the sum is divided by for the average: `sum_k n_k` in plain FedAvg. */
+  denominator: number;
+}
+
+/** A running `sum_k weight_k * delta_k` in float64. Sums of disjoint sets of clients merge in any order. */
+export class WeightedSum {
+  readonly sum: Float64Array<ArrayBuffer>;
+  #totals: Totals = { count: 0, examples: 0, denominator: 0 };
 
   constructor(readonly length: number) {
     this.sum = new Float64Array(length);
   }
 
-  /** Adds `examples * delta`. @throws RangeError when the length or the number of examples is wrong. */
-  add(delta: Float32Array, examples: number): void {
-    if (delta.length !== this.length) {
-      throw new RangeError(`A delta of ${delta.length} numbers cannot be added to a sum of ${this.length}.`);
-    }
-    if (!Number.isSafeInteger(examples) || examples < 1) {
-      throw new RangeError(`A delta's weight is a positive number of examples, not ${examples}.`);
-    }
-    const { sum } = this;
-    for (let i = 0; i < sum.length; i++) sum[i] = (sum[i] as number) + examples * (delta[i] as number);
-    this.examples += examples;
-    this.count += 1;
+  get totals(): Totals {
+    return { ...this.#totals };
   }
 
-  /** Adds a part of another sum, `values` standing from index `start`; {@link addTotals} closes the merge. */
-  addPart(start: number, values: Float64Array): void {
-    for (let i = 0; i < values.length; i++)
-      this.sum[start + i] = (this.sum[start + i] as number) + (values[i] as number);
-  }
-
-  /** Takes over the counts of a sum whose parts were all added. */
-  addTotals(other: { examples: number; count: number }): void {
-    this.examples += other.examples;
-    this.count += other.count;
-  }
-
-  /** Turns the base checkpoint into the next one in place: `w + sum / n`, rounded once to float32.
-   * @throws RangeError when nothing was added. */
-  applyTo(weights: Float32Array): void {
-    if (this.examples === 0) throw new RangeError("There is nothing to average.");
-    for (let i = 0; i < weights.length; i++) {
-      weights[i] = (weights[i] as number) + (this.sum[i] as number) / this.examples;
+  /** Adds `weight * values` from index `start` on: a delta, or a piece of one. {@link addTotals} closes an update. */
+  addPart(start: number, values: Float32Array | Float64Array, weight = 1): void {
+    if (start + values.length > this.length) {
+      throw new RangeError(`${values.length} numbers from ${start} on do not fit into a sum of ${this.length}.`);
     }
+    const target = this.sum.subarray(start, start + values.length);
+    for (let i = 0; i < target.length; i++) target[i] = (target[i] as number) + weight * (values[i] as number);
+  }
+
+  /** Takes over the totals of an update, or of another sum, whose parts were all added. */
+  addTotals({ count, examples, denominator }: Totals): void {
+    if (!Number.isSafeInteger(examples) || examples < 1 || !(denominator > 0)) {
+      throw new RangeError(`An update of ${examples} examples that divides by ${denominator} cannot be averaged.`);
+    }
+    const totals = this.#totals;
+    this.#totals = {
+      count: totals.count + count,
+      examples: totals.examples + examples,
+      denominator: totals.denominator + denominator,
+    };
   }
 }

@@ -1,5 +1,6 @@
 import * as v from "valibot";
 import { MODEL_NAMES, type ModelName } from "./model";
+import { SERVER_OPTIMIZERS } from "./strategies/server-optimizers";
 
 /** What travels between a client and the edge, as schemas: both sides check what they are given against these. */
 
@@ -17,6 +18,7 @@ export const DEFAULT_TASK: TaskName = "expressions";
 export const taskNameSchema = v.picklist(TASK_NAMES);
 
 const whole = (min: number, max: number) => v.pipe(v.number(), v.integer(), v.minValue(min), v.maxValue(max));
+const real = (min: number, max: number) => v.pipe(v.number(), v.minValue(min), v.maxValue(max));
 
 /** How a client trains. What came later than the first version is optional, with what the first version did. */
 const planEntries = {
@@ -38,17 +40,59 @@ const planEntries = {
   layers: v.optional(v.picklist(["all", "head"]), "all"),
   /** Epochs without a lower loss on the client's held-out faces that end its training early. 0 is off. */
   patience: v.optional(whole(0, 100), 0),
+  /** FedBN (Li et al. 2021, arXiv 2102.07623): batch normalization is averaged with the rest, or every client keeps its own. */
+  batchNorm: v.optional(v.picklist(["average", "local"]), "average"),
 };
-export const planSchema = v.object(planEntries);
+export const planSchema = v.object({
+  ...planEntries,
+  /** The update must say how the base checkpoint does on the training faces. */
+  reportInitialLoss: v.optional(v.boolean(), false),
+});
 export type Plan = v.InferOutput<typeof planSchema>;
 
-/** How a round is run. */
+/** How a cohort's updates become one: see src/core/strategies. The robust ones do not weigh by examples. */
+export const AGGREGATIONS = [...["mean", "q-fair"], ...["median", "trimmed-mean", "krum", "multi-krum", "bulyan"]] as (
+  "mean" | "q-fair" | "median" | "trimmed-mean" | "krum" | "multi-krum" | "bulyan"
+)[];
+export type Aggregation = (typeof AGGREGATIONS)[number];
+
+/** How a round is run. What came later than the first version is optional, with what the first version did. */
 export const roundConfigSchema = v.strictObject({
   /** Updates that close the round. */
   goalCount: whole(1, 1000),
   /** C: the share of the clients that have checked in which is chosen for the cohort. */
   fraction: v.pipe(v.number(), v.gtValue(0), v.maxValue(1)),
   ...planEntries,
+  /** How many times the goal is chosen where enough clients wait, for those who will leave. */
+  overSelection: v.optional(real(1, 3), 1.3),
+  /** Seconds that the choice waits for more clients once goal / C of them are there. */
+  selectionSeconds: v.optional(whole(0, 3600), 3),
+  /** `async`: FedBuff. Who checks in trains at once, and an update counts in whatever round is open when it comes. */
+  mode: v.optional(v.picklist(["sync", "async"]), "sync"),
+  /** In async rounds: how many versions an update's base may be behind. */
+  maxStaleness: v.optional(whole(0, 100), 5),
+  aggregation: v.optional(v.picklist(AGGREGATIONS), "mean"),
+  /** q of q-FedAvg: 0 is the plain mean, more cares more for the clients with the largest loss. */
+  q: v.optional(real(0, 10), 1),
+  /** f: wrong updates that a robust aggregation has to bear. */
+  byzantine: v.optional(whole(0, 400), 1),
+  /** The largest norm of an update; longer ones are scaled down. 0 is off. */
+  updateClip: v.optional(real(0, 1e6), 0),
+  serverOptimizer: v.optional(v.picklist(SERVER_OPTIMIZERS), "sgd"),
+  serverLearningRate: v.optional(v.pipe(v.number(), v.gtValue(0), v.maxValue(100)), 1),
+  serverMomentum: v.optional(real(0, 0.9999), 0.9),
+  serverBeta2: v.optional(real(0, 0.99999), 0.99),
+  serverTau: v.optional(v.pipe(v.number(), v.gtValue(0), v.maxValue(1)), 1e-3),
+  /** Clients that evaluate a round's candidate before it is published. 0 publishes at once. */
+  evaluators: v.optional(whole(0, 1000), 0),
+  evaluationSeconds: v.optional(whole(5, 86_400), 60),
+  /** Rounds without a better evaluation that make a plateau. 0 is off. */
+  stopPatience: v.optional(whole(0, 1000), 0),
+  stopDelta: v.optional(real(0, 100), 0),
+  /** At a plateau: refuse further updates, halve the clients' learning rate, or go on. */
+  atPlateau: v.optional(v.picklist(["stop", "lower-rate", "go-on"]), "stop"),
+  /** A candidate whose loss is higher than its base's by more than this is rejected. null publishes whatever comes. */
+  tolerance: v.optional(v.nullable(real(0, 1000)), null),
   /** Seconds from the choice of the cohort to the end of the round, come what may. */
   deadlineSeconds: whole(5, 86_400),
   /** How many rounds to run, one after the other. */
@@ -56,29 +100,36 @@ export const roundConfigSchema = v.strictObject({
 });
 export type RoundConfig = v.InferOutput<typeof roundConfigSchema>;
 
-/** The seed's learning rate, and the notebook's batches of five. */
-export const DEFAULT_ROUND: RoundConfig = {
-  goalCount: 3,
-  fraction: 1,
-  epochs: 1,
-  batchSize: 5,
-  learningRate: 0.02,
-  optimizer: "sgd",
-  proximal: 0,
-  clipNorm: 0,
-  balanceLabels: false,
-  augment: false,
-  layers: "all",
-  patience: 0,
-  deadlineSeconds: 600,
-  rounds: 1,
-};
+/** A change of an open round: any of its fields. Absent ones stay as they are. */
+export const roundChangeSchema = v.pipe(
+  v.record(v.string(), v.unknown()),
+  v.check((change) => Object.keys(change).every((key) => key in roundConfigSchema.entries), "an unknown field"),
+  v.rawTransform(({ dataset, addIssue, NEVER }) => {
+    const parsed: Record<string, unknown> = {};
+    for (const [key, value] of Object.entries(dataset.value)) {
+      const field = v.safeParse(roundConfigSchema.entries[key as keyof RoundConfig], value);
+      if (!field.success) {
+        addIssue({ message: `${key}: ${v.summarize(field.issues)}` });
+        return NEVER;
+      }
+      parsed[key] = field.output;
+    }
+    return parsed;
+  }),
+);
+
+/** The seed's learning rate, and the notebook's batches of five; all else as the schema says. */
+export const DEFAULT_ROUND: RoundConfig = v.parse(roundConfigSchema, {
+  ...{ goalCount: 3, fraction: 1, epochs: 1, batchSize: 5, learningRate: 0.02, deadlineSeconds: 600, rounds: 1 },
+});
 
 export const checkInSchema = v.strictObject({
   /** The client's random id; it says nothing about the person. */
   client: idSchema,
   /** Faces that it can train on. */
   examples: whole(1, 100_000),
+  /** Faces that it keeps out of training and can evaluate a checkpoint on. */
+  heldOut: v.optional(whole(0, 100_000), 0),
 });
 export type CheckIn = v.InferOutput<typeof checkInSchema>;
 
@@ -102,23 +153,51 @@ export const assignmentSchema = v.object({
 });
 export type Assignment = v.InferOutput<typeof assignmentSchema>;
 
+/** A candidate to evaluate, beside the checkpoint that it was made from, on held-out faces. */
+export const evaluationTaskSchema = v.object({
+  id: idSchema,
+  task: taskNameSchema,
+  round: whole(1, 1e9),
+  candidate: checkpointSchema,
+  base: checkpointSchema,
+});
+export type EvaluationTask = v.InferOutput<typeof evaluationTaskSchema>;
+
+/** What an evaluator found: mean losses and accuracies of both checkpoints on the same faces. */
+export const evaluationSchema = v.strictObject({
+  examples: whole(1, 100_000),
+  loss: real(0, 1000),
+  accuracy: real(0, 1),
+  baseLoss: real(0, 1000),
+  baseAccuracy: real(0, 1),
+});
+export type Evaluation = v.InferOutput<typeof evaluationSchema>;
+
 export const checkInAnswerSchema = v.variant("decision", [
+  v.object({ decision: v.literal("evaluate"), evaluation: evaluationTaskSchema }),
   v.object({ decision: v.literal("train"), assignment: assignmentSchema }),
   v.object({
     decision: v.literal("wait"),
-    reason: v.picklist(["no-round", "selecting", "not-selected", "already-sent"]),
+    reason: v.picklist(["no-round", "selecting", "not-selected", "already-sent", "early-stopped"]),
     retryAfterSeconds: v.number(),
   }),
 ]);
 export type CheckInAnswer = v.InferOutput<typeof checkInAnswerSchema>;
 
-export const ROUND_STATES = ["selecting", "training", "aggregating", "published", "abandoned"] as const;
+export const ROUND_STATES = [
+  ...["selecting", "training", "aggregating", "evaluating"],
+  ...["published", "rejected", "abandoned"],
+] as ("selecting" | "training" | "aggregating" | "evaluating" | "published" | "rejected" | "abandoned")[];
 export type RoundState = (typeof ROUND_STATES)[number];
 
 export const memberSchema = v.object({
   /** The first characters of a hash of client and round: the same client has another one in the next round. */
   client: v.string(),
-  state: v.picklist(["training", "uploaded", "counted", "dropped"]),
+  state: v.picklist(["training", "uploaded", "counted", "dropped", "dead"]),
+  /** Versions that its base was behind. */
+  staleness: v.number(),
+  /** L2 norm of its delta. */
+  norm: v.nullable(v.number()),
   examples: v.nullable(v.number()),
   bytesUp: v.number(),
   bytesDown: v.number(),
@@ -155,6 +234,8 @@ export const roundSchema = v.object({
   evalLoss: v.nullable(v.number()),
   evalAccuracy: v.nullable(v.number()),
   evalExamples: v.number(),
+  /** The candidate and its base on the evaluators' faces; null until there is one. */
+  evaluation: v.nullable(v.object({ ...evaluationSchema.entries, clients: v.number() })),
 });
 export type Round = v.InferOutput<typeof roundSchema>;
 
@@ -176,6 +257,28 @@ export const liveEventSchema = v.variant("type", [
   v.object({ type: v.literal("round"), round: roundSchema, task: taskSchema }),
 ]);
 export type LiveEvent = v.InferOutput<typeof liveEventSchema>;
+
+/** A checkpoint of the task's past. */
+export const checkpointRecordSchema = v.object({
+  ...checkpointSchema.entries,
+  status: v.picklist(["published", "candidate", "rejected", "deleted"]),
+  round: v.nullable(v.number()),
+  createdAt: v.number(),
+  /** True for the one that clients get now. */
+  current: v.boolean(),
+});
+export type CheckpointRecord = v.InferOutput<typeof checkpointRecordSchema>;
+export const checkpointsSchema = v.array(checkpointRecordSchema);
+
+/** An accepted update that could not be added, however often it was tried. */
+export const deadLetterSchema = v.object({
+  id: idSchema,
+  round: v.number(),
+  client: v.string(),
+  reason: v.string(),
+});
+export const deadLettersSchema = v.array(deadLetterSchema);
+export type DeadLetter = v.InferOutput<typeof deadLetterSchema>;
 
 /** An error as RFC 9457 writes it, with a stable `code`. */
 export const problemSchema = v.object({

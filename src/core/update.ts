@@ -31,9 +31,20 @@ const metadataSchema = v.object({
   /** Milliseconds from the first batch to the last. */
   trainingMs: v.pipe(numeric, v.minValue(0)),
   backend: text,
+  /** F_k(w_t): mean loss of the base checkpoint on the training faces, where the plan asks for it. */
+  initialLoss: v.optional(v.pipe(numeric, v.minValue(0))),
 });
 
 export type UpdateMetadata = v.InferOutput<typeof metadataSchema>;
+
+/** What is known of an update when its last byte has come. */
+export interface UpdateSummary {
+  metadata: UpdateMetadata;
+  /** L2 norm of the whole delta. */
+  norm: number;
+  /** Where its numbers begin in the file, in bytes. */
+  dataStart: number;
+}
 
 /** Writes an update of `model`. */
 export function encodeUpdate(
@@ -41,7 +52,8 @@ export function encodeUpdate(
   delta: Float32Array,
   metadata: UpdateMetadata,
 ): Uint8Array<ArrayBuffer> {
-  const strings = Object.fromEntries(Object.entries(metadata).map(([key, value]) => [key, String(value)]));
+  const known = Object.entries(metadata).filter(([, value]) => value !== undefined);
+  const strings = Object.fromEntries(known.map(([key, value]) => [key, String(value)]));
   return encodeSafetensors(model.tensors, delta, strings);
 }
 
@@ -65,6 +77,8 @@ export class UpdateReader {
   #received = 0;
   /** Up to three bytes of a number that the next chunk completes. */
   #rest = new Uint8Array(0);
+  #squares = 0;
+  #dataStart = 0;
 
   constructor(readonly model: ModelSummary) {}
 
@@ -87,12 +101,13 @@ export class UpdateReader {
     matchTensors(header, this.model.tensors);
     this.#metadata = readUpdateMetadata(header.metadata);
     this.#dataBytes = header.dataBytes;
+    this.#dataStart = header.headerBytes;
     this.#head = new Uint8Array(0);
     this.#check(joined.subarray(header.headerBytes));
   }
 
   /** @throws FormatError `truncated` when bytes are missing. */
-  finish(): UpdateMetadata {
+  finish(): UpdateSummary {
     if (this.#metadata === undefined) throw new FormatError("truncated", "The update ends inside its header.");
     if (this.#received < this.#dataBytes) {
       throw new FormatError(
@@ -100,7 +115,7 @@ export class UpdateReader {
         `The update has ${this.#received} bytes of data; ${this.#dataBytes} were announced.`,
       );
     }
-    return this.#metadata;
+    return { metadata: this.#metadata, norm: Math.sqrt(this.#squares), dataStart: this.#dataStart };
   }
 
   #check(chunk: Uint8Array): void {
@@ -110,12 +125,14 @@ export class UpdateReader {
     }
     const bytes = this.#rest.length > 0 || chunk.byteOffset % 4 !== 0 ? concat(this.#rest, chunk) : chunk;
     const whole = bytes.length - (bytes.length % 4);
-    const words = new Uint32Array(bytes.buffer, bytes.byteOffset, whole / 4);
-    for (let i = 0; i < words.length; i++) {
-      // All exponent bits set: an infinity or a NaN.
-      if (((words[i] as number) & 0x7f800000) === 0x7f800000) {
-        throw new FormatError("not-finite", "The update holds a number that is not finite (NaN or infinity).");
-      }
+    const numbers = new Float32Array(bytes.buffer, bytes.byteOffset, whole / 4);
+    for (let i = 0; i < numbers.length; i++) {
+      const value = numbers[i] as number;
+      this.#squares += value * value;
+    }
+    // An infinity or a NaN anywhere stays in the sum; the squares of finite float32 numbers cannot overflow a float64.
+    if (!Number.isFinite(this.#squares)) {
+      throw new FormatError("not-finite", "The update holds a number that is not finite (NaN or infinity).");
     }
     this.#rest = bytes.slice(whole);
   }

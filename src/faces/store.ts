@@ -1,6 +1,6 @@
 import { deleteDB, openDB, type DBSchema, type IDBPDatabase } from "idb";
 import type { Label } from "../core/expressions";
-import type { Assignment } from "../core/protocol";
+import type { Assignment, TaskName } from "../core/protocol";
 import type { Backend } from "../../workers/tf/backend";
 import type { Evaluation, Snapshot } from "../../workers/trainer/api";
 
@@ -40,6 +40,8 @@ export interface Participation {
   heldOut: number[];
   bytesDown: number;
   snapshot?: Snapshot;
+  /** The trained batch normalization, kept once the edge has accepted the update; null where the round averages it. */
+  localNorms?: Float32Array<ArrayBuffer> | null;
   /** The finished update, until the edge has accepted it. */
   update?: Uint8Array<ArrayBuffer>;
   /** What the page says about that update. */
@@ -83,6 +85,8 @@ interface Settings {
   /** True while the player takes part in rounds. */
   takingPart: boolean;
   preferences: Preferences;
+  /** This device's own batch normalization, by task, where its last round kept it local. */
+  localNorms: Partial<Record<TaskName, Float32Array<ArrayBuffer>>>;
   /** What the player wants to train on; absent for what the probe says. */
   backend: Backend;
   /** The faster backend that is right, once probed. */

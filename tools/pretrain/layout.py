@@ -8,7 +8,7 @@ import torch.nn as nn
 
 def tensors(model):
     """(name, tensor, trainable) of every tensor of a model, in the order of src/core/model.ts."""
-    convs, norms, denses = 0, 0, 0
+    convs, norms, denses, channels = 0, 0, 0, 1
     for layer in model:
         if isinstance(layer, nn.BatchNorm2d):
             name = f"block{norms // 2 + 1}_norm{norms % 2 + 1}"
@@ -21,10 +21,16 @@ def tensors(model):
             if isinstance(layer, nn.Conv2d):
                 name = f"block{convs // 2 + 1}_conv{convs % 2 + 1}"
                 convs += 1
+                channels = layer.out_channels
             else:
                 denses += 1
                 name = "expression" if layer is model[-1] else f"dense{denses}"
-            yield f"{name}/kernel", layer.weight, True
+            kernel = layer.weight
+            if isinstance(layer, nn.Linear) and denses == 1 and layer.in_features > channels:
+                # PyTorch flattens channels first, the project channels last.
+                side = int((layer.in_features // channels) ** 0.5)
+                kernel = kernel.unflatten(1, (channels, side, side)).permute(0, 2, 3, 1).flatten(1)
+            yield f"{name}/kernel", kernel, True
             yield f"{name}/bias", layer.bias, True
 
 

@@ -1,99 +1,155 @@
 import { DurableObject } from "cloudflare:workers";
 import * as v from "valibot";
-import { WeightedSum } from "../../src/core/fedavg";
-import type { ModelSummary } from "../../src/core/model";
-import { taskNameSchema } from "../../src/core/protocol";
 import { decodeCheckpoint, encodeCheckpoint } from "../../src/core/checkpoint";
-import { decodeSafetensors } from "../../src/core/safetensors";
-import { checkpointKey, type Env } from "./env";
+import { WeightedSum, type Totals } from "../../src/core/fedavg";
+import type { ModelSummary } from "../../src/core/model";
+import { taskNameSchema, type Aggregation, type TaskName } from "../../src/core/protocol";
+import {
+  addDistances,
+  bulyanBlock,
+  bulyanSelection,
+  meanBlock,
+  medianBlock,
+  multiKrum,
+  trimmedMeanBlock,
+} from "../../src/core/strategies/robust";
+import {
+  hasMoments,
+  initialMoments,
+  stepServer,
+  type ServerMoments,
+  type ServerOptimizer,
+} from "../../src/core/strategies/server-optimizers";
 import { sha256Hex } from "./digest";
+import { checkpointKey, momentsKey, type Env } from "./env";
 import { modelOf } from "./upload";
 
-/** Numbers in one part of a partial sum that travels between aggregators: 8 MB of float64. */
-const PART = 1_000_000;
+/** Numbers of a block: 8 MB of float64, which is what travels between two aggregators at once. */
+const BLOCK = 1_000_000;
+/** Bytes of updates that a robust aggregation holds at once. */
+const ROBUST_BYTES = 32_000_000;
+/** Bytes of an update that are read from R2 at once. */
+const CHUNK = 1 << 20;
 
-/** Where an accepted update lies and what it weighs. */
+/** Where an accepted update lies. */
 export interface UpdateLocation {
   id: string;
   key: string;
+  /** Where its numbers begin, in bytes. */
+  dataStart: number;
+}
+
+/** An update and what it brings to the sum. */
+export interface WeightedUpdate extends UpdateLocation {
   examples: number;
+  weight: number;
+  denominator: number;
+}
+
+/** How a round's updates become the next checkpoint. */
+export interface MergePlan {
+  aggregation: Aggregation;
+  /** f of the robust rules. */
+  byzantine: number;
+  optimizer: ServerOptimizer;
+  /** FedBN: batch normalization stays as it is in the base. */
+  keepBatchNorm: boolean;
+  base: { sha256: string; version: number };
+  version: number;
+  /** The shards that hold a sum; none for a robust rule. */
+  shards: string[];
+  /** Every counted update, for the robust rules. */
+  updates: UpdateLocation[];
+  /** What the Coordinator counted; a sum of anything else is not published. */
+  expected: { count: number; examples: number };
+  metadata: Record<string, string>;
 }
 
 /**
- * One shard of one round: `sum n_k * delta_k` over the updates it was given. SQLite lists those updates; the sum in
- * memory is a cache that is built again from R2 when the object was evicted or killed. Updates are added one at a time.
+ * One shard of one round: `sum_k weight_k * delta_k` over the updates it was given. SQLite lists those updates; the sum in
+ * memory is a cache that is built again from R2 when the object was evicted or killed. Updates are added one at a time, and
+ * read in pieces: beside its sum (41 MB for the seed CNN) a shard holds one megabyte.
+ *
+ * The object that merges holds the next checkpoint (20 MB) and one block of everything else at a time.
  */
 export class Aggregator extends DurableObject<Env> {
   #sum: WeightedSum | undefined;
   #turn: Promise<unknown> = Promise.resolve();
+  readonly #task: TaskName;
   readonly #model: ModelSummary;
 
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env);
     // Its name is the task's, the round's and the shard's.
-    this.#model = modelOf(v.parse(taskNameSchema, ctx.id.name?.split("/")[0]));
+    this.#task = v.parse(taskNameSchema, ctx.id.name?.split("/")[0]);
+    this.#model = modelOf(this.#task);
     ctx.storage.sql.exec(
-      "CREATE TABLE IF NOT EXISTS added (id TEXT PRIMARY KEY, key TEXT NOT NULL, examples INTEGER NOT NULL)",
+      `CREATE TABLE IF NOT EXISTS added (id TEXT PRIMARY KEY, key TEXT NOT NULL, data_start INTEGER NOT NULL,
+       examples INTEGER NOT NULL, weight REAL NOT NULL, denominator REAL NOT NULL)`,
     );
   }
 
   /** Adds an update once, however often it is asked to. */
-  add(update: UpdateLocation): Promise<void> {
+  add(update: WeightedUpdate): Promise<void> {
     return this.#next(async () => {
       const sum = await this.#load();
       const known = this.ctx.storage.sql.exec("SELECT 1 FROM added WHERE id = ?", update.id).toArray();
       if (known.length > 0) return;
-      const delta = await this.#delta(update.key);
-      sum.add(delta, update.examples);
-      this.ctx.storage.sql.exec("INSERT INTO added VALUES (?, ?, ?)", update.id, update.key, update.examples);
+      await this.#addTo(sum, update);
+      const { id, key, dataStart, examples, weight, denominator } = update;
+      this.ctx.storage.sql.exec(
+        "INSERT INTO added VALUES (?, ?, ?, ?, ?, ?)",
+        ...[id, key, dataStart, examples, weight, denominator],
+      );
     });
   }
 
-  /** How many updates and examples the sum holds. */
-  totals(): Promise<{ count: number; examples: number }> {
-    return this.#next(async () => {
-      const { count, examples } = await this.#load();
-      return { count, examples };
-    });
+  /** What the sum holds. */
+  totals(): Promise<Totals> {
+    return this.#next(async () => (await this.#load()).totals);
   }
 
-  /** The float64 numbers of the sum from `start` on, at most {@link PART} of them. */
-  part(start: number): Promise<Float64Array> {
-    return this.#next(async () => (await this.#load()).sum.slice(start, start + PART));
+  /** The float64 numbers of the sum from `start` on, at most `length` of them. */
+  part(start: number, length: number): Promise<Float64Array> {
+    return this.#next(async () => (await this.#load()).sum.slice(start, start + length));
   }
 
   /**
-   * Adds the other shards' sums to this one's, applies the mean to the base checkpoint, and stores the result.
-   * @param expected what the Coordinator counted; a sum of anything else is not published.
+   * Makes the next checkpoint of a round, block by block, and stores it: the average of the updates, stepped by the server's
+   * optimizer from the base.
+   * @throws RangeError when the cohort is too small for a robust rule
    */
-  merge(
-    shards: string[],
-    base: string,
-    expected: { count: number; examples: number },
-    metadata: Record<string, string>,
-  ): Promise<{ sha256: string; bytes: number }> {
-    return this.#next(async () => {
-      const total = await this.#load();
-      // From here on it holds other shards' updates too: a second try starts from R2.
-      this.#sum = undefined;
-      for (const name of shards) {
-        const shard = this.env.AGGREGATOR.get(this.env.AGGREGATOR.idFromName(name));
-        for (let start = 0; start < total.length; start += PART) total.addPart(start, await shard.part(start));
-        total.addTotals(await shard.totals());
+  async merge(plan: MergePlan): Promise<{ sha256: string; bytes: number }> {
+    const { optimizer, base, version } = plan;
+    const weights = decodeCheckpoint(await this.#read(checkpointKey(base.sha256)), this.#model);
+    const average = plan.shards.length > 0 ? await this.#linearAverage(plan) : await this.#robustAverage(plan);
+    const { parameters } = this.#model;
+    const norms = new Set(this.#model.layers.filter(({ kind }) => kind === "batchNorm").map(({ name }) => name));
+    const isNorm = this.#model.tensors.map(({ name }) => norms.has(name.split("/")[0] ?? ""));
+    for (let start = 0; start < parameters; start += BLOCK) {
+      const block = weights.subarray(start, Math.min(parameters, start + BLOCK));
+      const before = plan.keepBatchNorm ? block.slice() : undefined;
+      const delta = await average(start, block.length);
+      const moments = hasMoments(optimizer) ? await this.#moments(base.version, start, block.length, optimizer) : null;
+      // Which tensor a coordinate is in: blocks go up through them in order.
+      let tensor = this.#model.tensors.findIndex(({ offset, size }) => start < offset + size);
+      const tensorAt = (i: number): number => {
+        while (start + i >= this.#end(tensor)) tensor += 1;
+        return tensor;
+      };
+      stepServer(block, delta, moments, optimizer, (i) => this.#model.tensors[tensorAt(i)]?.trainable === false);
+      if (before) {
+        tensor = this.#model.tensors.findIndex(({ offset, size }) => start < offset + size);
+        before.forEach((value, i) => {
+          if (isNorm[tensorAt(i)]) block[i] = value;
+        });
       }
-      if (total.count !== expected.count || total.examples !== expected.examples) {
-        throw new Error(
-          `The shards hold ${total.count} updates of ${total.examples} examples; ` +
-            `${expected.count} of ${expected.examples} were counted.`,
-        );
-      }
-      const weights = decodeCheckpoint(await this.#read(checkpointKey(base)), this.#model);
-      total.applyTo(weights);
-      const file = encodeCheckpoint(this.#model, weights, metadata, "float32");
-      const sha256 = await sha256Hex(file);
-      await this.env.STORE.put(checkpointKey(sha256), file, { sha256 });
-      return { sha256, bytes: file.length };
-    });
+      if (moments) await this.#keepMoments(version, start, moments, optimizer);
+    }
+    const file = encodeCheckpoint(this.#model, weights, plan.metadata, "float32");
+    const sha256 = await sha256Hex(file);
+    await this.env.STORE.put(checkpointKey(sha256), file, { sha256 });
+    return { sha256, bytes: file.length };
   }
 
   /** Forgets everything, once the round has ended. */
@@ -104,7 +160,95 @@ export class Aggregator extends DurableObject<Env> {
     });
   }
 
-  /** Runs one piece of work after the other, so that no two hold an update in memory at once. */
+  #end(tensor: number): number {
+    const { offset = Infinity, size = 0 } = this.#model.tensors[tensor] ?? {};
+    return offset + size;
+  }
+
+  /** The mean of the shards' sums, by block. @throws Error when they do not hold what was counted */
+  async #linearAverage({ shards, expected }: MergePlan): Promise<BlockAverage> {
+    const stubs = shards.map((name) => this.env.AGGREGATOR.get(this.env.AGGREGATOR.idFromName(name)));
+    const totals = await Promise.all(stubs.map((stub) => stub.totals()));
+    const sum = (key: keyof Totals): number => totals.reduce((total, one) => total + one[key], 0);
+    if (sum("count") !== expected.count || sum("examples") !== expected.examples) {
+      throw new Error(
+        `The shards hold ${sum("count")} updates of ${sum("examples")} examples; ` +
+          `${expected.count} of ${expected.examples} were counted.`,
+      );
+    }
+    const denominator = sum("denominator");
+    return async (start, length) => {
+      const total = new WeightedSum(length);
+      for (const stub of stubs) total.addPart(0, await stub.part(start, length));
+      return total.sum.map((value) => value / denominator);
+    };
+  }
+
+  /** A robust average, by block; Krum and Bulyan first go through all blocks for the distances. */
+  async #robustAverage({ aggregation, byzantine, updates }: MergePlan): Promise<BlockAverage> {
+    const n = updates.length;
+    const piece = Math.max(1, Math.min(BLOCK, Math.floor(ROBUST_BYTES / (4 * n))));
+    let chosen = updates;
+    if (aggregation === "krum" || aggregation === "multi-krum" || aggregation === "bulyan") {
+      const distances = new Float64Array(n * n);
+      for (let start = 0; start < this.#model.parameters; start += piece) {
+        addDistances(await this.#rows(updates, start, Math.min(piece, this.#model.parameters - start)), distances);
+      }
+      const keep =
+        aggregation === "bulyan"
+          ? bulyanSelection(distances, n, byzantine)
+          : multiKrum(distances, n, byzantine, aggregation === "krum" ? 1 : n - byzantine);
+      chosen = keep.map((i) => updates[i] as UpdateLocation);
+    }
+    const combine = (rows: Float32Array[], out: Float64Array): void => {
+      if (aggregation === "median") medianBlock(rows, out);
+      else if (aggregation === "trimmed-mean") trimmedMeanBlock(rows, byzantine, out);
+      else if (aggregation === "bulyan") bulyanBlock(rows, byzantine, out);
+      else meanBlock(rows, out);
+    };
+    return async (start, length) => {
+      const out = new Float64Array(length);
+      for (let at = 0; at < length; at += piece) {
+        const count = Math.min(piece, length - at);
+        combine(await this.#rows(chosen, start + at, count), out.subarray(at, at + count));
+      }
+      return out;
+    };
+  }
+
+  /** The same coordinates of several updates, by range reads. */
+  #rows(updates: UpdateLocation[], start: number, length: number): Promise<Float32Array[]> {
+    return Promise.all(
+      updates.map(async ({ key, dataStart }) => {
+        const range = { offset: dataStart + start * 4, length: length * 4 };
+        const object = await this.env.STORE.get(key, { range });
+        if (!object) throw new Error(`${key} is not in the store.`);
+        return new Float32Array(await object.arrayBuffer());
+      }),
+    );
+  }
+
+  /** The optimizer's moments after a version; new ones where there are none, as before the first adaptive round. */
+  async #moments(version: number, start: number, length: number, optimizer: ServerOptimizer): Promise<ServerMoments> {
+    const object = await this.env.STORE.get(momentsKey(this.#task, version, optimizer.kind, start));
+    if (!object) return initialMoments(length, optimizer);
+    const values = new Float32Array(await object.arrayBuffer());
+    return { first: values.slice(0, length), second: values.slice(length) };
+  }
+
+  async #keepMoments(
+    version: number,
+    start: number,
+    { first, second }: ServerMoments,
+    { kind }: ServerOptimizer,
+  ): Promise<void> {
+    const both = new Float32Array(first.length * 2);
+    both.set(first);
+    both.set(second, first.length);
+    await this.env.STORE.put(momentsKey(this.#task, version, kind, start), both);
+  }
+
+  /** Runs one piece of work after the other, so that no two change the sum at once. */
   #next<T>(work: () => T | Promise<T>): Promise<T> {
     const result = this.#turn.then(work);
     this.#turn = result.catch(() => undefined);
@@ -114,14 +258,39 @@ export class Aggregator extends DurableObject<Env> {
   async #load(): Promise<WeightedSum> {
     if (this.#sum) return this.#sum;
     const sum = new WeightedSum(this.#model.parameters);
-    const rows = this.ctx.storage.sql.exec<{ key: string; examples: number }>("SELECT key, examples FROM added");
-    for (const { key, examples } of rows.toArray()) sum.add(await this.#delta(key), examples);
+    const rows = this.ctx.storage.sql.exec<{
+      key: string;
+      data_start: number;
+      examples: number;
+      weight: number;
+      denominator: number;
+    }>("SELECT key, data_start, examples, weight, denominator FROM added");
+    for (const { data_start, ...row } of rows.toArray()) await this.#addTo(sum, { ...row, dataStart: data_start });
     this.#sum = sum;
     return sum;
   }
 
-  async #delta(key: string): Promise<Float32Array> {
-    return decodeSafetensors(await this.#read(key), this.#model.tensors).data;
+  /** Adds an update's numbers as they stream out of R2. */
+  async #addTo(sum: WeightedSum, { key, dataStart, weight, ...totals }: Omit<WeightedUpdate, "id">): Promise<void> {
+    // A sum that an error leaves half added is worth nothing: the next call builds it again.
+    this.#sum = undefined;
+    const object = await this.env.STORE.get(key, { range: { offset: dataStart } });
+    if (!object) throw new Error(`${key} is not in the store.`);
+    const reader = object.body.getReader({ mode: "byob" });
+    let buffer = new ArrayBuffer(CHUNK);
+    let start = 0;
+    for (let read = CHUNK; read === CHUNK;) {
+      const { value } = await reader.readAtLeast(CHUNK, new Uint8Array(buffer));
+      read = value?.byteLength ?? 0;
+      if (value && read > 0) {
+        sum.addPart(start, new Float32Array(value.buffer, value.byteOffset, read / 4), weight);
+        start += read / 4;
+        buffer = value.buffer; // Handed back: the one that went in is detached.
+      }
+    }
+    if (start !== sum.length) throw new Error(`${key} holds ${start} numbers instead of ${sum.length}.`);
+    sum.addTotals({ count: 1, ...totals });
+    this.#sum = sum;
   }
 
   async #read(key: string): Promise<Uint8Array<ArrayBuffer>> {
@@ -130,3 +299,6 @@ export class Aggregator extends DurableObject<Env> {
     return new Uint8Array(await object.arrayBuffer());
   }
 }
+
+/** The average of the updates, for `length` coordinates from `start` on. */
+type BlockAverage = (start: number, length: number) => Promise<Float64Array>;

@@ -1,6 +1,7 @@
 import { DurableObject } from "cloudflare:workers";
 import * as v from "valibot";
-import { encodeCheckpoint, decodeCheckpoint } from "../../src/core/checkpoint";
+import { decodeCheckpoint, encodeCheckpoint } from "../../src/core/checkpoint";
+import { isAcceptable, isPlateau } from "../../src/core/early-stopping";
 import { initializeWeights } from "../../src/core/initialize";
 import { MODELS, summarize, type ModelSpec } from "../../src/core/model";
 import type { ProblemCode } from "../../src/core/problems";
@@ -9,6 +10,9 @@ import {
   TASKS,
   type CheckIn,
   type CheckInAnswer,
+  type CheckpointRecord,
+  type DeadLetter,
+  type Evaluation,
   type History,
   type LiveEvent,
   type Round,
@@ -17,11 +21,13 @@ import {
   type TaskName,
 } from "../../src/core/protocol";
 import { shuffle } from "../../src/core/random";
-import type { UpdateMetadata } from "../../src/core/update";
-import type { UpdateLocation } from "./aggregator";
+import { linearWeight } from "../../src/core/strategies/weights";
+import type { UpdateSummary } from "../../src/core/update";
+import type { MergePlan, WeightedUpdate } from "./aggregator";
 import { sha256Hex } from "./digest";
 import { checkpointKey, updateKey, type Env } from "./env";
-import { RoundStore, type RoundRow } from "./round-store";
+import { log } from "./log";
+import { RoundStore, type RoundRow, type UpdateRow } from "./round-store";
 
 /** Seed of the initialization: the year of FER2013. */
 const INITIAL_SEED = 2013;
@@ -30,6 +36,11 @@ const WAITING_MS = 30_000;
 /** An accepted update that is not counted after this long is put in the queue again. */
 const REQUEUE_MS = 10_000;
 const HISTORY = 1000;
+/** Check-ins a second that a Coordinator wants at most: beyond it, clients are told to come back later. */
+const CHECK_INS_PER_SECOND = 100;
+
+/** Rules that cannot be summed: they need every update at once. */
+const isRobust = ({ aggregation }: RoundConfig): boolean => aggregation !== "mean" && aggregation !== "q-fair";
 
 /** What became of an upload. A refusal crosses to the router as data: an exception would lose its class on the way. */
 export type UploadAnswer =
@@ -44,6 +55,8 @@ export class Coordinator extends DurableObject<Env> {
   readonly #store: RoundStore;
   readonly #task: TaskName;
   readonly #model: ModelSpec;
+  /** Check-ins a second, averaged over the last ten or so, and when it was last brought up to date. */
+  #rate = { perSecond: 0, at: 0 };
 
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env);
@@ -55,7 +68,7 @@ export class Coordinator extends DurableObject<Env> {
 
   /** Publishes version 0, once: the checkpoint that was deployed with the app, else a seeded random initialization. */
   async #initialize(): Promise<void> {
-    if (this.#store.latestCheckpoint()) return;
+    if (this.#store.nextVersion() > 0) return;
     const model = summarize(this.#model);
     const deployed = await this.#deployedCheckpoint();
     if (deployed) decodeCheckpoint(deployed, model); // Throws here, not on a thousand devices, when it is damaged.
@@ -70,7 +83,7 @@ export class Coordinator extends DurableObject<Env> {
     const sha256 = await sha256Hex(file);
     await this.env.STORE.put(checkpointKey(sha256), file, { sha256 });
     const checkpoint = { version: 0, sha256, bytes: file.length, trained: deployed !== undefined };
-    this.#store.addCheckpoint(checkpoint, Date.now());
+    this.#store.addCheckpoint(checkpoint, "published", null, Date.now());
   }
 
   async #deployedCheckpoint(): Promise<Uint8Array<ArrayBuffer> | undefined> {
@@ -82,7 +95,7 @@ export class Coordinator extends DurableObject<Env> {
   }
 
   task(): Task {
-    const checkpoint = this.#store.latestCheckpoint();
+    const checkpoint = this.#store.currentCheckpoint();
     if (!checkpoint) throw new Error("The task has no checkpoint.");
     const { trained, ...info } = checkpoint;
     return { task: this.#task, model: TASKS[this.#task].model, checkpoint: info, trained };
@@ -94,10 +107,78 @@ export class Coordinator extends DurableObject<Env> {
 
   /** Opens a round that waits for clients, unless one is under way. */
   async startRounds(config: RoundConfig): Promise<Round | "round-open"> {
-    if (this.#store.openRound()) return "round-open";
-    const number = this.#open(config);
+    const number = this.ctx.storage.transactionSync(() => {
+      if (this.#store.openRound()) return undefined;
+      this.#store.setEarlyStop(null);
+      return this.#open(config, null);
+    });
+    if (number === undefined) return "round-open";
+    this.#announce(number);
     await this.#schedule();
     return this.#store.round(number);
+  }
+
+  /** Changes the open round's configuration; what its clients were told already stays. */
+  async changeRound(change: Partial<RoundConfig>): Promise<Round | "no-open-round" | "not-possible"> {
+    const round = this.#store.openRound();
+    if (!round) return "no-open-round";
+    const config = { ...round.config, ...change };
+    // The sum of the round is made by one rule: it cannot change once updates may have been added.
+    const fixed = ["aggregation", "q", "byzantine", "updateClip", "mode", "learningRate"] as const;
+    if (round.state !== "selecting" && fixed.some((key) => config[key] !== round.config[key])) return "not-possible";
+    this.#store.setConfig(round.number, config);
+    this.#announce(round.number);
+    await this.#schedule();
+    return this.#store.round(round.number);
+  }
+
+  checkpoints(): CheckpointRecord[] {
+    return this.#store.checkpoints();
+  }
+
+  /** Goes back to a published checkpoint: clients get it, and the next round starts from it. */
+  rollBack(version: number): CheckpointRecord[] | "not-found" | "round-open" {
+    if (this.#store.openRound()) return "round-open";
+    const known = this.#store.checkpoints().find((one) => one.version === version);
+    if (known?.status !== "published") return "not-found";
+    this.#store.setCurrent(version);
+    log("rollback", { task: this.#task, version });
+    return this.#store.checkpoints();
+  }
+
+  deadLetters(): DeadLetter[] {
+    return this.#store.deadLetters();
+  }
+
+  /** The queue has given an update up: it no longer holds the round up, and waits to be replayed. */
+  async dead(id: string, reason: string): Promise<void> {
+    if (!this.#store.setDead(id, reason)) return;
+    log("dead-letter", { task: this.#task, id, reason });
+    const update = this.#store.update(id);
+    if (update) this.#announce(update.round);
+    await this.#closeIfComplete();
+  }
+
+  /** Puts a dead update into the queue again, while its round still takes updates. */
+  async replay(id: string): Promise<"replayed" | "not-found" | "round-closed"> {
+    const update = this.#store.update(id);
+    if (update?.state !== "dead") return "not-found";
+    const open = this.#store.openRound();
+    if (open?.number !== update.round || open.state !== "training") return "round-closed";
+    this.#store.revive(id);
+    await this.env.UPDATES.send({ task: this.#task, id });
+    await this.#schedule();
+    return "replayed";
+  }
+
+  /** What the metrics say of this task. */
+  metrics(): { checkpoint: number; waiting: number; checkInsPerSecond: number } & ReturnType<RoundStore["counts"]> {
+    return {
+      checkpoint: this.task().checkpoint.version,
+      waiting: this.#store.waiting().length,
+      checkInsPerSecond: this.#rate.perSecond,
+      ...this.#store.counts(),
+    };
   }
 
   async stopRound(): Promise<Round | "no-open-round"> {
@@ -109,63 +190,99 @@ export class Coordinator extends DurableObject<Env> {
     return this.#store.round(round.number);
   }
 
-  /** Tells a client to train, or when to ask again. Asking again is harmless and gets the same assignment. */
+  /** Tells a client to train, to evaluate, or when to ask again. Asking again is harmless and gets the same answer. */
   async checkIn(client: CheckIn): Promise<CheckInAnswer> {
-    const open = this.#store.openRound();
-    if (!open) return wait("no-round", 5);
-    const label = (await sha256Hex(new TextEncoder().encode(`${client.client}/${open.number}`))).slice(0, 8);
     const now = Date.now();
+    this.#countCheckIn(now);
+    const open = this.#store.openRound();
+    if (!open) return this.#wait(this.#store.earlyStop === undefined ? "no-round" : "early-stopped", 5);
+    const label = (await sha256Hex(new TextEncoder().encode(`${client.client}/${open.number}`))).slice(0, 8);
     const changed = this.ctx.storage.transactionSync(() => {
       const round = this.#store.openRound();
-      if (round?.state !== "selecting" || round.number !== open.number) return false;
+      if (round?.number !== open.number) return false;
+      if (round.config.mode === "async") return this.#join(round, { client: client.client, label }, now);
+      if (round.state !== "selecting") return false;
       this.#store.forgetWaiting(now - WAITING_MS);
       this.#store.wait(client, label, now);
       this.#select(round, now);
       return true;
     });
-    if (changed) this.#announce(open.number);
+    if (changed) {
+      this.#announce(open.number);
+      await this.#schedule();
+    }
     const round = this.#store.openRound();
-    if (!round) return wait("no-round", 5);
+    if (!round) return this.#wait("no-round", 5);
     const known = this.#store.assignment(round, client.client);
-    if (changed) await this.#schedule();
     if (known?.state === "training") return { decision: "train", assignment: known.assignment };
-    if (known) return wait("already-sent", 3);
-    return round.state === "selecting" ? wait("selecting", 2) : wait("not-selected", 5);
+    if (round.state === "evaluating" && client.heldOut > 0) {
+      const evaluation = this.#evaluationFor(round, client.client, now);
+      if (evaluation) return evaluation;
+    }
+    if (known) return this.#wait("already-sent", 3);
+    return round.state === "selecting" ? this.#wait("selecting", 2) : this.#wait("not-selected", 5);
+  }
+
+  /** Takes an evaluator's answer; one that comes twice, or too late, changes nothing. */
+  async evaluated(id: string, evaluation: Evaluation): Promise<"accepted" | "already-accepted"> {
+    const number = this.#store.answerEvaluation(id, evaluation);
+    if (number === undefined) return "already-accepted";
+    const round = this.#store.openRound();
+    if (round?.number === number && round.state === "evaluating") {
+      const { clients = 0 } = this.#store.evaluation(number) ?? {};
+      if (clients >= round.config.evaluators) this.#conclude(round, Date.now());
+    }
+    this.#announce(number);
+    await this.#schedule();
+    return "accepted";
   }
 
   /** Whether an upload is worth reading, before its body is. */
-  admit(round: number, id: string, digest: string): UploadAnswer {
-    const refused = (code: ProblemCode): UploadAnswer => this.refuse(round, code);
+  admit(assignedRound: number, id: string, digest: string): UploadAnswer {
+    const refused = (code: ProblemCode): UploadAnswer => this.refuse(assignedRound, code);
     const update = this.#store.update(id);
     if (!update) return refused("not-selected");
-    if (update.round !== round) return refused("wrong-round");
-    if (update.state === "uploaded" || update.state === "counted") {
+    if (update.assignedRound !== assignedRound) return refused("wrong-round");
+    if (update.state === "uploaded" || update.state === "counted" || update.state === "dead") {
       return update.digest === digest ? { status: "already-accepted" } : refused("repeated-id");
     }
+    if (this.#store.earlyStop !== undefined) return refused("early-stopped");
     const open = this.#store.openRound();
-    if (open?.number !== round || open.state !== "training") return refused("round-closed");
+    if (open?.config.mode === "async" && update.state === "training") {
+      // It counts in the open round, whichever it was assigned in.
+      return open.state === "training" ? { status: "go-on" } : { status: "refused", code: "round-busy" };
+    }
+    if (open?.number !== assignedRound || open.state !== "training") return refused("round-closed");
     return { status: "go-on" };
   }
 
   /** Accepts an update whose bytes are in R2. After this it counts, once, whatever fails. */
   async accept(
-    round: number,
+    assignedRound: number,
     id: string,
-    upload: { digest: string; bytes: number; metadata: UpdateMetadata },
+    upload: { digest: string; bytes: number; summary: UpdateSummary },
   ): Promise<UploadAnswer> {
     const now = Date.now();
+    let place = assignedRound;
     const answer = this.ctx.storage.transactionSync((): UploadAnswer => {
-      const admitted = this.admit(round, id, upload.digest);
-      if (admitted.status !== "go-on") return admitted;
-      const base = this.#store.checkpoint(this.#store.openRound()?.base ?? 0);
-      if (upload.metadata.round !== round || upload.metadata.task !== this.#task)
-        return this.refuse(round, "wrong-round");
-      if (upload.metadata.base !== base.sha256) return this.refuse(round, "wrong-base");
-      this.#store.setUploaded(id, upload.digest, upload.bytes, upload.metadata, now);
+      const admitted = this.admit(assignedRound, id, upload.digest);
+      const update = this.#store.update(id);
+      const open = this.#store.openRound();
+      if (admitted.status !== "go-on" || !update || !open) return admitted;
+      const { metadata } = upload.summary;
+      if (metadata.round !== assignedRound || metadata.task !== this.#task) {
+        return this.refuse(assignedRound, "wrong-round");
+      }
+      if (metadata.base !== this.#store.checkpoint(update.base).sha256) return this.refuse(assignedRound, "wrong-base");
+      if (open.config.aggregation === "q-fair" && metadata.initialLoss === undefined) {
+        return this.refuse(assignedRound, "bad-header");
+      }
+      place = open.number;
+      this.#store.setUploaded(id, upload, { round: place, staleness: open.base - update.base }, now);
       return { status: "accepted" };
     });
     if (answer.status === "accepted") {
-      this.#announce(round);
+      this.#announce(place);
       await this.#schedule();
     }
     return answer;
@@ -185,12 +302,21 @@ export class Coordinator extends DurableObject<Env> {
     this.#store.setQueued(id, Date.now());
   }
 
-  /** The shard that adds an update, the least loaded one when it is first asked for; null when it counts no more. */
-  shardOf(id: string): { shard: string; update: UpdateLocation } | null {
+  /**
+   * The shard that adds an update, the least loaded one when it is first asked for; null when no shard has to: the update
+   * counts no more, or its round's rule needs all updates at once.
+   */
+  async shardOf(id: string): Promise<{ shard: string; update: WeightedUpdate } | null> {
     const update = this.#store.update(id);
     const open = this.#store.openRound();
     if (!update?.digest || !update.metadata || update.round !== open?.number || update.state !== "uploaded")
       return null;
+    if (isRobust(open.config)) {
+      const object = await this.env.STORE.head(this.#keyOf(update));
+      if (!object) throw new Error(`${this.#keyOf(update)} is not in the store.`);
+      await this.counted(id);
+      return null;
+    }
     let { shard } = update;
     if (shard === null) {
       const loads = this.#store.shardLoads(update.round);
@@ -198,26 +324,43 @@ export class Coordinator extends DurableObject<Env> {
       shard = shards.reduce((best, i) => ((loads.get(i) ?? 0) < (loads.get(best) ?? 0) ? i : best), 0);
       this.#store.setShard(id, shard);
     }
+    const { examples, initialLoss = null } = update.metadata;
+    const { aggregation, q, updateClip, learningRate } = open.config;
+    const facts = { examples, norm: update.norm ?? 0, initialLoss, staleness: update.staleness };
+    const rule = { q: aggregation === "q-fair" ? q : null, clientLearningRate: learningRate, clip: updateClip };
     return {
       shard: this.#shardName(update.round, shard),
-      update: { id, key: updateKey(this.#task, update.round, id, update.digest), examples: update.metadata.examples },
+      update: { ...this.#locate(update), examples, ...linearWeight(facts, rule) },
     };
   }
 
   /** A shard has added this update. */
   async counted(id: string): Promise<void> {
-    const changed = this.ctx.storage.transactionSync(() => {
+    const round = this.ctx.storage.transactionSync(() => {
       const update = this.#store.update(id);
-      const round = this.#store.openRound();
-      if (!update || update.state !== "uploaded" || update.round !== round?.number) return undefined;
+      const open = this.#store.openRound();
+      if (!update || update.state !== "uploaded" || update.round !== open?.number) return undefined;
       this.#store.setCounted(id);
-      const tally = this.#store.tally(round.number);
-      const enough = tally.counted >= round.config.goalCount || tally.training + tally.uploaded === 0;
-      if (round.state === "training" && enough) this.#store.startAggregating(round.number);
-      return round.number;
+      return open.number;
     });
-    if (changed === undefined) return;
-    this.#announce(changed);
+    if (round === undefined) return;
+    this.#announce(round);
+    await this.#closeIfComplete();
+  }
+
+  /** Begins to aggregate once the goal is reached, or in a synchronous round once nobody is left to wait for. */
+  async #closeIfComplete(): Promise<void> {
+    const round = this.ctx.storage.transactionSync(() => {
+      const open = this.#store.openRound();
+      if (open?.state !== "training") return undefined;
+      const { counted, training, uploaded } = this.#store.tally(open.number);
+      const alone = open.config.mode === "sync" && training + uploaded === 0;
+      if (counted >= open.config.goalCount || (alone && counted > 0)) {
+        this.#store.startAggregating(open.number, open.config.mode === "sync");
+      }
+      return open.number;
+    });
+    if (round !== undefined) this.#announce(round);
     await this.#schedule();
   }
 
@@ -226,7 +369,18 @@ export class Coordinator extends DurableObject<Env> {
     const now = Date.now();
     const round = this.#store.openRound();
     if (round) {
+      if (round.state === "selecting" && round.selectAt !== null && now >= round.selectAt) {
+        this.ctx.storage.transactionSync(() => {
+          this.#store.forgetWaiting(now - WAITING_MS);
+          this.#select(round, now);
+        });
+        this.#announce(round.number);
+      }
       if (round.state === "training" && round.deadline !== null && now >= round.deadline) this.#close(round, now);
+      if (round.state === "evaluating" && round.evaluateUntil !== null && now >= round.evaluateUntil) {
+        this.#conclude(round, now);
+        this.#announce(round.number);
+      }
       await this.#requeue(round.number, now);
       if (this.#store.openRound()?.state === "aggregating" && this.#store.tally(round.number).uploaded === 0) {
         await this.#merge(round);
@@ -252,20 +406,43 @@ export class Coordinator extends DurableObject<Env> {
     socket.close(code === 1005 || code === 1006 ? 1000 : code);
   }
 
-  #open(config: RoundConfig): number {
-    const base = this.task().checkpoint.version;
-    const number = this.#store.addRound(config, base, Date.now());
-    this.#announce(number);
+  /** Opens a round from the current checkpoint. An async one takes clients at once. */
+  #open(config: RoundConfig, run: number | null): number {
+    const now = Date.now();
+    const number = this.#store.addRound(config, this.task().checkpoint.version, run, now);
+    if (config.mode === "async") {
+      this.#store.dropStale(this.task().checkpoint.version - config.maxStaleness);
+      this.#store.startTraining(number, now + config.deadlineSeconds * 1000, now);
+    }
+    log("round-open", { task: this.#task, round: number });
     return number;
   }
 
-  /** Chooses the cohort once enough clients wait that a share C of them reaches the goal. */
+  /** An async round: a client trains as soon as fewer than 1.3 times the goal are at work. @returns whether it joined */
+  #join(round: RoundRow, client: { client: string; label: string }, now: number): boolean {
+    const { goalCount, overSelection } = round.config;
+    if (round.state !== "training" || this.#store.assignment(round, client.client)) return false;
+    if (this.#store.atWork() >= Math.ceil(goalCount * overSelection)) return false;
+    this.#store.assign(round, client, now);
+    return true;
+  }
+
+  /**
+   * Chooses the cohort: a share C of the waiting clients, at least the goal, at most the goal and some for those who will
+   * leave. It waits a little for more clients once enough for the goal are there.
+   */
   #select(round: RoundRow, now: number): void {
-    const { goalCount, fraction, deadlineSeconds } = round.config;
+    const { goalCount, fraction, overSelection, deadlineSeconds, selectionSeconds } = round.config;
     const waiting = this.#store.waiting();
     if (waiting.length < Math.ceil(goalCount / fraction)) return;
+    const most = Math.ceil(goalCount * overSelection);
+    if (waiting.length < Math.ceil(most / fraction) && selectionSeconds > 0) {
+      if (round.selectAt === null) this.#store.setSelectAt(round.number, now + selectionSeconds * 1000);
+      if (round.selectAt === null || now < round.selectAt) return;
+    }
+    const size = Math.min(most, Math.max(goalCount, Math.floor(waiting.length * fraction)));
     const random = (): number => (crypto.getRandomValues(new Uint32Array(1))[0] ?? 0) / 2 ** 32;
-    for (const client of shuffle(waiting, random).slice(0, goalCount)) this.#store.assign(round.number, client, now);
+    for (const client of shuffle(waiting, random).slice(0, size)) this.#store.assign(round, client, now);
     this.#store.clearWaiting();
     this.#store.startTraining(round.number, now + deadlineSeconds * 1000, now);
   }
@@ -274,7 +451,7 @@ export class Coordinator extends DurableObject<Env> {
   #close(round: RoundRow, now: number): void {
     const { counted, uploaded } = this.#store.tally(round.number);
     const needed = Math.ceil(round.config.goalCount / 2);
-    if (counted + uploaded >= needed) this.#store.startAggregating(round.number);
+    if (counted + uploaded >= needed) this.#store.startAggregating(round.number, round.config.mode === "sync");
     else {
       const reason = `At the deadline ${counted + uploaded} of ${round.config.goalCount} updates had arrived; ${needed} were needed.`;
       this.#store.abandon(round.number, reason, now);
@@ -289,39 +466,147 @@ export class Coordinator extends DurableObject<Env> {
     }
   }
 
+  /** Makes the candidate of a round that has all its updates, and has it evaluated or publishes it. */
   async #merge(round: RoundRow): Promise<void> {
-    const [root, ...others] = [...this.#store.shardLoads(round.number).keys()].map((i) =>
-      this.#shardName(round.number, i),
-    );
-    if (root === undefined) throw new Error(`Round ${round.number} has no shard to merge.`);
+    const { config } = round;
     const base = this.#store.checkpoint(round.base);
     const { counted, examples } = this.#store.tally(round.number);
-    const version = base.version + 1;
-    const merged = await this.#aggregator(root).merge(
-      others,
-      base.sha256,
-      { count: counted, examples },
-      { codec: "float32", task: this.#task, version: String(version), round: String(round.number), base: base.sha256 },
-    );
-    const next = this.ctx.storage.transactionSync(() => {
-      if (this.#store.openRound()?.number !== round.number) return undefined;
-      this.#store.addCheckpoint({ ...merged, version, trained: true }, Date.now());
-      this.#store.publish(round.number, version, Date.now());
-      const { rounds } = round.config;
-      return rounds > 1 ? this.#open({ ...round.config, rounds: rounds - 1 }) : 0;
+    const version = this.#store.nextVersion();
+    if (counted === 0) {
+      this.#store.abandon(round.number, "Every update of the round is a dead letter.", Date.now());
+      this.#announce(round.number);
+      return;
+    }
+    const plan: MergePlan = {
+      aggregation: config.aggregation,
+      byzantine: config.byzantine,
+      optimizer: {
+        kind: config.serverOptimizer,
+        learningRate: config.serverLearningRate,
+        momentum: config.serverMomentum,
+        beta2: config.serverBeta2,
+        tau: config.serverTau,
+      },
+      keepBatchNorm: config.batchNorm === "local",
+      base: { sha256: base.sha256, version: base.version },
+      version,
+      shards: isRobust(config)
+        ? []
+        : [...this.#store.shardLoads(round.number).keys()].map((i) => this.#shardName(round.number, i)),
+      updates: isRobust(config) ? this.#store.countedUpdates(round.number).map((update) => this.#locate(update)) : [],
+      expected: { count: counted, examples },
+      metadata: {
+        codec: "float32",
+        task: this.#task,
+        version: String(version),
+        round: String(round.number),
+        base: base.sha256,
+      },
+    };
+    let merged: { sha256: string; bytes: number };
+    try {
+      merged = await this.#aggregator(`${this.#task}/${round.number}/merge`).merge(plan);
+    } catch (error) {
+      // Too few updates for a robust rule: no later try can help. Everything else is tried again by the next alarm.
+      if (!(error instanceof RangeError)) throw error;
+      this.#store.abandon(round.number, error.message, Date.now());
+      this.#announce(round.number);
+      return;
+    }
+    this.ctx.storage.transactionSync(() => {
+      const open = this.#store.openRound();
+      if (open?.number !== round.number || open.state !== "aggregating") return;
+      const now = Date.now();
+      this.#store.addCheckpoint({ ...merged, version, trained: true }, "candidate", round.number, now);
+      if (config.evaluators > 0) {
+        this.#store.startEvaluating(round.number, version, now + config.evaluationSeconds * 1000);
+      } else this.#publish(round, version, null, now);
     });
-    if (next !== undefined) this.#announce(round.number);
+    this.#announce(round.number);
   }
 
-  /** Forgets the sums and deletes the updates of a round that has ended. */
+  /** Hands a waiting client the candidate to evaluate, while more answers are wanted. */
+  #evaluationFor(round: RoundRow, client: string, now: number): CheckInAnswer | undefined {
+    const { evaluators, overSelection } = round.config;
+    const { asked, own } = this.#store.evaluationState(round.number, client);
+    const candidate = this.#store.round(round.number).checkpoint;
+    if (!candidate || own === "answered" || (own === "none" && asked >= Math.ceil(evaluators * overSelection))) {
+      return undefined;
+    }
+    const id = this.#store.askEvaluation(round.number, client, now);
+    const base = this.#store.checkpoint(round.base);
+    return { decision: "evaluate", evaluation: { id, task: this.#task, round: round.number, candidate, base } };
+  }
+
+  /** Publishes or rejects an evaluated candidate. Without any answer it is published: nothing speaks against it. */
+  #conclude(round: RoundRow, now: number): void {
+    this.ctx.storage.transactionSync(() => {
+      const open = this.#store.openRound();
+      const candidate = this.#store.round(round.number).checkpoint;
+      if (open?.number !== round.number || open.state !== "evaluating" || !candidate) return;
+      const evaluation = this.#store.evaluation(round.number);
+      if (evaluation && !isAcceptable(evaluation, round.config)) {
+        this.#store.setCheckpointStatus(candidate.version, "rejected");
+        const reason =
+          `Its loss on ${evaluation.examples} held-out faces was ${evaluation.loss.toFixed(4)}, that of its base ` +
+          `${evaluation.baseLoss.toFixed(4)}: more than the tolerance of ${round.config.tolerance} worse.`;
+        this.#store.end(round.number, "rejected", candidate.version, reason, now);
+        log("round-rejected", { task: this.#task, round: round.number, reason });
+        this.#goOn(round);
+      } else this.#publish(round, candidate.version, evaluation ? null : "Nobody evaluated it in time.", now);
+    });
+  }
+
+  /** In a transaction: makes a candidate the current checkpoint, ends its round, and goes on with the series. */
+  #publish(round: RoundRow, version: number, reason: string | null, now: number): void {
+    this.#store.setCheckpointStatus(version, "published");
+    this.#store.setCurrent(version);
+    this.#store.end(round.number, "published", version, reason, now);
+    log("round-published", { task: this.#task, round: round.number, version });
+    this.#goOn(round);
+  }
+
+  /** Opens the series' next round, unless a plateau ends it. */
+  #goOn({ run, config }: RoundRow): void {
+    const rounds = config.rounds - 1;
+    const losses = this.#store.runLosses(run);
+    if (isPlateau(losses, config) && config.atPlateau !== "go-on") {
+      if (config.atPlateau === "stop") {
+        const reason = `No better loss in ${config.stopPatience} rounds: ${losses.map((l) => l.toFixed(3)).join(", ")}.`;
+        this.#store.setEarlyStop(reason);
+        log("early-stop", { task: this.#task, run, reason });
+        return;
+      }
+      // With a lower rate the patience begins anew.
+      if (rounds > 0) this.#open({ ...config, rounds, learningRate: config.learningRate / 2 }, null);
+      return;
+    }
+    if (rounds > 0) this.#open({ ...config, rounds }, run);
+  }
+
+  /** Forgets the sums and deletes the updates of a round that has ended, and the checkpoints that the policy lets go. */
   async #clean(round: number): Promise<void> {
     for (const shard of this.#store.shardLoads(round).keys()) {
       await this.#aggregator(this.#shardName(round, shard)).clear();
     }
-    const { objects } = await this.env.STORE.list({ prefix: `updates/${this.#task}/${round}/` });
-    if (objects.length > 0) {
-      await this.env.STORE.delete(objects.map(({ key }) => key));
-      return; // There may be more than one page: the next alarm looks again.
+    for (const assigned of new Set([round, ...this.#store.assignedRounds(round)])) {
+      const pending = this.#store.pendingIds(assigned);
+      let cursor: string | undefined;
+      do {
+        const page = await this.env.STORE.list({
+          prefix: `updates/${this.#task}/${assigned}/`,
+          ...(cursor && { cursor }),
+        });
+        const keys = page.objects.map(({ key }) => key).filter((key) => !pending.has(key.split("/")[3] ?? ""));
+        if (keys.length > 0) await this.env.STORE.delete(keys);
+        cursor = page.truncated ? page.cursor : undefined;
+      } while (cursor !== undefined);
+    }
+    for (const { version, sha256 } of this.#store.disposableCheckpoints(Number(this.env.KEEP_CHECKPOINTS))) {
+      await this.env.STORE.delete(checkpointKey(sha256));
+      const { objects } = await this.env.STORE.list({ prefix: `moments/${this.#task}/${version}/` });
+      if (objects.length > 0) await this.env.STORE.delete(objects.map(({ key }) => key));
+      this.#store.setCheckpointStatus(version, "deleted");
     }
     this.#store.setCleaned(round);
   }
@@ -331,11 +616,25 @@ export class Coordinator extends DurableObject<Env> {
     const now = Date.now();
     const due: number[] = [];
     const round = this.#store.openRound();
-    if (round?.state === "aggregating") due.push(now);
-    if (round?.state === "training" && round.deadline !== null) due.push(round.deadline);
-    if (round && this.#store.uncounted(round.number, Infinity).length > 0) due.push(now + REQUEUE_MS);
+    if (round) {
+      const { state, selectAt, deadline, evaluateUntil } = round;
+      const waits = this.#store.uncounted(round.number, Infinity).length > 0;
+      if (state === "aggregating" && !waits) due.push(now);
+      if (state === "selecting" && selectAt !== null) due.push(selectAt);
+      if (state === "training" && deadline !== null) due.push(deadline);
+      if (state === "evaluating" && evaluateUntil !== null) due.push(evaluateUntil);
+      if (waits) due.push(now + REQUEUE_MS);
+    }
     if (this.#store.uncleaned().length > 0) due.push(now);
     if (due.length > 0) await this.ctx.storage.setAlarm(Math.max(now + 50, Math.min(...due)));
+  }
+
+  #locate(update: UpdateRow): { id: string; key: string; dataStart: number } {
+    return { id: update.id, key: this.#keyOf(update), dataStart: update.dataStart ?? 0 };
+  }
+
+  #keyOf({ assignedRound, id, digest }: UpdateRow): string {
+    return updateKey(this.#task, assignedRound, id, digest ?? "");
   }
 
   #shardName(round: number, shard: number): string {
@@ -352,10 +651,23 @@ export class Coordinator extends DurableObject<Env> {
     const event: LiveEvent = { type: "round", round: this.#store.round(round), task: this.task() };
     const text = JSON.stringify(event);
     for (const socket of sockets) socket.send(text);
+    // A round that has just ended may have opened the next one.
+    const open = this.#store.openRound();
+    if (open && open.number !== round) this.#announce(open.number);
   }
-}
 
-/** Spreads the clients' next check-ins evenly over one to two times `seconds`. */
-function wait(reason: Extract<CheckInAnswer, { decision: "wait" }>["reason"], seconds: number): CheckInAnswer {
-  return { decision: "wait", reason, retryAfterSeconds: seconds * (1 + Math.random()) };
+  #countCheckIn(now: number): void {
+    const seconds = Math.max(0, (now - this.#rate.at) / 1000);
+    // An exponential average over ten seconds: each check-in adds a tenth, and time takes it away again.
+    this.#rate = { perSecond: this.#rate.perSecond * Math.exp(-seconds / 10) + 0.1, at: now };
+  }
+
+  /**
+   * Pace steering (Bonawitz et al. 2019, arXiv 1902.01046, section 2.3): spreads the clients' next check-ins evenly over one to
+   * two times `seconds`, and over more when more clients ask than the Coordinator wants.
+   */
+  #wait(reason: Extract<CheckInAnswer, { decision: "wait" }>["reason"], seconds: number): CheckInAnswer {
+    const crowd = Math.max(1, this.#rate.perSecond / CHECK_INS_PER_SECOND);
+    return { decision: "wait", reason, retryAfterSeconds: seconds * crowd * (1 + Math.random()) };
+  }
 }

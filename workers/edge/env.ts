@@ -10,10 +10,16 @@ export interface Env {
   /** Checkpoints for good, updates until they are merged. */
   STORE: R2Bucket;
   UPDATES: Queue<UpdateMessage>;
+  /** Check-ins of one client. */
+  CLIENT_LIMIT: RateLimit;
+  /** Requests of one address. */
+  ADDRESS_LIMIT: RateLimit;
   /** Secret that guards the administrator's calls. */
   ADMIN_TOKEN: string;
   /** Paths, among the assets, of the checkpoints that the tasks start from; a task without one starts at random. */
   INITIAL_CHECKPOINTS: Partial<Record<TaskName, string>>;
+  /** How many of the latest checkpoints are kept, beside every tenth. */
+  KEEP_CHECKPOINTS: string;
   /** How many aggregators share a round's updates. */
   AGGREGATOR_SHARDS: string;
 }
@@ -25,6 +31,10 @@ export interface UpdateMessage {
 }
 
 export const checkpointKey = (sha256: string): string => `checkpoints/${sha256}.safetensors`;
+
+/** A block of what a server optimizer remembers after a version: the moments of `BLOCK` numbers from `start` on. */
+export const momentsKey = (task: TaskName, version: number, optimizer: string, start: number): string =>
+  `moments/${task}/${version}/${optimizer}/${start}`;
 
 /** The digest is part of the key, so that a second upload under the same id cannot overwrite the accepted one. */
 export const updateKey = (task: TaskName, round: number, id: string, digest: string): string =>

@@ -2,7 +2,9 @@ import { Hono, type Context } from "hono";
 import { PROBLEMS } from "../../src/core/problems";
 import {
   checkInSchema,
+  evaluationSchema,
   idSchema,
+  roundChangeSchema,
   roundConfigSchema,
   sha256Schema,
   TASK_NAMES,
@@ -10,11 +12,16 @@ import {
 } from "../../src/core/protocol";
 import { sameSecret } from "./digest";
 import { checkpointKey, updateKey, type Env, type UpdateMessage } from "./env";
+import { prometheus } from "./metrics";
+import { openApi } from "./openapi";
 import { parse, ProblemError, readJson } from "./problem";
 import { contentDigest, contentLength, storeUpdate } from "./upload";
 
 export { Aggregator } from "./aggregator";
 export { Coordinator } from "./coordinator";
+
+/** The queue of messages that were given up. */
+const DEAD_QUEUE = "dead-updates";
 
 /** The stateless router. Everything but /api is a static asset, served before this code runs. */
 const app = new Hono<{ Bindings: Env }>();
@@ -43,6 +50,27 @@ app.get("/api/health", async (c) => {
 
 app.get("/api/problems", (c) => c.json(PROBLEMS));
 
+app.get("/api/openapi.json", (c) => c.json(openApi()));
+
+app.get("/api/metrics", async (c) => {
+  const tasks = await Promise.all(
+    TASK_NAMES.map(async (task) => [task, await coordinator(c.env, task).metrics()] as const),
+  );
+  return c.text(prometheus(tasks), 200, { "content-type": "text/plain; version=0.0.4; charset=utf-8" });
+});
+
+/** Every call of one address counts together. */
+app.use("/api/*", async (c, next) => {
+  await limit(c.env.ADDRESS_LIMIT, c.req.header("cf-connecting-ip") ?? "unknown");
+  await next();
+});
+
+/** @throws ProblemError `too-many-requests` */
+async function limit(limiter: RateLimit, key: string): Promise<void> {
+  const { success } = await limiter.limit({ key });
+  if (!success) throw new ProblemError("too-many-requests", "Too many requests came from here. Try again in a minute.");
+}
+
 app.get("/api/tasks/:task", async (c) => c.json(await coordinator(c.env, taskOf(c)).task()));
 
 app.get("/api/tasks/:task/rounds", async (c) => c.json(await coordinator(c.env, taskOf(c)).history()));
@@ -51,6 +79,7 @@ app.get("/api/tasks/:task/live", (c) => coordinator(c.env, taskOf(c)).fetch(c.re
 
 app.post("/api/tasks/:task/check-ins", async (c) => {
   const client = await readJson(c.req.raw, checkInSchema);
+  await limit(c.env.CLIENT_LIMIT, client.client);
   const answer = await coordinator(c.env, taskOf(c)).checkIn(client);
   if (answer.decision === "wait") c.header("retry-after", String(Math.ceil(answer.retryAfterSeconds)));
   return c.json(answer);
@@ -83,8 +112,8 @@ app.put("/api/tasks/:task/rounds/:round/updates/:id", async (c) => {
     if (admitted.status === "already-accepted") return c.json(admitted);
     const body = c.req.raw.body as ReadableStream<Uint8Array> | null;
     if (!body) throw new ProblemError("truncated", "The body is empty.");
-    const metadata = await storeUpdate(c.env, body, { task, round, id, digest, bytes });
-    const answer = await stub.accept(round, id, { digest, bytes, metadata });
+    const summary = await storeUpdate(c.env, body, { task, round, id, digest, bytes });
+    const answer = await stub.accept(round, id, { digest, bytes, summary });
     if (answer.status === "refused") {
       await c.env.STORE.delete(updateKey(task, round, id, digest));
       throw new ProblemError(answer.code);
@@ -103,12 +132,51 @@ app.put("/api/tasks/:task/rounds/:round/updates/:id", async (c) => {
   }
 });
 
+app.post("/api/tasks/:task/evaluations/:id", async (c) => {
+  const evaluation = await readJson(c.req.raw, evaluationSchema);
+  const id = parse(idSchema, c.req.param("id"));
+  return c.json({ status: await coordinator(c.env, taskOf(c)).evaluated(id, evaluation) });
+});
+
 app.post("/api/tasks/:task/rounds", async (c) => {
   await requireAdmin(c);
   const config = await readJson(c.req.raw, roundConfigSchema);
   const round = await coordinator(c.env, taskOf(c)).startRounds(config);
   if (round === "round-open") throw new ProblemError("round-open");
   return c.json(round, 201);
+});
+
+app.patch("/api/tasks/:task/rounds/current", async (c) => {
+  await requireAdmin(c);
+  const change = await readJson(c.req.raw, roundChangeSchema);
+  const round = await coordinator(c.env, taskOf(c)).changeRound(change);
+  if (round === "not-possible") {
+    throw new ProblemError(round, "The clients are at work already: how their updates are averaged cannot change now.");
+  }
+  if (round === "no-open-round") throw new ProblemError(round);
+  return c.json(round);
+});
+
+app.get("/api/tasks/:task/checkpoints", async (c) => c.json(await coordinator(c.env, taskOf(c)).checkpoints()));
+
+app.post("/api/tasks/:task/checkpoints/:version/restore", async (c) => {
+  await requireAdmin(c);
+  const checkpoints = await coordinator(c.env, taskOf(c)).rollBack(Number(c.req.param("version")));
+  if (checkpoints === "round-open") throw new ProblemError(checkpoints, "Stop the round first, then go back.");
+  if (checkpoints === "not-found") throw new ProblemError(checkpoints, "No published checkpoint has this version.");
+  return c.json(checkpoints);
+});
+
+app.get("/api/tasks/:task/dead-letters", async (c) => {
+  await requireAdmin(c);
+  return c.json(await coordinator(c.env, taskOf(c)).deadLetters());
+});
+
+app.post("/api/tasks/:task/dead-letters/:id/replay", async (c) => {
+  await requireAdmin(c);
+  const status = await coordinator(c.env, taskOf(c)).replay(parse(idSchema, c.req.param("id")));
+  if (status !== "replayed") throw new ProblemError(status);
+  return c.json({ status }, 202);
 });
 
 app.delete("/api/tasks/:task/rounds/current", async (c) => {
@@ -126,12 +194,23 @@ app.onError((error) => {
   return new ProblemError("internal-error", "The edge failed; its log says why. Try again later.").toResponse();
 });
 
+/** Every route that is served, for the test that holds the description to it. */
+export const routes = app.routes;
+
 export default {
   fetch: app.fetch,
 
-  /** Hands each accepted update to its shard. A message that fails is retried; one that comes twice is added once. */
+  /**
+   * Hands each accepted update to its shard. A message that fails is retried; one that comes twice is added once; one that
+   * failed five times comes back through the dead queue, and waits for an administrator.
+   */
   async queue(batch, env) {
     for (const message of batch.messages) {
+      if (batch.queue.endsWith(DEAD_QUEUE)) {
+        await coordinator(env, message.body.task).dead(message.body.id, "It could not be added five times in a row.");
+        message.ack();
+        continue;
+      }
       try {
         const stub = coordinator(env, message.body.task);
         const place = await stub.shardOf(message.body.id);

@@ -4,13 +4,16 @@ import type {
   Assignment,
   CheckIn,
   CheckpointInfo,
+  CheckpointRecord,
+  DeadLetter,
+  Evaluation,
   Member,
   Round,
   RoundConfig,
   RoundState,
   TaskName,
 } from "../../src/core/protocol";
-import type { UpdateMetadata } from "../../src/core/update";
+import type { UpdateMetadata, UpdateSummary } from "../../src/core/update";
 
 /** The Coordinator's tables. Every method is synchronous, so that a transition can group several in one transaction. */
 
@@ -37,6 +40,30 @@ const MIGRATIONS = [
   ALTER TABLE checkpoints ADD COLUMN trained INTEGER NOT NULL DEFAULT 1;
   UPDATE checkpoints SET trained = 0 WHERE version = 0;
 `,
+  `
+  ALTER TABLE checkpoints ADD COLUMN status TEXT NOT NULL DEFAULT 'published';
+  ALTER TABLE checkpoints ADD COLUMN round INTEGER;
+  ALTER TABLE rounds ADD COLUMN run INTEGER NOT NULL DEFAULT 0;
+  ALTER TABLE rounds ADD COLUMN select_at INTEGER;
+  ALTER TABLE rounds ADD COLUMN evaluate_until INTEGER;
+  CREATE TABLE settings (key TEXT PRIMARY KEY, value TEXT NOT NULL);
+  CREATE TABLE evaluations (
+    id TEXT PRIMARY KEY, round INTEGER NOT NULL REFERENCES rounds, client TEXT NOT NULL, asked_at INTEGER NOT NULL,
+    result TEXT, UNIQUE (round, client));
+  CREATE TABLE updates_3 (
+    id TEXT PRIMARY KEY, round INTEGER NOT NULL REFERENCES rounds, assigned_round INTEGER NOT NULL REFERENCES rounds,
+    base INTEGER NOT NULL REFERENCES checkpoints, client TEXT NOT NULL, label TEXT NOT NULL, state TEXT NOT NULL,
+    assigned_at INTEGER NOT NULL, uploaded_at INTEGER, queued_at INTEGER, digest TEXT, bytes INTEGER NOT NULL DEFAULT 0,
+    metadata TEXT, norm REAL, data_start INTEGER, staleness INTEGER NOT NULL DEFAULT 0, shard INTEGER, reason TEXT,
+    UNIQUE (assigned_round, client));
+  INSERT INTO updates_3 (id, round, assigned_round, base, client, label, state, assigned_at, uploaded_at, queued_at, digest,
+    bytes, metadata, shard)
+    SELECT u.id, u.round, u.round, r.base, u.client, u.label, u.state, u.assigned_at, u.uploaded_at, u.queued_at, u.digest,
+    u.bytes, u.metadata, u.shard FROM updates u JOIN rounds r ON r.number = u.round;
+  DROP TABLE updates;
+  ALTER TABLE updates_3 RENAME TO updates;
+  CREATE INDEX updates_by_round ON updates (round, state);
+`,
 ];
 
 export interface RoundRow {
@@ -44,7 +71,12 @@ export interface RoundRow {
   state: RoundState;
   config: RoundConfig;
   base: number;
+  /** The first round of the series that this one belongs to. */
+  run: number;
   deadline: number | null;
+  /** When the cohort is chosen from those who wait; null until enough do. */
+  selectAt: number | null;
+  evaluateUntil: number | null;
 }
 
 export interface StoredCheckpoint extends CheckpointInfo {
@@ -54,10 +86,17 @@ export interface StoredCheckpoint extends CheckpointInfo {
 
 export interface UpdateRow {
   id: string;
+  /** Where it counts; in async rounds perhaps a later one than it was assigned in. */
   round: number;
+  assignedRound: number;
+  /** Version of its base. */
+  base: number;
   state: Member["state"];
   digest: string | null;
   shard: number | null;
+  norm: number | null;
+  dataStart: number | null;
+  staleness: number;
   metadata: UpdateMetadata | null;
 }
 
@@ -80,11 +119,79 @@ export class RoundStore {
     return this.sql.exec<T>(query, ...values).toArray();
   }
 
-  latestCheckpoint(): StoredCheckpoint | undefined {
+  #setting(key: string): string | undefined {
+    return this.#all<{ value: string }>("SELECT value FROM settings WHERE key = ?", key)[0]?.value;
+  }
+
+  #set(key: string, value: string | null): void {
+    if (value === null) this.sql.exec("DELETE FROM settings WHERE key = ?", key);
+    else
+      this.sql.exec("INSERT INTO settings VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value", key, value);
+  }
+
+  /** Why the last run of rounds was stopped early; undefined while it was not. */
+  get earlyStop(): string | undefined {
+    return this.#setting("early-stop");
+  }
+
+  setEarlyStop(reason: string | null): void {
+    this.#set("early-stop", reason);
+  }
+
+  /** The checkpoint that clients get: the last that was published, or what an administrator went back to. */
+  currentCheckpoint(): StoredCheckpoint | undefined {
+    const chosen = this.#setting("current");
     const [row] = this.#all<{ version: number; sha256: string; bytes: number; trained: number }>(
-      "SELECT version, sha256, bytes, trained FROM checkpoints ORDER BY version DESC LIMIT 1",
+      `SELECT version, sha256, bytes, trained FROM checkpoints WHERE status = 'published' AND (? IS NULL OR version = ?)
+       ORDER BY version DESC LIMIT 1`,
+      chosen ?? null,
+      Number(chosen ?? 0),
     );
     return row && { ...row, trained: row.trained === 1 };
+  }
+
+  setCurrent(version: number): void {
+    this.#set("current", String(version));
+  }
+
+  /** The number that the next checkpoint gets: no number is used twice, also after a rollback. */
+  nextVersion(): number {
+    return this.sql.exec<{ next: number }>("SELECT coalesce(max(version), -1) + 1 AS next FROM checkpoints").one().next;
+  }
+
+  checkpoints(): CheckpointRecord[] {
+    const current = this.currentCheckpoint()?.version;
+    return this.#all<{
+      version: number;
+      sha256: string;
+      bytes: number;
+      status: string;
+      round: number | null;
+      created_at: number;
+    }>("SELECT version, sha256, bytes, status, round, created_at FROM checkpoints ORDER BY version DESC").map(
+      ({ created_at, status, ...row }) => ({
+        ...row,
+        status: status as CheckpointRecord["status"],
+        createdAt: created_at,
+        current: row.version === current,
+      }),
+    );
+  }
+
+  setCheckpointStatus(version: number, status: CheckpointRecord["status"]): void {
+    this.sql.exec("UPDATE checkpoints SET status = ? WHERE version = ?", status, version);
+  }
+
+  /** Files that the policy lets go: all but the last `keep`, every tenth, the current one, and what a round starts from. */
+  disposableCheckpoints(keep: number): { version: number; sha256: string }[] {
+    return this.#all<{ version: number; sha256: string }>(
+      `SELECT version, sha256 FROM checkpoints WHERE status IN ('published', 'rejected') AND version % 10 != 0
+       AND version NOT IN (SELECT version FROM checkpoints WHERE status = 'published' ORDER BY version DESC LIMIT ?)
+       AND version != ? AND version NOT IN
+         (SELECT base FROM updates WHERE state = 'training' UNION SELECT base FROM rounds WHERE ended_at IS NULL)`,
+      keep,
+      this.currentCheckpoint()?.version ?? 0,
+    );
   }
 
   checkpoint(version: number): CheckpointInfo {
@@ -96,27 +203,57 @@ export class RoundStore {
       .one();
   }
 
-  addCheckpoint({ version, sha256, bytes, trained }: StoredCheckpoint, now: number): void {
-    this.sql.exec("INSERT INTO checkpoints VALUES (?, ?, ?, ?, ?)", version, sha256, bytes, now, Number(trained));
+  addCheckpoint(
+    { version, sha256, bytes, trained }: StoredCheckpoint,
+    status: "published" | "candidate",
+    round: number | null,
+    now: number,
+  ): void {
+    this.sql.exec(
+      `INSERT INTO checkpoints (version, sha256, bytes, created_at, trained, status, round) VALUES (?, ?, ?, ?, ?, ?, ?)`,
+      ...[version, sha256, bytes, now, Number(trained), status, round],
+    );
   }
 
   openRound(): RoundRow | undefined {
-    const [row] = this.#all<{ number: number; state: string; config: string; base: number; deadline: number | null }>(
-      `SELECT number, state, config, base, deadline FROM rounds
-       WHERE state IN ('selecting', 'training', 'aggregating') ORDER BY number DESC LIMIT 1`,
+    const [row] = this.#all<{
+      number: number;
+      state: string;
+      config: string;
+      base: number;
+      run: number;
+      deadline: number | null;
+      select_at: number | null;
+      evaluate_until: number | null;
+    }>(
+      `SELECT number, state, config, base, run, deadline, select_at, evaluate_until FROM rounds
+       WHERE ended_at IS NULL ORDER BY number DESC LIMIT 1`,
     );
-    return row && { ...row, state: row.state as RoundState, config: readConfig(row.config) };
+    if (!row) return undefined;
+    const { select_at: selectAt, evaluate_until: evaluateUntil, ...rest } = row;
+    return { ...rest, state: row.state as RoundState, config: readConfig(row.config), selectAt, evaluateUntil };
   }
 
-  addRound(config: RoundConfig, base: number, now: number): number {
-    return this.sql
+  /** @param run the first round of the series; null begins one */
+  addRound(config: RoundConfig, base: number, run: number | null, now: number): number {
+    const { number } = this.sql
       .exec<{ number: number }>(
         "INSERT INTO rounds (state, config, base, opened_at) VALUES ('selecting', ?, ?, ?) RETURNING number",
         JSON.stringify(config),
         base,
         now,
       )
-      .one().number;
+      .one();
+    this.sql.exec("UPDATE rounds SET run = ? WHERE number = ?", run ?? number, number);
+    return number;
+  }
+
+  setConfig(number: number, config: RoundConfig): void {
+    this.sql.exec("UPDATE rounds SET config = ? WHERE number = ?", JSON.stringify(config), number);
+  }
+
+  setSelectAt(number: number, at: number): void {
+    this.sql.exec("UPDATE rounds SET select_at = ? WHERE number = ?", at, number);
   }
 
   startTraining(number: number, deadline: number, now: number): void {
@@ -128,19 +265,98 @@ export class RoundStore {
     );
   }
 
-  /** Takes no more updates: who has not uploaded by now has dropped out. */
-  startAggregating(number: number): void {
+  /** Takes no more updates: in a synchronous round, who has not uploaded by now has dropped out. */
+  startAggregating(number: number, drop: boolean): void {
     this.sql.exec("UPDATE rounds SET state = 'aggregating' WHERE number = ?", number);
-    this.#dropMissing(number);
+    if (drop) this.dropMissing(number);
   }
 
-  publish(number: number, version: number, now: number): void {
+  startEvaluating(number: number, version: number, until: number): void {
     this.sql.exec(
-      "UPDATE rounds SET state = 'published', checkpoint = ?, ended_at = ? WHERE number = ?",
+      "UPDATE rounds SET state = 'evaluating', checkpoint = ?, evaluate_until = ? WHERE number = ?",
       version,
+      until,
+      number,
+    );
+  }
+
+  end(number: number, state: "published" | "rejected", version: number, reason: string | null, now: number): void {
+    this.sql.exec(
+      "UPDATE rounds SET state = ?, checkpoint = ?, reason = ?, ended_at = ? WHERE number = ?",
+      state,
+      version,
+      reason,
       now,
       number,
     );
+  }
+
+  /** Asks a client to evaluate a round's candidate; the same question again for one that was asked before. */
+  askEvaluation(round: number, client: string, now: number): string {
+    this.sql.exec(
+      "INSERT OR IGNORE INTO evaluations (id, round, client, asked_at) VALUES (?, ?, ?, ?)",
+      crypto.randomUUID(),
+      round,
+      client,
+      now,
+    );
+    return this.sql
+      .exec<{ id: string }>("SELECT id FROM evaluations WHERE round = ? AND client = ?", round, client)
+      .one().id;
+  }
+
+  /** @returns the round whose candidate this answers, if it was asked for and not answered yet */
+  answerEvaluation(id: string, evaluation: Evaluation): number | undefined {
+    return this.#all<{ round: number }>(
+      "UPDATE evaluations SET result = ? WHERE id = ? AND result IS NULL RETURNING round",
+      JSON.stringify(evaluation),
+      id,
+    )[0]?.round;
+  }
+
+  /** Clients that were asked to evaluate a round's candidate, and whether this one has answered. */
+  evaluationState(
+    round: number,
+    client: string,
+  ): { asked: number; answered: number; own: "none" | "asked" | "answered" } {
+    const rows = this.#all<{ client: string; done: number }>(
+      "SELECT client, result IS NOT NULL AS done FROM evaluations WHERE round = ?",
+      round,
+    );
+    const own = rows.find((row) => row.client === client);
+    return {
+      asked: rows.length,
+      answered: rows.filter(({ done }) => done === 1).length,
+      own: own === undefined ? "none" : own.done === 1 ? "answered" : "asked",
+    };
+  }
+
+  /** The evaluators' answers as means over all their faces; null while there is none. */
+  evaluation(round: number): Round["evaluation"] {
+    const results = this.#all<{ result: string }>(
+      "SELECT result FROM evaluations WHERE round = ? AND result IS NOT NULL",
+      round,
+    ).map(({ result }) => JSON.parse(result) as Evaluation);
+    const examples = results.reduce((n, one) => n + one.examples, 0);
+    if (examples === 0) return null;
+    const mean = (key: "loss" | "accuracy" | "baseLoss" | "baseAccuracy"): number =>
+      results.reduce((sum, one) => sum + one[key] * one.examples, 0) / examples;
+    return {
+      examples,
+      clients: results.length,
+      loss: mean("loss"),
+      accuracy: mean("accuracy"),
+      baseLoss: mean("baseLoss"),
+      baseAccuracy: mean("baseAccuracy"),
+    };
+  }
+
+  /** Losses of the candidates of a run's rounds that have ended, in their order. */
+  runLosses(run: number): number[] {
+    return this.#all<{ number: number }>(
+      "SELECT number FROM rounds WHERE run = ? AND state IN ('published', 'rejected') ORDER BY number",
+      run,
+    ).flatMap(({ number }) => this.evaluation(number)?.loss ?? []);
   }
 
   abandon(number: number, reason: string, now: number): void {
@@ -150,18 +366,23 @@ export class RoundStore {
       now,
       number,
     );
-    this.#dropMissing(number);
+    this.dropMissing(number);
   }
 
-  #dropMissing(number: number): void {
+  /** In an async series: those whose base has become too old. */
+  dropStale(oldest: number): void {
+    this.sql.exec("UPDATE updates SET state = 'dropped' WHERE state = 'training' AND base < ?", oldest);
+  }
+
+  dropMissing(number: number): void {
     this.sql.exec("UPDATE updates SET state = 'dropped' WHERE round = ? AND state = 'training'", number);
   }
 
   /** Rounds that have ended and whose updates are still in R2. */
   uncleaned(): number[] {
-    return this.#all<{ number: number }>(
-      "SELECT number FROM rounds WHERE cleaned = 0 AND state IN ('published', 'abandoned')",
-    ).map(({ number }) => number);
+    return this.#all<{ number: number }>("SELECT number FROM rounds WHERE cleaned = 0 AND ended_at IS NOT NULL").map(
+      ({ number }) => number,
+    );
   }
 
   setCleaned(number: number): void {
@@ -192,24 +413,29 @@ export class RoundStore {
     this.sql.exec("DELETE FROM waiting");
   }
 
-  assign(round: number, client: { client: string; label: string }, now: number): void {
+  assign({ number, base }: RoundRow, client: { client: string; label: string }, now: number): void {
     this.sql.exec(
-      "INSERT INTO updates (id, round, client, label, state, assigned_at) VALUES (?, ?, ?, ?, 'training', ?)",
-      crypto.randomUUID(),
-      round,
-      client.client,
-      client.label,
-      now,
+      `INSERT INTO updates (id, round, assigned_round, base, client, label, state, assigned_at)
+       VALUES (?, ?, ?, ?, ?, ?, 'training', ?)`,
+      ...[crypto.randomUUID(), number, number, base, client.client, client.label, now],
     );
   }
 
-  assignment(round: RoundRow, client: string): { state: Member["state"]; assignment: Assignment } | undefined {
-    const [row] = this.#all<{ id: string; state: string }>(
-      "SELECT id, state FROM updates WHERE round = ? AND client = ?",
-      round.number,
+  /** Clients of any round that are still at work. */
+  atWork(): number {
+    return this.sql.exec<{ n: number }>("SELECT count(*) AS n FROM updates WHERE state = 'training'").one().n;
+  }
+
+  /** What a client was told to do in the open round, or in an async series in an earlier one and has not done yet. */
+  assignment(open: RoundRow, client: string): { state: Member["state"]; assignment: Assignment } | undefined {
+    const [row] = this.#all<{ id: string; state: string; base: number; assigned_round: number }>(
+      `SELECT id, state, base, assigned_round FROM updates WHERE client = ? AND (assigned_round = ? OR state = 'training')
+       ORDER BY state = 'training' DESC LIMIT 1`,
       client,
+      open.number,
     );
     if (!row) return undefined;
+    const round = { ...open, number: row.assigned_round, base: row.base };
     return {
       state: row.state as Member["state"],
       assignment: {
@@ -217,39 +443,109 @@ export class RoundStore {
         id: row.id,
         round: round.number,
         checkpoint: this.checkpoint(round.base),
-        plan: v.parse(planSchema, round.config),
+        plan: v.parse(planSchema, { ...round.config, reportInitialLoss: round.config.aggregation === "q-fair" }),
         deadline: round.deadline ?? 0,
       },
     };
   }
 
   update(id: string): UpdateRow | undefined {
-    const [row] = this.#all<{
+    return this.#updates("id = ?", id)[0];
+  }
+
+  /** Every counted update of a round, in the order of their assignment. */
+  countedUpdates(round: number): UpdateRow[] {
+    return this.#updates("round = ? AND state = 'counted' ORDER BY rowid", round);
+  }
+
+  #updates(condition: string, ...values: SqlStorageValue[]): UpdateRow[] {
+    return this.#all<{
       id: string;
       round: number;
+      assigned_round: number;
+      base: number;
       state: string;
       digest: string | null;
       shard: number | null;
+      norm: number | null;
+      data_start: number | null;
+      staleness: number;
       metadata: string | null;
-    }>("SELECT id, round, state, digest, shard, metadata FROM updates WHERE id = ?", id);
-    return (
-      row && {
-        ...row,
-        state: row.state as Member["state"],
-        metadata: row.metadata === null ? null : (JSON.parse(row.metadata) as UpdateMetadata),
-      }
+    }>(
+      `SELECT id, round, assigned_round, base, state, digest, shard, norm, data_start, staleness, metadata
+       FROM updates WHERE ${condition}`,
+      ...values,
+    ).map(({ assigned_round: assignedRound, data_start: dataStart, ...row }) => ({
+      ...row,
+      assignedRound,
+      dataStart,
+      state: row.state as Member["state"],
+      metadata: row.metadata === null ? null : (JSON.parse(row.metadata) as UpdateMetadata),
+    }));
+  }
+
+  /** @param place the round in which it counts, and how many versions its base is behind */
+  setUploaded(
+    id: string,
+    { digest, bytes, summary }: { digest: string; bytes: number; summary: UpdateSummary },
+    place: { round: number; staleness: number },
+    now: number,
+  ): void {
+    this.sql.exec(
+      `UPDATE updates SET state = 'uploaded', digest = ?, bytes = ?, metadata = ?, norm = ?, data_start = ?, round = ?,
+       staleness = ?, uploaded_at = ? WHERE id = ?`,
+      ...[digest, bytes, JSON.stringify(summary.metadata), summary.norm, summary.dataStart],
+      ...[place.round, place.staleness, now, id],
     );
   }
 
-  setUploaded(id: string, digest: string, bytes: number, metadata: UpdateMetadata, now: number): void {
-    this.sql.exec(
-      "UPDATE updates SET state = 'uploaded', digest = ?, bytes = ?, metadata = ?, uploaded_at = ? WHERE id = ?",
-      digest,
-      bytes,
-      JSON.stringify(metadata),
-      now,
-      id,
+  /** Gives an update up that could not be added, until somebody replays it. */
+  setDead(id: string, reason: string): boolean {
+    return (
+      this.#all(
+        "UPDATE updates SET state = 'dead', reason = ? WHERE id = ? AND state = 'uploaded' RETURNING id",
+        reason,
+        id,
+      ).length > 0
     );
+  }
+
+  revive(id: string): void {
+    this.sql.exec("UPDATE updates SET state = 'uploaded', queued_at = NULL, reason = NULL WHERE id = ?", id);
+  }
+
+  deadLetters(): DeadLetter[] {
+    return this.#all<{ id: string; round: number; label: string; reason: string }>(
+      "SELECT id, round, label, coalesce(reason, '') AS reason FROM updates WHERE state = 'dead' ORDER BY rowid",
+    ).map(({ label, ...row }) => ({ ...row, client: label }));
+  }
+
+  /** The rounds in which a round's updates were assigned, and so where their files lie. */
+  assignedRounds(round: number): number[] {
+    return this.#all<{ n: number }>("SELECT DISTINCT assigned_round AS n FROM updates WHERE round = ?", round).map(
+      ({ n }) => n,
+    );
+  }
+
+  /** Ids of a round's assignments whose files must stay: they are on their way into a round that is open. */
+  pendingIds(assignedRound: number): Set<string> {
+    const rows = this.#all<{ id: string }>(
+      `SELECT u.id FROM updates u JOIN rounds r ON r.number = u.round WHERE u.assigned_round = ?
+       AND (u.state = 'training' OR (u.state IN ('uploaded', 'counted', 'dead') AND r.ended_at IS NULL))`,
+      assignedRound,
+    );
+    return new Set(rows.map(({ id }) => id));
+  }
+
+  /** Counts for the metrics: updates by state, rounds by state, refusals by code. */
+  counts(): Record<"updates" | "rounds" | "refusals", Record<string, number>> {
+    const by = (query: string): Record<string, number> =>
+      Object.fromEntries(this.#all<{ key: string; n: number }>(query).map(({ key, n }) => [key, n]));
+    return {
+      updates: by("SELECT state AS key, count(*) AS n FROM updates GROUP BY state"),
+      rounds: by("SELECT state AS key, count(*) AS n FROM rounds GROUP BY state"),
+      refusals: by("SELECT code AS key, sum(count) AS n FROM refusals GROUP BY code"),
+    };
   }
 
   setCounted(id: string): void {
@@ -284,7 +580,7 @@ export class RoundStore {
 
   /** How many members of a round's cohort are in each state, and the examples of those that are counted. */
   tally(round: number): Record<Member["state"], number> & { examples: number } {
-    const tally = { training: 0, uploaded: 0, counted: 0, dropped: 0, examples: 0 };
+    const tally = { training: 0, uploaded: 0, counted: 0, dropped: 0, dead: 0, examples: 0 };
     for (const member of this.members(round)) {
       tally[member.state] += 1;
       if (member.state === "counted") tally.examples += member.metadata?.examples ?? 0;
@@ -308,8 +604,11 @@ export class RoundStore {
       metadata: string | null;
       assigned_at: number;
       uploaded_at: number | null;
+      staleness: number;
+      norm: number | null;
     }>(
-      "SELECT label, state, bytes, metadata, assigned_at, uploaded_at FROM updates WHERE round = ? ORDER BY rowid",
+      `SELECT label, state, bytes, metadata, assigned_at, uploaded_at, staleness, norm FROM updates WHERE round = ?
+       ORDER BY rowid`,
       round,
     ).map((row) => {
       const metadata = row.metadata === null ? null : (JSON.parse(row.metadata) as UpdateMetadata);
@@ -324,6 +623,8 @@ export class RoundStore {
         backend: metadata?.backend ?? null,
         assignedAt: row.assigned_at,
         uploadedAt: row.uploaded_at,
+        staleness: row.staleness,
+        norm: row.norm,
         metadata,
       };
     });
@@ -370,6 +671,7 @@ export class RoundStore {
       evalLoss: weightedMean(counted, "evalLoss", "evalExamples"),
       evalAccuracy: weightedMean(counted, "evalAccuracy", "evalExamples"),
       evalExamples: counted.reduce((n, { evalExamples }) => n + evalExamples, 0),
+      evaluation: this.evaluation(number),
     };
   }
 

@@ -1,130 +1,26 @@
-import { reset, runInDurableObject } from "cloudflare:test";
-import { env, exports } from "cloudflare:workers";
-import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { runInDurableObject } from "cloudflare:test";
+import { env } from "cloudflare:workers";
+import { describe, expect, test } from "vitest";
 import { MODELS, summarize } from "../../src/core/model";
-import {
-  DEFAULT_ROUND,
-  type Assignment,
-  type CheckInAnswer,
-  type History,
-  type Problem,
-  type RoundConfig,
-  type Task,
-} from "../../src/core/protocol";
-import { seededRandom } from "../../src/core/random";
-import { decodeSafetensors } from "../../src/core/safetensors";
-import { encodeUpdate, type UpdateMetadata } from "../../src/core/update";
+import { DEFAULT_ROUND, type Assignment, type History, type Task } from "../../src/core/protocol";
+import { encodeUpdate } from "../../src/core/update";
+import { TestTask } from "./testing";
 
-const model = summarize(MODELS.seed);
-const api = "http://edge/api/tasks/expressions";
-
-beforeEach(async () => {
-  await reset();
-});
-afterEach(async () => {
-  await reset();
-});
-
-const get = async <T>(path: string): Promise<T> => (await exports.default.fetch(`${api}${path}`)).json();
-
-const admin = (method: string, path: string, body?: unknown, token = "test-token"): Promise<Response> =>
-  exports.default.fetch(`${api}${path}`, {
-    method,
-    headers: { authorization: `Bearer ${token}` },
-    ...(body === undefined ? {} : { body: JSON.stringify(body) }),
-  });
-
-async function startRound(config: Partial<RoundConfig> = {}): Promise<void> {
-  const response = await admin("POST", "/rounds", { ...DEFAULT_ROUND, ...config });
-  expect(response.status).toBe(201);
-}
-
-async function checkIn(client: string, examples = 4): Promise<CheckInAnswer> {
-  const response = await exports.default.fetch(`${api}/check-ins`, {
-    method: "POST",
-    body: JSON.stringify({ client, examples }),
-  });
-  expect(response.status).toBe(200);
-  return response.json();
-}
-
-/** Checks clients in until each is told to train. */
-async function cohort(size: number): Promise<Assignment[]> {
-  const clients = Array.from({ length: size }, () => crypto.randomUUID());
-  for (const client of clients) await checkIn(client);
-  const answers = await Promise.all(clients.map((client) => checkIn(client)));
-  return answers.map((answer) => {
-    if (answer.decision !== "train") throw new Error(`not selected: ${answer.reason}`);
-    return answer.assignment;
-  });
-}
-
-function metadataFor({ round, checkpoint }: Assignment, examples: number): UpdateMetadata {
-  return {
-    codec: "float32",
-    task: "expressions",
-    round,
-    base: checkpoint.sha256,
-    examples,
-    trainLoss: 2,
-    trainAccuracy: 0.25,
-    evalExamples: 1,
-    evalLoss: 3,
-    evalAccuracy: 0,
-    bytesDown: checkpoint.bytes,
-    trainingMs: 1000,
-    backend: "test",
-  };
-}
-
-function randomDelta(seed: number): Float32Array {
-  const random = seededRandom(seed);
-  return Float32Array.from({ length: model.parameters }, () => (random() - 0.5) / 10);
-}
-
-async function upload(
-  assignment: Pick<Assignment, "id" | "round">,
-  body: Uint8Array<ArrayBuffer>,
-  headers: Record<string, string> = {},
-): Promise<{ status: number; body: { status?: string } & Partial<Problem> }> {
-  const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", body));
-  const response = await exports.default.fetch(`${api}/rounds/${assignment.round}/updates/${assignment.id}`, {
-    method: "PUT",
-    headers: { "content-digest": `sha-256=:${btoa(String.fromCharCode(...digest))}:`, ...headers },
-    body,
-  });
-  return { status: response.status, body: await response.json() };
-}
-
-async function published(version: number): Promise<Task> {
-  for (let i = 0; i < 300; i++) {
-    const task = await get<Task>("");
-    if (task.checkpoint.version >= version) return task;
-    await new Promise((resolve) => setTimeout(resolve, 100));
-  }
-  throw new Error(`version ${version} was not published`);
-}
-
-async function download({ checkpoint }: Pick<Task, "checkpoint">): Promise<Float32Array> {
-  const response = await exports.default.fetch(`http://edge/api/checkpoints/${checkpoint.sha256}`);
-  expect(response.headers.get("cache-control")).toContain("immutable");
-  const file = new Uint8Array(await response.arrayBuffer());
-  expect(file.length).toBe(checkpoint.bytes);
-  return decodeSafetensors(file, model.tensors).data;
-}
+const seed = new TestTask("expressions");
+const { model } = seed;
 
 test("a round of three clients publishes w + sum(n_k / n * delta_k)", async () => {
-  const base = await download(await get<Task>(""));
-  await startRound();
-  const assignments = await cohort(3);
+  const base = await seed.download(await seed.get<Task>(""));
+  await seed.startRound();
+  const assignments = await seed.cohort(3);
   const examples = [4, 9, 2];
-  const deltas = [1, 2, 3].map(randomDelta);
+  const deltas = [1, 2, 3].map((k) => seed.randomDelta(k));
   for (const [i, assignment] of assignments.entries()) {
-    const metadata = metadataFor(assignment, examples[i] as number);
-    const answer = await upload(assignment, encodeUpdate(model, deltas[i] as Float32Array, metadata));
+    const metadata = seed.metadataFor(assignment, examples[i] as number);
+    const answer = await seed.upload(assignment, encodeUpdate(model, deltas[i] as Float32Array, metadata));
     expect(answer).toEqual({ status: 202, body: { status: "accepted" } });
   }
-  const next = await download(await published(1));
+  const next = await seed.download(await seed.published(1));
   let worst = 0;
   for (let i = 0; i < next.length; i++) {
     const mean = deltas.reduce((sum, delta, k) => sum + ((examples[k] as number) / 15) * (delta[i] as number), 0);
@@ -132,7 +28,7 @@ test("a round of three clients publishes w + sum(n_k / n * delta_k)", async () =
   }
   expect(worst).toBeLessThan(1e-6);
 
-  const { rounds, task } = await get<History>("/rounds");
+  const { rounds, task } = await seed.get<History>("/rounds");
   expect(task.trained).toBe(true);
   expect(rounds[0]).toMatchObject({
     state: "published",
@@ -145,47 +41,50 @@ test("a round of three clients publishes w + sum(n_k / n * delta_k)", async () =
 });
 
 test("the same update sent again and again counts once, also when the queue delivers it twice", async () => {
-  const base = await download(await get<Task>(""));
-  await startRound({ goalCount: 2 });
-  const [first, second] = await cohort(2);
+  const base = await seed.download(await seed.get<Task>(""));
+  await seed.startRound({ goalCount: 2 });
+  const [first, second] = await seed.cohort(2);
   if (!first || !second) throw new Error("no cohort");
-  const delta = randomDelta(1);
-  const body = encodeUpdate(model, delta, metadataFor(first, 5));
-  const answers = [await upload(first, body), ...(await Promise.all([upload(first, body), upload(first, body)]))];
+  const delta = seed.randomDelta(1);
+  const body = encodeUpdate(model, delta, seed.metadataFor(first, 5));
+  const answers = [
+    await seed.upload(first, body),
+    ...(await Promise.all([seed.upload(first, body), seed.upload(first, body)])),
+  ];
   expect(answers.map(({ status }) => status)).toEqual([202, 200, 200]);
   expect(answers[1]?.body).toEqual({ status: "already-accepted" });
   await env.UPDATES.send({ task: "expressions", id: first.id });
   await env.UPDATES.send({ task: "expressions", id: first.id });
 
-  const other = await upload(first, encodeUpdate(model, randomDelta(9), metadataFor(first, 5)));
+  const other = await seed.upload(first, encodeUpdate(model, seed.randomDelta(9), seed.metadataFor(first, 5)));
   expect(other).toMatchObject({ status: 409, body: { code: "repeated-id" } });
 
-  await upload(second, encodeUpdate(model, new Float32Array(model.parameters), metadataFor(second, 5)));
-  const next = await download(await published(1));
+  await seed.upload(second, encodeUpdate(model, new Float32Array(model.parameters), seed.metadataFor(second, 5)));
+  const next = await seed.download(await seed.published(1));
   for (let i = 0; i < next.length; i += 1009) {
     expect(next[i]).toBeCloseTo((base[i] as number) + (delta[i] as number) / 2, 6);
   }
 });
 
 test("a shard that lost its memory builds its sum again from R2", async () => {
-  const base = await download(await get<Task>(""));
-  await startRound({ goalCount: 2 });
-  const [first, second] = await cohort(2);
+  const base = await seed.download(await seed.get<Task>(""));
+  await seed.startRound({ goalCount: 2 });
+  const [first, second] = await seed.cohort(2);
   if (!first || !second) throw new Error("no cohort");
-  const deltas = [randomDelta(1), randomDelta(2)];
-  await upload(first, encodeUpdate(model, deltas[0] as Float32Array, metadataFor(first, 1)));
-  for (let counted = false; !counted;) {
-    const { rounds } = await get<History>("/rounds");
-    counted = rounds[0]?.cohort.some(({ state }) => state === "counted") ?? false;
-  }
+  const deltas = [seed.randomDelta(1), seed.randomDelta(2)];
+  await seed.upload(first, encodeUpdate(model, deltas[0] as Float32Array, seed.metadataFor(first, 1)));
+  await seed.until(
+    ({ rounds }) => rounds[0]?.cohort.some(({ state }) => state === "counted") ?? false,
+    "one is counted",
+  );
   const shard = env.AGGREGATOR.get(env.AGGREGATOR.idFromName("expressions/1/0"));
   await expect(
     runInDurableObject(shard, (_, state) => {
       state.abort("killed by the test");
     }),
   ).rejects.toThrow();
-  await upload(second, encodeUpdate(model, deltas[1] as Float32Array, metadataFor(second, 3)));
-  const next = await download(await published(1));
+  await seed.upload(second, encodeUpdate(model, deltas[1] as Float32Array, seed.metadataFor(second, 3)));
+  const next = await seed.download(await seed.published(1));
   for (let i = 0; i < next.length; i += 1009) {
     const mean = (deltas[0]?.[i] as number) / 4 + ((deltas[1]?.[i] as number) * 3) / 4;
     expect(next[i]).toBeCloseTo((base[i] as number) + mean, 6);
@@ -194,10 +93,10 @@ test("a shard that lost its memory builds its sum again from R2", async () => {
 
 describe("an update is refused, and the round goes on, for", () => {
   test("every way to be wrong", async () => {
-    await startRound({ goalCount: 1 });
-    const [assignment] = await cohort(1);
+    await seed.startRound({ goalCount: 1 });
+    const [assignment] = await seed.cohort(1);
     if (!assignment) throw new Error("no cohort");
-    const good = metadataFor(assignment, 4);
+    const good = seed.metadataFor(assignment, 4);
     const zeros = new Float32Array(model.parameters);
     const encoded = encodeUpdate(model, zeros, good);
     const refusal = async (
@@ -205,7 +104,7 @@ describe("an update is refused, and the round goes on, for", () => {
       to: Pick<Assignment, "id" | "round"> = assignment,
       headers: Record<string, string> = {},
     ): Promise<[number, string | undefined]> => {
-      const answer = await upload(to, body, headers);
+      const answer = await seed.upload(to, body, headers);
       expect(answer.body.detail).toMatch(/\w{3}/);
       return [answer.status, answer.body.code];
     };
@@ -233,51 +132,51 @@ describe("an update is refused, and the round goes on, for", () => {
     expect(await refusal(encoded, assignment, lie)).toEqual([422, "wrong-digest"]);
     expect(await refusal(encoded, assignment, { "content-digest": "md5=:AA==:" })).toEqual([400, "bad-request"]);
 
-    expect((await upload(assignment, encoded)).status).toBe(202);
-    await published(1);
+    expect((await seed.upload(assignment, encoded)).status).toBe(202);
+    await seed.published(1);
     const late = encodeUpdate(model, zeros, { ...good, examples: 5 });
     expect(await refusal(late)).toEqual([409, "repeated-id"]);
-    const { rounds } = await get<History>("/rounds");
+    const { rounds } = await seed.get<History>("/rounds");
     expect(rounds[0]?.refused).toMatchObject({ "not-finite": 2, truncated: 2, "wrong-base": 1, "wrong-digest": 1 });
   });
 });
 
 test("clients that leave cannot hang a round: at the deadline it is averaged or given up", async () => {
-  await startRound({ goalCount: 2, deadlineSeconds: 5 });
-  const [first] = await cohort(2);
+  await seed.startRound({ goalCount: 2, deadlineSeconds: 5 });
+  const [first] = await seed.cohort(2);
   if (!first) throw new Error("no cohort");
-  await upload(first, encodeUpdate(model, randomDelta(1), metadataFor(first, 4)));
-  await published(1);
-  let { rounds } = await get<History>("/rounds");
+  await seed.upload(first, encodeUpdate(model, seed.randomDelta(1), seed.metadataFor(first, 4)));
+  await seed.published(1);
+  let { rounds } = await seed.get<History>("/rounds");
   expect(rounds[0]?.cohort.map(({ state }) => state).sort()).toEqual(["counted", "dropped"]);
 
-  await startRound({ goalCount: 2, deadlineSeconds: 5 });
-  const [alone] = await cohort(2);
+  await seed.startRound({ goalCount: 2, deadlineSeconds: 5 });
+  const [alone] = await seed.cohort(2);
   if (!alone) throw new Error("no cohort");
   for (let i = 0; i < 100 && rounds[1]?.state !== "abandoned"; i++) {
     await new Promise((resolve) => setTimeout(resolve, 100));
-    ({ rounds } = await get<History>("/rounds"));
+    ({ rounds } = await seed.get<History>("/rounds"));
   }
   expect(rounds[1]).toMatchObject({ state: "abandoned", reason: expect.stringContaining("0 of 2 updates") as string });
-  const late = await upload(alone, encodeUpdate(model, randomDelta(1), metadataFor(alone, 4)));
+  const late = await seed.upload(alone, encodeUpdate(model, seed.randomDelta(1), seed.metadataFor(alone, 4)));
   expect(late).toMatchObject({ status: 409, body: { code: "round-closed" } });
 });
 
 test("a fraction C of the waiting clients is chosen; the others are told to come back; who returns finds its place", async () => {
-  await startRound({ goalCount: 2, fraction: 0.5 });
+  await seed.startRound({ goalCount: 2, fraction: 0.5 });
   const clients = Array.from({ length: 4 }, () => crypto.randomUUID());
-  const first = await Promise.all(clients.slice(0, 3).map((client) => checkIn(client)));
+  const first = await Promise.all(clients.slice(0, 3).map((client) => seed.checkIn(client)));
   expect(first.every((answer) => answer.decision === "wait" && answer.reason === "selecting")).toBe(true);
-  await checkIn(clients[3] as string);
-  const answers = await Promise.all(clients.map((client) => checkIn(client)));
+  await seed.checkIn(clients[3] as string);
+  const answers = await Promise.all(clients.map((client) => seed.checkIn(client)));
   expect(answers.filter(({ decision }) => decision === "train")).toHaveLength(2);
   expect(answers.filter((a) => a.decision === "wait" && a.reason === "not-selected")).toHaveLength(2);
-  expect(await Promise.all(clients.map((client) => checkIn(client)))).toEqual(
+  expect(await Promise.all(clients.map((client) => seed.checkIn(client)))).toEqual(
     answers.map((answer) =>
       answer.decision === "wait" ? { ...answer, retryAfterSeconds: expect.any(Number) as number } : answer,
     ),
   );
-  const { rounds } = await get<History>("/rounds");
+  const { rounds } = await seed.get<History>("/rounds");
   expect(rounds[0]?.cohort).toHaveLength(2);
   // Nothing on the dashboard names a client.
   for (const client of clients) expect(JSON.stringify(rounds)).not.toContain(client);
@@ -285,26 +184,24 @@ test("a fraction C of the waiting clients is chosen; the others are told to come
 
 test("only the administrator starts and stops rounds, and only one is open at a time", async () => {
   const config = { ...DEFAULT_ROUND };
-  expect((await admin("POST", "/rounds", config, "wrong")).status).toBe(401);
-  expect((await exports.default.fetch(`${api}/rounds`, { method: "POST", body: JSON.stringify(config) })).status).toBe(
-    401,
-  );
-  const bad = await admin("POST", "/rounds", { ...config, fraction: 2 });
+  expect((await seed.admin("POST", "/rounds", config, "wrong")).status).toBe(401);
+  expect((await seed.fetch("/rounds", { method: "POST", body: JSON.stringify(config) })).status).toBe(401);
+  const bad = await seed.admin("POST", "/rounds", { ...config, fraction: 2 });
   expect(bad.status).toBe(400);
   expect(bad.headers.get("content-type")).toBe("application/problem+json");
   expect(await bad.json()).toMatchObject({
     code: "bad-request",
     detail: expect.stringContaining("fraction") as string,
   });
-  await startRound();
-  expect((await admin("POST", "/rounds", config)).status).toBe(409);
-  expect(await (await admin("DELETE", "/rounds/current")).json()).toMatchObject({ state: "abandoned" });
-  expect((await admin("DELETE", "/rounds/current")).status).toBe(409);
-  expect(await checkIn(crypto.randomUUID())).toMatchObject({ decision: "wait", reason: "no-round" });
+  await seed.startRound();
+  expect((await seed.admin("POST", "/rounds", config)).status).toBe(409);
+  expect(await (await seed.admin("DELETE", "/rounds/current")).json()).toMatchObject({ state: "abandoned" });
+  expect((await seed.admin("DELETE", "/rounds/current")).status).toBe(409);
+  expect(await seed.checkIn(crypto.randomUUID())).toMatchObject({ decision: "wait", reason: "no-round" });
 });
 
 test("watchers are told of every change", async () => {
-  const response = await exports.default.fetch(`${api}/live`, { headers: { upgrade: "websocket" } });
+  const response = await seed.fetch("/live", { headers: { upgrade: "websocket" } });
   const socket = response.webSocket;
   if (!socket) throw new Error("no WebSocket");
   const events: { type: string; round?: { state: string } }[] = [];
@@ -312,11 +209,11 @@ test("watchers are told of every change", async () => {
     events.push(JSON.parse(data as string) as (typeof events)[number]);
   });
   socket.accept();
-  await startRound({ goalCount: 1 });
-  const [assignment] = await cohort(1);
+  await seed.startRound({ goalCount: 1 });
+  const [assignment] = await seed.cohort(1);
   if (!assignment) throw new Error("no cohort");
-  await upload(assignment, encodeUpdate(model, randomDelta(1), metadataFor(assignment, 4)));
-  await published(1);
+  await seed.upload(assignment, encodeUpdate(model, seed.randomDelta(1), seed.metadataFor(assignment, 4)));
+  await seed.published(1);
   await new Promise((resolve) => setTimeout(resolve, 100));
   socket.close();
   expect(events[0]?.type).toBe("history");

@@ -1,7 +1,7 @@
 import { MODELS, summarize, type ModelSummary } from "../../src/core/model";
 import { TASKS, type TaskName } from "../../src/core/protocol";
 import { FormatError, MAX_HEADER_BYTES } from "../../src/core/safetensors";
-import { UpdateReader, type UpdateMetadata } from "../../src/core/update";
+import { UpdateReader, type UpdateSummary } from "../../src/core/update";
 import { toHex } from "./digest";
 import { updateKey, type Env } from "./env";
 import { ProblemError } from "./problem";
@@ -36,9 +36,9 @@ export async function storeUpdate(
   env: Env,
   body: ReadableStream<Uint8Array>,
   update: { task: TaskName; round: number; id: string; digest: string; bytes: number },
-): Promise<UpdateMetadata> {
+): Promise<UpdateSummary> {
   const reader = new UpdateReader(modelOf(update.task));
-  let metadata: UpdateMetadata | undefined;
+  let summary: UpdateSummary | undefined;
   let problem: ProblemError | undefined;
   const check = new TransformStream<Uint8Array, Uint8Array>({
     transform(chunk, controller) {
@@ -52,7 +52,7 @@ export async function storeUpdate(
     },
     flush() {
       try {
-        metadata = reader.finish();
+        summary = reader.finish();
       } catch (error) {
         problem = asProblem(error);
         throw error;
@@ -70,8 +70,8 @@ export async function storeUpdate(
     if (/sha-?256|checksum|digest/i.test(String(stored.reason))) throw new ProblemError("wrong-digest");
     throw stored.reason;
   }
-  if (!metadata) throw new ProblemError("truncated");
-  return metadata;
+  if (!summary) throw new ProblemError("truncated");
+  return summary;
 }
 
 function asProblem(error: unknown): ProblemError {

@@ -9,5 +9,5 @@ export default defineConfig({
       miniflare: { bindings: { ADMIN_TOKEN: "test-token", INITIAL_CHECKPOINTS: {} }, cf: false },
     }),
   ],
-  test: { root: import.meta.dirname, include: ["**/*.test.ts"], testTimeout: 120_000 },
+  test: { root: import.meta.dirname, include: ["**/*.test.ts"], exclude: ["**/*.node.test.ts"], testTimeout: 120_000 },
 });

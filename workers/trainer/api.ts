@@ -25,6 +25,8 @@ export interface TrainingJob {
   /** Decides the order of the faces and the dropout masks. */
   seed: number;
   backend: Backend;
+  /** This device's own batch normalization, where the plan keeps it local and there is one: see src/core/batch-norm.ts. */
+  localNorms?: Float32Array<ArrayBuffer> | undefined;
   /** Goes on from a {@link Snapshot} of the same job. */
   resume?: Snapshot | undefined;
 }
@@ -35,6 +37,7 @@ export interface Snapshot {
   weights: Float32Array<ArrayBuffer>;
   optimizer: OptimizerState;
   heldOut: Evaluation;
+  initialLoss: number | null;
   /** Sums over the batches of the epoch so far. */
   sums: EpochSums;
   /** The best epoch so far on the held-out faces, where the plan stops early. */
@@ -94,6 +97,10 @@ export interface TrainingResult {
   heldOut: Evaluation;
   /** The trained weights on the held-out faces. */
   heldOutAfter: Evaluation;
+  /** Mean loss of the base checkpoint on the training faces, where the plan asks for it. */
+  initialLoss: number | null;
+  /** The trained batch normalization, where the plan keeps it on the device; the delta then has zeros in its place. */
+  localNorms: Float32Array<ArrayBuffer> | null;
   /** Epochs that were trained: fewer than planned when the training stopped early. */
   epochs: number;
   trainingMs: number;
@@ -138,6 +145,14 @@ export interface TrainerApi {
     steps: number,
     backend: Backend,
   ): Promise<Probe>;
+  /** How a checkpoint of a model does on some faces. */
+  evaluate(
+    model: ModelName,
+    checkpoint: Uint8Array<ArrayBuffer>,
+    faces: Faces,
+    backend: Backend,
+    localNorms?: Float32Array<ArrayBuffer>,
+  ): Promise<Evaluation>;
   /** Ends the training under way after its batch, with a snapshot. */
   pause(): Promise<void>;
 }

@@ -1,6 +1,7 @@
 import * as tf from "@tensorflow/tfjs";
 import * as Comlink from "comlink";
 import { augmentFace, balancedWeights } from "../../src/core/augment";
+import { putNorms, takeNorms } from "../../src/core/batch-norm";
 import { EXPRESSIONS, FACE_PIXELS } from "../../src/core/expressions";
 import { delta } from "../../src/core/fedavg";
 import { hash32, seededRandom } from "../../src/core/random";
@@ -53,6 +54,8 @@ const train: TrainerApi["train"] = async (job, onProgress, onSnapshot) => {
   pauseWanted = false;
   const spec = MODELS[job.model];
   const base = decodeCheckpoint(job.checkpoint, summarize(spec));
+  const isLocal = job.plan.batchNorm === "local";
+  if (isLocal && job.localNorms) putNorms(summarize(spec), base, job.localNorms);
   const network = new Network(spec);
   try {
     network.setWeights(resume?.weights ?? base);
@@ -62,6 +65,8 @@ const train: TrainerApi["train"] = async (job, onProgress, onSnapshot) => {
     const plan: StepPlan = { ...job.plan, labelWeights };
     onProgress({ phase: "evaluating", backend });
     const heldOut = resume?.heldOut ?? (await evaluate(network, job.heldOut));
+    const initialLoss =
+      resume?.initialLoss ?? (job.plan.reportInitialLoss ? (await evaluate(network, job.train)).loss : null);
 
     const { epochs, batchSize } = job.plan;
     const patience = heldOut.examples > 0 ? job.plan.patience : 0;
@@ -118,6 +123,7 @@ const train: TrainerApi["train"] = async (job, onProgress, onSnapshot) => {
             weights: await network.getWeights(),
             optimizer: await network.getOptimizer(),
             heldOut,
+            initialLoss,
             sums,
             best,
             elapsedMs: alreadyMs + performance.now() - begun,
@@ -129,7 +135,11 @@ const train: TrainerApi["train"] = async (job, onProgress, onSnapshot) => {
       }
     }
     const trainingMs = alreadyMs + performance.now() - begun;
-    const result = delta(best?.weights ?? (await network.getWeights()), base);
+    const trained = best?.weights ?? (await network.getWeights());
+    const localNorms = isLocal ? takeNorms(summarize(spec), trained) : null;
+    const result = delta(trained, base);
+    // What stays on the device does not leave it as a difference either.
+    if (localNorms) putNorms(summarize(spec), result, new Float32Array(localNorms.length));
     return Comlink.transfer(
       {
         delta: result,
@@ -141,6 +151,8 @@ const train: TrainerApi["train"] = async (job, onProgress, onSnapshot) => {
         },
         heldOut,
         heldOutAfter: best?.evaluation ?? (await evaluate(network, job.heldOut)),
+        initialLoss,
+        localNorms,
         epochs: epoch,
         trainingMs,
         backend,
@@ -246,10 +258,24 @@ const probe: TrainerApi["probe"] = async (model, checkpoint, count, steps, backe
   }
 };
 
+const evaluateCheckpoint: TrainerApi["evaluate"] = async (model, checkpoint, faces, backend, localNorms) => {
+  await startBackend(backend);
+  const spec = MODELS[model];
+  const weights = decodeCheckpoint(checkpoint, summarize(spec));
+  if (localNorms) putNorms(summarize(spec), weights, localNorms);
+  const network = new Network(spec);
+  try {
+    network.setWeights(weights);
+    return await evaluate(network, faces);
+  } finally {
+    network.dispose();
+  }
+};
+
 const pause: TrainerApi["pause"] = () => {
   pauseWanted = true;
   return Promise.resolve();
 };
 
 holdLifeLock();
-Comlink.expose({ train, probe, pause } satisfies TrainerApi);
+Comlink.expose({ train, probe, evaluate: evaluateCheckpoint, pause } satisfies TrainerApi);

@@ -25,7 +25,12 @@ export interface VisionApi {
   /** Loads the detector. */
   start(): Promise<void>;
   /** Takes a checkpoint of a model, a safetensors file, for all later pictures. */
-  setCheckpoint(model: ModelName, checkpoint: Uint8Array<ArrayBuffer>): Promise<void>;
+  setCheckpoint(
+    model: ModelName,
+    checkpoint: Uint8Array<ArrayBuffer>,
+    /** This device's own batch normalization, where it keeps one. */
+    localNorms?: Float32Array<ArrayBuffer>,
+  ): Promise<void>;
   /** Finds the clearest face of a picture and classifies it. The bitmap is closed. */
   look(picture: ImageBitmap): Promise<Sighting>;
 }

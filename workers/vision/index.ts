@@ -1,5 +1,6 @@
 import * as tf from "@tensorflow/tfjs";
 import * as Comlink from "comlink";
+import { putNorms } from "../../src/core/batch-norm";
 import { FACE_PIXELS, FACE_SIZE } from "../../src/core/expressions";
 import { MODELS, summarize, type ModelName } from "../../src/core/model";
 import { decodeCheckpoint } from "../../src/core/checkpoint";
@@ -29,10 +30,15 @@ async function start(): Promise<void> {
   tf.dispose(outputs);
 }
 
-async function setCheckpoint(model: ModelName, checkpoint: Uint8Array<ArrayBuffer>): Promise<void> {
+async function setCheckpoint(
+  model: ModelName,
+  checkpoint: Uint8Array<ArrayBuffer>,
+  localNorms?: Float32Array<ArrayBuffer>,
+): Promise<void> {
   await startBackend("wasm");
   const spec = MODELS[model];
   const weights = decodeCheckpoint(checkpoint, summarize(spec));
+  if (localNorms) putNorms(summarize(spec), weights, localNorms);
   if (classifier?.spec !== spec) {
     classifier?.dispose();
     classifier = new Network(spec);

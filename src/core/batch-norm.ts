@@ -1,0 +1,32 @@
+import type { ModelSummary, TensorSpec } from "./model";
+
+/**
+ * A client's own batch normalization (FedBN, Li et al. 2021, arXiv 2102.07623, algorithm 1): gamma, beta and both moving
+ * statistics of every layer stay on the device, all else is federated.
+ */
+
+function normTensors({ layers, tensors }: ModelSummary): TensorSpec[] {
+  const norms = new Set(layers.filter(({ kind }) => kind === "batchNorm").map(({ name }) => name));
+  return tensors.filter(({ name }) => norms.has(name.split("/")[0] ?? ""));
+}
+
+/** The batch normalization of some weights, one tensor after the other. */
+export function takeNorms(model: ModelSummary, weights: Float32Array): Float32Array<ArrayBuffer> {
+  const parts = normTensors(model).map(({ offset, size }) => weights.subarray(offset, offset + size));
+  const norms = new Float32Array(parts.reduce((sum, { length }) => sum + length, 0));
+  let at = 0;
+  for (const part of parts) {
+    norms.set(part, at);
+    at += part.length;
+  }
+  return norms;
+}
+
+/** Puts what {@link takeNorms} took into other weights of the same model. */
+export function putNorms(model: ModelSummary, weights: Float32Array, norms: Float32Array): void {
+  let at = 0;
+  for (const { offset, size } of normTensors(model)) {
+    weights.set(norms.subarray(at, at + size), offset);
+    at += size;
+  }
+}

@@ -1,0 +1,240 @@
+import { toJsonSchema } from "@valibot/to-json-schema";
+import * as v from "valibot";
+import { PROBLEMS, type ProblemCode } from "../../src/core/problems";
+import {
+  checkInAnswerSchema,
+  checkInSchema,
+  checkpointsSchema,
+  deadLettersSchema,
+  evaluationSchema,
+  historySchema,
+  problemSchema,
+  roundChangeSchema,
+  roundConfigSchema,
+  roundSchema,
+  TASK_NAMES,
+  taskSchema,
+} from "../../src/core/protocol";
+
+/** One call of the edge's interface: what the router serves, described for people and for generators of clients. */
+interface Endpoint {
+  method: "get" | "post" | "put" | "patch" | "delete";
+  /** As the router writes it. */
+  path: string;
+  summary: string;
+  admin?: true;
+  body?: v.GenericSchema | "binary";
+  /** By status; a string names a media type. */
+  answers: Partial<Record<200 | 201 | 202 | 101, v.GenericSchema | string>>;
+  problems?: ProblemCode[];
+}
+
+const statusSchema = v.object({ status: v.string() });
+const task = "/api/tasks/:task";
+
+export const ENDPOINTS: Endpoint[] = [
+  {
+    method: "get",
+    path: "/api/health",
+    summary: "Whether the edge answers, and each task's version",
+    answers: { 200: v.object({ ok: v.boolean(), checkpoints: v.record(v.string(), v.number()) }) },
+  },
+  { method: "get", path: "/api/openapi.json", summary: "This description", answers: { 200: "application/json" } },
+  {
+    method: "get",
+    path: "/api/problems",
+    summary: "Every refusal: its code, status and words",
+    answers: { 200: "application/json" },
+  },
+  { method: "get", path: "/api/metrics", summary: "Counts and gauges for Prometheus", answers: { 200: "text/plain" } },
+  { method: "get", path: task, summary: "A task: its model and current checkpoint", answers: { 200: taskSchema } },
+  { method: "get", path: `${task}/rounds`, summary: "The latest thousand rounds", answers: { 200: historySchema } },
+  {
+    method: "get",
+    path: `${task}/live`,
+    summary: "A WebSocket: everything once, then each round as it changes",
+    answers: { 101: "application/json" },
+  },
+  {
+    method: "post",
+    path: `${task}/check-ins`,
+    summary: "Ask what to do: train, evaluate, or come back later",
+    body: checkInSchema,
+    answers: { 200: checkInAnswerSchema },
+    problems: ["bad-request", "too-many-requests"],
+  },
+  {
+    method: "get",
+    path: "/api/checkpoints/:sha256",
+    summary: "A checkpoint's file, for ever the same",
+    answers: { 200: "application/octet-stream" },
+  },
+  {
+    method: "put",
+    path: `${task}/rounds/:round/updates/:id`,
+    summary: "Send an update, once or again: with its length and Content-Digest",
+    body: "binary",
+    answers: { 200: statusSchema, 202: statusSchema },
+    problems: [
+      "not-selected",
+      "round-closed",
+      "wrong-round",
+      "wrong-base",
+      "repeated-id",
+      "early-stopped",
+      "length-required",
+      "too-large",
+      "wrong-digest",
+      "truncated",
+      "header-too-large",
+      "bad-header",
+      "wrong-shape",
+      "wrong-length",
+      "not-finite",
+      "round-busy",
+    ],
+  },
+  {
+    method: "post",
+    path: `${task}/evaluations/:id`,
+    summary: "Say how a candidate did on held-out faces",
+    body: evaluationSchema,
+    answers: { 200: statusSchema },
+    problems: ["bad-request"],
+  },
+  {
+    method: "post",
+    path: `${task}/rounds`,
+    summary: "Start rounds",
+    admin: true,
+    body: roundConfigSchema,
+    answers: { 201: roundSchema },
+    problems: ["bad-request", "round-open"],
+  },
+  {
+    method: "patch",
+    path: `${task}/rounds/current`,
+    summary: "Change the open round's configuration",
+    admin: true,
+    body: roundChangeSchema,
+    answers: { 200: roundSchema },
+    problems: ["bad-request", "no-open-round", "not-possible"],
+  },
+  {
+    method: "delete",
+    path: `${task}/rounds/current`,
+    summary: "Stop the open round",
+    admin: true,
+    answers: { 200: roundSchema },
+    problems: ["no-open-round"],
+  },
+  {
+    method: "get",
+    path: `${task}/checkpoints`,
+    summary: "Every checkpoint, the newest first",
+    answers: { 200: checkpointsSchema },
+  },
+  {
+    method: "post",
+    path: `${task}/checkpoints/:version/restore`,
+    summary: "Go back to a published checkpoint",
+    admin: true,
+    answers: { 200: checkpointsSchema },
+    problems: ["not-found", "round-open"],
+  },
+  {
+    method: "get",
+    path: `${task}/dead-letters`,
+    summary: "Accepted updates that could not be added",
+    admin: true,
+    answers: { 200: deadLettersSchema },
+  },
+  {
+    method: "post",
+    path: `${task}/dead-letters/:id/replay`,
+    summary: "Try to add one again",
+    admin: true,
+    answers: { 202: statusSchema },
+    problems: ["not-found", "round-closed"],
+  },
+];
+
+type Json = Record<string, unknown>;
+
+const PARAMETERS: Record<string, Json> = {
+  task: { type: "string", enum: TASK_NAMES },
+  round: { type: "integer", minimum: 1 },
+  id: { type: "string", format: "uuid" },
+  sha256: { type: "string", pattern: "^[0-9a-f]{64}$" },
+  version: { type: "integer", minimum: 0 },
+};
+
+/** What travels as JSON, as JSON Schema 2020-12, which is what OpenAPI 3.1 uses. */
+function schemaOf(schema: v.GenericSchema, typeMode: "input" | "output"): Json {
+  const { $schema: _, ...rest } = toJsonSchema(schema, { target: "draft-2020-12", typeMode, errorMode: "ignore" });
+  return rest;
+}
+
+const content = (schema: v.GenericSchema | string): Json =>
+  typeof schema === "string" ? { [schema]: {} } : { "application/json": { schema: schemaOf(schema, "output") } };
+
+function operation({ path, method, summary, admin, body, answers, problems = [] }: Endpoint): Json {
+  const names = [...path.matchAll(/:(\w+)/g)].map(([, name]) => name as string);
+  const codes: ProblemCode[] = [...problems, ...(admin ? (["unauthorized"] as const) : []), "internal-error"];
+  const statuses = [...new Set(codes.map((code) => PROBLEMS[code].status))].sort();
+  return {
+    summary,
+    operationId: `${method}${path.replace(/\W+(\w)/g, (_, letter: string) => letter.toUpperCase())}`,
+    ...(names.length > 0 && {
+      parameters: names.map((name) => ({ name, in: "path", required: true, schema: PARAMETERS[name] ?? {} })),
+    }),
+    ...(admin && { security: [{ admin: [] }] }),
+    ...(body !== undefined && {
+      requestBody: {
+        required: true,
+        content:
+          body === "binary"
+            ? { "application/octet-stream": { schema: { type: "string", format: "binary" } } }
+            : { "application/json": { schema: schemaOf(body, "input") } },
+      },
+    }),
+    responses: {
+      ...Object.fromEntries(
+        Object.entries(answers).map(([status, schema]) => [status, { description: summary, content: content(schema) }]),
+      ),
+      ...Object.fromEntries(
+        statuses.map((status) => [
+          status,
+          {
+            description: codes.filter((code) => PROBLEMS[code].status === status).join(", "),
+            content: { "application/problem+json": { schema: { $ref: "#/components/schemas/Problem" } } },
+          },
+        ]),
+      ),
+    },
+  };
+}
+
+/** The whole interface as OpenAPI 3.1. */
+export function openApi(): Json {
+  const paths: Record<string, Json> = {};
+  for (const endpoint of ENDPOINTS) {
+    const path = endpoint.path.replace(/:(\w+)/g, "{$1}");
+    paths[path] = { ...paths[path], [endpoint.method]: operation(endpoint) };
+  }
+  return {
+    openapi: "3.1.0",
+    info: {
+      title: "Best Actor's edge",
+      version: "1",
+      description: "Federated rounds: checking in, checkpoints, updates, and what an administrator can do.",
+      license: { name: "MIT", identifier: "MIT" },
+    },
+    servers: [{ url: "/" }],
+    paths,
+    components: {
+      schemas: { Problem: schemaOf(problemSchema, "output") },
+      securitySchemes: { admin: { type: "http", scheme: "bearer" } },
+    },
+  };
+}

@@ -1,0 +1,311 @@
+import { env, exports } from "cloudflare:workers";
+import { expect, test } from "vitest";
+import {
+  DEFAULT_ROUND,
+  type CheckpointRecord,
+  type DeadLetter,
+  type History,
+  type Round,
+} from "../../src/core/protocol";
+import { encodeUpdate } from "../../src/core/update";
+import { routes } from ".";
+import { ENDPOINTS, openApi } from "./openapi";
+import { TestTask, worst } from "./testing";
+
+const task = new TestTask("expressions-compact");
+const { parameters, tensors } = task.model;
+const trainable = tensors.map(({ offset, size, trainable }) => ({ offset, size, trainable }));
+const isTrainable = (i: number): boolean =>
+  trainable.find(({ offset, size }) => i >= offset && i < offset + size)?.trainable ?? false;
+
+/** Runs a round in which each client sends its delta, all with as many examples; gives the next checkpoint and its base. */
+async function round(
+  config: Parameters<TestTask["startRound"]>[0],
+  deltas: Float32Array[],
+): Promise<{ base: Float32Array; next: Float32Array; round: Round }> {
+  const before = await task.get<History>("/rounds");
+  const base = await task.download(before.task);
+  await task.startRound({ goalCount: deltas.length, overSelection: 1, ...config });
+  const assignments = await task.cohort(deltas.length);
+  for (const [i, assignment] of assignments.entries()) await task.send(assignment, deltas[i] as Float32Array);
+  const ended = await task.ended(before.rounds.length + 1);
+  return { base, next: await task.download((await task.get<History>("/rounds")).task), round: ended };
+}
+
+const at = (vectors: readonly Float32Array[], i: number): number[] => vectors.map((v) => v[i] as number);
+
+test("the robust rules average every coordinate of all updates, read block by block from R2", async () => {
+  const deltas = [1, 2, 3, 4, 5, 6, 7].map((k) => task.randomDelta(k));
+  (deltas[2] as Float32Array).fill(100);
+  const median = await round({ aggregation: "median" }, deltas);
+  const middle = (i: number): number => at(deltas, i).sort((a, b) => a - b)[3] as number;
+  expect(worst(median.next, (i) => (median.base[i] as number) + middle(i))).toBeLessThan(1e-6);
+
+  const trimmed = await round({ aggregation: "trimmed-mean", byzantine: 2 }, deltas);
+  const inner = (i: number): number =>
+    at(deltas, i)
+      .sort((a, b) => a - b)
+      .slice(2, 5)
+      .reduce((sum, value) => sum + value / 3, 0);
+  expect(worst(trimmed.next, (i) => (trimmed.base[i] as number) + inner(i))).toBeLessThan(1e-6);
+
+  // Krum takes one client's update as it is, and not the liar's; Bulyan stays among the honest ones.
+  const krum = await round({ aggregation: "krum", byzantine: 1 }, deltas);
+  const taken = deltas.filter(
+    (delta) => worst(krum.next, (i) => (krum.base[i] as number) + (delta[i] as number)) < 1e-6,
+  );
+  expect(taken).toHaveLength(1);
+  expect(taken[0]).not.toBe(deltas[2]);
+  const bulyan = await round({ aggregation: "bulyan", byzantine: 1 }, deltas);
+  expect(worst(bulyan.next, (i) => bulyan.base[i] as number)).toBeLessThan(0.06);
+
+  const few = await round({ aggregation: "multi-krum", byzantine: 1 }, deltas.slice(0, 3));
+  expect(few.round).toMatchObject({
+    state: "abandoned",
+    reason: "Krum needs 5 updates to bear 1 wrong ones; there are 3.",
+  });
+});
+
+test("FedAdam's moments live from round to round, and batch-norm statistics are averaged all the same", async () => {
+  const config = { serverOptimizer: "adam", serverLearningRate: 0.01, serverTau: 0.01 } as const;
+  const deltas = [task.randomDelta(1), task.randomDelta(2)];
+  const first = await round(config, [deltas[0] as Float32Array]);
+  const second = await round(config, [deltas[1] as Float32Array]);
+  const expected = (i: number): number => {
+    let [w, m, v] = [first.base[i] as number, 0, 1e-4];
+    for (const delta of deltas) {
+      const d = delta[i] as number;
+      m = 0.9 * m + 0.1 * d;
+      v = 0.99 * v + 0.01 * d * d;
+      w += isTrainable(i) ? (0.01 * m) / (Math.sqrt(v) + 0.01) : d;
+    }
+    return w;
+  };
+  let most = 0;
+  for (let i = 0; i < parameters; i += 97) most = Math.max(most, Math.abs((second.next[i] as number) - expected(i)));
+  expect(most).toBeLessThan(1e-6);
+});
+
+test("long updates are clipped to a norm, and FedBN leaves batch normalization where it was", async () => {
+  const delta = task.randomDelta(3);
+  const norm = Math.sqrt(delta.reduce((sum, value) => sum + value * value, 0));
+  const { base, next } = await round({ updateClip: norm / 4, batchNorm: "local" }, [delta]);
+  const norms = tensors.filter(({ name }) => /_norm\d\//.test(name));
+  expect(norms).toHaveLength(32);
+  const isNorm = (i: number): boolean => norms.some(({ offset, size }) => i >= offset && i < offset + size);
+  let most = 0;
+  for (let i = 0; i < parameters; i += 13) {
+    const moved = isNorm(i) ? 0 : (delta[i] as number) / 4;
+    most = Math.max(most, Math.abs((next[i] as number) - ((base[i] as number) + moved)));
+  }
+  expect(most).toBeLessThan(1e-6);
+});
+
+test("q-FedAvg asks for the loss before the training, and weighs by it", async () => {
+  await task.startRound({ goalCount: 2, overSelection: 1, aggregation: "q-fair", q: 1, learningRate: 0.1 });
+  const base = await task.download(await task.get("").then((t) => t as Parameters<TestTask["download"]>[0]));
+  const [one, two] = await task.cohort(2);
+  if (!one || !two) throw new Error("no cohort");
+  expect(one.plan.reportInitialLoss).toBe(true);
+  const deltas = [task.randomDelta(1), task.randomDelta(2)];
+  const without = await task.upload(one, encodeUpdate(task.model, deltas[0] as Float32Array, task.metadataFor(one, 4)));
+  expect(without).toMatchObject({ status: 422, body: { code: "bad-header" } });
+  await task.send(one, deltas[0] as Float32Array, 4, { initialLoss: 2 });
+  await task.send(two, deltas[1] as Float32Array, 4, { initialLoss: 0.5 });
+  const next = await task.download(await task.published(1));
+  const squares = deltas.map((delta) => delta.reduce((sum, value) => sum + value * value, 0));
+  const h = [2, 0.5].reduce((sum, loss, k) => sum + 100 * (squares[k] as number) + 10 * loss, 0);
+  const mean = (i: number): number => (10 * (2 * (deltas[0]?.[i] as number) + 0.5 * (deltas[1]?.[i] as number))) / h;
+  expect(worst(next, (i) => (base[i] as number) + mean(i))).toBeLessThan(1e-6);
+});
+
+test("async rounds: an update counts in the round that is open when it comes, and less the staler it is", async () => {
+  await task.startRound({ goalCount: 2, mode: "async", overSelection: 2, rounds: 3 });
+  const first = await task.download(await task.get("").then((t) => t as Parameters<TestTask["download"]>[0]));
+  const clients = await task.cohort(3);
+  const [a, b, late] = clients as [(typeof clients)[0], (typeof clients)[0], (typeof clients)[0]];
+  const deltas = [1, 2, 3, 4].map((k) => task.randomDelta(k));
+  await task.send(a, deltas[0] as Float32Array);
+  await task.send(b, deltas[1] as Float32Array);
+  await task.published(1);
+  const [fresh] = await task.cohort(1);
+  if (!fresh) throw new Error("no fresh client");
+  expect(fresh).toMatchObject({ round: 2, checkpoint: { version: 1 } });
+  await task.send(late, deltas[2] as Float32Array, 4);
+  await task.send(fresh, deltas[3] as Float32Array, 4);
+  const next = await task.download(await task.published(2));
+  const mean = (i: number): number => {
+    const [x, y, stale, z] = at(deltas, i) as [number, number, number, number];
+    return (x + y) / 2 + (stale / Math.SQRT2 + z) / 2;
+  };
+  expect(worst(next, (i) => (first[i] as number) + mean(i))).toBeLessThan(1e-6);
+  const { rounds } = await task.get<History>("/rounds");
+  expect(rounds[1]?.cohort.map(({ staleness }) => staleness).sort()).toEqual([0, 1]);
+});
+
+async function evaluate(client: string, loss: number, baseLoss: number): Promise<void> {
+  const answer = await task.checkIn(client, { heldOut: 3 });
+  if (answer.decision !== "evaluate") throw new Error(`not asked: ${JSON.stringify(answer)}`);
+  // Asked again, it gets the same question.
+  expect(await task.checkIn(client, { heldOut: 3 })).toEqual(answer);
+  const body = JSON.stringify({ examples: 3, loss, accuracy: 0.5, baseLoss, baseAccuracy: 0.5 });
+  const path = `/evaluations/${answer.evaluation.id}`;
+  expect(await (await task.fetch(path, { method: "POST", body })).json()).toEqual({ status: "accepted" });
+  expect(await (await task.fetch(path, { method: "POST", body })).json()).toEqual({ status: "already-accepted" });
+}
+
+test("a candidate that evaluators find worse is rejected; a plateau stops the run, and clients are told so", async () => {
+  const config = { goalCount: 1, overSelection: 1, evaluators: 2, tolerance: 0.1, stopPatience: 2, rounds: 9 };
+  await task.startRound(config);
+  const losses = [1, 1.3, 1.2];
+  for (const [i, loss] of losses.entries()) {
+    const [client] = await task.cohort(1);
+    if (!client) throw new Error("no cohort");
+    await task.send(client, task.randomDelta(i));
+    await task.until(({ rounds }) => rounds[i]?.state === "evaluating", `round ${i + 1} is evaluated`);
+    expect((await task.checkIn(crypto.randomUUID())).decision).toBe("wait");
+    await evaluate(crypto.randomUUID(), loss, 1.1);
+    await evaluate(crypto.randomUUID(), loss, 1.1);
+    await task.ended(i + 1);
+  }
+  const { rounds, task: state } = await task.get<History>("/rounds");
+  expect(rounds.map(({ state }) => state)).toEqual(["published", "rejected", "published"]);
+  expect(rounds[1]?.reason).toContain("more than the tolerance of 0.1 worse");
+  expect(rounds[2]?.evaluation).toMatchObject({ clients: 2, examples: 6, loss: 1.2, baseLoss: 1.1 });
+  // Round 3 started from version 1, for version 2 was rejected; its number is not used again.
+  expect(rounds[2]?.base.version).toBe(1);
+  expect(state.checkpoint.version).toBe(3);
+  expect(await task.checkIn(crypto.randomUUID())).toMatchObject({ decision: "wait", reason: "early-stopped" });
+  const { rounds: after } = await task.get<History>("/rounds");
+  expect(after).toHaveLength(3);
+});
+
+test("an administrator goes back to an earlier checkpoint, and the policy keeps the last ones and every tenth", async () => {
+  const delta = task.randomDelta(1);
+  for (let i = 1; i <= 3; i++) await round({}, [delta]);
+  expect((await task.admin("POST", "/checkpoints/1/restore", undefined, "wrong")).status).toBe(401);
+  expect((await task.admin("POST", "/checkpoints/7/restore")).status).toBe(404);
+  const restored = await (await task.admin("POST", "/checkpoints/1/restore")).json();
+  expect((restored as CheckpointRecord[]).find(({ current }) => current)?.version).toBe(1);
+  const { base, next } = await round({}, [delta]);
+  expect(worst(next, (i) => (base[i] as number) + (delta[i] as number))).toBeLessThan(1e-6);
+  const versions = await task.get<CheckpointRecord[]>("/checkpoints");
+  expect(versions.map(({ version, current }) => [version, current])).toEqual([
+    ...[
+      [4, true],
+      [3, false],
+      [2, false],
+      [1, false],
+      [0, false],
+    ],
+  ]);
+  // Ten are kept: the next eight rounds let 1 and 2 go, and never 0.
+  for (let i = 0; i < 8; i++) await round({}, [delta]);
+  await task.until(() => true, "settled");
+  for (let i = 0; i < 50; i++) {
+    const kept = await task.get<CheckpointRecord[]>("/checkpoints");
+    if (kept.filter(({ status }) => status === "deleted").length === 2) break;
+    await new Promise((resolve) => setTimeout(resolve, 100));
+  }
+  const kept = await task.get<CheckpointRecord[]>("/checkpoints");
+  expect(kept.filter(({ status }) => status === "deleted").map(({ version }) => version)).toEqual([2, 1]);
+  const gone = kept.find(({ version }) => version === 1)?.sha256 ?? "";
+  expect((await exports.default.fetch(`http://edge/api/checkpoints/${gone}`)).status).toBe(404);
+  expect((await task.admin("POST", "/checkpoints/1/restore")).status).toBe(404);
+});
+
+test("an update that cannot be added becomes a dead letter, holds nothing up, and can be replayed", async () => {
+  await task.startRound({ goalCount: 2, overSelection: 1, deadlineSeconds: 600 });
+  const base = await task.download(await task.get("").then((t) => t as Parameters<TestTask["download"]>[0]));
+  const [one, two] = await task.cohort(2);
+  if (!one || !two) throw new Error("no cohort");
+  const deltas = [task.randomDelta(1), task.randomDelta(2)];
+  const file = encodeUpdate(task.model, deltas[0] as Float32Array, task.metadataFor(one, 4));
+  expect((await task.upload(one, file)).status).toBe(202);
+  // Its file is lost before any shard has read it.
+  const { objects } = await env.STORE.list({ prefix: "updates/" });
+  const key = objects[0]?.key ?? "";
+  await env.STORE.delete(key);
+  let letters: DeadLetter[] = [];
+  for (let i = 0; i < 400 && letters.length === 0; i++) {
+    letters = await (await task.admin("GET", "/dead-letters")).json();
+    await new Promise((resolve) => setTimeout(resolve, 100));
+  }
+  expect(letters).toMatchObject([{ id: one.id, round: 1 }]);
+  expect((await task.fetch("/dead-letters")).status).toBe(401);
+  await env.STORE.put(key, file);
+  expect((await task.admin("POST", `/dead-letters/${one.id}/replay`)).status).toBe(202);
+  expect((await task.admin("POST", `/dead-letters/${two.id}/replay`)).status).toBe(404);
+  await task.send(two, deltas[1] as Float32Array);
+  const next = await task.download(await task.published(1));
+  const mean = (i: number): number => ((deltas[0]?.[i] as number) + (deltas[1]?.[i] as number)) / 2;
+  expect(worst(next, (i) => (base[i] as number) + mean(i))).toBeLessThan(1e-6);
+});
+
+test("more clients than the goal are chosen where they wait, and the choice waits a little for them", async () => {
+  await task.startRound({ goalCount: 4, selectionSeconds: 600 });
+  const ids = Array.from({ length: 6 }, () => crypto.randomUUID());
+  for (const id of ids.slice(0, 5)) expect((await task.checkIn(id)).decision).toBe("wait");
+  await task.checkIn(ids[5] as string);
+  const answers = await Promise.all(ids.map((id) => task.checkIn(id)));
+  expect(answers.map(({ decision }) => decision)).toEqual(Array.from({ length: 6 }, () => "train"));
+  await task.admin("DELETE", "/rounds/current");
+
+  await task.startRound({ goalCount: 2, selectionSeconds: 1 });
+  const two = [crypto.randomUUID(), crypto.randomUUID()];
+  for (const id of two) expect((await task.checkIn(id)).decision).toBe("wait");
+  const { rounds } = await task.until(({ rounds }) => rounds[1]?.state === "training", "the choice is made");
+  expect(rounds[1]?.cohort).toHaveLength(2);
+});
+
+test("an administrator changes an open round, but not how updates that may be there already are averaged", async () => {
+  expect((await task.admin("PATCH", "/rounds/current", { epochs: 2 })).status).toBe(409);
+  await task.startRound({ goalCount: 1 });
+  const changed: Round = await (
+    await task.admin("PATCH", "/rounds/current", { epochs: 2, aggregation: "median" })
+  ).json();
+  expect(changed.config).toEqual({
+    ...DEFAULT_ROUND,
+    goalCount: 1,
+    selectionSeconds: 0,
+    epochs: 2,
+    aggregation: "median",
+  });
+  for (const wrong of [{ epochs: 0 }, { colour: 1 }, { fraction: "1" }]) {
+    const response = await task.admin("PATCH", "/rounds/current", wrong);
+    expect(response.status, JSON.stringify(wrong)).toBe(400);
+  }
+  const [one] = await task.cohort(1);
+  expect(one?.plan.epochs).toBe(2);
+  expect((await task.admin("PATCH", "/rounds/current", { aggregation: "mean" })).status).toBe(409);
+  expect((await task.admin("PATCH", "/rounds/current", { deadlineSeconds: 900 })).status).toBe(200);
+});
+
+test("every route is described in the OpenAPI document, and the tasks are counted for Prometheus", async () => {
+  const description: unknown = await (await exports.default.fetch("http://edge/api/openapi.json")).json();
+  expect(description).toEqual(openApi());
+  const served = routes
+    .filter(({ method }) => method !== "ALL")
+    .map(({ method, path }) => `${method.toLowerCase()} ${path}`);
+  expect(served.sort()).toEqual(ENDPOINTS.map(({ method, path }) => `${method} ${path}`).sort());
+
+  await round({}, [task.randomDelta(1)]);
+  const text = await (await exports.default.fetch("http://edge/api/metrics")).text();
+  expect(text).toContain('best_actor_checkpoint_version{task="expressions-compact"} 1\n');
+  expect(text).toContain('best_actor_updates{task="expressions-compact",state="counted"} 1\n');
+  for (const line of text.trim().split("\n"))
+    expect(line).toMatch(/^(# (HELP|TYPE) |best_actor_\w+\{[^}]*\} [\d.e+-]+$)/);
+});
+
+test("a client that asks too often is told so", async () => {
+  await task.startRound({ goalCount: 5 });
+  const client = crypto.randomUUID();
+  const body = JSON.stringify({ client, examples: 4 });
+  const answers = await Promise.all(
+    Array.from({ length: 130 }, () => task.fetch("/check-ins", { method: "POST", body })),
+  );
+  const statuses = answers.map(({ status }) => status);
+  expect(statuses.filter((status) => status === 429)).toHaveLength(10);
+  expect(statuses.filter((status) => status === 200)).toHaveLength(120);
+  expect((await task.checkIn(crypto.randomUUID())).decision).toBe("wait");
+});
