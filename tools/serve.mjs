@@ -21,9 +21,10 @@ export function adminTokenOf(stateFolder) {
 }
 
 /**
- * @param {{ port: number, stateFolder?: string, host?: string }} options port 0 takes any free one
+ * @param {{ port: number, stateFolder?: string, host?: string, bindings?: object, ratelimits?: object }} options port 0 takes
+ *   any free one; bindings and limits replace those of wrangler.jsonc
  */
-export async function serve({ port, stateFolder = join(root, ".state"), host = "127.0.0.1" }) {
+export async function serve({ port, stateFolder = join(root, ".state"), host = "127.0.0.1", bindings, ratelimits }) {
   const state = resolve(stateFolder);
   const adminToken = adminTokenOf(state);
   const config = join(root, "dist/best_actor/wrangler.json");
@@ -38,7 +39,8 @@ export async function serve({ port, stateFolder = join(root, ".state"), host = "
     modules: true,
     modulesRoot: join(root, "dist/best_actor"),
     scriptPath: main ?? join(root, "dist/best_actor/index.js"),
-    bindings: { ...options.bindings, ADMIN_TOKEN: adminToken },
+    bindings: { ...options.bindings, ...bindings, ADMIN_TOKEN: adminToken },
+    ...(ratelimits ? { ratelimits } : {}),
     defaultPersistRoot: join(state, "v3"),
   });
   const url = (await miniflare.ready).origin;

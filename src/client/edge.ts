@@ -1,6 +1,8 @@
 import * as v from "valibot";
 import {
   checkInAnswerSchema,
+  checkpointsSchema,
+  deadLettersSchema,
   historySchema,
   liveEventSchema,
   problemSchema,
@@ -10,6 +12,8 @@ import {
   type CheckIn,
   type CheckInAnswer,
   type CheckpointInfo,
+  type CheckpointRecord,
+  type DeadLetter,
   type Evaluation,
   type EvaluationTask,
   type History,
@@ -38,6 +42,8 @@ export class EdgeRefusalError extends Error {
 }
 
 const api = (task: TaskName): string => `/api/tasks/${task}`;
+
+const bearer = (token: string): { authorization: string } => ({ authorization: `Bearer ${token}` });
 
 /** An answer that takes longer than this is not coming: seconds for a question, and for a whole update or checkpoint. */
 const PATIENCE = { question: 30, transfer: 600 };
@@ -87,11 +93,24 @@ export const startRounds = (task: TaskName, config: RoundConfig, token: string):
   read(roundSchema, `${api(task)}/rounds`, {
     method: "POST",
     body: JSON.stringify(config),
-    headers: { authorization: `Bearer ${token}` },
+    headers: bearer(token),
   });
 
 export const stopRound = (task: TaskName, token: string): Promise<Round> =>
-  read(roundSchema, `${api(task)}/rounds/current`, { method: "DELETE", headers: { authorization: `Bearer ${token}` } });
+  read(roundSchema, `${api(task)}/rounds/current`, { method: "DELETE", headers: bearer(token) });
+
+export const getCheckpoints = (task: TaskName): Promise<CheckpointRecord[]> =>
+  read(checkpointsSchema, `${api(task)}/checkpoints`);
+
+export const restoreCheckpoint = (task: TaskName, version: number, token: string): Promise<CheckpointRecord[]> =>
+  read(checkpointsSchema, `${api(task)}/checkpoints/${version}/restore`, { method: "POST", headers: bearer(token) });
+
+export const getDeadLetters = (task: TaskName, token: string): Promise<DeadLetter[]> =>
+  read(deadLettersSchema, `${api(task)}/dead-letters`, { headers: bearer(token) });
+
+export async function replayDeadLetter(task: TaskName, id: string, token: string): Promise<void> {
+  await request(`${api(task)}/dead-letters/${id}/replay`, { method: "POST", headers: bearer(token) });
+}
 
 /** Sends an update. Sending it again is harmless. */
 export async function sendUpdate(

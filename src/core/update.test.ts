@@ -2,7 +2,7 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { summarize, type ModelSpec } from "./model";
 import { decodeSafetensors, FormatError } from "./safetensors";
-import { encodeUpdate, readUpdateMetadata, UpdateReader, type UpdateMetadata } from "./update";
+import { encodeUpdate, readUpdateMetadata, UpdateReader, type UpdateMetadata, type UpdateSummary } from "./update";
 
 const tiny: ModelSpec = {
   name: "tiny",
@@ -33,7 +33,7 @@ const metadata: UpdateMetadata = {
 const values = Float32Array.from({ length: model.parameters }, (_, i) => i / 7 - 3);
 const file = encodeUpdate(model, values, metadata);
 
-function read(bytes: Uint8Array, cuts: number[] = []): UpdateMetadata {
+function read(bytes: Uint8Array, cuts: number[] = []): UpdateSummary {
   const reader = new UpdateReader(model);
   let from = 0;
   for (const cut of [...cuts, bytes.length].sort((a, b) => a - b)) {
@@ -138,3 +138,55 @@ describe("it refuses", () => {
     );
   });
 });
+
+test(
+  "a hundred thousand damaged updates are each refused with a code, or were whole after all",
+  { timeout: 120_000 },
+  () => {
+    const text = new TextDecoder("latin1").decode(file.subarray(8, 8 + 400));
+    const damage = fc.oneof(
+      // Some bytes changed, mostly in the header, where they matter.
+      fc
+        .array(fc.tuple(fc.oneof(fc.nat(600), fc.nat(file.length - 1)), fc.nat(255)), { minLength: 1, maxLength: 8 })
+        .map((changes) => {
+          const copy = file.slice();
+          for (const [at, value] of changes) copy[at] = value;
+          return copy;
+        }),
+      // Cut off, or with something behind it.
+      fc.nat(file.length).map((length) => file.slice(0, length)),
+      fc.uint8Array({ minLength: 1, maxLength: 20 }).map((more) => new Uint8Array([...file, ...more])),
+      // A header that lies about its length.
+      fc.bigInt({ min: 0n, max: 2n ** 64n - 1n }).map((length) => {
+        const copy = file.slice();
+        new DataView(copy.buffer).setBigUint64(0, length, true);
+        return copy;
+      }),
+      // A header of its own, perhaps of JSON.
+      fc
+        .oneof(
+          fc.json(),
+          fc.string(),
+          fc.nat(text.length).map((at) => text.slice(0, at)),
+        )
+        .map((header) => {
+          const json = new TextEncoder().encode(header);
+          const made = new Uint8Array(8 + json.length + 40);
+          new DataView(made.buffer).setBigUint64(0, BigInt(json.length), true);
+          made.set(json, 8);
+          return made;
+        }),
+      fc.uint8Array({ maxLength: 200 }),
+    );
+    let refused = 0;
+    fc.assert(
+      fc.property(damage, fc.array(fc.nat(file.length), { maxLength: 3 }), (bytes, cuts) => {
+        // Anything but a FormatError is thrown on, and fails the property.
+        if (codeOf(() => read(bytes, cuts)) !== "none") refused += 1;
+      }),
+      { numRuns: 100_000 },
+    );
+    // What is left changed a number, or a byte back to itself.
+    expect(refused).toBeGreaterThan(70_000);
+  },
+);

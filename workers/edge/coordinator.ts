@@ -34,7 +34,7 @@ const INITIAL_SEED = 2013;
 /** A client that waits and has not asked for this long has gone. */
 const WAITING_MS = 30_000;
 /** An accepted update that is not counted after this long is put in the queue again. */
-const REQUEUE_MS = 10_000;
+const REQUEUE_MS = 5_000;
 const HISTORY = 1000;
 /** Check-ins a second that a Coordinator wants at most: beyond it, clients are told to come back later. */
 const CHECK_INS_PER_SECOND = 100;
@@ -63,7 +63,11 @@ export class Coordinator extends DurableObject<Env> {
     this.#task = v.parse(taskNameSchema, ctx.id.name);
     this.#model = MODELS[TASKS[this.#task].model];
     this.#store = new RoundStore(ctx.storage.sql, this.#task);
-    void ctx.blockConcurrencyWhile(() => this.#initialize());
+    void ctx.blockConcurrencyWhile(async () => {
+      await this.#initialize();
+      // Whatever ended the object before may have ended it between a transition and its alarm.
+      await this.#schedule();
+    });
   }
 
   /** Publishes version 0, once: the checkpoint that was deployed with the app, else a seeded random initialization. */
@@ -165,7 +169,7 @@ export class Coordinator extends DurableObject<Env> {
     if (update?.state !== "dead") return "not-found";
     const open = this.#store.openRound();
     if (open?.number !== update.round || open.state !== "training") return "round-closed";
-    this.#store.revive(id);
+    this.#store.revive(id, Date.now());
     await this.env.UPDATES.send({ task: this.#task, id });
     await this.#schedule();
     return "replayed";
@@ -295,11 +299,6 @@ export class Coordinator extends DurableObject<Env> {
       this.#announce(round);
     }
     return { status: "refused", code };
-  }
-
-  /** Notes that an accepted update was put in the queue; the alarm does it again if it is not counted soon. */
-  queued(id: string): void {
-    this.#store.setQueued(id, Date.now());
   }
 
   /**
@@ -618,12 +617,13 @@ export class Coordinator extends DurableObject<Env> {
     const round = this.#store.openRound();
     if (round) {
       const { state, selectAt, deadline, evaluateUntil } = round;
-      const waits = this.#store.uncounted(round.number, Infinity).length > 0;
-      if (state === "aggregating" && !waits) due.push(now);
+      const oldest = this.#store.oldestQueued(round.number);
+      if (state === "aggregating" && oldest === null) due.push(now);
       if (state === "selecting" && selectAt !== null) due.push(selectAt);
       if (state === "training" && deadline !== null) due.push(deadline);
       if (state === "evaluating" && evaluateUntil !== null) due.push(evaluateUntil);
-      if (waits) due.push(now + REQUEUE_MS);
+      // Counted from when it was queued, not from now: else an edge that is killed every few seconds would never get to it.
+      if (oldest !== null) due.push(oldest + REQUEUE_MS);
     }
     if (this.#store.uncleaned().length > 0) due.push(now);
     if (due.length > 0) await this.ctx.storage.setAlarm(Math.max(now + 50, Math.min(...due)));

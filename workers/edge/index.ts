@@ -118,10 +118,8 @@ app.put("/api/tasks/:task/rounds/:round/updates/:id", async (c) => {
       await c.env.STORE.delete(updateKey(task, round, id, digest));
       throw new ProblemError(answer.code);
     }
-    if (answer.status === "accepted") {
-      await c.env.UPDATES.send({ task, id });
-      await stub.queued(id);
-    }
+    // Should this fail, the Coordinator's alarm sends it again: it has the update already.
+    if (answer.status === "accepted") await c.env.UPDATES.send({ task, id });
     return c.json(answer, answer.status === "accepted" ? 202 : 200);
   } catch (error) {
     // The Coordinator has counted its own refusals already.

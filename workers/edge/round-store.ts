@@ -493,9 +493,10 @@ export class RoundStore {
   ): void {
     this.sql.exec(
       `UPDATE updates SET state = 'uploaded', digest = ?, bytes = ?, metadata = ?, norm = ?, data_start = ?, round = ?,
-       staleness = ?, uploaded_at = ? WHERE id = ?`,
+       staleness = ?, uploaded_at = ?, queued_at = ? WHERE id = ?`,
       ...[digest, bytes, JSON.stringify(summary.metadata), summary.norm, summary.dataStart],
-      ...[place.round, place.staleness, now, id],
+      // The router puts it in the queue right after this.
+      ...[place.round, place.staleness, now, now, id],
     );
   }
 
@@ -510,8 +511,8 @@ export class RoundStore {
     );
   }
 
-  revive(id: string): void {
-    this.sql.exec("UPDATE updates SET state = 'uploaded', queued_at = NULL, reason = NULL WHERE id = ?", id);
+  revive(id: string, now: number): void {
+    this.sql.exec("UPDATE updates SET state = 'uploaded', queued_at = ?, reason = NULL WHERE id = ?", now, id);
   }
 
   deadLetters(): DeadLetter[] {
@@ -572,6 +573,16 @@ export class RoundStore {
       round,
       before,
     ).map(({ id }) => id);
+  }
+
+  /** When the longest waiting accepted update was last put in the queue (0 for never); null when none waits. */
+  oldestQueued(round: number): number | null {
+    return this.sql
+      .exec<{ at: number | null }>(
+        "SELECT min(coalesce(queued_at, 0)) AS at FROM updates WHERE round = ? AND state = 'uploaded'",
+        round,
+      )
+      .one().at;
   }
 
   setQueued(id: string, now: number): void {

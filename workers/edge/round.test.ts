@@ -124,6 +124,8 @@ describe("an update is refused, and the round goes on, for", () => {
     longer.set(encoded);
     expect(await refusal(longer)).toEqual([422, "wrong-length"]);
     expect(await refusal(new Uint8Array(21_000_000))).toEqual([413, "too-large"]);
+    expect(await refusal(new Uint8Array(200_000_000))).toEqual([413, "too-large"]);
+    expect(await refusal(new Uint8Array(0))).toEqual([422, "truncated"]);
     expect(await refusal(encodeUpdate(model, zeros, { ...good, round: 7 }))).toEqual([409, "wrong-round"]);
     expect(await refusal(encodeUpdate(model, zeros, { ...good, base: "0".repeat(64) }))).toEqual([409, "wrong-base"]);
     expect(await refusal(encoded, { ...assignment, round: 2 })).toEqual([409, "wrong-round"]);
@@ -132,7 +134,13 @@ describe("an update is refused, and the round goes on, for", () => {
     expect(await refusal(encoded, assignment, lie)).toEqual([422, "wrong-digest"]);
     expect(await refusal(encoded, assignment, { "content-digest": "md5=:AA==:" })).toEqual([400, "bad-request"]);
 
-    expect((await seed.upload(assignment, encoded)).status).toBe(202);
+    // The smallest numbers that float32 has are numbers.
+    const denormal = encodeUpdate(
+      model,
+      zeros.map(() => 1e-45),
+      good,
+    );
+    expect((await seed.upload(assignment, denormal)).status).toBe(202);
     await seed.published(1);
     const late = encodeUpdate(model, zeros, { ...good, examples: 5 });
     expect(await refusal(late)).toEqual([409, "repeated-id"]);

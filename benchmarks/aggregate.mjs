@@ -1,0 +1,141 @@
+/**
+ * `npm run bench:aggregate`: how fast updates of the seed CNN become a sum. The inner loop against the machine's memory copy
+ * and NumPy's weighted mean (which is what Flower's FedAvg does), then whole rounds through the real edge with 1, 2, 4 and 8
+ * shards, and an upload over HTTP. Its last line is one JSON object.
+ */
+import { spawnSync } from "node:child_process";
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { runnerImport } from "vite";
+import { root } from "../tools/setup.mjs";
+import { serve } from "../tools/serve.mjs";
+
+const TASK = "expressions";
+const UPDATES = 8;
+const ADDRESS_LIMIT = { simple: { limit: 1e9, period: 60 } };
+const round = (value, digits = 2) => Number(value.toFixed(digits));
+const median = (values) => values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)];
+const load = async (path) => (await runnerImport(join(root, path))).module;
+
+if (!existsSync(join(root, "dist/best_actor/index.js"))) {
+  console.error("There is no build yet: run npm run build first.");
+  process.exit(1);
+}
+const { WeightedSum } = await load("src/core/fedavg.ts");
+const { HeadlessClient, randomDelta } = await load("tools/headless.ts");
+const { DEFAULT_ROUND } = await load("src/core/protocol.ts");
+const stop = new AbortController();
+const { model } = new HeadlessClient(() => "", TASK, stop.signal);
+const bytes = model.parameters * 4;
+
+/** GB/s of update bytes that the inner loop of a shard adds, and that the machine copies. */
+function innerLoop() {
+  const delta = randomDelta(model, 1);
+  const copy = new Float32Array(delta.length);
+  const sum = new WeightedSum(model.parameters);
+  const time = (work) => {
+    const times = [];
+    for (let i = 0; i < 15; i++) {
+      const begun = performance.now();
+      work();
+      times.push(performance.now() - begun);
+    }
+    return bytes / median(times.slice(3)) / 1e6;
+  };
+  return { innerLoopGBps: round(time(() => sum.addPart(0, delta, 3))), memcpyGBps: round(time(() => copy.set(delta))) };
+}
+
+/** NumPy's weighted mean of the same updates, as Flower computes it: updates/s. */
+function numpy() {
+  const script = `
+import time, numpy as np
+from functools import reduce
+u = [np.random.rand(${model.parameters}).astype(np.float32) for _ in range(${UPDATES})]; n = list(range(1, ${UPDATES} + 1)); times = []
+for _ in range(6):
+    t = time.time(); r = reduce(np.add, [x * k for x, k in zip(u, n)]) / sum(n); times.append(time.time() - t)
+print(${UPDATES} / sorted(times)[2])`;
+  for (const python of ["/usr/bin/python3", "python3"]) {
+    const { status, stdout } = spawnSync(python, ["-c", script], { encoding: "utf8" });
+    if (status === 0) return round(Number(stdout), 1);
+  }
+  return null;
+}
+
+/** Peak resident memory of the largest workerd process, in MB, with every isolate in it. */
+function peakMB() {
+  let peak = null;
+  for (const pid of existsSync("/proc") ? readdirSync("/proc").filter((name) => /^\d+$/.test(name)) : []) {
+    try {
+      if (!readFileSync(`/proc/${pid}/cmdline`, "utf8").includes("workerd")) continue;
+      const kilobytes = Number(/VmHWM:\s+(\d+) kB/.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1]);
+      peak = Math.max(peak ?? 0, Math.round(kilobytes / 1000));
+    } catch {
+      // The process has ended meanwhile.
+    }
+  }
+  return peak;
+}
+
+/** A round of the seed CNN through the real edge: from the first accepted upload to the last one counted, and an upload's time. */
+async function throughShards(n) {
+  const stateFolder = mkdtempSync(join(tmpdir(), "best-actor-bench-"));
+  const edge = await serve({
+    port: 0,
+    stateFolder,
+    bindings: { AGGREGATOR_SHARDS: String(n) },
+    ratelimits: { CLIENT_LIMIT: ADDRESS_LIMIT, ADDRESS_LIMIT },
+  });
+  try {
+    const api = `${edge.url}/api/tasks/${TASK}`;
+    const started = await fetch(`${api}/rounds`, {
+      method: "POST",
+      headers: { authorization: `Bearer ${edge.adminToken}` },
+      body: JSON.stringify({ ...DEFAULT_ROUND, goalCount: UPDATES, overSelection: 1, selectionSeconds: 0 }),
+    });
+    if (!started.ok) throw new Error(await started.text());
+    const clients = Array.from({ length: UPDATES }, () => new HeadlessClient(() => edge.url, TASK, stop.signal));
+    const assignments = await Promise.all(clients.map((client) => client.assignment(5)));
+    const delta = randomDelta(model, 2);
+    const uploads = [];
+    const begun = performance.now();
+    for (const [i, client] of clients.entries()) {
+      const start = performance.now();
+      await client.send(assignments[i], delta, 5);
+      uploads.push((performance.now() - start) / 1000);
+    }
+    const uploaded = performance.now();
+    for (;;) {
+      const { rounds } = await (await fetch(`${api}/rounds`)).json();
+      if (rounds[0].cohort.every(({ state }) => state === "counted")) break;
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+    const seconds = (performance.now() - begun) / 1000;
+    const shard = {
+      n,
+      updatesPerSecond: round(UPDATES / seconds),
+      gigabytesPerSecond: round((UPDATES * bytes) / seconds / 1e9, 3),
+      secondsAfterLastUpload: round((performance.now() - uploaded) / 1000),
+    };
+    return { shard, upload: median(uploads), peak: peakMB() };
+  } finally {
+    await edge.stop();
+    rmSync(stateFolder, { recursive: true, force: true });
+  }
+}
+
+const inner = innerLoop();
+const numpyUpdatesPerSecond = numpy();
+const results = [];
+for (const n of [1, 2, 4, 8]) results.push(await throughShards(n));
+console.log(
+  JSON.stringify({
+    shards: results.map(({ shard }) => shard),
+    ...inner,
+    innerLoopUpdatesPerSecond: round((inner.innerLoopGBps * 1e9) / bytes, 1),
+    numpyUpdatesPerSecond,
+    httpSecondsPer20MB: round(median(results.map(({ upload }) => upload)), 3),
+    peakProcessMB: Math.max(...results.map(({ peak }) => peak ?? 0)) || null,
+  }),
+);
+process.exit(0);

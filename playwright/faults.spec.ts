@@ -1,0 +1,164 @@
+import { spawn, type ChildProcess } from "node:child_process";
+import { mkdtempSync, rmSync } from "node:fs";
+import { createServer, type AddressInfo } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { expect, test } from "@playwright/test";
+import { HeadlessClient, randomDelta, RefusalError } from "../tools/headless";
+import { root } from "../tools/setup.mjs";
+import { decodeCheckpoint } from "../src/core/checkpoint";
+import { DEFAULT_ROUND, type History, type Round } from "../src/core/protocol";
+
+const TASK = "expressions-compact";
+const TOKEN = "faults";
+const KILLS = 50;
+
+async function freePort(): Promise<number> {
+  const server = createServer();
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const { port } = server.address() as AddressInfo;
+  await new Promise((resolve) => server.close(resolve));
+  return port;
+}
+
+/** The edge in a process group of its own: Node and the workerd that it starts. */
+class Edge {
+  #process: ChildProcess | undefined;
+
+  constructor(
+    readonly port: number,
+    readonly stateFolder: string,
+  ) {}
+
+  get url(): string {
+    return `http://127.0.0.1:${this.port}`;
+  }
+
+  async start(): Promise<void> {
+    const script = `import("${join(root, "tools/serve.mjs")}").then(({ serve }) =>
+      serve({ port: ${this.port}, stateFolder: ${JSON.stringify(this.stateFolder)} }))`;
+    this.#process = spawn(process.execPath, ["-e", script], {
+      detached: true,
+      stdio: "ignore",
+      env: { ...process.env, ADMIN_TOKEN: TOKEN },
+    });
+    for (let i = 0; i < 300; i++) {
+      try {
+        if ((await fetch(`${this.url}/api/tasks/${TASK}`, { signal: AbortSignal.timeout(5000) })).ok) return;
+      } catch {
+        // Not yet.
+      }
+      await pause(100);
+    }
+    throw new Error("The edge did not start.");
+  }
+
+  /** As pulling the plug: no process of it gets to say a word. */
+  async kill(): Promise<void> {
+    const ended = new Promise((resolve) => this.#process?.once("exit", resolve));
+    process.kill(-(this.#process?.pid ?? NaN), "SIGKILL");
+    await ended;
+  }
+}
+
+const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
+
+/** The name that the dashboard has for a client in a round. */
+async function labelOf(client: string, round: number): Promise<string> {
+  const digest = await crypto.subtle.digest("SHA-256", new TextEncoder().encode(`${client}/${round}`));
+  return Buffer.from(digest).toString("hex").slice(0, 8);
+}
+
+test(`killed ${KILLS} times at random moments, the edge loses no accepted update and counts none twice`, async () => {
+  test.setTimeout(900_000);
+  const stateFolder = mkdtempSync(join(tmpdir(), "best-actor-faults-"));
+  const edge = new Edge(await freePort(), stateFolder);
+  const stop = new AbortController();
+  try {
+    await edge.start();
+    const response = await fetch(`${edge.url}/api/tasks/${TASK}/rounds`, {
+      method: "POST",
+      headers: { authorization: `Bearer ${TOKEN}` },
+      body: JSON.stringify({ ...DEFAULT_ROUND, goalCount: 4, selectionSeconds: 0, rounds: 10_000 }),
+    });
+    expect(response.status).toBe(201);
+
+    /** What each accepted update was, by round and the client's name in it. */
+    const accepted = new Map<string, { seed: number; examples: number }>();
+    const isOver = (): boolean => stop.signal.aborted;
+    const clients = Array.from({ length: 12 }, async (_, i) => {
+      const client = new HeadlessClient(() => edge.url, TASK, stop.signal);
+      for (let seed = i * 10_000; !isOver(); seed++) {
+        try {
+          const examples = 1 + (seed % 7);
+          const assignment = await client.assignment(examples);
+          await client.send(assignment, randomDelta(client.model, seed), examples);
+          accepted.set(`${assignment.round}/${await labelOf(client.id, assignment.round)}`, { seed, examples });
+        } catch (error) {
+          // The round was over: a refusal is an answer too.
+          if (!(error instanceof RefusalError) && !isOver()) throw error;
+        }
+      }
+    });
+    const everyone = Promise.all(clients);
+    for (let kill = 0; kill < KILLS; kill++) {
+      await Promise.race([pause(Math.random() * 3000), everyone]);
+      await edge.kill();
+      await edge.start();
+    }
+
+    const history = async (): Promise<History> =>
+      (await (await fetch(`${edge.url}/api/tasks/${TASK}/rounds`)).json()) as History;
+    const finished = ({ rounds }: History): Round[] => rounds.filter(({ state }) => state === "published");
+    // Whatever the last kill interrupted must come to its end.
+    const { rounds } = await history();
+    const last = rounds.at(-1)?.number ?? 0;
+    await expect
+      .poll(async () => finished(await history()).some(({ number }) => number >= last), { timeout: 120_000 })
+      .toBe(true);
+    stop.abort();
+    await everyone;
+
+    const published = finished(await history());
+    expect(published.length).toBeGreaterThan(1);
+    const { model } = new HeadlessClient(() => edge.url, TASK, stop.signal);
+    const weights = async (sha256: string): Promise<Float32Array> => {
+      const file = await (await fetch(`${edge.url}/api/checkpoints/${sha256}`)).arrayBuffer();
+      return decodeCheckpoint(new Uint8Array(file), model);
+    };
+    let checked = 0;
+    for (const round of published.slice(-8)) {
+      const counted = round.cohort.filter(({ state }) => state === "counted");
+      const updates = counted.map(({ client, examples }) => {
+        const update = accepted.get(`${round.number}/${client}`);
+        expect(update?.examples, `round ${round.number}, ${client}`).toBe(examples);
+        return { n: update?.examples ?? NaN, delta: randomDelta(model, update?.seed ?? 0) };
+      });
+      const n = updates.reduce((sum, update) => sum + update.n, 0);
+      const base = await weights(round.base.sha256);
+      const next = await weights(round.checkpoint?.sha256 ?? "");
+      let worst = 0;
+      for (let i = 0; i < next.length; i++) {
+        const mean = updates.reduce((sum, update) => sum + (update.n / n) * (update.delta[i] ?? NaN), 0);
+        const expected = (base[i] ?? NaN) + mean;
+        worst = Math.max(worst, Math.abs((next[i] ?? NaN) - expected) / Math.max(1, Math.abs(expected)));
+      }
+      expect(worst, `round ${round.number}`).toBeLessThan(1e-6);
+      checked += 1;
+    }
+    expect(checked).toBeGreaterThan(1);
+    // Every accepted update of a published round is in its sum.
+    for (const round of published) {
+      const names = new Set(round.cohort.filter(({ state }) => state === "counted").map(({ client }) => client));
+      for (const key of accepted.keys()) {
+        const [number, client] = key.split("/");
+        if (Number(number) === round.number) expect(names.has(client ?? ""), key).toBe(true);
+      }
+    }
+    console.log(`${published.length} rounds were published between ${KILLS} kills.`);
+  } finally {
+    stop.abort();
+    await edge.kill().catch(() => undefined);
+    rmSync(stateFolder, { recursive: true, force: true });
+  }
+});

@@ -1,0 +1,34 @@
+/**
+ * `npm run client -- --url URL [--task NAME] [--clients 5] [--rounds 1]`: headless clients take part in rounds with random
+ * deltas: a federation to look at without browsers. An administrator starts the rounds.
+ */
+import { parseArgs } from "node:util";
+import { runnerImport } from "vite";
+
+const { values } = parseArgs({
+  options: {
+    url: { type: "string", default: "http://127.0.0.1:8787" },
+    task: { type: "string", default: "expressions-compact" },
+    clients: { type: "string", default: "5" },
+    rounds: { type: "string", default: "1" },
+  },
+});
+const { module } = await runnerImport(new URL("./headless.ts", import.meta.url).pathname);
+const stop = new AbortController();
+process.once("SIGINT", () => stop.abort());
+await Promise.all(
+  Array.from({ length: Number(values.clients) }, async (_, i) => {
+    const client = new module.HeadlessClient(() => values.url, values.task, stop.signal);
+    for (let done = 0; done < Number(values.rounds); done++) {
+      try {
+        const examples = 5 + i;
+        const assignment = await client.assignment(examples);
+        const delta = module.randomDelta(client.model, i * 1000 + done);
+        console.log(`client ${i}, round ${assignment.round}: ${await client.send(assignment, delta, examples)}`);
+      } catch (error) {
+        if (stop.signal.aborted) return;
+        console.log(`client ${i}: ${error instanceof Error ? error.message : String(error)}`);
+      }
+    }
+  }),
+);

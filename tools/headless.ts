@@ -1,0 +1,105 @@
+import * as v from "valibot";
+import { MODELS, summarize, type ModelSummary } from "../src/core/model";
+import {
+  checkInAnswerSchema,
+  problemSchema,
+  TASKS,
+  type Assignment,
+  type CheckInAnswer,
+  type TaskName,
+} from "../src/core/protocol";
+import { seededRandom } from "../src/core/random";
+import { encodeUpdate } from "../src/core/update";
+
+/** The edge said no. */
+export class RefusalError extends Error {
+  override readonly name = "RefusalError";
+  constructor(
+    readonly code: string,
+    message: string,
+  ) {
+    super(message);
+  }
+}
+
+/**
+ * A client without a browser, for scripts, tests and load: it speaks the whole protocol, and sends whatever delta it is given.
+ * Every call goes on trying while the edge is away.
+ */
+export class HeadlessClient {
+  readonly id: string = crypto.randomUUID();
+  readonly model: ModelSummary;
+
+  constructor(
+    readonly url: () => string,
+    readonly task: TaskName,
+    readonly signal: AbortSignal,
+  ) {
+    this.model = summarize(MODELS[TASKS[task].model]);
+  }
+
+  /** Asks once what to do. @throws RefusalError */
+  async checkIn(examples: number): Promise<CheckInAnswer> {
+    const body = JSON.stringify({ client: this.id, examples });
+    const response = await this.#request("check-ins", { method: "POST", body });
+    return v.parse(checkInAnswerSchema, await response.json());
+  }
+
+  /** Checks in, as often as the edge asks for it, until there is something to train. @throws RefusalError */
+  async assignment(examples: number): Promise<Assignment> {
+    for (;;) {
+      const answer = await this.checkIn(examples);
+      if (answer.decision === "train") return answer.assignment;
+      await this.#pause(answer.decision === "wait" ? answer.retryAfterSeconds : 1);
+    }
+  }
+
+  /** Sends a delta, once or again after a failure. @returns what the edge answered @throws RefusalError */
+  async send(assignment: Assignment, delta: Float32Array, examples: number): Promise<string> {
+    const file = encodeUpdate(this.model, delta, {
+      codec: "float32",
+      task: this.task,
+      round: assignment.round,
+      base: assignment.checkpoint.sha256,
+      examples,
+      ...{ trainLoss: 1, trainAccuracy: 0.5, evalExamples: 0, evalLoss: 0, evalAccuracy: 0 },
+      ...{ bytesDown: 0, trainingMs: 0, backend: "headless" },
+    });
+    const digest = Buffer.from(await crypto.subtle.digest("SHA-256", file)).toString("base64");
+    const response = await this.#request(`rounds/${assignment.round}/updates/${assignment.id}`, {
+      method: "PUT",
+      body: file,
+      headers: { "content-digest": `sha-256=:${digest}:` },
+    });
+    return v.parse(v.object({ status: v.string() }), await response.json()).status;
+  }
+
+  async #request(path: string, init: RequestInit): Promise<Response> {
+    for (;;) {
+      this.signal.throwIfAborted();
+      let response: Response;
+      try {
+        response = await fetch(`${this.url()}/api/tasks/${this.task}/${path}`, { ...init, signal: this.signal });
+        if (response.ok) return response;
+        const problem = v.safeParse(problemSchema, await response.json());
+        if (problem.success && response.status < 500 && response.status !== 429) {
+          throw new RefusalError(problem.output.code, problem.output.detail);
+        }
+      } catch (error) {
+        if (error instanceof RefusalError) throw error;
+        this.signal.throwIfAborted();
+      }
+      await this.#pause(0.2);
+    }
+  }
+
+  #pause(seconds: number): Promise<void> {
+    return new Promise((resolve) => setTimeout(resolve, seconds * 1000));
+  }
+}
+
+/** A delta of small numbers that the same seed gives again. */
+export function randomDelta(model: ModelSummary, seed: number): Float32Array<ArrayBuffer> {
+  const random = seededRandom(seed);
+  return Float32Array.from({ length: model.parameters }, () => (random() - 0.5) / 100);
+}
