@@ -145,7 +145,7 @@ describe("an update is refused, and the round goes on, for", () => {
     const late = encodeUpdate(model, zeros, { ...good, examples: 5 });
     expect(await refusal(late)).toEqual([409, "repeated-id"]);
     const { rounds } = await seed.get<History>("/rounds");
-    expect(rounds[0]?.refused).toMatchObject({ "not-finite": 2, truncated: 2, "wrong-base": 1, "wrong-digest": 1 });
+    expect(rounds[0]?.refused).toMatchObject({ "not-finite": 2, truncated: 3, "wrong-base": 1, "wrong-digest": 1 });
   });
 });
 

@@ -8,6 +8,9 @@ import { ProblemError } from "./problem";
 
 export const modelOf = (task: TaskName): ModelSummary => summarize(MODELS[TASKS[task].model]);
 
+/** Bytes of a body that are read, checked and passed on at once. A body comes in pieces of 4 KB, each with a cost of its own. */
+const CHUNK = 1 << 20;
+
 /** SHA-256 in hex of a `Content-Digest: sha-256=:base64:` header (RFC 9530). @throws ProblemError `bad-request`. */
 export function contentDigest(request: Request): string {
   const encoded = /(?:^|,)\s*sha-256=:([A-Za-z0-9+/=]{44}):/.exec(request.headers.get("content-digest") ?? "")?.[1];
@@ -40,30 +43,31 @@ export async function storeUpdate(
   const reader = new UpdateReader(modelOf(update.task));
   let summary: UpdateSummary | undefined;
   let problem: ProblemError | undefined;
-  const check = new TransformStream<Uint8Array, Uint8Array>({
-    transform(chunk, controller) {
-      try {
-        reader.push(chunk);
-      } catch (error) {
-        problem = asProblem(error);
-        throw error;
-      }
-      controller.enqueue(chunk);
-    },
-    flush() {
-      try {
-        summary = reader.finish();
-      } catch (error) {
-        problem = asProblem(error);
-        throw error;
-      }
-    },
-  });
   const sized = new FixedLengthStream(update.bytes);
-  const piped = body.pipeThrough(check).pipeTo(sized.writable);
+  const copy = async (): Promise<void> => {
+    const source = body.getReader({ mode: "byob" });
+    const target = sized.writable.getWriter();
+    try {
+      let buffer = new ArrayBuffer(CHUNK);
+      for (let read = CHUNK; read === CHUNK;) {
+        const { value } = await source.readAtLeast(CHUNK, new Uint8Array(buffer));
+        read = value?.byteLength ?? 0;
+        if (!value || read === 0) break;
+        reader.push(value);
+        await target.write(value);
+        buffer = value.buffer; // Handed back: the one that went in is detached.
+      }
+      summary = reader.finish();
+      await target.close();
+    } catch (error) {
+      if (error instanceof FormatError) problem = new ProblemError(error.code, error.message);
+      await Promise.allSettled([source.cancel(error), target.abort(error)]);
+      throw error;
+    }
+  };
   const key = updateKey(update.task, update.round, update.id, update.digest);
   const put = env.STORE.put(key, sized.readable, { sha256: update.digest });
-  const [read, stored] = await Promise.allSettled([piped, put]);
+  const [read, stored] = await Promise.allSettled([copy(), put]);
   if (problem) throw problem;
   if (read.status === "rejected") throw new ProblemError("truncated", `The upload broke off: ${String(read.reason)}`);
   if (stored.status === "rejected") {
@@ -72,9 +76,4 @@ export async function storeUpdate(
   }
   if (!summary) throw new ProblemError("truncated");
   return summary;
-}
-
-function asProblem(error: unknown): ProblemError {
-  if (error instanceof FormatError) return new ProblemError(error.code, error.message);
-  throw error;
 }
