@@ -1,5 +1,6 @@
 import type { Page } from "@playwright/test";
 import { MODELS, summarize } from "../src/core/model";
+import { takeNorms } from "../src/core/batch-norm";
 import { decodeCheckpoint } from "../src/core/checkpoint";
 import { decodeSafetensors } from "../src/core/safetensors";
 import { readUpdateMetadata } from "../src/core/update";
@@ -104,13 +105,65 @@ test("three players train the shared model, and the next checkpoint is the weigh
   }
 });
 
+test("a player evaluates the candidate on held-out faces, keeps its own batch normalization, and says how it began", async ({
+  page,
+  stage,
+}) => {
+  const task = "expressions-compact";
+  const compact = summarize(MODELS.compact);
+  await collectFaces(page, stage.url, FACES);
+  const response = await fetch(`${stage.url}/api/tasks/${task}/rounds`, {
+    method: "POST",
+    headers: { authorization: `Bearer ${stage.adminToken}` },
+    body: JSON.stringify({
+      ...DEFAULT_ROUND,
+      ...{ goalCount: 1, epochs: 2, learningRate: 0.001, evaluators: 1, batchNorm: "local", aggregation: "q-fair" },
+    }),
+  });
+  expect(response.status).toBe(201);
+  await page.goto(`${stage.url}/train`);
+  await page.getByLabel("Model").selectOption(task);
+  await page.getByRole("button", { name: "Take part in rounds" }).click();
+  await expect(page.getByText("accepted", { exact: true })).toBeVisible({ timeout: 120_000 });
+  await expect(page.getByText("What the last training did to your held-out faces")).toBeVisible();
+  const history = async (): Promise<History> =>
+    (await (await fetch(`${stage.url}/api/tasks/${task}/rounds`)).json()) as History;
+  await expect.poll(async () => (await history()).rounds[0]?.state, { timeout: 60_000 }).toBe("published");
+  const { rounds } = await history();
+  expect(rounds[0]?.evaluation).toMatchObject({ clients: 1, examples: 1 });
+  expect(rounds[0]?.evaluation?.loss).toBeGreaterThan(0);
+
+  const [update] = stage.requests.filter(({ method }) => method === "PUT");
+  const { data, metadata } = decodeSafetensors(new Uint8Array(update?.body ?? []), compact.tensors);
+  expect(Number(metadata["initialLoss"])).toBeGreaterThan(0);
+  expect(takeNorms(compact, data).every((value) => value === 0)).toBe(true);
+  expect(data.some((value) => value !== 0)).toBe(true);
+  const kept = await page.evaluate(
+    (task) =>
+      new Promise<number[]>((resolve) => {
+        const open = indexedDB.open("best-actor");
+        open.onsuccess = () => {
+          const get = open.result.transaction("settings").objectStore("settings").get("localNorms");
+          get.onsuccess = () => {
+            resolve([...((get.result as Record<string, Float32Array>)[task] ?? [])]);
+          };
+        };
+      }),
+    task,
+  );
+  expect(kept).toHaveLength(takeNorms(compact, data).length);
+  expect(kept.some((value) => value !== 0)).toBe(true);
+  expect(stage.requests.filter(({ body }) => body.length > 0).every(isKnown)).toBe(true);
+});
+
 /** The only bodies that may leave a browser: an update (checked number by number above) and small JSON of known keys. */
 function isKnown({ method, path, body }: Recorded): boolean {
-  if (method === "PUT") return /^\/api\/tasks\/expressions\/rounds\/\d+\/updates\/[0-9a-f-]{36}$/.test(path);
-  if (method !== "POST" || body.length > 400) return false;
+  if (method === "PUT") return /^\/api\/tasks\/expressions(-compact)?\/rounds\/\d+\/updates\/[0-9a-f-]{36}$/.test(path);
+  if (method !== "POST" || body.length > 1200) return false;
   const keys = Object.keys(JSON.parse(body.toString()) as object)
     .sort()
     .join();
+  if (path.includes("/evaluations/")) return keys === "accuracy,baseAccuracy,baseLoss,examples,loss";
   if (path.endsWith("/check-ins")) return keys === "client,examples,heldOut";
   return path.endsWith("/rounds") && keys === Object.keys(DEFAULT_ROUND).sort().join();
 }
