@@ -35,6 +35,8 @@ const INITIAL_SEED = 2013;
 const WAITING_MS = 30_000;
 /** An accepted update that is not counted after this long is put in the queue again. */
 const REQUEUE_MS = 5_000;
+/** After an alarm that failed. */
+const RETRY_MS = 3_000;
 const HISTORY = 1000;
 /** Check-ins a second that a Coordinator wants at most: beyond it, clients are told to come back later. */
 const CHECK_INS_PER_SECOND = 100;
@@ -114,6 +116,7 @@ export class Coordinator extends DurableObject<Env> {
     const number = this.ctx.storage.transactionSync(() => {
       if (this.#store.openRound()) return undefined;
       this.#store.setEarlyStop(null);
+      this.#store.dropAll();
       return this.#open(config, null);
     });
     if (number === undefined) return "round-open";
@@ -365,7 +368,17 @@ export class Coordinator extends DurableObject<Env> {
 
   /** Drives what no request drives: deadlines, merging, lost queue messages, clearing up. Safe to run at any time. */
   override async alarm(): Promise<void> {
-    const now = Date.now();
+    try {
+      await this.#drive(Date.now());
+      await this.#schedule();
+    } catch (error) {
+      // The store or a shard fails. The platform would try six times and give up; a round must not hang for that.
+      log("alarm-failed", { task: this.#task, error: String(error) });
+      await this.ctx.storage.setAlarm(Date.now() + RETRY_MS);
+    }
+  }
+
+  async #drive(now: number): Promise<void> {
     const round = this.#store.openRound();
     if (round) {
       if (round.state === "selecting" && round.selectAt !== null && now >= round.selectAt) {
@@ -386,7 +399,6 @@ export class Coordinator extends DurableObject<Env> {
       }
     }
     for (const number of this.#store.uncleaned()) await this.#clean(number);
-    await this.#schedule();
   }
 
   override async fetch(request: Request): Promise<Response> {

@@ -374,6 +374,11 @@ export class RoundStore {
     this.sql.exec("UPDATE updates SET state = 'dropped' WHERE state = 'training' AND base < ?", oldest);
   }
 
+  /** Whoever is still at work for a series that has ended. */
+  dropAll(): void {
+    this.sql.exec("UPDATE updates SET state = 'dropped' WHERE state = 'training'");
+  }
+
   dropMissing(number: number): void {
     this.sql.exec("UPDATE updates SET state = 'dropped' WHERE round = ? AND state = 'training'", number);
   }

@@ -141,6 +141,13 @@ test("async rounds: an update counts in the round that is open when it comes, an
   expect(worst(next, (i) => (first[i] as number) + mean(i))).toBeLessThan(1e-6);
   const { rounds } = await task.get<History>("/rounds");
   expect(rounds[1]?.cohort.map(({ staleness }) => staleness).sort()).toEqual([0, 1]);
+
+  // Who is still at work when the series ends is not held to it in the next one.
+  const left = crypto.randomUUID();
+  expect(await task.checkIn(left)).toMatchObject({ decision: "train", assignment: { round: 3 } });
+  await task.admin("DELETE", "/rounds/current");
+  await task.startRound({ goalCount: 1 });
+  expect(await task.checkIn(left)).toMatchObject({ decision: "train", assignment: { round: 4 } });
 });
 
 async function evaluate(client: string, loss: number, baseLoss: number): Promise<void> {
@@ -240,6 +247,24 @@ test("an update that cannot be added becomes a dead letter, holds nothing up, an
   const next = await task.download(await task.published(1));
   const mean = (i: number): number => ((deltas[0]?.[i] as number) + (deltas[1]?.[i] as number)) / 2;
   expect(worst(next, (i) => (base[i] as number) + mean(i))).toBeLessThan(1e-6);
+});
+
+test("a store that fails is waited for: the round is published once it is back", async () => {
+  await task.startRound({ goalCount: 1, overSelection: 1 });
+  const [one] = await task.cohort(1);
+  if (!one) throw new Error("no cohort");
+  const key = `checkpoints/${one.checkpoint.sha256}.safetensors`;
+  const file = await (await env.STORE.get(key))?.arrayBuffer();
+  await env.STORE.delete(key);
+  const delta = task.randomDelta(5);
+  await task.send(one, delta);
+  await task.until(({ rounds }) => rounds[0]?.state === "aggregating", "the round has its update");
+  await new Promise((resolve) => setTimeout(resolve, 4000));
+  expect((await task.get<History>("/rounds")).rounds[0]?.state).toBe("aggregating");
+  await env.STORE.put(key, file ?? "");
+  const base = await task.download(one);
+  const next = await task.download(await task.published(1));
+  expect(worst(next, (i) => (base[i] as number) + (delta[i] as number))).toBeLessThan(1e-6);
 });
 
 test("more clients than the goal are chosen where they wait, and the choice waits a little for them", async () => {
