@@ -1,4 +1,5 @@
 import * as v from "valibot";
+import { sha256Hex } from "../core/digest";
 import {
   checkInAnswerSchema,
   checkpointsSchema,
@@ -154,7 +155,7 @@ export async function getCheckpoint(
   const cached = await cache.match(url);
   if (cached) {
     const file = new Uint8Array(await cached.arrayBuffer());
-    if ((await hexDigest(file)) === sha256) return { file, bytesDown: 0 };
+    if ((await sha256Hex(file)) === sha256) return { file, bytesDown: 0 };
     await cache.delete(url);
   }
   const response = await request(url, signal ? { signal } : {}, PATIENCE.transfer);
@@ -175,17 +176,12 @@ export async function getCheckpoint(
     received += part.length;
     onProgress?.(received / bytes);
   }
-  if (received !== bytes || (await hexDigest(file)) !== sha256) {
+  if (received !== bytes || (await sha256Hex(file)) !== sha256) {
     throw new IntegrityError("The checkpoint does not match its SHA-256. Try again.");
   }
   for (const old of (await cache.keys()).slice(0, -1)) await cache.delete(old);
   await cache.put(url, new Response(file));
   return { file, bytesDown: bytes };
-}
-
-async function hexDigest(bytes: Uint8Array<ArrayBuffer>): Promise<string> {
-  const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes));
-  return Array.from(digest, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
 /**

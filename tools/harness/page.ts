@@ -1,6 +1,7 @@
 import * as Comlink from "comlink";
 import * as v from "valibot";
 import { createTrainer } from "../../src/client/trainer";
+import { sha256Hex } from "../../src/core/digest";
 import { FACE_PIXELS } from "../../src/core/expressions";
 import { initializeWeights } from "../../src/core/initialize";
 import { MODELS, summarize, type ModelName } from "../../src/core/model";
@@ -95,9 +96,8 @@ async function trainedDelta(
     if (!(error instanceof Error) || error.name !== PAUSED) throw error;
     result = await run(snapshot);
   }
-  const digest = await crypto.subtle.digest("SHA-256", result.delta);
   const summary = [result.train.loss, result.train.accuracy, result.heldOut.loss, result.heldOutAfter.loss].join();
-  const hex = Array.from(new Uint8Array(digest), (byte) => byte.toString(16).padStart(2, "0")).join("");
+  const hex = await sha256Hex(new Uint8Array(result.delta.buffer));
   return { hash: `${hex} ${summary}`, epochs: result.epochs, heldOutAfter: result.heldOutAfter };
 }
 

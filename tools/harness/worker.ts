@@ -1,6 +1,7 @@
 import * as tf from "@tensorflow/tfjs";
 import * as Comlink from "comlink";
 import { FACE_PIXELS } from "../../src/core/expressions";
+import { sha256Hex } from "../../src/core/digest";
 import { decodeCheckpoint } from "../../src/core/checkpoint";
 import { initializeWeights } from "../../src/core/initialize";
 import { MODELS, summarize, type ModelName } from "../../src/core/model";
@@ -82,8 +83,7 @@ async function repeat(steps: number): Promise<string[]> {
     const { pixels, labels } = faces(4);
     const x = facesToTensor(pixels, MODELS.seed.inputShape);
     for (let step = 0; step < steps; step++) await network.step(x, labels, sgd(0.02), step);
-    const digest = await crypto.subtle.digest("SHA-256", await network.getWeights());
-    hashes.push(Array.from(new Uint8Array(digest), (byte) => byte.toString(16).padStart(2, "0")).join(""));
+    hashes.push(await sha256Hex(new Uint8Array((await network.getWeights()).buffer)));
     network.dispose();
     x.dispose();
   }

@@ -1,6 +1,7 @@
 import { DurableObject } from "cloudflare:workers";
 import * as v from "valibot";
 import { decodeCheckpoint, encodeCheckpoint } from "../../src/core/checkpoint";
+import { sha256Hex } from "../../src/core/digest";
 import { WeightedSum, type Totals } from "../../src/core/fedavg";
 import type { ModelSummary } from "../../src/core/model";
 import { taskNameSchema, type Aggregation, type TaskName } from "../../src/core/protocol";
@@ -20,7 +21,6 @@ import {
   type ServerMoments,
   type ServerOptimizer,
 } from "../../src/core/strategies/server-optimizers";
-import { sha256Hex } from "./digest";
 import { checkpointKey, momentsKey, type Env } from "./env";
 import { modelOf } from "./upload";
 

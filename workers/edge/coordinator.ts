@@ -1,6 +1,7 @@
 import { DurableObject } from "cloudflare:workers";
 import * as v from "valibot";
 import { decodeCheckpoint, encodeCheckpoint } from "../../src/core/checkpoint";
+import { sha256Hex } from "../../src/core/digest";
 import { isAcceptable, isPlateau } from "../../src/core/early-stopping";
 import { initializeWeights } from "../../src/core/initialize";
 import { MODELS, summarize, type ModelSpec } from "../../src/core/model";
@@ -24,7 +25,6 @@ import { shuffle } from "../../src/core/random";
 import { linearWeight } from "../../src/core/strategies/weights";
 import type { UpdateSummary } from "../../src/core/update";
 import type { MergePlan, WeightedUpdate } from "./aggregator";
-import { sha256Hex } from "./digest";
 import { checkpointKey, updateKey, type Env } from "./env";
 import { log } from "./log";
 import { RoundStore, type RoundRow, type UpdateRow } from "./round-store";
@@ -203,7 +203,10 @@ export class Coordinator extends DurableObject<Env> {
     this.#countCheckIn(now);
     const open = this.#store.openRound();
     if (!open) return this.#wait(this.#store.earlyStop === undefined ? "no-round" : "early-stopped", 5);
-    const label = (await sha256Hex(new TextEncoder().encode(`${client.client}/${open.number}`))).slice(0, 8);
+    const label = (await sha256Hex(Uint8Array.from(new TextEncoder().encode(`${client.client}/${open.number}`)))).slice(
+      0,
+      8,
+    );
     const changed = this.ctx.storage.transactionSync(() => {
       const round = this.#store.openRound();
       if (round?.number !== open.number) return false;

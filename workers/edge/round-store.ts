@@ -315,10 +315,7 @@ export class RoundStore {
   }
 
   /** Clients that were asked to evaluate a round's candidate, and whether this one has answered. */
-  evaluationState(
-    round: number,
-    client: string,
-  ): { asked: number; answered: number; own: "none" | "asked" | "answered" } {
+  evaluationState(round: number, client: string): { asked: number; own: "none" | "asked" | "answered" } {
     const rows = this.#all<{ client: string; done: number }>(
       "SELECT client, result IS NOT NULL AS done FROM evaluations WHERE round = ?",
       round,
@@ -326,7 +323,6 @@ export class RoundStore {
     const own = rows.find((row) => row.client === client);
     return {
       asked: rows.length,
-      answered: rows.filter(({ done }) => done === 1).length,
       own: own === undefined ? "none" : own.done === 1 ? "answered" : "asked",
     };
   }

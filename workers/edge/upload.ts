@@ -1,8 +1,8 @@
+import { toHex } from "../../src/core/digest";
 import { MODELS, summarize, type ModelSummary } from "../../src/core/model";
 import { TASKS, type TaskName } from "../../src/core/protocol";
 import { FormatError, MAX_HEADER_BYTES } from "../../src/core/safetensors";
 import { UpdateReader, type UpdateSummary } from "../../src/core/update";
-import { toHex } from "./digest";
 import { updateKey, type Env } from "./env";
 import { ProblemError } from "./problem";
 
