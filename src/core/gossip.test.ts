@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { GossipHub, type GossipMessage, type Mass } from "./gossip";
+import { BlockGossip, GossipHub, type GossipMessage, type Mass } from "./gossip";
 import { seededRandom } from "./random";
 
 const LENGTH = 5;
@@ -149,4 +149,75 @@ test("a hub that dies takes only its own updates with it, and they can be given 
   const all = central(own);
   gossip(living, 200, random, { loss: 0, repeat: 0, late: 0 }, all);
   expect(worstError(living, all)).toBeLessThan(1e-6);
+});
+
+/** Gossips block by block until all have finished; each call may be lost on the way there or back. Gives the steps it took. */
+function mix(hubs: readonly BlockGossip[], random: () => number, loss: number, most = 5000): number {
+  for (let step = 1; step <= most; step++) {
+    for (const hub of hubs) {
+      const partner = hub.partner();
+      const to = hubs.find(({ name }) => name === partner);
+      if (!to) continue;
+      const message = hub.ask(to.name);
+      if (random() < loss) continue;
+      const answer = to.answer(message);
+      if (random() >= loss) hub.receive(answer);
+    }
+    if (hubs.every(({ finished }) => finished)) return step;
+  }
+  throw new Error(`Not finished after ${most} steps: ${hubs.map(({ progress }) => progress).join(", ")}`);
+}
+
+function makeBlocks(count: number, length: number, blockLength: number, random: () => number, epoch = 1) {
+  const names = Array.from({ length: count }, (_, i) => `hub-${i}`);
+  const own = names.map(() => Float64Array.from({ length }, () => (random() - 0.5) * 20));
+  const values = own.map((one) => one.slice());
+  const hubs = names.map((name, i) => new BlockGossip(name, names, epoch, values[i] as Own, [i, 1], blockLength));
+  return { own, values, hubs };
+}
+type Own = Float64Array<ArrayBuffer>;
+
+function worstOf(values: readonly Own[], own: readonly Own[]): number {
+  const mean = Array.from(own[0] ?? [], (_, i) => own.reduce((sum, one) => sum + (one[i] ?? NaN), 0) / own.length);
+  return Math.max(...values.flatMap((one) => mean.map((value, i) => Math.abs(value - (one[i] ?? NaN)))));
+}
+
+test.each([1, 2, 3, 4, 7, 16, 33, 64])("%i hubs hold the mean of a long vector, block by block", (count) => {
+  const random = seededRandom(count);
+  const { own, values, hubs } = makeBlocks(count, 37, 10, random);
+  const steps = count === 1 ? 0 : mix(hubs, random, 0);
+  // Four blocks to 1e-9; a step is one question of each hub. A whole hypercube needs hardly more than its dimensions.
+  expect(steps).toBeLessThan(4 * (Number.isInteger(Math.log2(count)) ? 4 + 2 * Math.log2(count) : 100));
+  expect(worstOf(values, own)).toBeLessThan(1e-7);
+  for (const hub of hubs) {
+    expect(hub.finished).toBe(true);
+    expect(hub.means[0]).toBeCloseTo((count - 1) / 2, 7);
+    expect(hub.means[1]).toBeCloseTo(1, 9);
+  }
+});
+
+test("calls that are lost, there or back, cost steps and nothing else", () => {
+  fc.assert(
+    fc.property(
+      fc.integer({ min: 2, max: 12 }),
+      fc.nat(),
+      fc.double({ min: 0, max: 0.5, noNaN: true }),
+      (count, seed, loss) => {
+        const random = seededRandom(seed);
+        const { own, values, hubs } = makeBlocks(count, 23, 8, random);
+        mix(hubs, random, loss);
+        expect(worstOf(values, own)).toBeLessThan(1e-6);
+      },
+    ),
+    { numRuns: 60 },
+  );
+});
+
+test("a message of another epoch, or of a stranger, is refused", () => {
+  const random = seededRandom(1);
+  const [one, two] = makeBlocks(2, 5, 5, random).hubs as [BlockGossip, BlockGossip];
+  const later = makeBlocks(2, 5, 5, random, 2).hubs[1] as BlockGossip;
+  expect(() => one.answer(later.ask(one.name))).toThrow(RangeError);
+  expect(() => one.answer({ ...two.ask(one.name), from: "stranger" })).toThrow(RangeError);
+  expect(() => new BlockGossip("stranger", ["a", "b"], 1, new Float64Array(3))).toThrow(/none of the hubs/);
 });

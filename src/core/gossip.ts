@@ -51,6 +51,12 @@ export class GossipHub {
     return copy(this.#mass);
   }
 
+  /** The estimate of the last `count` numbers. */
+  estimateOfLast(count: number): Float64Array<ArrayBuffer> {
+    const { sum, weight } = this.#mass;
+    return sum.slice(sum.length - count).map((value) => value / weight);
+  }
+
   /** Adds an update that arrives while the gossip goes on. */
   contribute(mass: Mass): void {
     add(this.#mass, mass);
@@ -113,5 +119,177 @@ export class GossipHub {
 
   #message(to: string, { sequence, total }: { sequence: number; total: Mass }): GossipMessage {
     return { from: this.name, to, sequence, total: copy(total) };
+  }
+}
+
+/**
+ * How far a hub's estimate may be from the mean before it counts as the mean: it is `sum_j c_j x_j` for the hubs' own vectors
+ * x_j, and every `N c_j` is within this of 1.
+ */
+const ACCURACY = 1e-9;
+
+/** Numbers that are gossiped at once: two megabytes. */
+export const GOSSIP_BLOCK = 1 << 18;
+
+/** How often a hub lets its turn pass before it asks the one that should have asked it. */
+const PATIENCE = 5;
+
+export interface BlockMessage {
+  from: string;
+  epoch: number;
+  block: number;
+  mass: GossipMessage;
+  /** How many blocks each member is known to hold the mean of, in the order of the members. */
+  done: number[];
+}
+
+/**
+ * Gossip about a vector that is too long to hold once for every link: block after block, in bounded memory, and in place.
+ *
+ * Each hub starts with weight 1 and, behind its numbers, a unit vector of its own. Push-sum is linear, so what has become of
+ * those unit vectors are the very coefficients with which every hub's numbers have entered an estimate: a hub knows how far it
+ * is from the mean without knowing the mean. It keeps a block's mean when every coefficient is 1 / N, goes on helping, and
+ * turns to the next block when it has heard that all have this one.
+ *
+ * An epoch is one attempt. A hub that lost its memory begins a higher one, and whoever hears of a higher one begins it too.
+ */
+export class BlockGossip {
+  readonly #done: number[];
+  readonly #index: number;
+  #block = -1;
+  #hub: GossipHub | undefined;
+  #step = 0;
+  #passed = 0;
+  #means: number[] = [];
+
+  /**
+   * @param values this hub's own numbers; the mean over the hubs takes their place, block by block
+   * @param extras a few numbers more, whose means are {@link means}
+   */
+  constructor(
+    readonly name: string,
+    readonly members: readonly string[],
+    readonly epoch: number,
+    readonly values: Float64Array<ArrayBuffer>,
+    private readonly extras: readonly number[] = [],
+    private readonly blockLength = GOSSIP_BLOCK,
+  ) {
+    this.#index = members.indexOf(name);
+    if (this.#index < 0) throw new RangeError(`${name} is none of the hubs ${members.join(", ")}.`);
+    this.#done = members.map(() => 0);
+    this.#goOn();
+    this.#keep();
+  }
+
+  get blocks(): number {
+    return Math.max(1, Math.ceil(this.values.length / this.blockLength));
+  }
+
+  /** Blocks of the mean that this hub holds. */
+  get progress(): number {
+    return this.#done[this.#index] as number;
+  }
+
+  /** Whether every hub is known to hold the whole mean. */
+  get finished(): boolean {
+    return Math.min(...this.#done) >= this.blocks;
+  }
+
+  /** The means of the extras, once the hub holds a block. */
+  get means(): readonly number[] {
+    return this.#means;
+  }
+
+  /**
+   * Whom to ask now; undefined when it is another's turn to ask, or there is nobody else. It goes along one dimension of a
+   * hypercube of the members after the other, the lower of two asks, and so all end in the exact mean after log2(N) questions
+   * when they keep in step. Where the cube has no corner, it is the member as far on around the circle. Each hub so has few
+   * links and uses all of them often: what was lost on one is soon made up for.
+   */
+  partner(): string | undefined {
+    const n = this.members.length;
+    if (n < 2) return undefined;
+    const bit = 1 << (this.#step % Math.ceil(Math.log2(n)));
+    const across = this.#index ^ bit;
+    if (across < this.#index && this.#passed < PATIENCE) {
+      this.#passed += 1;
+      return undefined;
+    }
+    return this.members[across < n ? across : (this.#index + bit) % n];
+  }
+
+  /** Half of this hub's mass for another, to be delivered or lost. */
+  ask(to: string): BlockMessage {
+    this.#step += 1;
+    this.#passed = 0;
+    return this.#half(to);
+  }
+
+  #half(to: string): BlockMessage {
+    const mass = (this.#hub as GossipHub).send(to);
+    return { from: this.name, epoch: this.epoch, block: this.#block, mass, done: [...this.#done] };
+  }
+
+  /** Takes in a message and gives the half that this hub had before for it, so that both come to the mean of the two. */
+  answer(message: BlockMessage): BlockMessage {
+    this.#hear(message);
+    const expected = this.members[this.#index ^ (1 << (this.#step % Math.ceil(Math.log2(this.members.length))))];
+    const reply = message.from === expected ? this.ask(message.from) : this.#half(message.from);
+    this.#take(message);
+    return { ...reply, done: [...this.#done] };
+  }
+
+  /** Takes in an answer. @throws RangeError when it is of another epoch or no member's */
+  receive(message: BlockMessage): void {
+    this.#hear(message);
+    this.#take(message);
+  }
+
+  #hear({ from, epoch, done }: BlockMessage): void {
+    if (epoch !== this.epoch || !this.members.includes(from) || done.length !== this.members.length) {
+      throw new RangeError(`${this.name} gossips in epoch ${this.epoch}; ${from} sent epoch ${epoch}.`);
+    }
+    done.forEach((blocks, i) => {
+      this.#done[i] = Math.max(this.#done[i] as number, blocks);
+    });
+    this.#goOn();
+  }
+
+  #take({ block, mass }: BlockMessage): void {
+    // Of a block that all have: nobody needs it any more.
+    if (block !== this.#block) return;
+    (this.#hub as GossipHub).receive(mass);
+    this.#keep();
+  }
+
+  /** Turns to the first block that not every hub has yet; stays at the last. */
+  #goOn(): void {
+    const block = Math.min(...this.#done, this.blocks - 1);
+    if (block === this.#block) return;
+    this.#block = block;
+    const start = block * this.blockLength;
+    const own = this.values.subarray(start, start + this.blockLength);
+    const sum = new Float64Array(own.length + this.extras.length + this.members.length);
+    sum.set(own);
+    sum.set(this.extras, own.length);
+    sum[own.length + this.extras.length + this.#index] = 1;
+    this.#hub = new GossipHub(this.name, { sum, weight: 1 });
+  }
+
+  /** Keeps the mean of the block if the estimate is it. */
+  #keep(): void {
+    if (this.progress > this.#block) return;
+    const hub = this.#hub as GossipHub;
+    const n = this.members.length;
+    if (hub.estimateOfLast(n).some((coefficient) => !(Math.abs(n * coefficient - 1) <= ACCURACY))) return;
+    const estimate = hub.estimate();
+    const tracers = estimate.length - n;
+    const length = tracers - this.extras.length;
+    this.values.set(estimate.subarray(0, length), this.#block * this.blockLength);
+    this.#means = [...estimate.subarray(length, tracers)];
+    this.#done[this.#index] = this.#block + 1;
+    this.#goOn();
+    // A hub alone holds the mean at once.
+    if (n === 1) this.#keep();
   }
 }

@@ -71,6 +71,8 @@ export const roundConfigSchema = v.strictObject({
   mode: v.optional(v.picklist(["sync", "async"]), "sync"),
   /** In async rounds: how many versions an update's base may be behind. */
   maxStaleness: v.optional(whole(0, 100), 5),
+  /** Where the average is made: in one place, or by hubs in several regions that gossip. */
+  topology: v.optional(v.picklist(["central", "gossip"]), "central"),
   aggregation: v.optional(v.picklist(AGGREGATIONS), "mean"),
   /** q of q-FedAvg: 0 is the plain mean, more cares more for the clients with the largest loss. */
   q: v.optional(real(0, 10), 1),
@@ -210,6 +212,22 @@ export const memberSchema = v.object({
 });
 export type Member = v.InferOutput<typeof memberSchema>;
 
+export const hubSchema = v.object({
+  name: v.string(),
+  /** `waiting`: it takes updates. `gone`: it has not answered, and others have its updates. */
+  state: v.picklist(["waiting", "mixing", "done", "disagrees", "gone"]),
+  updates: v.number(),
+  /** Blocks of the mean that it holds, of how many. */
+  block: v.number(),
+  blocks: v.number(),
+  /** Attempts: more than a million for each change of the members. */
+  epoch: v.number(),
+  /** Questions that it has asked other hubs, and those that were not answered. */
+  asked: v.number(),
+  lost: v.number(),
+});
+export type HubState = v.InferOutput<typeof hubSchema>;
+
 export const roundSchema = v.object({
   number: v.number(),
   state: v.picklist(ROUND_STATES),
@@ -236,6 +254,8 @@ export const roundSchema = v.object({
   evalExamples: v.number(),
   /** The candidate and its base on the evaluators' faces; null until there is one. */
   evaluation: v.nullable(v.object({ ...evaluationSchema.entries, clients: v.number() })),
+  /** The hubs of a round that gossips; none in a central one. */
+  hubs: v.optional(v.array(hubSchema), []),
 });
 export type Round = v.InferOutput<typeof roundSchema>;
 

@@ -22,6 +22,7 @@ import {
   type ServerOptimizer,
 } from "../../src/core/strategies/server-optimizers";
 import { checkpointKey, momentsKey, type Env } from "./env";
+import { nameOf } from "./identity";
 import { modelOf } from "./upload";
 
 /** Numbers of a block: 8 MB of float64, which is what travels between two aggregators at once. */
@@ -75,14 +76,14 @@ export interface MergePlan {
 export class Aggregator extends DurableObject<Env> {
   #sum: WeightedSum | undefined;
   #turn: Promise<unknown> = Promise.resolve();
-  readonly #task: TaskName;
-  readonly #model: ModelSummary;
+  protected readonly task: TaskName;
+  protected readonly model: ModelSummary;
 
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env);
     // Its name is the task's, the round's and the shard's.
-    this.#task = v.parse(taskNameSchema, ctx.id.name?.split("/")[0]);
-    this.#model = modelOf(this.#task);
+    this.task = v.parse(taskNameSchema, nameOf(ctx).split("/")[0]);
+    this.model = modelOf(this.task);
     ctx.storage.sql.exec(
       `CREATE TABLE IF NOT EXISTS added (id TEXT PRIMARY KEY, key TEXT NOT NULL, data_start INTEGER NOT NULL,
        examples INTEGER NOT NULL, weight REAL NOT NULL, denominator REAL NOT NULL)`,
@@ -91,8 +92,8 @@ export class Aggregator extends DurableObject<Env> {
 
   /** Adds an update once, however often it is asked to. */
   add(update: WeightedUpdate): Promise<void> {
-    return this.#next(async () => {
-      const sum = await this.#load();
+    return this.next(async () => {
+      const sum = await this.load();
       const known = this.ctx.storage.sql.exec("SELECT 1 FROM added WHERE id = ?", update.id).toArray();
       if (known.length > 0) return;
       await this.#addTo(sum, update);
@@ -106,12 +107,12 @@ export class Aggregator extends DurableObject<Env> {
 
   /** What the sum holds. */
   totals(): Promise<Totals> {
-    return this.#next(async () => (await this.#load()).totals);
+    return this.next(async () => (await this.load()).totals);
   }
 
   /** The float64 numbers of the sum from `start` on, at most `length` of them. */
   part(start: number, length: number): Promise<Float64Array> {
-    return this.#next(async () => (await this.#load()).sum.slice(start, start + length));
+    return this.next(async () => (await this.load()).sum.slice(start, start + length));
   }
 
   /**
@@ -120,33 +121,50 @@ export class Aggregator extends DurableObject<Env> {
    * @throws RangeError when the cohort is too small for a robust rule
    */
   async merge(plan: MergePlan): Promise<{ sha256: string; bytes: number }> {
-    const { optimizer, base, version } = plan;
-    const weights = decodeCheckpoint(await this.#read(checkpointKey(base.sha256)), this.#model);
     const average = plan.shards.length > 0 ? await this.#linearAverage(plan) : await this.#robustAverage(plan);
-    const { parameters } = this.#model;
-    const norms = new Set(this.#model.layers.filter(({ kind }) => kind === "batchNorm").map(({ name }) => name));
-    const isNorm = this.#model.tensors.map(({ name }) => norms.has(name.split("/")[0] ?? ""));
+    return this.publish(await this.step(plan, average, true), plan.metadata);
+  }
+
+  /** The weights of the next checkpoint. @param keepMoments whether the optimizer's moments are stored, too */
+  protected async step(
+    plan: Omit<MergePlan, "shards" | "updates">,
+    average: BlockAverage,
+    keepMoments: boolean,
+  ): Promise<Float32Array<ArrayBuffer>> {
+    const { optimizer, base, version } = plan;
+    const weights = decodeCheckpoint(await this.read(checkpointKey(base.sha256)), this.model);
+    const { parameters } = this.model;
+    const norms = new Set(this.model.layers.filter(({ kind }) => kind === "batchNorm").map(({ name }) => name));
+    const isNorm = this.model.tensors.map(({ name }) => norms.has(name.split("/")[0] ?? ""));
     for (let start = 0; start < parameters; start += BLOCK) {
       const block = weights.subarray(start, Math.min(parameters, start + BLOCK));
       const before = plan.keepBatchNorm ? block.slice() : undefined;
       const delta = await average(start, block.length);
       const moments = hasMoments(optimizer) ? await this.#moments(base.version, start, block.length, optimizer) : null;
       // Which tensor a coordinate is in: blocks go up through them in order.
-      let tensor = this.#model.tensors.findIndex(({ offset, size }) => start < offset + size);
+      let tensor = this.model.tensors.findIndex(({ offset, size }) => start < offset + size);
       const tensorAt = (i: number): number => {
         while (start + i >= this.#end(tensor)) tensor += 1;
         return tensor;
       };
-      stepServer(block, delta, moments, optimizer, (i) => this.#model.tensors[tensorAt(i)]?.trainable === false);
+      stepServer(block, delta, moments, optimizer, (i) => this.model.tensors[tensorAt(i)]?.trainable === false);
       if (before) {
-        tensor = this.#model.tensors.findIndex(({ offset, size }) => start < offset + size);
+        tensor = this.model.tensors.findIndex(({ offset, size }) => start < offset + size);
         before.forEach((value, i) => {
           if (isNorm[tensorAt(i)]) block[i] = value;
         });
       }
-      if (moments) await this.#keepMoments(version, start, moments, optimizer);
+      if (moments && keepMoments) await this.#keepMoments(version, start, moments, optimizer);
     }
-    const file = encodeCheckpoint(this.#model, weights, plan.metadata, "float32");
+    return weights;
+  }
+
+  /** Stores a checkpoint. */
+  protected async publish(
+    weights: Float32Array,
+    metadata: Record<string, string>,
+  ): Promise<{ sha256: string; bytes: number }> {
+    const file = encodeCheckpoint(this.model, weights, metadata, "float32");
     const sha256 = await sha256Hex(file);
     await this.env.STORE.put(checkpointKey(sha256), file, { sha256 });
     return { sha256, bytes: file.length };
@@ -154,14 +172,19 @@ export class Aggregator extends DurableObject<Env> {
 
   /** Forgets everything, once the round has ended. */
   clear(): Promise<void> {
-    return this.#next(() => {
-      this.#sum = undefined;
+    return this.next(() => {
+      this.dropSum();
       this.ctx.storage.sql.exec("DELETE FROM added");
     });
   }
 
+  /** The sum in memory is no longer that of the updates: the next call that needs it builds it again. */
+  protected dropSum(): void {
+    this.#sum = undefined;
+  }
+
   #end(tensor: number): number {
-    const { offset = Infinity, size = 0 } = this.#model.tensors[tensor] ?? {};
+    const { offset = Infinity, size = 0 } = this.model.tensors[tensor] ?? {};
     return offset + size;
   }
 
@@ -191,8 +214,8 @@ export class Aggregator extends DurableObject<Env> {
     let chosen = updates;
     if (aggregation === "krum" || aggregation === "multi-krum" || aggregation === "bulyan") {
       const distances = new Float64Array(n * n);
-      for (let start = 0; start < this.#model.parameters; start += piece) {
-        addDistances(await this.#rows(updates, start, Math.min(piece, this.#model.parameters - start)), distances);
+      for (let start = 0; start < this.model.parameters; start += piece) {
+        addDistances(await this.#rows(updates, start, Math.min(piece, this.model.parameters - start)), distances);
       }
       const keep =
         aggregation === "bulyan"
@@ -230,7 +253,7 @@ export class Aggregator extends DurableObject<Env> {
 
   /** The optimizer's moments after a version; new ones where there are none, as before the first adaptive round. */
   async #moments(version: number, start: number, length: number, optimizer: ServerOptimizer): Promise<ServerMoments> {
-    const object = await this.env.STORE.get(momentsKey(this.#task, version, optimizer.kind, start));
+    const object = await this.env.STORE.get(momentsKey(this.task, version, optimizer.kind, start));
     if (!object) return initialMoments(length, optimizer);
     const values = new Float32Array(await object.arrayBuffer());
     return { first: values.slice(0, length), second: values.slice(length) };
@@ -245,19 +268,19 @@ export class Aggregator extends DurableObject<Env> {
     const both = new Float32Array(first.length * 2);
     both.set(first);
     both.set(second, first.length);
-    await this.env.STORE.put(momentsKey(this.#task, version, kind, start), both);
+    await this.env.STORE.put(momentsKey(this.task, version, kind, start), both);
   }
 
   /** Runs one piece of work after the other, so that no two change the sum at once. */
-  #next<T>(work: () => T | Promise<T>): Promise<T> {
+  protected next<T>(work: () => T | Promise<T>): Promise<T> {
     const result = this.#turn.then(work);
     this.#turn = result.catch(() => undefined);
     return result;
   }
 
-  async #load(): Promise<WeightedSum> {
+  protected async load(): Promise<WeightedSum> {
     if (this.#sum) return this.#sum;
-    const sum = new WeightedSum(this.#model.parameters);
+    const sum = new WeightedSum(this.model.parameters);
     const rows = this.ctx.storage.sql.exec<{
       key: string;
       data_start: number;
@@ -293,7 +316,7 @@ export class Aggregator extends DurableObject<Env> {
     this.#sum = sum;
   }
 
-  async #read(key: string): Promise<Uint8Array<ArrayBuffer>> {
+  protected async read(key: string): Promise<Uint8Array<ArrayBuffer>> {
     const object = await this.env.STORE.get(key);
     if (!object) throw new Error(`${key} is not in the store.`);
     return new Uint8Array(await object.arrayBuffer());
@@ -301,4 +324,4 @@ export class Aggregator extends DurableObject<Env> {
 }
 
 /** The average of the updates, for `length` coordinates from `start` on. */
-type BlockAverage = (start: number, length: number) => Promise<Float64Array>;
+export type BlockAverage = (start: number, length: number) => Promise<Float64Array>;

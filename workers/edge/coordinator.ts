@@ -15,6 +15,7 @@ import {
   type DeadLetter,
   type Evaluation,
   type History,
+  type HubState,
   type LiveEvent,
   type Round,
   type RoundConfig,
@@ -25,7 +26,9 @@ import { shuffle } from "../../src/core/random";
 import { linearWeight } from "../../src/core/strategies/weights";
 import type { UpdateSummary } from "../../src/core/update";
 import type { MergePlan, WeightedUpdate } from "./aggregator";
-import { checkpointKey, updateKey, type Env } from "./env";
+import { checkpointKey, hubOf, updateKey, type Env } from "./env";
+import type { HubPlan, HubProgress } from "./hub";
+import { nameOf } from "./identity";
 import { log } from "./log";
 import { RoundStore, type RoundRow, type UpdateRow } from "./round-store";
 
@@ -37,12 +40,31 @@ const WAITING_MS = 30_000;
 const REQUEUE_MS = 5_000;
 /** After an alarm that failed. */
 const RETRY_MS = 3_000;
+/** How often hubs that gossip are asked how far they are, and after how long without an answer one is given up. */
+const HUB_POLL_MS = 300;
+const HUB_SILENCE_MS = 10_000;
 const HISTORY = 1000;
 /** Check-ins a second that a Coordinator wants at most: beyond it, clients are told to come back later. */
 const CHECK_INS_PER_SECOND = 100;
 
 /** Rules that cannot be summed: they need every update at once. */
 const isRobust = ({ aggregation }: RoundConfig): boolean => aggregation !== "mean" && aggregation !== "q-fair";
+
+/** Whether the hubs would have to gossip about something that is no sum. */
+const isRobustGossip = (config: RoundConfig): boolean => config.topology === "gossip" && isRobust(config);
+
+const newHub = (name: string): HubState => ({
+  ...{ name, state: "waiting", updates: 0, block: 0, blocks: 0 },
+  ...{ epoch: 0, asked: 0, lost: 0 },
+});
+
+/** Where an update is added: by a hub of the round, or by an Aggregator of this name. */
+export interface UpdatePlace {
+  hub: boolean;
+  round: number;
+  shard: string;
+  update: WeightedUpdate;
+}
 
 /** What became of an upload. A refusal crosses to the router as data: an exception would lose its class on the way. */
 export type UploadAnswer =
@@ -59,10 +81,12 @@ export class Coordinator extends DurableObject<Env> {
   readonly #model: ModelSpec;
   /** Check-ins a second, averaged over the last ten or so, and when it was last brought up to date. */
   #rate = { perSecond: 0, at: 0 };
+  /** Since when a hub of the open round has not answered. */
+  readonly #silentSince = new Map<string, number>();
 
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env);
-    this.#task = v.parse(taskNameSchema, ctx.id.name);
+    this.#task = v.parse(taskNameSchema, nameOf(ctx));
     this.#model = MODELS[TASKS[this.#task].model];
     this.#store = new RoundStore(ctx.storage.sql, this.#task);
     void ctx.blockConcurrencyWhile(async () => {
@@ -112,7 +136,8 @@ export class Coordinator extends DurableObject<Env> {
   }
 
   /** Opens a round that waits for clients, unless one is under way. */
-  async startRounds(config: RoundConfig): Promise<Round | "round-open"> {
+  async startRounds(config: RoundConfig): Promise<Round | "round-open" | "robust-gossip"> {
+    if (isRobustGossip(config)) return "robust-gossip";
     const number = this.ctx.storage.transactionSync(() => {
       if (this.#store.openRound()) return undefined;
       this.#store.setEarlyStop(null);
@@ -126,14 +151,16 @@ export class Coordinator extends DurableObject<Env> {
   }
 
   /** Changes the open round's configuration; what its clients were told already stays. */
-  async changeRound(change: Partial<RoundConfig>): Promise<Round | "no-open-round" | "not-possible"> {
+  async changeRound(change: Partial<RoundConfig>): Promise<Round | "no-open-round" | "not-possible" | "robust-gossip"> {
     const round = this.#store.openRound();
     if (!round) return "no-open-round";
     const config = { ...round.config, ...change };
     // The sum of the round is made by one rule: it cannot change once updates may have been added.
-    const fixed = ["aggregation", "q", "byzantine", "updateClip", "mode", "learningRate"] as const;
+    const fixed = ["aggregation", "q", "byzantine", "updateClip", "mode", "learningRate", "topology"] as const;
+    if (isRobustGossip(config)) return "robust-gossip";
     if (round.state !== "selecting" && fixed.some((key) => config[key] !== round.config[key])) return "not-possible";
     this.#store.setConfig(round.number, config);
+    if (config.topology !== round.config.topology) this.#setUpHubs(round.number, config);
     this.#announce(round.number);
     await this.#schedule();
     return this.#store.round(round.number);
@@ -270,7 +297,7 @@ export class Coordinator extends DurableObject<Env> {
   async accept(
     assignedRound: number,
     id: string,
-    upload: { digest: string; bytes: number; summary: UpdateSummary },
+    upload: { digest: string; bytes: number; summary: UpdateSummary; continent: string | null },
   ): Promise<UploadAnswer> {
     const now = Date.now();
     let place = assignedRound;
@@ -289,6 +316,11 @@ export class Coordinator extends DurableObject<Env> {
       }
       place = open.number;
       this.#store.setUploaded(id, upload, { round: place, staleness: open.base - update.base }, now);
+      if (open.config.topology === "gossip" && upload.continent !== null) {
+        const near = this.env.HUBS.find(({ continents }) => continents.includes(upload.continent ?? ""))?.name;
+        const hub = this.#store.hubs(place).findIndex(({ name, state }) => name === near && state !== "gone");
+        if (hub >= 0) this.#store.setShard(id, hub);
+      }
       return { status: "accepted" };
     });
     if (answer.status === "accepted") {
@@ -311,7 +343,7 @@ export class Coordinator extends DurableObject<Env> {
    * The shard that adds an update, the least loaded one when it is first asked for; null when no shard has to: the update
    * counts no more, or its round's rule needs all updates at once.
    */
-  async shardOf(id: string): Promise<{ shard: string; update: WeightedUpdate } | null> {
+  async shardOf(id: string): Promise<UpdatePlace | null> {
     const update = this.#store.update(id);
     const open = this.#store.openRound();
     if (!update?.digest || !update.metadata || update.round !== open?.number || update.state !== "uploaded")
@@ -319,14 +351,18 @@ export class Coordinator extends DurableObject<Env> {
     if (isRobust(open.config)) {
       const object = await this.env.STORE.head(this.#keyOf(update));
       if (!object) throw new Error(`${this.#keyOf(update)} is not in the store.`);
-      await this.counted(id);
+      await this.counted(id, null);
       return null;
     }
     let { shard } = update;
+    const hub = open.config.topology === "gossip";
     if (shard === null) {
       const loads = this.#store.shardLoads(update.round);
-      const shards = Array.from({ length: Math.max(1, Number(this.env.AGGREGATOR_SHARDS)) }, (_, i) => i);
-      shard = shards.reduce((best, i) => ((loads.get(i) ?? 0) < (loads.get(best) ?? 0) ? i : best), 0);
+      const shards = hub
+        ? this.#livingHubs(update.round)
+        : Array.from({ length: Math.max(1, Number(this.env.AGGREGATOR_SHARDS)) }, (_, i) => i);
+      if (shards.length === 0) throw new Error("No hub of the round answers.");
+      shard = shards.reduce((best, i) => ((loads.get(i) ?? 0) < (loads.get(best) ?? 0) ? i : best));
       this.#store.setShard(id, shard);
     }
     const { examples, initialLoss = null } = update.metadata;
@@ -334,17 +370,21 @@ export class Coordinator extends DurableObject<Env> {
     const facts = { examples, norm: update.norm ?? 0, initialLoss, staleness: update.staleness };
     const rule = { q: aggregation === "q-fair" ? q : null, clientLearningRate: learningRate, clip: updateClip };
     return {
-      shard: this.#shardName(update.round, shard),
+      hub,
+      round: update.round,
+      shard: this.#placeName(update.round, shard),
       update: { ...this.#locate(update), examples, ...linearWeight(facts, rule) },
     };
   }
 
-  /** A shard has added this update. */
-  async counted(id: string): Promise<void> {
+  /** A shard has added this update; null where the rule needs no shard. */
+  async counted(id: string, shard: string | null): Promise<void> {
     const round = this.ctx.storage.transactionSync(() => {
       const update = this.#store.update(id);
       const open = this.#store.openRound();
       if (!update || update.state !== "uploaded" || update.round !== open?.number) return undefined;
+      // Taken away from that shard in the meantime: another one has still to add it.
+      if (shard !== (update.shard === null ? null : this.#placeName(update.round, update.shard))) return undefined;
       this.#store.setCounted(id);
       return open.number;
     });
@@ -428,6 +468,8 @@ export class Coordinator extends DurableObject<Env> {
       this.#store.dropStale(this.task().checkpoint.version - config.maxStaleness);
       this.#store.startTraining(number, now + config.deadlineSeconds * 1000, now);
     }
+    this.#setUpHubs(number, config);
+    this.#silentSince.clear();
     log("round-open", { task: this.#task, round: number });
     return number;
   }
@@ -491,7 +533,7 @@ export class Coordinator extends DurableObject<Env> {
       this.#announce(round.number);
       return;
     }
-    const plan: MergePlan = {
+    const plan = {
       aggregation: config.aggregation,
       byzantine: config.byzantine,
       optimizer: {
@@ -504,10 +546,6 @@ export class Coordinator extends DurableObject<Env> {
       keepBatchNorm: config.batchNorm === "local",
       base: { sha256: base.sha256, version: base.version },
       version,
-      shards: isRobust(config)
-        ? []
-        : [...this.#store.shardLoads(round.number).keys()].map((i) => this.#shardName(round.number, i)),
-      updates: isRobust(config) ? this.#store.countedUpdates(round.number).map((update) => this.#locate(update)) : [],
       expected: { count: counted, examples },
       metadata: {
         codec: "float32",
@@ -516,27 +554,112 @@ export class Coordinator extends DurableObject<Env> {
         round: String(round.number),
         base: base.sha256,
       },
-    };
-    let merged: { sha256: string; bytes: number };
+    } satisfies Partial<MergePlan>;
+    let merged: { sha256: string; bytes: number } | undefined;
     try {
-      merged = await this.#aggregator(`${this.#task}/${round.number}/merge`).merge(plan);
+      if (config.topology === "gossip") merged = await this.#gossip(round, plan);
+      else {
+        const robust = isRobust(config);
+        const shards = robust ? [] : [...this.#store.shardLoads(round.number).keys()];
+        merged = await this.#aggregator(`${this.#task}/${round.number}/merge`).merge({
+          ...plan,
+          shards: shards.map((i) => this.#shardName(round.number, i)),
+          updates: robust ? this.#store.countedUpdates(round.number).map((update) => this.#locate(update)) : [],
+        });
+      }
+      if (!merged) return;
     } catch (error) {
-      // Too few updates for a robust rule: no later try can help. Everything else is tried again by the next alarm.
+      // Too few updates for a robust rule, or hubs that do not agree: no later try can help. Everything else is tried again by the next alarm.
       if (!(error instanceof RangeError)) throw error;
       this.#store.abandon(round.number, error.message, Date.now());
       this.#announce(round.number);
       return;
     }
+    const checkpoint = merged;
     this.ctx.storage.transactionSync(() => {
       const open = this.#store.openRound();
       if (open?.number !== round.number || open.state !== "aggregating") return;
       const now = Date.now();
-      this.#store.addCheckpoint({ ...merged, version, trained: true }, "candidate", round.number, now);
+      this.#store.addCheckpoint({ ...checkpoint, version, trained: true }, "candidate", round.number, now);
       if (config.evaluators > 0) {
         this.#store.startEvaluating(round.number, version, now + config.evaluationSeconds * 1000);
       } else this.#publish(round, version, null, now);
     });
     this.#announce(round.number);
+  }
+
+  /** Indices of the hubs of a round that have not been given up. */
+  #livingHubs(round: number): number[] {
+    return this.#store.hubs(round).flatMap(({ state }, i) => (state === "gone" ? [] : [i]));
+  }
+
+  /**
+   * Has the hubs of a round come to the mean, and asks them how far they are.
+   * @returns the checkpoint that all of them have agreed on; undefined while they have not
+   * @throws RangeError when one has computed another, or none is left
+   */
+  async #gossip(
+    { number }: RoundRow,
+    plan: Omit<HubPlan, "round" | "members" | "generation">,
+  ): Promise<{ sha256: string; bytes: number } | undefined> {
+    const before = this.#store.hubs(number);
+    const names = before.filter(({ state }) => state !== "gone").map(({ name }) => name);
+    if (names.length === 0) throw new RangeError("No hub of the round answers.");
+    const generation = 1 + before.length - names.length;
+    const hubPlan: HubPlan = { ...plan, round: number, members: names, generation };
+    const answers = await Promise.all(
+      names.map((name) => this.#answerOf(() => hubOf(this.env, this.#task, number, name).mix(hubPlan))),
+    );
+    const now = Date.now();
+    const states = new Map(before.map((hub) => [hub.name, hub]));
+    for (const [i, answer] of answers.entries()) {
+      const name = names[i] ?? "";
+      if (answer) {
+        this.#silentSince.delete(name);
+        const { checkpoint: _, ...progress } = answer;
+        states.set(name, { name, ...progress });
+      } else if (!this.#silentSince.has(name)) this.#silentSince.set(name, now);
+    }
+    this.#store.setHubs(number, [...states.values()]);
+    const silent = names.filter((name) => now - (this.#silentSince.get(name) ?? now) >= HUB_SILENCE_MS);
+    for (const name of silent) await this.hubGone(number, name);
+    this.#announce(number);
+    if (answers.some((answer) => answer?.state === "disagrees")) {
+      throw new RangeError("A hub has computed another mean than the one that was announced.");
+    }
+    const [first] = answers;
+    const agreed = answers.every(
+      (answer) => answer?.checkpoint && answer.checkpoint.sha256 === first?.checkpoint?.sha256,
+    );
+    return agreed ? (first?.checkpoint ?? undefined) : undefined;
+  }
+
+  /** What a hub answers; undefined when it does not within a time. */
+  async #answerOf(ask: () => Promise<HubProgress>): Promise<HubProgress | undefined> {
+    try {
+      return await Promise.race([ask(), scheduler.wait(HUB_SILENCE_MS / 2)]).then((answer) => answer ?? undefined);
+    } catch (error) {
+      log("hub-unreachable", { task: this.#task, error: String(error) });
+      return undefined;
+    }
+  }
+
+  /** Gives a hub of the open round up: the others get its updates, and begin again without it. */
+  async hubGone(round: number, name: string): Promise<void> {
+    const gone = this.ctx.storage.transactionSync(() => {
+      const hubs = this.#store.hubs(round);
+      const shard = hubs.findIndex((hub) => hub.name === name && hub.state !== "gone");
+      if (this.#store.openRound()?.number !== round || shard < 0) return false;
+      hubs[shard] = { ...newHub(name), state: "gone" };
+      this.#store.setHubs(round, hubs);
+      this.#store.unassignShard(round, shard, Date.now() - REQUEUE_MS);
+      return true;
+    });
+    if (!gone) return;
+    this.#silentSince.delete(name);
+    log("hub-gone", { task: this.#task, round, hub: name });
+    this.#announce(round);
+    await this.#schedule();
   }
 
   /** Hands a waiting client the candidate to evaluate, while more answers are wanted. */
@@ -600,8 +723,15 @@ export class Coordinator extends DurableObject<Env> {
 
   /** Forgets the sums and deletes the updates of a round that has ended, and the checkpoints that the policy lets go. */
   async #clean(round: number): Promise<void> {
-    for (const shard of this.#store.shardLoads(round).keys()) {
-      await this.#aggregator(this.#shardName(round, shard)).clear();
+    for (const hub of this.#store.hubs(round)) {
+      const cleared = hubOf(this.env, this.#task, round, hub.name).clear();
+      // One that is gone may never answer again.
+      await (hub.state === "gone" ? cleared.catch(() => undefined) : cleared);
+    }
+    if (this.#store.hubs(round).length === 0) {
+      for (const shard of this.#store.shardLoads(round).keys()) {
+        await this.#aggregator(this.#shardName(round, shard)).clear();
+      }
     }
     for (const assigned of new Set([round, ...this.#store.assignedRounds(round)])) {
       const pending = this.#store.pendingIds(assigned);
@@ -631,9 +761,9 @@ export class Coordinator extends DurableObject<Env> {
     const due: number[] = [];
     const round = this.#store.openRound();
     if (round) {
-      const { state, selectAt, deadline, evaluateUntil } = round;
+      const { state, config, selectAt, deadline, evaluateUntil } = round;
       const oldest = this.#store.oldestQueued(round.number);
-      if (state === "aggregating" && oldest === null) due.push(now);
+      if (state === "aggregating" && oldest === null) due.push(config.topology === "gossip" ? now + HUB_POLL_MS : now);
       if (state === "selecting" && selectAt !== null) due.push(selectAt);
       if (state === "training" && deadline !== null) due.push(deadline);
       if (state === "evaluating" && evaluateUntil !== null) due.push(evaluateUntil);
@@ -650,6 +780,15 @@ export class Coordinator extends DurableObject<Env> {
 
   #keyOf({ assignedRound, id, digest }: UpdateRow): string {
     return updateKey(this.#task, assignedRound, id, digest ?? "");
+  }
+
+  #setUpHubs(round: number, { topology }: RoundConfig): void {
+    this.#store.setHubs(round, topology === "gossip" ? this.env.HUBS.map(({ name }) => newHub(name)) : []);
+  }
+
+  /** What a shard of a round is called: the name of a hub, or that of an Aggregator. */
+  #placeName(round: number, shard: number): string {
+    return this.#store.hubs(round)[shard]?.name ?? this.#shardName(round, shard);
   }
 
   #shardName(round: number, shard: number): string {

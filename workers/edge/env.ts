@@ -1,12 +1,14 @@
 import type { TaskName } from "../../src/core/protocol";
 import type { Aggregator } from "./aggregator";
 import type { Coordinator } from "./coordinator";
+import type { Hub } from "./hub";
 
 /** What wrangler.jsonc and `wrangler secret` bind. */
 export interface Env {
   ASSETS: Fetcher;
   COORDINATOR: DurableObjectNamespace<Coordinator>;
   AGGREGATOR: DurableObjectNamespace<Aggregator>;
+  HUB: DurableObjectNamespace<Hub>;
   /** Checkpoints for good, updates until they are merged. */
   STORE: R2Bucket;
   UPDATES: Queue<UpdateMessage>;
@@ -22,6 +24,23 @@ export interface Env {
   KEEP_CHECKPOINTS: string;
   /** How many aggregators share a round's updates. */
   AGGREGATOR_SHARDS: string;
+  /** The hubs of rounds without a centre. */
+  HUBS: HubRegion[];
+}
+
+export interface HubRegion {
+  name: string;
+  /** Where Cloudflare is asked to run it. */
+  locationHint: DurableObjectLocationHint;
+  /** Continents, in Cloudflare's two letters, whose updates it takes. Others go to the hub with the fewest. */
+  continents: string[];
+}
+
+/** A region's hub in one round. */
+export function hubOf(env: Env, task: TaskName, round: number, name: string): DurableObjectStub<Hub> {
+  const locationHint = env.HUBS.find((hub) => hub.name === name)?.locationHint;
+  const id = env.HUB.idFromName(`${task}/${round}/hub/${name}`);
+  return env.HUB.get(id, locationHint && { locationHint });
 }
 
 /** An accepted update that waits to be added to its round's sum. */

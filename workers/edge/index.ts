@@ -11,7 +11,8 @@ import {
   type TaskName,
 } from "../../src/core/protocol";
 import { sameSecret } from "./digest";
-import { checkpointKey, updateKey, type Env, type UpdateMessage } from "./env";
+import type { UpdatePlace } from "./coordinator";
+import { checkpointKey, hubOf, updateKey, type Env, type UpdateMessage } from "./env";
 import { prometheus } from "./metrics";
 import { openApi } from "./openapi";
 import { parse, ProblemError, readJson } from "./problem";
@@ -19,14 +20,24 @@ import { contentDigest, contentLength, storeUpdate } from "./upload";
 
 export { Aggregator } from "./aggregator";
 export { Coordinator } from "./coordinator";
+export { Hub } from "./hub";
 
 /** The queue of messages that were given up. */
 const DEAD_QUEUE = "dead-updates";
+
+const ROBUST_GOSSIP =
+  "Hubs can gossip about sums only; a robust average needs every update in one place. Choose the mean, or the central topology.";
+
+/** Tries to hand an update to a hub before another hub gets it. */
+const HUB_ATTEMPTS = 3;
 
 /** The stateless router. Everything but /api is a static asset, served before this code runs. */
 const app = new Hono<{ Bindings: Env }>();
 
 const coordinator = (env: Env, task: TaskName) => env.COORDINATOR.get(env.COORDINATOR.idFromName(task));
+
+const shardAt = (env: Env, task: TaskName, { hub, round, shard }: UpdatePlace) =>
+  hub ? hubOf(env, task, round, shard) : env.AGGREGATOR.get(env.AGGREGATOR.idFromName(shard));
 
 /** The task in the path. @throws ProblemError `not-found` */
 function taskOf(c: Context<{ Bindings: Env }>): TaskName {
@@ -113,7 +124,8 @@ app.put("/api/tasks/:task/rounds/:round/updates/:id", async (c) => {
     const body = c.req.raw.body as ReadableStream<Uint8Array> | null;
     if (!body) throw new ProblemError("truncated", "The body is empty.");
     const summary = await storeUpdate(c.env, body, { task, round, id, digest, bytes });
-    const answer = await stub.accept(round, id, { digest, bytes, summary });
+    const continent = (c.req.raw.cf as IncomingRequestCfProperties | undefined)?.continent ?? null;
+    const answer = await stub.accept(round, id, { digest, bytes, summary, continent });
     if (answer.status === "refused") {
       await c.env.STORE.delete(updateKey(task, round, id, digest));
       throw new ProblemError(answer.code);
@@ -140,6 +152,7 @@ app.post("/api/tasks/:task/rounds", async (c) => {
   await requireAdmin(c);
   const config = await readJson(c.req.raw, roundConfigSchema);
   const round = await coordinator(c.env, taskOf(c)).startRounds(config);
+  if (round === "robust-gossip") throw new ProblemError("bad-request", ROBUST_GOSSIP);
   if (round === "round-open") throw new ProblemError("round-open");
   return c.json(round, 201);
 });
@@ -151,6 +164,7 @@ app.patch("/api/tasks/:task/rounds/current", async (c) => {
   if (round === "not-possible") {
     throw new ProblemError(round, "The clients are at work already: how their updates are averaged cannot change now.");
   }
+  if (round === "robust-gossip") throw new ProblemError("bad-request", ROBUST_GOSSIP);
   if (round === "no-open-round") throw new ProblemError(round);
   return c.json(round);
 });
@@ -213,8 +227,13 @@ export default {
         const stub = coordinator(env, message.body.task);
         const place = await stub.shardOf(message.body.id);
         if (place) {
-          await env.AGGREGATOR.get(env.AGGREGATOR.idFromName(place.shard)).add(place.update);
-          await stub.counted(message.body.id);
+          try {
+            await shardAt(env, message.body.task, place).add(place.update);
+          } catch (error) {
+            if (place.hub && message.attempts >= HUB_ATTEMPTS) await stub.hubGone(place.round, place.shard);
+            throw error;
+          }
+          await stub.counted(message.body.id, place.shard);
         }
         message.ack();
       } catch (error) {

@@ -7,6 +7,7 @@ import type {
   CheckpointRecord,
   DeadLetter,
   Evaluation,
+  HubState,
   Member,
   Round,
   RoundConfig,
@@ -63,6 +64,9 @@ const MIGRATIONS = [
   DROP TABLE updates;
   ALTER TABLE updates_3 RENAME TO updates;
   CREATE INDEX updates_by_round ON updates (round, state);
+`,
+  `
+  ALTER TABLE rounds ADD COLUMN hubs TEXT NOT NULL DEFAULT '[]';
 `,
 ];
 
@@ -554,8 +558,26 @@ export class RoundStore {
     this.sql.exec("UPDATE updates SET state = 'counted' WHERE id = ?", id);
   }
 
-  setShard(id: string, shard: number): void {
+  setShard(id: string, shard: number | null): void {
     this.sql.exec("UPDATE updates SET shard = ? WHERE id = ?", shard, id);
+  }
+
+  hubs(round: number): HubState[] {
+    const { hubs } = this.sql.exec<{ hubs: string }>("SELECT hubs FROM rounds WHERE number = ?", round).one();
+    return JSON.parse(hubs) as HubState[];
+  }
+
+  setHubs(round: number, hubs: HubState[]): void {
+    this.sql.exec("UPDATE rounds SET hubs = ? WHERE number = ?", JSON.stringify(hubs), round);
+  }
+
+  /** Takes a shard's updates away from it, to be counted by others. */
+  unassignShard(round: number, shard: number, now: number): void {
+    this.sql.exec(
+      `UPDATE updates SET shard = NULL, state = 'uploaded', queued_at = ? WHERE round = ? AND shard = ?
+       AND state IN ('uploaded', 'counted')`,
+      ...[now, round, shard],
+    );
   }
 
   /** Updates that each shard of a round was given. */
@@ -684,6 +706,7 @@ export class RoundStore {
       evalAccuracy: weightedMean(counted, "evalAccuracy", "evalExamples"),
       evalExamples: counted.reduce((n, { evalExamples }) => n + evalExamples, 0),
       evaluation: this.evaluation(number),
+      hubs: this.hubs(number).map((hub, i) => ({ ...hub, updates: this.shardLoads(number).get(i) ?? 0 })),
     };
   }
 

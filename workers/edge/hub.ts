@@ -1,0 +1,268 @@
+import { BlockGossip, type BlockMessage } from "../../src/core/gossip";
+import { decodeCheckpoint } from "../../src/core/checkpoint";
+import { Aggregator, type MergePlan, type WeightedUpdate } from "./aggregator";
+import { checkpointKey, hubOf, type Env } from "./env";
+import { nameOf } from "./identity";
+import { log } from "./log";
+
+/** Questions to other hubs in one run of the alarm. */
+const STEPS = 32;
+/** Before it looks again, when it is another hub's turn to ask. */
+const TURN_MS = 10;
+/** Before the next question, when the last one was not answered or all that is missing is an announcement. */
+const PAUSE_MS = 100;
+/** How far the checkpoint that was announced may be from what a hub has computed itself: float32's rounding, and the gossip's. */
+const TOLERANCE = 1e-6;
+
+/** What every hub of a round is told: to come to the mean with the others, and what to make of it. */
+export interface HubPlan extends Omit<MergePlan, "shards" | "updates"> {
+  round: number;
+  /** The hubs that take part; the first one stores the checkpoint, the others check it. */
+  members: string[];
+  /** Counts the plans of a round: one more whenever its members change. */
+  generation: number;
+}
+
+interface StoredCheckpoint {
+  sha256: string;
+  bytes: number;
+}
+
+/** How a hub's gossip has ended: the checkpoint, and whether it is what this hub's own mean gives. */
+interface Outcome {
+  checkpoint: StoredCheckpoint;
+  agrees: boolean;
+}
+
+export interface HubProgress {
+  state: "mixing" | "done" | "disagrees";
+  updates: number;
+  /** Blocks of the mean that it holds, of how many. */
+  block: number;
+  blocks: number;
+  epoch: number;
+  /** Questions that it has asked in this epoch, and those that were not answered. */
+  asked: number;
+  lost: number;
+  checkpoint: StoredCheckpoint | null;
+}
+
+export interface HubAnswer {
+  epoch: number;
+  /** Null when the one who asks has to begin this epoch first, or when all is done. */
+  message: BlockMessage | null;
+  finished: boolean;
+  announced: StoredCheckpoint | null;
+}
+
+/**
+ * A region's Aggregator in a round without a centre: it takes the updates of its region, and gossips with the other hubs until
+ * each holds the mean of all (src/core/gossip.ts). The first one then stores the checkpoint and announces it; the news goes the
+ * same way as the sums, and every other hub accepts it only if it is what its own mean gives.
+ *
+ * What must not be lost is in SQLite: the updates (the Aggregator's table), the plan, the epoch, the outcome. A hub that was
+ * killed in mid-gossip begins a higher epoch from its updates, and the others follow.
+ */
+export class Hub extends Aggregator {
+  #gossip: BlockGossip | undefined;
+  #asked = 0;
+  #lost = 0;
+  #finished = false;
+  readonly #name: string;
+
+  constructor(ctx: DurableObjectState, env: Env) {
+    super(ctx, env);
+    this.#name = nameOf(ctx).split("/").at(-1) ?? "";
+    ctx.storage.sql.exec("CREATE TABLE IF NOT EXISTS hub (key TEXT PRIMARY KEY, value TEXT NOT NULL)");
+  }
+
+  override add(update: WeightedUpdate): Promise<void> {
+    // Given after the gossip has begun: by a hub that is gone. The sum is another, and its next plan begins anew.
+    this.#gossip = undefined;
+    return super.add(update);
+  }
+
+  /** Begins to mix, or goes on, and says how far it is. Asking again is harmless. */
+  async mix(plan: HubPlan): Promise<HubProgress> {
+    const known = this.#plan;
+    if (!known || plan.generation > known.generation) {
+      this.#set("plan", plan);
+      this.#set("outcome", null);
+      this.#gossip = undefined;
+      this.#finished = false;
+    }
+    const outcome = this.#outcome;
+    if (!outcome && (await this.ctx.storage.getAlarm()) === null) await this.ctx.storage.setAlarm(Date.now());
+    const updates = this.ctx.storage.sql.exec<{ n: number }>("SELECT count(*) AS n FROM added").one().n;
+    return {
+      state: !outcome ? "mixing" : outcome.agrees ? "done" : "disagrees",
+      updates,
+      block: this.#gossip?.progress ?? 0,
+      blocks: this.#gossip?.blocks ?? 0,
+      epoch: this.#epoch,
+      asked: this.#asked,
+      lost: this.#lost,
+      checkpoint: outcome?.checkpoint ?? null,
+    };
+  }
+
+  /** Another hub's question: its half for this one's half. Null when this hub has no part in that. */
+  exchange(message: BlockMessage, announced: StoredCheckpoint | null): Promise<HubAnswer | null> {
+    return this.next(async () => {
+      const plan = this.#plan;
+      if (!plan?.members.includes(message.from)) return null;
+      if (this.#outcome && message.epoch <= this.#epoch) return this.#answer(null);
+      const gossip = await this.#join(plan, message.epoch);
+      if (gossip.epoch !== message.epoch) return this.#answer(null);
+      this.#hear(announced);
+      return this.#answer(gossip.answer(message));
+    });
+  }
+
+  override async alarm(): Promise<void> {
+    const plan = this.#plan;
+    if (!plan) return;
+    let pause = 0;
+    try {
+      for (let i = 0; i < STEPS && pause === 0; i++) {
+        if (this.#outcome) return;
+        pause = await this.#step(plan);
+      }
+    } catch (error) {
+      log("hub-failed", { hub: this.#name, round: plan.round, error: String(error) });
+      pause = 10 * PAUSE_MS;
+    }
+    await this.ctx.storage.setAlarm(Date.now() + pause);
+  }
+
+  override async clear(): Promise<void> {
+    await super.clear();
+    await this.ctx.storage.deleteAlarm();
+    this.#gossip = undefined;
+    this.ctx.storage.sql.exec("DELETE FROM hub");
+  }
+
+  /** Asks one hub, and ends the gossip when it is over. @returns milliseconds to wait before the next step */
+  async #step(plan: HubPlan): Promise<number> {
+    const { gossip, question, to } = await this.next(async () => {
+      const gossip = await this.#join(plan, this.#epoch);
+      const to = gossip.partner();
+      return { gossip, to, question: to === undefined ? null : gossip.ask(to) };
+    });
+    let answered = true;
+    if (to !== undefined && question) {
+      this.#asked += 1;
+      // Outside of the turn: two hubs may be asking each other.
+      const answer = await this.#ask(plan, to, question);
+      answered = answer !== null;
+      if (answer) await this.next(() => this.#take(plan, answer));
+      else this.#lost += 1;
+    }
+    await this.next(async () => {
+      if (this.#gossip === gossip && (gossip.finished || this.#finished)) await this.#conclude(plan, gossip);
+    });
+    if (to === undefined) return TURN_MS;
+    return answered && !gossip.finished ? 0 : PAUSE_MS;
+  }
+
+  async #ask(plan: HubPlan, to: string, question: BlockMessage): Promise<HubAnswer | null> {
+    try {
+      return await hubOf(this.env, this.task, plan.round, to).exchange(question, this.#announced);
+    } catch (error) {
+      log("hub-unreachable", { hub: this.#name, to, error: String(error) });
+      return null;
+    }
+  }
+
+  async #take(plan: HubPlan, { epoch, message, finished, announced }: HubAnswer): Promise<void> {
+    if (epoch > this.#epoch) await this.#join(plan, epoch);
+    if (epoch !== this.#epoch || !this.#gossip) return;
+    if (finished) this.#finished = true;
+    if (message) this.#gossip.receive(message);
+    this.#hear(announced);
+  }
+
+  #answer(message: BlockMessage | null): HubAnswer {
+    const finished = this.#outcome !== null;
+    return { epoch: this.#epoch, message, finished, announced: this.#announced };
+  }
+
+  /**
+   * The gossip of an epoch, or of a higher one that this hub is in. It never takes part twice in the same: what it has sent in
+   * its earlier life is still on its way.
+   */
+  async #join(plan: HubPlan, epoch: number): Promise<BlockGossip> {
+    if (this.#gossip && epoch <= this.#epoch) return this.#gossip;
+    const least = Math.max(this.#epoch + 1, plan.generation * 1_000_000);
+    this.#set("epoch", Math.max(epoch, least));
+    this.#set("announced", null);
+    this.#set("outcome", null);
+    this.#finished = false;
+    [this.#asked, this.#lost] = [0, 0];
+    this.#gossip = undefined;
+    this.dropSum();
+    const { sum, totals } = await this.load();
+    // The mean takes the place of this hub's own sum.
+    this.dropSum();
+    const extras = [totals.denominator, totals.examples, totals.count];
+    this.#gossip = new BlockGossip(this.#name, plan.members, this.#epoch, sum, extras);
+    return this.#gossip;
+  }
+
+  #hear(announced: StoredCheckpoint | null): void {
+    if (announced && !this.#announced) this.#set("announced", announced);
+  }
+
+  /** Makes the checkpoint of the mean; the first hub stores and announces it, the others hold it against their own. */
+  async #conclude(plan: HubPlan, gossip: BlockGossip): Promise<void> {
+    const announced = this.#announced;
+    const first = plan.members[0] === this.#name;
+    if (this.#outcome || (!first && !announced)) return;
+    const n = plan.members.length;
+    const [denominator = 0, examples = 0, count = 0] = gossip.means;
+    if (Math.round(count * n) !== plan.expected.count || Math.round(examples * n) !== plan.expected.examples) {
+      throw new Error(
+        `The hubs hold ${count * n} updates of ${examples * n} examples; ` +
+          `${plan.expected.count} of ${plan.expected.examples} were counted.`,
+      );
+    }
+    const average = (start: number, length: number): Promise<Float64Array<ArrayBuffer>> =>
+      Promise.resolve(gossip.values.slice(start, start + length).map((value) => value / denominator));
+    const weights = await this.step(plan, average, first);
+    if (first) {
+      const checkpoint = await this.publish(weights, plan.metadata);
+      this.#set("announced", checkpoint);
+      this.#set("outcome", { checkpoint, agrees: true });
+    } else if (announced) {
+      const others = decodeCheckpoint(await this.read(checkpointKey(announced.sha256)), this.model);
+      const agrees = weights.every((w, i) => Math.abs(w - (others[i] as number)) <= TOLERANCE * (1 + Math.abs(w)));
+      this.#set("outcome", { checkpoint: announced, agrees });
+    }
+  }
+
+  get #plan(): HubPlan | null {
+    return this.#get("plan") as HubPlan | null;
+  }
+
+  get #announced(): StoredCheckpoint | null {
+    return this.#get("announced") as StoredCheckpoint | null;
+  }
+
+  get #outcome(): Outcome | null {
+    return this.#get("outcome") as Outcome | null;
+  }
+
+  get #epoch(): number {
+    return (this.#get("epoch") as number | null) ?? 0;
+  }
+
+  #get(key: string): unknown {
+    const [row] = this.ctx.storage.sql.exec<{ value: string }>("SELECT value FROM hub WHERE key = ?", key).toArray();
+    return row ? JSON.parse(row.value) : null;
+  }
+
+  #set(key: string, value: unknown): void {
+    if (value === null) this.ctx.storage.sql.exec("DELETE FROM hub WHERE key = ?", key);
+    else this.ctx.storage.sql.exec("INSERT OR REPLACE INTO hub VALUES (?, ?)", key, JSON.stringify(value));
+  }
+}
