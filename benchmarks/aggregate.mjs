@@ -29,21 +29,24 @@ const stop = new AbortController();
 const { model } = new HeadlessClient(() => "", TASK, stop.signal);
 const bytes = model.parameters * 4;
 
-/** GB/s of update bytes that the inner loop of a shard adds, and that the machine copies. */
+/** GB/s of update bytes that the inner loop of a shard adds, and that the machine copies: every update is another one. */
 function innerLoop() {
-  const delta = randomDelta(model, 1);
-  const copy = new Float32Array(delta.length);
+  const deltas = Array.from({ length: UPDATES }, (_, i) => randomDelta(model, i));
+  const copy = new Float32Array(model.parameters);
   const sum = new WeightedSum(model.parameters);
   const time = (work) => {
     const times = [];
-    for (let i = 0; i < 15; i++) {
+    for (let i = 0; i < 4 * UPDATES; i++) {
       const begun = performance.now();
-      work();
+      work(deltas[i % UPDATES]);
       times.push(performance.now() - begun);
     }
-    return bytes / median(times.slice(3)) / 1e6;
+    return bytes / median(times.slice(UPDATES)) / 1e6;
   };
-  return { innerLoopGBps: round(time(() => sum.addPart(0, delta, 3))), memcpyGBps: round(time(() => copy.set(delta))) };
+  return {
+    innerLoopGBps: round(time((delta) => sum.addPart(0, delta, 3))),
+    memcpyGBps: round(time((delta) => copy.set(delta))),
+  };
 }
 
 /** NumPy's weighted mean of the same updates, as Flower computes it: updates/s. */

@@ -23,6 +23,7 @@ export const PROBLEMS = {
   "wrong-shape": { status: 422, title: "The update has another model's shape" },
   "wrong-length": { status: 422, title: "The update has another length than it announced" },
   "not-finite": { status: 422, title: "The update holds a number that is not finite" },
+  "store-failed": { status: 503, title: "The update could not be stored; it can be sent again" },
   "internal-error": { status: 500, title: "The edge failed" },
 } as const satisfies Record<string, { status: number; title: string }>;
 

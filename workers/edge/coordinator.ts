@@ -43,6 +43,8 @@ const RETRY_MS = 3_000;
 /** How often hubs that gossip are asked how far they are, and after how long without an answer one is given up. */
 const HUB_POLL_MS = 300;
 const HUB_SILENCE_MS = 10_000;
+/** Clocks of two machines that run the object one after the other may differ by this. */
+const CLOCK_SLACK_MS = 5_000;
 const HISTORY = 1000;
 /** Check-ins a second that a Coordinator wants at most: beyond it, clients are told to come back later. */
 const CHECK_INS_PER_SECOND = 100;
@@ -81,6 +83,8 @@ export class Coordinator extends DurableObject<Env> {
   readonly #model: ModelSpec;
   /** Check-ins a second, averaged over the last ten or so, and when it was last brought up to date. */
   #rate = { perSecond: 0, at: 0 };
+  /** The latest time of a check-in or an upload. */
+  #lastSeen = 0;
   /** Since when a hub of the open round has not answered. */
   readonly #silentSince = new Map<string, number>();
 
@@ -227,6 +231,7 @@ export class Coordinator extends DurableObject<Env> {
   /** Tells a client to train, to evaluate, or when to ask again. Asking again is harmless and gets the same answer. */
   async checkIn(client: CheckIn): Promise<CheckInAnswer> {
     const now = Date.now();
+    await this.#noticeClock(now);
     this.#countCheckIn(now);
     const open = this.#store.openRound();
     if (!open) return this.#wait(this.#store.earlyStop === undefined ? "no-round" : "early-stopped", 5);
@@ -608,7 +613,7 @@ export class Coordinator extends DurableObject<Env> {
     const generation = 1 + before.length - names.length;
     const hubPlan: HubPlan = { ...plan, round: number, members: names, generation };
     const answers = await Promise.all(
-      names.map((name) => this.#answerOf(() => hubOf(this.env, this.#task, number, name).mix(hubPlan))),
+      names.map((name) => this.#answerOf(name, () => hubOf(this.env, this.#task, number, name).mix(hubPlan))),
     );
     const now = Date.now();
     const states = new Map(before.map((hub) => [hub.name, hub]));
@@ -635,11 +640,11 @@ export class Coordinator extends DurableObject<Env> {
   }
 
   /** What a hub answers; undefined when it does not within a time. */
-  async #answerOf(ask: () => Promise<HubProgress>): Promise<HubProgress | undefined> {
+  async #answerOf(name: string, ask: () => Promise<HubProgress>): Promise<HubProgress | undefined> {
     try {
       return await Promise.race([ask(), scheduler.wait(HUB_SILENCE_MS / 2)]).then((answer) => answer ?? undefined);
     } catch (error) {
-      log("hub-unreachable", { task: this.#task, error: String(error) });
+      if (!this.#silentSince.has(name)) log("hub-silent", { task: this.#task, hub: name, error: String(error) });
       return undefined;
     }
   }
@@ -808,6 +813,18 @@ export class Coordinator extends DurableObject<Env> {
     // A round that has just ended may have opened the next one.
     const open = this.#store.openRound();
     if (open && open.number !== round) this.#announce(open.number);
+  }
+
+  /** A clock that was set back would leave what is due far in the future: it is due after its time from now, then. */
+  async #noticeClock(now: number): Promise<void> {
+    if (now < this.#lastSeen - CLOCK_SLACK_MS) {
+      const round = this.#store.openRound();
+      log("clock-set-back", { task: this.#task, milliseconds: this.#lastSeen - now });
+      if (round) this.#store.limitTimes(round, now);
+      await this.ctx.storage.deleteAlarm();
+      await this.#schedule();
+    }
+    this.#lastSeen = now;
   }
 
   #countCheckIn(now: number): void {

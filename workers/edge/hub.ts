@@ -169,7 +169,8 @@ export class Hub extends Aggregator {
     try {
       return await hubOf(this.env, this.task, plan.round, to).exchange(question, this.#announced);
     } catch (error) {
-      log("hub-unreachable", { hub: this.#name, to, error: String(error) });
+      // Counted as lost, and said once: the next questions go to others, and the Coordinator gives up who stays away.
+      if (this.#lost === 0) log("hub-unreachable", { hub: this.#name, to, error: String(error) });
       return null;
     }
   }

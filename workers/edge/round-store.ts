@@ -275,6 +275,19 @@ export class RoundStore {
     if (drop) this.dropMissing(number);
   }
 
+  /** Brings what is due in an open round into the time that it has at most from now on. */
+  limitTimes({ number, config }: RoundRow, now: number): void {
+    this.sql.exec(
+      "UPDATE rounds SET deadline = min(deadline, ?), select_at = min(select_at, ?), evaluate_until = min(evaluate_until, ?) WHERE number = ?",
+      now + config.deadlineSeconds * 1000,
+      now + config.selectionSeconds * 1000,
+      now + config.evaluationSeconds * 1000,
+      number,
+    );
+    this.sql.exec("UPDATE updates SET queued_at = min(queued_at, ?) WHERE round = ?", now, number);
+    this.sql.exec("DELETE FROM waiting WHERE seen_at > ?", now);
+  }
+
   startEvaluating(number: number, version: number, until: number): void {
     this.sql.exec(
       "UPDATE rounds SET state = 'evaluating', checkpoint = ?, evaluate_until = ? WHERE number = ?",

@@ -1,3 +1,4 @@
+import { abortAllDurableObjects } from "cloudflare:test";
 import { env, exports } from "cloudflare:workers";
 import { expect, test } from "vitest";
 import {
@@ -332,4 +333,21 @@ test("a client that asks too often is told so", async () => {
   expect(statuses.filter((status) => status === 429)).toHaveLength(10);
   expect(statuses.filter((status) => status === 200)).toHaveLength(120);
   expect((await task.checkIn(crypto.randomUUID())).decision).toBe("wait");
+});
+
+test("a round ends by its alarm alone after the edge was killed and nobody asks for anything", async () => {
+  await task.startRound({ goalCount: 2, overSelection: 1, deadlineSeconds: 6 });
+  const [one] = await task.cohort(2);
+  if (!one) throw new Error("no cohort");
+  await task.send(one, task.randomDelta(1));
+  await task.until(
+    ({ rounds }) => rounds[0]?.cohort.some(({ state }) => state === "counted") ?? false,
+    "it is counted",
+  );
+  await abortAllDurableObjects();
+  await new Promise((resolve) => setTimeout(resolve, 9000));
+  const asked = Date.now();
+  const { rounds } = await task.get<History>("/rounds");
+  expect(rounds[0]?.state).toBe("published");
+  expect(rounds[0]?.endedAt).toBeLessThan(asked - 500);
 });

@@ -43,10 +43,12 @@ export async function storeUpdate(
   const reader = new UpdateReader(modelOf(update.task));
   let summary: UpdateSummary | undefined;
   let problem: ProblemError | undefined;
+  /** Which side failed first: the other one fails with it. */
+  let failed: "body" | "store" | undefined;
   const sized = new FixedLengthStream(update.bytes);
+  const target = sized.writable.getWriter();
   const copy = async (): Promise<void> => {
     const source = body.getReader({ mode: "byob" });
-    const target = sized.writable.getWriter();
     try {
       let buffer = new ArrayBuffer(CHUNK);
       for (let read = CHUNK; read === CHUNK;) {
@@ -60,6 +62,7 @@ export async function storeUpdate(
       summary = reader.finish();
       await target.close();
     } catch (error) {
+      failed ??= "body";
       if (error instanceof FormatError) problem = new ProblemError(error.code, error.message);
       await Promise.allSettled([source.cancel(error), target.abort(error)]);
       throw error;
@@ -67,12 +70,20 @@ export async function storeUpdate(
   };
   const key = updateKey(update.task, update.round, update.id, update.digest);
   const put = env.STORE.put(key, sized.readable, { sha256: update.digest });
+  // A store that fails at once reads nothing, and the copying would wait for it for ever.
+  put.catch((error: unknown) => {
+    failed ??= "store";
+    void target.abort(error).catch(() => undefined);
+  });
   const [read, stored] = await Promise.allSettled([copy(), put]);
   if (problem) throw problem;
-  if (read.status === "rejected") throw new ProblemError("truncated", `The upload broke off: ${String(read.reason)}`);
+  if (read.status === "rejected" && failed === "body")
+    throw new ProblemError("truncated", `The upload broke off: ${String(read.reason)}`);
   if (stored.status === "rejected") {
     if (/sha-?256|checksum|digest/i.test(String(stored.reason))) throw new ProblemError("wrong-digest");
-    throw stored.reason;
+    // Full, or away: nothing has been counted, and the client tries again.
+    console.error(`${key} could not be stored:`, stored.reason);
+    throw new ProblemError("store-failed");
   }
   if (!summary) throw new ProblemError("truncated");
   return summary;
