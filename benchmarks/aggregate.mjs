@@ -1,10 +1,10 @@
 /**
  * `npm run bench:aggregate`: how fast updates of the seed CNN become a sum. The inner loop against the machine's memory copy
  * and NumPy's weighted mean (which is what Flower's FedAvg does), then whole rounds through the real edge with 1, 2, 4 and 8
- * shards, and an upload over HTTP. Its last line is one JSON object.
+ * shards and with four hubs that gossip, and an upload over HTTP. Its last line is one JSON object.
  */
 import { spawnSync } from "node:child_process";
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { runnerImport } from "vite";
@@ -13,6 +13,7 @@ import { serve } from "../tools/serve.mjs";
 
 const TASK = "expressions";
 const UPDATES = 8;
+const INSPECTOR_PORT = 9339;
 const ADDRESS_LIMIT = { simple: { limit: 1e9, period: 60 } };
 const round = (value, digits = 2) => Number(value.toFixed(digits));
 const median = (values) => values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)];
@@ -65,27 +66,45 @@ print(${UPDATES} / sorted(times)[2])`;
   return null;
 }
 
-/** Peak resident memory of the largest workerd process, in MB, with every isolate in it. */
-function peakMB() {
-  let peak = null;
-  for (const pid of existsSync("/proc") ? readdirSync("/proc").filter((name) => /^\d+$/.test(name)) : []) {
-    try {
-      if (!readFileSync(`/proc/${pid}/cmdline`, "utf8").includes("workerd")) continue;
-      const kilobytes = Number(/VmHWM:\s+(\d+) kB/.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1]);
-      peak = Math.max(peak ?? 0, Math.round(kilobytes / 1000));
-    } catch {
-      // The process has ended meanwhile.
-    }
-  }
-  return peak;
+/**
+ * Asks workerd's inspector how much the edge's isolate holds: its heap and the buffers outside of it. Every Durable Object of the
+ * app is in this one isolate. Gives the peak in MB.
+ * @param live whether garbage is collected before each look, which slows everything down; else it counts, too
+ */
+async function watchIsolate(port, live) {
+  const targets = await (await fetch(`http://127.0.0.1:${port}/json`)).json();
+  const { webSocketDebuggerUrl } = targets.find(({ id }) => id.startsWith("core:user:"));
+  const socket = new WebSocket(webSocketDebuggerUrl);
+  await new Promise((resolve, reject) => {
+    socket.onopen = resolve;
+    socket.onerror = () => reject(new Error("workerd's inspector does not answer."));
+  });
+  let peak = 0;
+  socket.onmessage = ({ data }) => {
+    const { usedSize, embedderHeapUsedSize, backingStorageSize } = JSON.parse(data).result ?? {};
+    if (usedSize) peak = Math.max(peak, usedSize + embedderHeapUsedSize + backingStorageSize);
+  };
+  let id = 0;
+  const send = (method) => socket.send(JSON.stringify({ id: ++id, method }));
+  const look = () => {
+    if (live) send("HeapProfiler.collectGarbage");
+    send("Runtime.getHeapUsage");
+  };
+  const timer = setInterval(look, live ? 60 : 20);
+  return () => {
+    clearInterval(timer);
+    socket.close();
+    return Math.round(peak / 1e6);
+  };
 }
 
 /** A round of the seed CNN through the real edge: from the first accepted upload to the last one counted, and an upload's time. */
-async function throughShards(n) {
+async function throughShards(n, { topology = "central", live = false } = {}) {
   const stateFolder = mkdtempSync(join(tmpdir(), "best-actor-bench-"));
   const edge = await serve({
     port: 0,
     stateFolder,
+    inspectorPort: INSPECTOR_PORT,
     bindings: { AGGREGATOR_SHARDS: String(n) },
     ratelimits: { CLIENT_LIMIT: ADDRESS_LIMIT, ADDRESS_LIMIT },
   });
@@ -94,12 +113,13 @@ async function throughShards(n) {
     const started = await fetch(`${api}/rounds`, {
       method: "POST",
       headers: { authorization: `Bearer ${edge.adminToken}` },
-      body: JSON.stringify({ ...DEFAULT_ROUND, goalCount: UPDATES, overSelection: 1, selectionSeconds: 0 }),
+      body: JSON.stringify({ ...DEFAULT_ROUND, goalCount: UPDATES, overSelection: 1, selectionSeconds: 0, topology }),
     });
     if (!started.ok) throw new Error(await started.text());
     const clients = Array.from({ length: UPDATES }, () => new HeadlessClient(() => edge.url, TASK, stop.signal));
     const assignments = await Promise.all(clients.map((client) => client.assignment(5)));
     const delta = randomDelta(model, 2);
+    const isolatePeak = await watchIsolate(INSPECTOR_PORT, live);
     const uploads = [];
     const begun = performance.now();
     for (const [i, client] of clients.entries()) {
@@ -120,7 +140,14 @@ async function throughShards(n) {
       gigabytesPerSecond: round((UPDATES * bytes) / seconds / 1e9, 3),
       secondsAfterLastUpload: round((performance.now() - uploaded) / 1000),
     };
-    return { shard, upload: median(uploads), peak: peakMB() };
+    const merging = performance.now();
+    for (;;) {
+      const { task } = await (await fetch(`${api}/rounds`)).json();
+      if (task.checkpoint.version > 0) break;
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+    const mergeSeconds = round((performance.now() - merging) / 1000);
+    return { shard: { ...shard, mergeSeconds }, upload: median(uploads), peak: isolatePeak() };
   } finally {
     await edge.stop();
     rmSync(stateFolder, { recursive: true, force: true });
@@ -131,6 +158,8 @@ const inner = innerLoop();
 const numpyUpdatesPerSecond = numpy();
 const results = [];
 for (const n of [1, 2, 4, 8]) results.push(await throughShards(n));
+const collected = await throughShards(1, { live: true });
+const hubs = await throughShards(1, { topology: "gossip" });
 console.log(
   JSON.stringify({
     shards: results.map(({ shard }) => shard),
@@ -138,7 +167,9 @@ console.log(
     innerLoopUpdatesPerSecond: round((inner.innerLoopGBps * 1e9) / bytes, 1),
     numpyUpdatesPerSecond,
     httpSecondsPer20MB: round(median(results.map(({ upload }) => upload)), 3),
-    peakProcessMB: Math.max(...results.map(({ peak }) => peak ?? 0)) || null,
+    peakIsolateMB: collected.peak,
+    peakIsolateMBWithGarbage: Object.fromEntries(results.map(({ shard, peak }) => [shard.n, peak])),
+    hubs: { mergeSeconds: hubs.shard.mergeSeconds, peakIsolateMB: hubs.peak },
   }),
 );
 process.exit(0);

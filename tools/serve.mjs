@@ -21,10 +21,10 @@ export function adminTokenOf(stateFolder) {
 }
 
 /**
- * @param {{ port: number, stateFolder?: string, host?: string, bindings?: object, ratelimits?: object }} options port 0 takes
+ * @param {{ port: number, stateFolder?: string, host?: string, bindings?: object, ratelimits?: object, inspectorPort?: number }} options port 0 takes
  *   any free one; bindings and limits replace those of wrangler.jsonc
  */
-export async function serve({ port, stateFolder = join(root, ".state"), host = "127.0.0.1", bindings, ratelimits }) {
+export async function serve({ port, stateFolder = join(root, ".state"), host = "127.0.0.1", bindings, ratelimits, inspectorPort }) {
   const state = resolve(stateFolder);
   const adminToken = adminTokenOf(state);
   const config = join(root, "dist/best_actor/wrangler.json");
@@ -35,12 +35,14 @@ export async function serve({ port, stateFolder = join(root, ".state"), host = "
     port,
     name: "best-actor",
     log: new Log(LogLevel.WARN),
-    cf: false,
+    // Miniflare would else say that every request comes from Austin, Texas, and one hub would get all updates.
+    cf: {},
     modules: true,
     modulesRoot: join(root, "dist/best_actor"),
     scriptPath: main ?? join(root, "dist/best_actor/index.js"),
     bindings: { ...options.bindings, ...bindings, ADMIN_TOKEN: adminToken },
     ...(ratelimits ? { ratelimits } : {}),
+    ...(inspectorPort ? { inspectorPort } : {}),
     defaultPersistRoot: join(state, "v3"),
   });
   const url = (await miniflare.ready).origin;

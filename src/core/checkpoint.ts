@@ -2,9 +2,10 @@ import type { ModelSummary, TensorSpec } from "./model";
 import {
   decodeHeader,
   decodeSafetensors,
-  encodeTensors,
   FormatError,
+  joinPieces,
   matchTensors,
+  tensorPieces,
   type DataType,
 } from "./safetensors";
 
@@ -20,13 +21,26 @@ const isQuantized = ({ shape }: TensorSpec): boolean => shape.length > 1;
 const channelsOf = ({ shape }: TensorSpec): number => shape.at(-1) ?? 1;
 const scaleOf = ({ name }: TensorSpec): string => `${name}/scale`;
 
-/** @throws FormatError `not-finite` when a weight is not, `wrong-length` when there are more or fewer than the model has. */
+/** A checkpoint's file. @throws FormatError as {@link checkpointPieces} */
 export function encodeCheckpoint(
-  { tensors, parameters }: ModelSummary,
+  model: ModelSummary,
   weights: Float32Array,
   metadata: Record<string, string>,
   codec: CheckpointCodec,
 ): Uint8Array<ArrayBuffer> {
+  return joinPieces(checkpointPieces(model, weights, metadata, codec));
+}
+
+/**
+ * The pieces of a checkpoint's file, one after the other; those in float32 are views of the weights.
+ * @throws FormatError `not-finite` when a weight is not, `wrong-length` when there are more or fewer than the model has.
+ */
+export function checkpointPieces(
+  { tensors, parameters }: ModelSummary,
+  weights: Float32Array,
+  metadata: Record<string, string>,
+  codec: CheckpointCodec,
+): Uint8Array[] {
   if (weights.length !== parameters) {
     throw new FormatError("wrong-length", `The model has ${parameters} weights, not ${weights.length}.`);
   }
@@ -50,7 +64,7 @@ export function encodeCheckpoint(
     wide.push({ name: scaleOf(tensor), shape: [channels], data: scale });
     narrow.push({ name: tensor.name, shape: tensor.shape, data });
   }
-  return encodeTensors([...wide, ...narrow], { ...metadata, codec });
+  return tensorPieces([...wide, ...narrow], { ...metadata, codec });
 }
 
 /**

@@ -138,7 +138,8 @@ export interface BlockMessage {
   from: string;
   epoch: number;
   block: number;
-  mass: GossipMessage;
+  /** Null for a question that only tells and asks who is how far: this hub is at the mean and needs nobody's half. */
+  mass: GossipMessage | null;
   /** How many blocks each member is known to hold the mean of, in the order of the members. */
   done: number[];
 }
@@ -218,25 +219,30 @@ export class BlockGossip {
     return this.members[across < n ? across : (this.#index + bit) % n];
   }
 
-  /** Half of this hub's mass for another, to be delivered or lost. */
+  /** Half of this hub's mass for another while it needs one back, to be delivered or lost. */
   ask(to: string): BlockMessage {
     this.#step += 1;
     this.#passed = 0;
-    return this.#half(to);
+    return this.#message(this.#isMean() ? null : (this.#hub as GossipHub).send(to));
   }
 
-  #half(to: string): BlockMessage {
-    const mass = (this.#hub as GossipHub).send(to);
+  #message(mass: GossipMessage | null): BlockMessage {
     return { from: this.name, epoch: this.epoch, block: this.#block, mass, done: [...this.#done] };
   }
 
   /** Takes in a message and gives the half that this hub had before for it, so that both come to the mean of the two. */
   answer(message: BlockMessage): BlockMessage {
     this.#hear(message);
+    if (!message.mass || message.block !== this.#block) {
+      // The other one has the mean: if it was its turn to ask, it is no more.
+      this.#passed = PATIENCE;
+      return this.#message(null);
+    }
     const expected = this.members[this.#index ^ (1 << (this.#step % Math.ceil(Math.log2(this.members.length))))];
-    const reply = message.from === expected ? this.ask(message.from) : this.#half(message.from);
+    if (message.from === expected) [this.#step, this.#passed] = [this.#step + 1, 0];
+    const half = (this.#hub as GossipHub).send(message.from);
     this.#take(message);
-    return { ...reply, done: [...this.#done] };
+    return this.#message(half);
   }
 
   /** Takes in an answer. @throws RangeError when it is of another epoch or no member's */
@@ -257,7 +263,7 @@ export class BlockGossip {
 
   #take({ block, mass }: BlockMessage): void {
     // Of a block that all have: nobody needs it any more.
-    if (block !== this.#block) return;
+    if (block !== this.#block || !mass) return;
     (this.#hub as GossipHub).receive(mass);
     this.#keep();
   }
@@ -267,6 +273,8 @@ export class BlockGossip {
     const block = Math.min(...this.#done, this.blocks - 1);
     if (block === this.#block) return;
     this.#block = block;
+    // All begin a block with the same dimension.
+    [this.#step, this.#passed] = [0, 0];
     const start = block * this.blockLength;
     const own = this.values.subarray(start, start + this.blockLength);
     const sum = new Float64Array(own.length + this.extras.length + this.members.length);
@@ -276,12 +284,19 @@ export class BlockGossip {
     this.#hub = new GossipHub(this.name, { sum, weight: 1 });
   }
 
+  /** Whether the mass is the mean now. One that was may be drawn away from it by a hub that is not there yet. */
+  #isMean(): boolean {
+    const n = this.members.length;
+    const coefficients = (this.#hub as GossipHub).estimateOfLast(n);
+    return coefficients.every((coefficient) => Math.abs(n * coefficient - 1) <= ACCURACY);
+  }
+
   /** Keeps the mean of the block if the estimate is it. */
   #keep(): void {
     if (this.progress > this.#block) return;
     const hub = this.#hub as GossipHub;
     const n = this.members.length;
-    if (hub.estimateOfLast(n).some((coefficient) => !(Math.abs(n * coefficient - 1) <= ACCURACY))) return;
+    if (!this.#isMean()) return;
     const estimate = hub.estimate();
     const tracers = estimate.length - n;
     const length = tracers - this.extras.length;

@@ -50,11 +50,17 @@ const entrySchema = v.strictObject({
 });
 const headerSchema = v.objectWithRest({ __metadata__: v.optional(v.record(v.string(), v.string()), {}) }, entrySchema);
 
-/** Writes tensors, in their order, as one safetensors file. Those with wider numbers go first, so that all lie aligned. */
-export function encodeTensors(
-  tensors: readonly { name: string; shape: readonly number[]; data: Float32Array | Int8Array }[],
-  metadata: Record<string, string>,
-): Uint8Array<ArrayBuffer> {
+interface NamedTensor {
+  name: string;
+  shape: readonly number[];
+  data: Float32Array | Int8Array;
+}
+
+/**
+ * The pieces of a safetensors file of tensors, in their order: the header, then the data, which is not copied. Those with wider
+ * numbers go first, so that all lie aligned.
+ */
+export function tensorPieces(tensors: readonly NamedTensor[], metadata: Record<string, string>): Uint8Array[] {
   const header: Record<string, unknown> = { __metadata__: metadata };
   let offset = 0;
   for (const { name, shape, data } of tensors) {
@@ -65,13 +71,19 @@ export function encodeTensors(
   const json = new TextEncoder().encode(JSON.stringify(header));
   // Padded with spaces to a multiple of eight, as the format recommends, so that the data can be viewed in place.
   const start = 8 + Math.ceil(json.length / 8) * 8;
-  const file = new Uint8Array(start + offset).fill(0x20, 8 + json.length, start);
-  new DataView(file.buffer).setBigUint64(0, BigInt(start - 8), true);
-  file.set(json, 8);
-  let at = start;
-  for (const { data } of tensors) {
-    file.set(new Uint8Array(data.buffer, data.byteOffset, data.byteLength), at);
-    at += data.byteLength;
+  const head = new Uint8Array(start).fill(0x20, 8 + json.length);
+  new DataView(head.buffer).setBigUint64(0, BigInt(start - 8), true);
+  head.set(json, 8);
+  return [head, ...tensors.map(({ data }) => new Uint8Array(data.buffer, data.byteOffset, data.byteLength))];
+}
+
+/** The pieces as one file. */
+export function joinPieces(pieces: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
+  const file = new Uint8Array(pieces.reduce((sum, { length }) => sum + length, 0));
+  let at = 0;
+  for (const piece of pieces) {
+    file.set(piece, at);
+    at += piece.length;
   }
   return file;
 }
@@ -87,9 +99,11 @@ export function encodeSafetensors(
     throw new FormatError("wrong-length", `The tensors need ${numbers} numbers, but ${data.length} were given.`);
   }
   let offset = 0;
-  return encodeTensors(
-    tensors.map(({ name, shape, size }) => ({ name, shape, data: data.subarray(offset, (offset += size)) })),
-    metadata,
+  return joinPieces(
+    tensorPieces(
+      tensors.map(({ name, shape, size }) => ({ name, shape, data: data.subarray(offset, (offset += size)) })),
+      metadata,
+    ),
   );
 }
 

@@ -1,7 +1,7 @@
 import { DurableObject } from "cloudflare:workers";
 import * as v from "valibot";
-import { decodeCheckpoint, encodeCheckpoint } from "../../src/core/checkpoint";
-import { sha256Hex } from "../../src/core/digest";
+import { checkpointPieces, decodeCheckpoint } from "../../src/core/checkpoint";
+import { toHex } from "../../src/core/digest";
 import { WeightedSum, type Totals } from "../../src/core/fedavg";
 import type { ModelSummary } from "../../src/core/model";
 import { taskNameSchema, type Aggregation, type TaskName } from "../../src/core/protocol";
@@ -25,8 +25,10 @@ import { checkpointKey, momentsKey, type Env } from "./env";
 import { nameOf } from "./identity";
 import { modelOf } from "./upload";
 
-/** Numbers of a block: 8 MB of float64, which is what travels between two aggregators at once. */
+/** Numbers of a block of the next checkpoint: 8 MB of float64. The moments are stored by these blocks. */
 const BLOCK = 1_000_000;
+/** Numbers that travel between two aggregators at once: 1 MB of float64. */
+const PART = 1 << 17;
 /** Bytes of updates that a robust aggregation holds at once. */
 const ROBUST_BYTES = 32_000_000;
 /** Bytes of an update that are read from R2 at once. */
@@ -164,10 +166,22 @@ export class Aggregator extends DurableObject<Env> {
     weights: Float32Array,
     metadata: Record<string, string>,
   ): Promise<{ sha256: string; bytes: number }> {
-    const file = encodeCheckpoint(this.model, weights, metadata, "float32");
-    const sha256 = await sha256Hex(file);
-    await this.env.STORE.put(checkpointKey(sha256), file, { sha256 });
-    return { sha256, bytes: file.length };
+    // The file is as large as the weights: it is digested and stored piece by piece, and never there as a whole.
+    const pieces = checkpointPieces(this.model, weights, metadata, "float32");
+    const bytes = pieces.reduce((sum, { length }) => sum + length, 0);
+    const write = async (stream: WritableStream<Uint8Array>): Promise<void> => {
+      const writer = stream.getWriter();
+      for (const piece of pieces) {
+        for (let at = 0; at < piece.length; at += CHUNK) await writer.write(piece.slice(at, at + CHUNK));
+      }
+      await writer.close();
+    };
+    const digest = new crypto.DigestStream("SHA-256");
+    await write(digest);
+    const sha256 = toHex(await digest.digest);
+    const file = new FixedLengthStream(bytes);
+    await Promise.all([this.env.STORE.put(checkpointKey(sha256), file.readable, { sha256 }), write(file.writable)]);
+    return { sha256, bytes };
   }
 
   /** Forgets everything, once the round has ended. */
@@ -202,8 +216,12 @@ export class Aggregator extends DurableObject<Env> {
     const denominator = sum("denominator");
     return async (start, length) => {
       const total = new WeightedSum(length);
-      for (const stub of stubs) total.addPart(0, await stub.part(start, length));
-      return total.sum.map((value) => value / denominator);
+      for (let at = 0; at < length; at += PART) {
+        const count = Math.min(PART, length - at);
+        for (const stub of stubs) total.addPart(at, await stub.part(start + at, count));
+      }
+      for (let i = 0; i < length; i++) total.sum[i] = (total.sum[i] as number) / denominator;
+      return total.sum;
     };
   }
 

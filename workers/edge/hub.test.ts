@@ -2,6 +2,7 @@ import { runInDurableObject } from "cloudflare:test";
 import { env } from "cloudflare:workers";
 import { expect, test } from "vitest";
 import { type Assignment, type History, type Task } from "../../src/core/protocol";
+import { encodeUpdate } from "../../src/core/update";
 import { hubOf } from "./env";
 import { TestTask, worst } from "./testing";
 
@@ -93,4 +94,22 @@ test("a robust average is no sum that hubs could gossip about, and the edge says
   });
   expect(response.status).toBe(400);
   expect(await response.json()).toMatchObject({ detail: expect.stringContaining("Choose the mean") as string });
+});
+
+test("an update goes to the hub of its continent", async () => {
+  const { base, assignments } = await start();
+  const deltas = assignments.map((_, k) => task.randomDelta(k));
+  const from = ["AF", "OC", "AF", "EU", "SA", "AN"];
+  for (const [k, assignment] of assignments.entries()) {
+    const file = encodeUpdate(task.model, deltas[k] ?? new Float32Array(), task.metadataFor(assignment, 2));
+    expect((await task.upload(assignment, file, {}, { continent: from[k] ?? "" })).status).toBe(202);
+  }
+  const next = await task.download(await task.published(1));
+  const mean = (i: number): number => deltas.reduce((sum, delta) => sum + (delta[i] as number) / deltas.length, 0);
+  expect(worst(next, (i) => (base[i] as number) + mean(i))).toBeLessThan(1e-6);
+  const { rounds } = await task.get<History>("/rounds");
+  const updates = rounds[0]?.hubs.map(({ updates }) => updates) ?? [];
+  expect(updates.reduce((sum, n) => sum + n, 0)).toBe(6);
+  // Nobody is at home in Antarctica: its update goes to the emptiest.
+  expect(updates[3]).toBe(2);
 });

@@ -161,7 +161,7 @@ export class Hub extends Aggregator {
     await this.next(async () => {
       if (this.#gossip === gossip && (gossip.finished || this.#finished)) await this.#conclude(plan, gossip);
     });
-    if (to === undefined) return TURN_MS;
+    if (!question?.mass && answered && !gossip.finished) return TURN_MS;
     return answered && !gossip.finished ? 0 : PAUSE_MS;
   }
 

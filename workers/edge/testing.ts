@@ -103,12 +103,14 @@ export class TestTask {
     assignment: Pick<Assignment, "id" | "round">,
     body: Uint8Array<ArrayBuffer>,
     headers: Record<string, string> = {},
+    cf: RequestInitCfProperties = {},
   ): Promise<{ status: number; body: { status?: string } & Partial<Problem> }> {
     const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", body));
     const response = await this.fetch(`/rounds/${assignment.round}/updates/${assignment.id}`, {
       method: "PUT",
       headers: { "content-digest": `sha-256=:${btoa(String.fromCharCode(...digest))}:`, ...headers },
       body,
+      cf,
     });
     return { status: response.status, body: await response.json() };
   }
