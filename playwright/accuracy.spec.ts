@@ -9,7 +9,7 @@ import { root } from "../tools/setup.mjs";
 const FACES = process.env["FER2013_PUBLIC_TEST"] ?? join(root, "../shared/fer2013/publictest.u8.gz");
 
 for (const [model, accuracy] of [
-  ["seed", 0.58],
+  ["seed", 0.62],
   ["compact", 0.6],
 ] as const) {
   test(`${model} as shipped recognizes faces that it has not been trained on, each expression at times`, async () => {
