@@ -210,7 +210,7 @@ export class BlockGossip {
   partner(): string | undefined {
     const n = this.members.length;
     if (n < 2) return undefined;
-    const bit = 1 << (this.#step % Math.ceil(Math.log2(n)));
+    const bit = this.#bit();
     const across = this.#index ^ bit;
     if (across < this.#index && this.#passed < PATIENCE) {
       this.#passed += 1;
@@ -226,6 +226,11 @@ export class BlockGossip {
     return this.#message(this.#isMean() ? null : (this.#hub as GossipHub).send(to));
   }
 
+  /** The dimension of the hypercube whose turn it is, as a bit of the members' indices. */
+  #bit(): number {
+    return 1 << (this.#step % Math.ceil(Math.log2(this.members.length)));
+  }
+
   #message(mass: GossipMessage | null): BlockMessage {
     return { from: this.name, epoch: this.epoch, block: this.#block, mass, done: [...this.#done] };
   }
@@ -238,8 +243,7 @@ export class BlockGossip {
       this.#passed = PATIENCE;
       return this.#message(null);
     }
-    const expected = this.members[this.#index ^ (1 << (this.#step % Math.ceil(Math.log2(this.members.length))))];
-    if (message.from === expected) [this.#step, this.#passed] = [this.#step + 1, 0];
+    if (message.from === this.members[this.#index ^ this.#bit()]) [this.#step, this.#passed] = [this.#step + 1, 0];
     const half = (this.#hub as GossipHub).send(message.from);
     this.#take(message);
     return this.#message(half);

@@ -83,7 +83,7 @@ export class Coordinator extends DurableObject<Env> {
   readonly #model: ModelSpec;
   /** Check-ins a second, averaged over the last ten or so, and when it was last brought up to date. */
   #rate = { perSecond: 0, at: 0 };
-  /** The latest time of a check-in or an upload. */
+  /** The time of the latest check-in. */
   #lastSeen = 0;
   /** Since when a hub of the open round has not answered. */
   readonly #silentSince = new Map<string, number>();
@@ -622,7 +622,7 @@ export class Coordinator extends DurableObject<Env> {
       if (answer) {
         this.#silentSince.delete(name);
         const { checkpoint: _, ...progress } = answer;
-        states.set(name, { name, ...progress });
+        states.set(name, { ...newHub(name), ...progress });
       } else if (!this.#silentSince.has(name)) this.#silentSince.set(name, now);
     }
     this.#store.setHubs(number, [...states.values()]);

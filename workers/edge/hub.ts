@@ -36,7 +36,6 @@ interface Outcome {
 
 export interface HubProgress {
   state: "mixing" | "done" | "disagrees";
-  updates: number;
   /** Blocks of the mean that it holds, of how many. */
   block: number;
   blocks: number;
@@ -93,10 +92,8 @@ export class Hub extends Aggregator {
     }
     const outcome = this.#outcome;
     if (!outcome && (await this.ctx.storage.getAlarm()) === null) await this.ctx.storage.setAlarm(Date.now());
-    const updates = this.ctx.storage.sql.exec<{ n: number }>("SELECT count(*) AS n FROM added").one().n;
     return {
       state: !outcome ? "mixing" : outcome.agrees ? "done" : "disagrees",
-      updates,
       block: this.#gossip?.progress ?? 0,
       blocks: this.#gossip?.blocks ?? 0,
       epoch: this.#epoch,

@@ -571,7 +571,7 @@ export class RoundStore {
     this.sql.exec("UPDATE updates SET state = 'counted' WHERE id = ?", id);
   }
 
-  setShard(id: string, shard: number | null): void {
+  setShard(id: string, shard: number): void {
     this.sql.exec("UPDATE updates SET shard = ? WHERE id = ?", shard, id);
   }
 
@@ -694,6 +694,8 @@ export class RoundStore {
       }>("SELECT * FROM rounds WHERE number = ?", number)
       .one();
     const members = this.members(number);
+    const hubs = this.hubs(number);
+    const loads = hubs.length > 0 ? this.shardLoads(number) : undefined;
     const counted = members.flatMap(({ state, metadata }) => (state === "counted" && metadata ? [metadata] : []));
     const refused = this.#all<{ code: string; count: number }>(
       "SELECT code, count FROM refusals WHERE round = ?",
@@ -719,7 +721,7 @@ export class RoundStore {
       evalAccuracy: weightedMean(counted, "evalAccuracy", "evalExamples"),
       evalExamples: counted.reduce((n, { evalExamples }) => n + evalExamples, 0),
       evaluation: this.evaluation(number),
-      hubs: this.hubs(number).map((hub, i) => ({ ...hub, updates: this.shardLoads(number).get(i) ?? 0 })),
+      hubs: hubs.map((hub, i) => ({ ...hub, updates: loads?.get(i) ?? 0 })),
     };
   }
 
