@@ -24,7 +24,14 @@ export function adminTokenOf(stateFolder) {
  * @param {{ port: number, stateFolder?: string, host?: string, bindings?: object, ratelimits?: object, inspectorPort?: number }} options port 0 takes
  *   any free one; bindings and limits replace those of wrangler.jsonc
  */
-export async function serve({ port, stateFolder = join(root, ".state"), host = "127.0.0.1", bindings, ratelimits, inspectorPort }) {
+export async function serve({
+  port,
+  stateFolder = join(root, ".state"),
+  host = "127.0.0.1",
+  bindings,
+  ratelimits,
+  inspectorPort,
+}) {
   const state = resolve(stateFolder);
   const adminToken = adminTokenOf(state);
   const config = join(root, "dist/best_actor/wrangler.json");
