@@ -9,7 +9,10 @@ import { fileURLToPath } from "node:url";
 import { root, run } from "./setup.mjs";
 
 const folder = join(root, "workers/tf/kernels");
-export const VARIANTS = { relaxed: ["-mrelaxed-simd", "-DRELAXED"], simd: [] };
+const RELAXED = ["-mrelaxed-simd", "-DRELAXED"];
+// They live in tfjs's memory, whose size tfjs decides: one that threads share, or its own.
+const SHARED = ["-matomics", "-mbulk-memory", "-Wl,--shared-memory", "-Wl,--max-memory=4294967296"];
+export const VARIANTS = { relaxed: [...RELAXED, ...SHARED], simd: SHARED, "relaxed-single": RELAXED, "simd-single": [] };
 export const SECTION = "source.sha256";
 
 /** SHA-256 in hex of what the kernels are built from. */
@@ -22,9 +25,7 @@ export function sourceDigest() {
 const FLAGS = [
   "--target=wasm32",
   ...["-O3", "-nostdlib", "-ffreestanding", "-fno-builtin", "-Wall", "-Wextra", "-Werror"],
-  ...["-msimd128", "-matomics", "-mbulk-memory"],
-  // They live in tfjs's memory, whose size tfjs decides.
-  ...["--import-memory", "--shared-memory", "--max-memory=4294967296"].map((flag) => `-Wl,${flag}`),
+  ...["-msimd128", "-Wl,--import-memory"],
   ...["--no-entry", "--export=__stack_pointer", "--strip-all"].map((flag) => `-Wl,${flag}`),
 ];
 

@@ -18,7 +18,7 @@ import type { Backend } from "../../workers/tf/backend";
 import {
   DIVERGED,
   PAUSED,
-  type Faces,
+  type Examples,
   type Progress,
   type TrainingJob,
   type TrainingResult,
@@ -357,7 +357,7 @@ async function keepAwake(): Promise<WakeLockSentinel | undefined> {
   return navigator.wakeLock.request("screen").catch(() => undefined);
 }
 
-function pack(faces: Face[]): Faces {
+function pack(faces: Face[]): Examples {
   const pixels = new Uint8Array(faces.length * FACE_PIXELS);
   faces.forEach((face, i) => {
     pixels.set(face.pixels, i * FACE_PIXELS);

@@ -9,7 +9,7 @@ const model = summarize({
   name: "tiny",
   inputShape: [5, 5, 1],
   layers: [
-    { kind: "conv2d", name: "conv", filters: 3, padding: "valid" },
+    { kind: "conv2d", name: "conv", filters: 3, size: 3, padding: "valid" },
     { kind: "batchNorm", name: "norm" },
     { kind: "flatten", name: "flatten" },
     { kind: "dense", name: "out", units: 5, activation: "softmax" },

@@ -54,3 +54,9 @@ test("initial weights are Glorot uniform, and the same for the same seed", () =>
   // The variance of U[-l, l] is l^2 / 3.
   expect(squares / values.length / (limit ** 2 / 3)).toBeCloseTo(1, 2);
 });
+
+test("McMahan's models for MNIST have the paper's parameter counts", () => {
+  expect(summarize(MODELS["mnist-2nn"]).parameters).toBe(199_210);
+  expect(summarize(MODELS["mnist-cnn"]).parameters).toBe(1_663_370);
+  expect(summarize(MODELS["mnist-cnn"])).toMatchObject({ inputs: 784, classes: 10 });
+});

@@ -1,10 +1,10 @@
 import { EXPRESSIONS, FACE_SIZE } from "./expressions";
 
-/** One layer of a model, described without any library. Convolutions and pooling windows are 3 x 3. */
+/** One layer of a model, described without any library. Convolutions end in a ReLU and have stride 1, pooling has stride 2. */
 export type LayerSpec =
-  | { kind: "conv2d"; name: string; filters: number; padding: "same" | "valid" }
+  | { kind: "conv2d"; name: string; filters: number; size: 3 | 5; padding: "same" | "valid" }
   | { kind: "batchNorm"; name: string }
-  | { kind: "maxPool"; name: string }
+  | { kind: "maxPool"; name: string; window: 2 | 3 }
   | { kind: "dropout"; name: string; rate: number }
   | { kind: "flatten"; name: string }
   | { kind: "dense"; name: string; units: number; activation: "relu" | "softmax" };
@@ -43,6 +43,10 @@ export interface ModelSummary {
   trainableParameters: number;
   /** Multiply-adds of one inference: those of convolutions and dense layers. */
   multiplyAdds: number;
+  /** Numbers of one input. */
+  inputs: number;
+  /** Classes that the last layer tells apart. */
+  classes: number;
 }
 
 /** Keras's batch-norm constants, which tfjs shares. */
@@ -50,11 +54,11 @@ export const BATCH_NORM = { epsilon: 1e-3, momentum: 0.99 } as const;
 
 function convBlock(block: number, filters: number, first: "same" | "valid", dropout: number): LayerSpec[] {
   return [
-    { kind: "conv2d", name: `block${block}_conv1`, filters, padding: first },
+    { kind: "conv2d", name: `block${block}_conv1`, filters, size: 3, padding: first },
     { kind: "batchNorm", name: `block${block}_norm1` },
-    { kind: "conv2d", name: `block${block}_conv2`, filters, padding: "same" },
+    { kind: "conv2d", name: `block${block}_conv2`, filters, size: 3, padding: "same" },
     { kind: "batchNorm", name: `block${block}_norm2` },
-    { kind: "maxPool", name: `block${block}_pool` },
+    { kind: "maxPool", name: `block${block}_pool`, window: 3 },
     { kind: "dropout", name: `block${block}_dropout`, rate: dropout },
   ];
 }
@@ -98,8 +102,38 @@ const COMPACT: ModelSpec = {
   ],
 };
 
-/** Every model a task can name. */
-export const MODELS = { seed: SEED, compact: COMPACT } as const;
+/** Handwritten digits: 28 x 28 grey levels. */
+const DIGITS = { inputShape: [28, 28, 1], classes: 10 } as const;
+
+/** McMahan et al. 2017, section 3: "a simple multilayer-perceptron with 2-hidden layers with 200 units each", 199,210 parameters. */
+const MNIST_2NN: ModelSpec = {
+  name: "mnist-2nn",
+  inputShape: DIGITS.inputShape,
+  layers: [
+    { kind: "flatten", name: "flatten" },
+    { kind: "dense", name: "dense1", units: 200, activation: "relu" },
+    { kind: "dense", name: "dense2", units: 200, activation: "relu" },
+    { kind: "dense", name: "digit", units: DIGITS.classes, activation: "softmax" },
+  ],
+};
+
+/** The same section: 5 x 5 convolutions with 32 and 64 channels, each with 2 x 2 max pooling, and dense 512: 1,663,370 parameters. */
+const MNIST_CNN: ModelSpec = {
+  name: "mnist-cnn",
+  inputShape: DIGITS.inputShape,
+  layers: [
+    { kind: "conv2d", name: "conv1", filters: 32, size: 5, padding: "same" },
+    { kind: "maxPool", name: "pool1", window: 2 },
+    { kind: "conv2d", name: "conv2", filters: 64, size: 5, padding: "same" },
+    { kind: "maxPool", name: "pool2", window: 2 },
+    { kind: "flatten", name: "flatten" },
+    { kind: "dense", name: "dense1", units: 512, activation: "relu" },
+    { kind: "dense", name: "digit", units: DIGITS.classes, activation: "softmax" },
+  ],
+};
+
+/** Every model there is: a task names one of the first two, the lab any. */
+export const MODELS = { seed: SEED, compact: COMPACT, "mnist-2nn": MNIST_2NN, "mnist-cnn": MNIST_CNN } as const;
 
 export type ModelName = keyof typeof MODELS;
 
@@ -134,11 +168,12 @@ function summarizeLayers(model: ModelSpec): ModelSummary {
     const [height = 1, width = 1, channels = 1] = shape;
     switch (layer.kind) {
       case "conv2d": {
-        add(`${layer.name}/kernel`, [3, 3, channels, layer.filters]);
+        const { size } = layer;
+        add(`${layer.name}/kernel`, [size, size, channels, layer.filters]);
         add(`${layer.name}/bias`, [layer.filters]);
-        const lost = layer.padding === "valid" ? 2 : 0;
+        const lost = layer.padding === "valid" ? size - 1 : 0;
         shape = [height - lost, width - lost, layer.filters];
-        multiplyAdds += (height - lost) * (width - lost) * 9 * channels * layer.filters;
+        multiplyAdds += (height - lost) * (width - lost) * size * size * channels * layer.filters;
         break;
       }
       case "batchNorm":
@@ -148,7 +183,7 @@ function summarizeLayers(model: ModelSpec): ModelSummary {
         add(`${layer.name}/moving_variance`, [channels], false);
         break;
       case "maxPool":
-        shape = [Math.floor((height - 3) / 2) + 1, Math.floor((width - 3) / 2) + 1, channels];
+        shape = [Math.floor((height - layer.window) / 2) + 1, Math.floor((width - layer.window) / 2) + 1, channels];
         break;
       case "flatten":
         shape = [shape.reduce((a, b) => a * b, 1)];
@@ -165,5 +200,9 @@ function summarizeLayers(model: ModelSpec): ModelSummary {
     layers.push({ name: layer.name, kind: layer.kind, outputShape: shape, parameters: offset - before });
   }
   const trainableParameters = tensors.reduce((n, t) => n + (t.trainable ? t.size : 0), 0);
-  return { layers, tensors, parameters: offset, trainableParameters, multiplyAdds };
+  const inputs = model.inputShape.reduce((a, b) => a * b, 1);
+  return {
+    ...{ layers, tensors, parameters: offset, trainableParameters, multiplyAdds },
+    ...{ inputs, classes: shape[0] ?? 0 },
+  };
 }

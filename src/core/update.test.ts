@@ -8,7 +8,7 @@ const tiny: ModelSpec = {
   name: "tiny",
   inputShape: [5, 5, 1],
   layers: [
-    { kind: "conv2d", name: "conv", filters: 2, padding: "valid" },
+    { kind: "conv2d", name: "conv", filters: 2, size: 3, padding: "valid" },
     { kind: "batchNorm", name: "norm" },
     { kind: "flatten", name: "flatten" },
     { kind: "dense", name: "out", units: 3, activation: "softmax" },

@@ -7,8 +7,8 @@ import { initializeWeights } from "../../src/core/initialize";
 import { MODELS, summarize, type ModelName } from "../../src/core/model";
 import { seededRandom } from "../../src/core/random";
 import { startBackend, startWasm } from "../../workers/tf/backend";
-import { convReluAffine, convReluNorm, denseRelu, foldBlock, maxPool } from "../../workers/tf/fused";
-import { facesToTensor, Network, sgd, type StepPlan } from "../../workers/tf/network";
+import { convRelu, convReluAffine, convReluNorm, denseRelu, foldBlock, maxPool } from "../../workers/tf/fused";
+import { picturesToTensor, Network, sgd, type StepPlan } from "../../workers/tf/network";
 
 /** What tests ask of a backend, in a worker: the numbers behind the network, which the app itself never shows. */
 
@@ -47,7 +47,7 @@ async function oracle(backend: "wasm" | "webgpu" | "cpu", steps: number, optimiz
   const network = new Network(MODELS.seed);
   network.setWeights(begin);
   const { pixels, labels } = faces(FACES);
-  const x = facesToTensor(pixels, MODELS.seed.inputShape);
+  const x = picturesToTensor(pixels, MODELS.seed.inputShape);
   const losses: number[] = [];
   const gradients: Record<string, number[]> = {};
   for (let step = 0; step < steps; step++) {
@@ -81,7 +81,7 @@ async function repeat(steps: number): Promise<string[]> {
     const network = new Network(MODELS.seed);
     network.setWeights(initializeWeights(MODELS.seed, 2013));
     const { pixels, labels } = faces(4);
-    const x = facesToTensor(pixels, MODELS.seed.inputShape);
+    const x = picturesToTensor(pixels, MODELS.seed.inputShape);
     for (let step = 0; step < steps; step++) await network.step(x, labels, sgd(0.02), step);
     hashes.push(await sha256Hex(new Uint8Array((await network.getWeights()).buffer)));
     network.dispose();
@@ -97,22 +97,25 @@ interface Shape {
   I: number;
   O: number;
   padding: "same" | "valid";
+  /** Of the filter, and of the pooling's window. */
+  size: 3 | 5;
+  window: 2 | 3;
 }
 
 /** The largest relative error, in norm, of each result of our kernels against tfjs's own operations on its cpu backend. */
-async function kernelErrors({ N, H, W, I, O, padding }: Shape, seed: number): Promise<Record<string, number>> {
+async function kernelErrors({ N, H, W, I, O, padding, size, window }: Shape, seed: number): Promise<Record<string, number>> {
   const random = seededRandom(seed);
   const draw = (...shape: number[]): { shape: number[]; values: Float32Array } => ({
     shape,
     values: Float32Array.from({ length: tf.util.sizeFromShape(shape) }, () => random() * 2 - 1),
   });
   const x = draw(N, H, W, I);
-  const parameters = { kernel: draw(3, 3, I, O), bias: draw(O), gamma: draw(O), beta: draw(O) };
-  const lost = padding === "valid" ? 2 : 0;
+  const parameters = { kernel: draw(size, size, I, O), bias: draw(O), gamma: draw(O), beta: draw(O) };
+  const lost = padding === "valid" ? size - 1 : 0;
   const weights = draw(N, H - lost, W - lost, O);
   const mean = draw(O);
   const variance = { shape: [O], values: draw(O).values.map((value) => value * value) };
-  const pooled = draw(N, Math.floor((H - 3) / 2) + 1, Math.floor((W - 3) / 2) + 1, O);
+  const pooled = draw(N, Math.floor((H - window) / 2) + 1, Math.floor((W - window) / 2) + 1, O);
   const poolInput = draw(N, H, W, O);
   const [rows, matrix, rowWeights] = [draw(N * H, 8 * W), draw(8 * W, O), draw(N * H, O)];
 
@@ -155,6 +158,17 @@ async function kernelErrors({ N, H, W, I, O, padding }: Shape, seed: number): Pr
         ? tf.grads((...block) => weighted(f(image, ...block)))(inputs.slice(1))
         : tf.grads((x, ...block) => weighted(f(x, ...block)))(inputs);
       names.slice(isInput ? 1 : 0).forEach((name, i) => keep(name, gradients[i] as tf.Tensor));
+      const [, plainKernel, plainBias] = inputs as [tf.Tensor, tf.Tensor, tf.Tensor];
+      const h = (x: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor): tf.Tensor =>
+        convRelu(x as tf.Tensor4D, { kernel: kernel as tf.Tensor4D, bias: bias as tf.Tensor1D }, padding, isInput);
+      keep("convRelu", h(image, plainKernel, plainBias));
+      const plainGradients = isInput
+        ? tf.grads((kernel, bias) => weighted(h(image, kernel as tf.Tensor, bias as tf.Tensor)))([plainKernel, plainBias])
+        : tf.grads((...values) => weighted(h(...(values as [tf.Tensor, tf.Tensor, tf.Tensor]))))([
+            ...[image, plainKernel, plainBias],
+          ]);
+      const plainNames = ["convReluDx", "convReluDKernel", "convReluDBias"];
+      plainNames.slice(isInput ? 1 : 0).forEach((name, i) => keep(name, plainGradients[i] as tf.Tensor));
       const [input, ...block] = inputs as [tf.Tensor4D, tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor];
       const folded = foldBlock(of(...block), tensor(mean) as tf.Tensor1D, tensor(variance) as tf.Tensor1D);
       keep("convReluAffine", convReluAffine(input, folded, padding));
@@ -167,8 +181,8 @@ async function kernelErrors({ N, H, W, I, O, padding }: Shape, seed: number): Pr
       )(dense);
       ["denseDx", "denseDKernel", "denseDBias"].forEach((name, i) => keep(name, denseGradients[i] as tf.Tensor));
       const picture = tensor(poolInput) as tf.Tensor4D;
-      keep("maxPool", maxPool(picture));
-      const poolGradient = tf.grad((value) => tf.sum(tf.mul(maxPool(value as tf.Tensor4D), tensor(pooled))));
+      keep("maxPool", maxPool(picture, window));
+      const poolGradient = tf.grad((value) => tf.sum(tf.mul(maxPool(value as tf.Tensor4D, window), tensor(pooled))));
       keep("maxPoolGradient", poolGradient(picture));
     });
     const values: Record<string, Float32Array> = {};
@@ -212,8 +226,8 @@ async function profile(count: number, steps: number): Promise<Record<"step" | "p
   const network = new Network(MODELS.seed);
   network.setWeights(initializeWeights(MODELS.seed, 2013));
   const { pixels, labels } = faces(count);
-  const x = facesToTensor(pixels, MODELS.seed.inputShape);
-  const one = facesToTensor(pixels.subarray(0, FACE_PIXELS), MODELS.seed.inputShape);
+  const x = picturesToTensor(pixels, MODELS.seed.inputShape);
+  const one = picturesToTensor(pixels.subarray(0, FACE_PIXELS), MODELS.seed.inputShape);
   const measure = async (times: number, work: () => Promise<unknown>): Promise<Record<string, number>> => {
     for (let i = 0; i < 2; i++) await work();
     const before = { ...pool?.spent };
@@ -245,7 +259,7 @@ async function tensorsByEpoch(epochs: number): Promise<number[]> {
   const counts: number[] = [];
   for (let epoch = 0; epoch < epochs; epoch++) {
     for (const from of [0, 4]) {
-      const x = facesToTensor(pixels.subarray(from * FACE_PIXELS, (from + 4) * FACE_PIXELS), MODELS.seed.inputShape);
+      const x = picturesToTensor(pixels.subarray(from * FACE_PIXELS, (from + 4) * FACE_PIXELS), MODELS.seed.inputShape);
       await network.step(x, labels.subarray(from, from + 4), sgd(0.0001), epoch);
       x.dispose();
     }
@@ -260,7 +274,7 @@ async function cpuStep(count: number): Promise<number> {
   const network = new Network(MODELS.seed);
   network.setWeights(initializeWeights(MODELS.seed, 2013));
   const { pixels, labels } = faces(count);
-  const x = facesToTensor(pixels, MODELS.seed.inputShape);
+  const x = picturesToTensor(pixels, MODELS.seed.inputShape);
   const begun = performance.now();
   await network.step(x, labels, sgd(0.0001), 1);
   return performance.now() - begun;
@@ -280,7 +294,7 @@ async function load(model: ModelName, checkpoint: Uint8Array<ArrayBuffer>): Prom
 async function classify(pixels: Uint8Array): Promise<{ probabilities: number[][]; ms: number }> {
   if (!classifier) throw new Error("Load a checkpoint first.");
   const begun = performance.now();
-  const x = facesToTensor(pixels, MODELS.seed.inputShape);
+  const x = picturesToTensor(pixels, MODELS.seed.inputShape);
   const y = classifier.predict(x);
   const probabilities = await y.array();
   tf.dispose([x, y]);

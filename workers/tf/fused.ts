@@ -9,17 +9,20 @@ import type { Kernel, KernelPool } from "./kernels/pool";
  */
 
 type Padding = "same" | "valid";
-const padOf = (padding: Padding): number => (padding === "same" ? 1 : 0);
+/** Pixels around the image that a filter [S, S, I, O] reaches. */
+const padOf = (padding: Padding, kernel: tf.Tensor4D): number => (padding === "same" ? (kernel.shape[0] - 1) / 2 : 0);
 
 const NAMES = {
   forward: "ConvReluNorm",
   backward: "ConvReluNormGrad",
   affine: "ConvReluAffine",
+  convRelu: "ConvRelu",
+  convReluBackward: "ConvReluGrad",
   pack: "PackConvFilter",
   dense: "DenseRelu",
   denseBackward: "DenseReluGrad",
-  pool: "MaxPool3x3",
-  poolBackward: "MaxPool3x3Grad",
+  pool: "MaxPoolStride2",
+  poolBackward: "MaxPoolStride2Grad",
 };
 
 /** True once our kernels are registered, in this worker. */
@@ -55,7 +58,7 @@ export function convReluNorm(
     onStatistics(tf.keep(mean.clone()) as tf.Tensor1D, tf.keep(variance.clone()) as tf.Tensor1D);
     return tf.batchNorm4d(active, mean as tf.Tensor1D, variance as tf.Tensor1D, beta, gamma, BATCH_NORM.epsilon);
   }
-  const pad = padOf(padding);
+  const pad = padOf(padding, kernel);
   const forward = (save: tf.GradSaveFunc) => {
     const outputs = runKernel(NAMES.forward, { x, kernel, bias, gamma, beta }, { pad });
     const [value, active, mean, variance] = outputs as [tf.Tensor, tf.Tensor, tf.Tensor1D, tf.Tensor1D];
@@ -79,6 +82,31 @@ export function convReluNorm(
   }
   const op = tf.customGrad((...values) => forward(values[5] as tf.GradSaveFunc));
   return op(x, kernel, bias, gamma, beta) as tf.Tensor4D;
+}
+
+/**
+ * `relu(conv2d(x, kernel) + bias)`.
+ * @param x N x H x W x I; nothing is differentiated with respect to it when `input` is true
+ */
+export function convRelu(
+  x: tf.Tensor4D,
+  { kernel, bias }: Pick<ConvParameters, "kernel" | "bias">,
+  padding: Padding,
+  input: boolean,
+): tf.Tensor4D {
+  if (!isFused()) return tf.relu(tf.add(tf.conv2d(x, kernel, 1, padding), bias));
+  const pad = padOf(padding, kernel);
+  const op = tf.customGrad((...values) => {
+    const [kernel, bias, save] = values.slice(-3) as [tf.Tensor4D, tf.Tensor1D, tf.GradSaveFunc];
+    const value = runKernel(NAMES.convRelu, { x, kernel, bias }, { pad })[0] as tf.Tensor;
+    save([x, kernel, value]);
+    return {
+      value,
+      gradFunc: (dy: tf.Tensor, [x, kernel, y]: tf.Tensor[]) =>
+        runKernel(NAMES.convReluBackward, { dy, x, kernel, y } as Record<string, tf.Tensor>, { pad, input }),
+    };
+  });
+  return (input ? op(kernel, bias) : op(x, kernel, bias)) as tf.Tensor4D;
 }
 
 /** A block with batch normalization folded into scale and shift, its filter laid out for the backend: see {@link foldBlock}. */
@@ -118,7 +146,7 @@ export function convReluAffine(
       shift,
     );
   }
-  const [y] = runKernel(NAMES.affine, { x, kernel, bias, scale, shift }, { pad: padOf(padding) });
+  const [y] = runKernel(NAMES.affine, { x, kernel, bias, scale, shift }, { padding });
   return y as tf.Tensor4D;
 }
 
@@ -141,18 +169,19 @@ export function denseRelu(x: tf.Tensor2D, kernel: tf.Tensor2D, bias: tf.Tensor1D
   return op(x, kernel, bias) as tf.Tensor2D;
 }
 
-/** Max pooling of 3 x 3 windows with stride 2, no padding. */
-export function maxPool(x: tf.Tensor4D): tf.Tensor4D {
-  if (!isFused()) return tf.maxPool(x, 3, 2, "valid");
+/** Max pooling of `window` x `window` windows with stride 2, no padding. */
+export function maxPool(x: tf.Tensor4D, window: number): tf.Tensor4D {
+  if (!isFused()) return tf.maxPool(x, window, 2, "valid");
   const op = tf.customGrad((...values) => {
     const [x, save] = values as [tf.Tensor4D, tf.GradSaveFunc];
-    const [value, taps] = runKernel(NAMES.pool, { x }, {}) as [tf.Tensor, tf.Tensor];
+    const [value, taps] = runKernel(NAMES.pool, { x }, { window }) as [tf.Tensor, tf.Tensor];
     save([taps]);
     return {
       value,
       gradFunc: (dy: tf.Tensor, [taps]: tf.Tensor[]) =>
         runKernel(NAMES.poolBackward, { dy, taps } as Record<string, tf.Tensor>, {
           inputShape: x.shape,
+          window,
         })[0] as tf.Tensor,
     };
   });
@@ -160,7 +189,10 @@ export function maxPool(x: tf.Tensor4D): tf.Tensor4D {
 }
 
 /** What our kernels use of tfjs's wasm backend. */
-export type WasmBackend = Pick<BackendWasm, "dataIdMap" | "makeOutput" | "typedArrayFromHeap" | "disposeData">;
+export type WasmBackend = Pick<BackendWasm, "dataIdMap" | "makeOutput" | "typedArrayFromHeap" | "disposeData"> & {
+  /** The Emscripten module; what it exports holds the memory, where that is not shared. */
+  wasm: { asm: { memory: WebAssembly.Memory } };
+};
 
 /**
  * Lets as many threads work as are fastest: a processor's logical cores may share the units that multiply. Measured on a
@@ -216,18 +248,22 @@ export function registerFusedKernels(backend: WasmBackend, pool: KernelPool): vo
     }
   }
 
-  /** A filter [3, 3, I, O] in panels of eight output channels: see `pack` in kernels.c. One input channel counts as twelve. */
+  /** Columns that the neighbourhood of a pixel takes, S x S, in a multiple of four. */
+  const columns = (S: number): number => Math.ceil((S * S) / 4) * 4;
+
+  /** A filter [S, S, I, O] in panels of eight output channels: see `pack` in kernels.c. One input channel: {@link columns}. */
   function pack(kernel: tf.TensorInfo): tf.TensorInfo {
     check(kernel);
-    const [, , I, O] = kernel.shape as [number, number, number, number];
-    const packed = output(O / 8, I === 1 ? 12 : 9 * I, 8);
+    const [S, , I, O] = kernel.shape as [number, number, number, number];
+    const rows = I === 1 ? columns(S) : S * S * I;
+    const packed = output(O / 8, rows, 8);
     if (I === 1) {
-      withScratch([12 * O], (padded) => {
+      withScratch([rows * O], (padded) => {
         floats(padded).fill(0);
         floats(padded).set(floats(kernel));
-        run("pack", padded, packed, 12, O);
+        run("pack", padded, packed, rows, O);
       });
-    } else run("pack", kernel, packed, 9 * I, O);
+    } else run("pack", kernel, packed, rows, O);
     return packed;
   }
 
@@ -236,37 +272,38 @@ export function registerFusedKernels(backend: WasmBackend, pool: KernelPool): vo
     x: tf.TensorInfo,
     packed: tf.TensorInfo,
     y: tf.TensorInfo,
-    pad: number,
+    { S, pad }: { S: number; pad: number },
     { bias, scale, shift }: { bias: tf.TensorInfo; scale: tf.TensorInfo | 0; shift: tf.TensorInfo | 0 },
   ): void {
     const [N, H, W, I] = x.shape as [number, number, number, number];
     const [, OH, OW, O] = y.shape as [number, number, number, number];
     if (I > 1) {
-      run("conv", x, packed, y, bias, 1, scale, shift, zeros, N, H, W, I, O, 3, pad);
+      run("conv", x, packed, y, bias, 1, scale, shift, zeros, N, H, W, I, O, S, pad);
       return;
     }
-    // One channel: a matrix product over the nine neighbours of each pixel.
-    withScratch([N * OH * OW * 12], (near) => {
-      run("neighbours", x, near, N, H, W, pad);
-      run("conv", near, packed, y, bias, 1, scale, shift, zeros, N, OH, OW, 12, O, 1, 0);
+    // One channel: a matrix product over the neighbourhood of each pixel.
+    const K = columns(S);
+    withScratch([N * OH * OW * K], (near) => {
+      run("neighbours", x, near, N, H, W, S, K, pad);
+      run("conv", near, packed, y, bias, 1, scale, shift, zeros, N, OH, OW, K, O, 1, 0);
     });
   }
 
   function check(kernel: tf.TensorInfo): void {
-    const [h, w, I = 0, O = 0] = kernel.shape;
-    const fits = h === 3 && w === 3 && I <= 512 && (I === 1 || I % 8 === 0) && O % 8 === 0;
+    const [h = 0, w, I = 0, O = 0] = kernel.shape;
+    const fits = h === w && h % 2 === 1 && I <= 512 && (I === 1 || I % 8 === 0) && O % 8 === 0;
     if (!fits) {
       throw new Error(
-        `Our convolution takes 3 x 3 filters with 1 or a multiple of 8 input channels (at most 512) and a multiple of 8 ` +
-          `output channels, not a filter [${kernel.shape.join(", ")}].`,
+        `Our convolution takes square filters of odd size with 1 or a multiple of 8 input channels (at most 512) and a ` +
+          `multiple of 8 output channels, not a filter [${kernel.shape.join(", ")}].`,
       );
     }
   }
 
-  const outputShape = ([N = 0, H = 0, W = 0]: number[], pad: number, O: number): number[] => [
+  const outputShape = ([N = 0, H = 0, W = 0]: number[], S: number, pad: number, O: number): number[] => [
     N,
-    H + 2 * pad - 2,
-    W + 2 * pad - 2,
+    H + 2 * pad - S + 1,
+    W + 2 * pad - S + 1,
     O,
   ];
   const register = (
@@ -285,12 +322,12 @@ export function registerFusedKernels(backend: WasmBackend, pool: KernelPool): vo
       "x" | "kernel" | "bias" | "gamma" | "beta",
       tf.TensorInfo
     >;
-    const shape = outputShape(x.shape, pad as number, kernel.shape[3] as number);
-    const O = shape[3] as number;
+    const [S, , , O] = kernel.shape as [number, number, number, number];
+    const shape = outputShape(x.shape, S, pad as number, O);
     const P = (shape[0] as number) * (shape[1] as number) * (shape[2] as number);
     const [y, active, mean, variance] = [output(...shape), output(...shape), output(O), output(O)];
     const packed = pack(kernel);
-    conv(x, packed, active, pad as number, { bias, scale: 0, shift: 0 });
+    conv(x, packed, active, { S, pad: pad as number }, { bias, scale: 0, shift: 0 });
     backend.disposeData(packed.dataId);
     run("moments", active, mean, variance, P, O);
     const [scale, shift] = [output(O), output(O)];
@@ -324,57 +361,100 @@ export function registerFusedKernels(backend: WasmBackend, pool: KernelPool): vo
       "dy" | "x" | "active" | "mean" | "variance" | "kernel" | "gamma",
       tf.TensorInfo
     >;
-    const { pad, input } = attributes as { pad: number; input: boolean };
+    const { pad, input } = attributes as unknown as ConvGradient;
+    const O = dy.shape[3] as number;
+    const P = tf.util.sizeFromShape(dy.shape) / O;
+    const [dBias, dGamma, dBeta, rstd] = [output(O), output(O), output(O), output(O)];
+    const [from, to] = [floats(variance), floats(rstd)];
+    for (let i = 0; i < O; i++) to[i] = 1 / Math.sqrt((from[i] as number) + BATCH_NORM.epsilon);
+    const gradients = withScratch([P * O], (dz) => {
+      run("normGradient", active, dy, mean, rstd, gamma, dz, dGamma, dBeta, dBias, P, O);
+      return convGradient(x, kernel, dz, dy.shape, { pad, input });
+    });
+    backend.disposeData(rstd.dataId);
+    return [...gradients, dBias, dGamma, dBeta];
+  });
+
+  register(NAMES.convRelu, (inputs, { pad }) => {
+    const { x, kernel, bias } = inputs as Record<"x" | "kernel" | "bias", tf.TensorInfo>;
+    const [S, , , O] = kernel.shape as [number, number, number, number];
+    const y = output(...outputShape(x.shape, S, pad as number, O));
+    const packed = pack(kernel);
+    conv(x, packed, y, { S, pad: pad as number }, { bias, scale: 0, shift: 0 });
+    backend.disposeData(packed.dataId);
+    return [y];
+  });
+
+  register(NAMES.convReluBackward, (inputs, attributes) => {
+    const { dy, x, kernel, y } = inputs as Record<"dy" | "x" | "kernel" | "y", tf.TensorInfo>;
+    const { pad, input } = attributes as unknown as ConvGradient;
+    const O = dy.shape[3] as number;
+    const P = tf.util.sizeFromShape(dy.shape) / O;
+    const dBias = output(O);
+    const gradients = withScratch([P * O], (dz) => {
+      run("reluGradient", y, dy, dz, dBias, P, O);
+      return convGradient(x, kernel, dz, dy.shape, { pad, input });
+    });
+    return [...gradients, dBias];
+  });
+
+  interface ConvGradient {
+    pad: number;
+    /** Whether x is the network's own input, whose gradient nobody wants. */
+    input: boolean;
+  }
+
+  /** Of a convolution with `dz` at its output: the gradient of x, where it is wanted, and that of the kernel. */
+  function convGradient(
+    x: tf.TensorInfo,
+    kernel: tf.TensorInfo,
+    dz: tf.TensorInfo,
+    [, OH = 0, OW = 0, O = 0]: number[],
+    { pad, input }: ConvGradient,
+  ): tf.TensorInfo[] {
     const [N, H, W, I] = x.shape as [number, number, number, number];
-    const [, OH, OW, O] = dy.shape as [number, number, number, number];
+    const S = kernel.shape[0] as number;
     if (I === 1 && !input) {
       throw new Error(
         "Our convolution gives no gradient of a one-channel input, which only a network's own input has.",
       );
     }
-    const P = N * OH * OW;
-    const [dKernel, dBias, dGamma, dBeta] = [output(...kernel.shape), output(O), output(O), output(O)];
-    const rstd = output(O);
-    const [from, to] = [floats(variance), floats(rstd)];
-    for (let i = 0; i < O; i++) to[i] = 1 / Math.sqrt((from[i] as number) + BATCH_NORM.epsilon);
-    let dx: tf.TensorInfo | undefined;
-    withScratch([P * O], (dz) => {
-      run("normGradient", active, dy, mean, rstd, gamma, dz, dGamma, dBeta, dBias, P, O);
-      if (I === 1) {
-        const size = pool.filterGradientScratch(N, OH, OW, O, 1, 0);
-        withScratch([P * 12, 12 * O, size * pool.threads], (near, twelve, scratch) => {
-          run("neighbours", x, near, N, H, W, pad);
-          run("filterGradient", near, dz, twelve, scratch, size, N, OH, OW, 12, O, 1, 0);
-          floats(dKernel).set(floats(twelve).subarray(0, 9 * O));
-        });
-      } else {
-        const size = pool.filterGradientScratch(N, H, W, O, 3, pad);
-        withScratch([size * pool.threads], (scratch) => {
-          run("filterGradient", x, dz, dKernel, scratch, size, N, H, W, I, O, 3, pad);
-        });
-      }
-      if (input) return;
-      const gradient = output(...x.shape);
-      dx = gradient;
-      withScratch([9 * I * O], (packed) => {
-        run("packTurned", kernel, packed, 9, I, O);
-        run("conv", dz, packed, gradient, 0, 0, 0, 0, zeros, N, OH, OW, O, I, 3, 2 - pad);
+    const dKernel = output(...kernel.shape);
+    if (I === 1) {
+      const K = columns(S);
+      const size = pool.filterGradientScratch(N, OH, OW, O, 1, 0);
+      withScratch([N * OH * OW * K, K * O, size * pool.threads], (near, padded, scratch) => {
+        run("neighbours", x, near, N, H, W, S, K, pad);
+        run("filterGradient", near, dz, padded, scratch, size, N, OH, OW, K, O, 1, 0);
+        floats(dKernel).set(floats(padded).subarray(0, S * S * O));
       });
+    } else {
+      const size = pool.filterGradientScratch(N, H, W, O, S, pad);
+      withScratch([size * pool.threads], (scratch) => {
+        run("filterGradient", x, dz, dKernel, scratch, size, N, H, W, I, O, S, pad);
+      });
+    }
+    if (input) return [dKernel];
+    const dx = output(...x.shape);
+    withScratch([S * S * I * O], (packed) => {
+      run("packTurned", kernel, packed, S * S, I, O);
+      run("conv", dz, packed, dx, 0, 0, 0, 0, zeros, N, OH, OW, O, I, S, S - 1 - pad);
     });
-    backend.disposeData(rstd.dataId);
-    const gradients = [dKernel, dBias, dGamma, dBeta];
-    return dx ? [dx, ...gradients] : gradients;
-  });
+    return [dx, dKernel];
+  }
 
   register(NAMES.pack, (inputs) => [pack((inputs as Record<"kernel", tf.TensorInfo>).kernel)]);
 
-  register(NAMES.affine, (inputs, { pad }) => {
+  register(NAMES.affine, (inputs, { padding }) => {
     const { x, kernel, bias, scale, shift } = inputs as Record<
       "x" | "kernel" | "bias" | "scale" | "shift",
       tf.TensorInfo
     >;
-    const y = output(...outputShape(x.shape, pad as number, bias.shape[0] as number));
-    conv(x, kernel, y, pad as number, { bias, scale, shift });
+    // The filter is packed, in S * S * I rows or a few more.
+    const S = Math.floor(Math.sqrt((kernel.shape[1] as number) / (x.shape[3] as number)));
+    const pad = padding === "same" ? (S - 1) / 2 : 0;
+    const y = output(...outputShape(x.shape, S, pad, bias.shape[0] as number));
+    conv(x, kernel, y, { S, pad }, { bias, scale, shift });
     return [y];
   });
 
@@ -410,21 +490,22 @@ export function registerFusedKernels(backend: WasmBackend, pool: KernelPool): vo
     return [x.shape[0] as number, I, O];
   }
 
-  register(NAMES.pool, (inputs) => {
+  register(NAMES.pool, (inputs, { window }) => {
     const { x } = inputs as Record<"x", tf.TensorInfo>;
     const [N, H, W, C] = x.shape as [number, number, number, number];
+    const S = window as number;
     if (C % 4 !== 0) throw new Error(`Our max pooling takes a multiple of 4 channels, not ${C}.`);
-    const y = output(N, Math.floor((H - 3) / 2) + 1, Math.floor((W - 3) / 2) + 1, C);
+    const y = output(N, Math.floor((H - S) / 2) + 1, Math.floor((W - S) / 2) + 1, C);
     const taps = backend.makeOutput([tf.util.sizeFromShape(y.shape) / 4], "int32");
-    run("maxPool", x, y, taps, N, H, W, C);
+    run("maxPool", x, y, taps, N, H, W, C, S);
     return [y, taps];
   });
 
-  register(NAMES.poolBackward, (inputs, { inputShape }) => {
+  register(NAMES.poolBackward, (inputs, { inputShape, window }) => {
     const { dy, taps } = inputs as Record<"dy" | "taps", tf.TensorInfo>;
     const [N, H, W, C] = inputShape as [number, number, number, number];
     const dx = output(N, H, W, C);
-    run("maxPoolGradient", dy, taps, dx, N, H, W, C);
+    run("maxPoolGradient", dy, taps, dx, N, H, W, C, window as number);
     return [dx];
   });
 }

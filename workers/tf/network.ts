@@ -10,6 +10,7 @@ import {
 import type { Plan } from "../../src/core/protocol";
 import { hash32 } from "../../src/core/random";
 import {
+  convRelu,
   convReluAffine,
   convReluNorm,
   denseRelu,
@@ -235,7 +236,7 @@ export class Network {
     this.#variables.clear();
   }
 
-  /** Runs the layers in order to the logits; `block` runs a convolution together with the normalization that follows. */
+  /** Runs the layers in order to the logits; `block` runs a convolution together with a normalization that follows. */
   #forward(
     input: tf.Tensor4D,
     block: (x: tf.Tensor4D, conv: Of<"conv2d">, norm: Of<"batchNorm">) => tf.Tensor4D,
@@ -247,14 +248,14 @@ export class Network {
       switch (layer.kind) {
         case "conv2d": {
           const norm = layers[i + 1];
-          if (norm?.kind !== "batchNorm") throw new Error(`${layer.name} must be followed by a batch normalization.`);
-          x = block(x as tf.Tensor4D, layer, norm);
+          if (norm?.kind === "batchNorm") x = block(x as tf.Tensor4D, layer, norm);
+          else x = convRelu(x as tf.Tensor4D, this.#filter(layer), layer.padding, x === input);
           break;
         }
         case "batchNorm":
           break; // Done with the convolution before it.
         case "maxPool":
-          x = maxPool(x as tf.Tensor4D);
+          x = maxPool(x as tf.Tensor4D, layer.window);
           break;
         case "flatten":
           x = tf.reshape(x, [x.shape[0], -1]);
@@ -278,10 +279,16 @@ export class Network {
     return x as tf.Tensor2D;
   }
 
+  #filter({ name }: Of<"conv2d">): Pick<ConvParameters, "kernel" | "bias"> {
+    return {
+      kernel: this.#variable(`${name}/kernel`) as tf.Tensor as tf.Tensor4D,
+      bias: this.#variable(`${name}/bias`) as tf.Tensor as tf.Tensor1D,
+    };
+  }
+
   #convParameters(conv: Of<"conv2d">, norm: Of<"batchNorm">): ConvParameters {
     return {
-      kernel: this.#variable(`${conv.name}/kernel`) as tf.Tensor as tf.Tensor4D,
-      bias: this.#variable(`${conv.name}/bias`) as tf.Tensor as tf.Tensor1D,
+      ...this.#filter(conv),
       gamma: this.#variable(`${norm.name}/gamma`) as tf.Tensor as tf.Tensor1D,
       beta: this.#variable(`${norm.name}/beta`) as tf.Tensor as tf.Tensor1D,
     };
@@ -355,8 +362,8 @@ function dropoutMask(shape: number[], rate: number, seed: number): tf.Tensor {
   return tf.tensor(mask, shape);
 }
 
-/** Turns grey levels 0..255 of N faces into the network's input: N x 48 x 48 x 1 in 0..1. */
-export function facesToTensor(pixels: Uint8Array, [height, width, channels]: ModelSpec["inputShape"]): tf.Tensor4D {
+/** Turns grey levels 0..255 of N pictures into a network's input: N x height x width x channels in 0..1. */
+export function picturesToTensor(pixels: Uint8Array, [height, width, channels]: ModelSpec["inputShape"]): tf.Tensor4D {
   const values = Float32Array.from(pixels, (level) => level / 255);
   return tf.tensor4d(values, [pixels.length / (height * width * channels), height, width, channels]);
 }

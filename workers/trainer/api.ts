@@ -3,8 +3,8 @@ import type { Plan } from "../../src/core/protocol";
 import type { Backend } from "../tf/backend";
 import type { OptimizerState } from "../tf/network";
 
-/** Faces with labels: `pixels` holds 2,304 grey levels for each of `labels`. */
-export interface Faces {
+/** Pictures with labels: `pixels` holds as many grey levels for each of `labels` as the model has inputs, 2,304 for a face. */
+export interface Examples {
   pixels: Uint8Array<ArrayBuffer>;
   labels: Uint8Array<ArrayBuffer>;
 }
@@ -19,8 +19,8 @@ export interface TrainingJob {
   model: ModelName;
   /** The base checkpoint, a safetensors file. */
   checkpoint: Uint8Array<ArrayBuffer>;
-  train: Faces;
-  heldOut: Faces;
+  train: Examples;
+  heldOut: Examples;
   plan: Plan;
   /** Decides the order of the faces and the dropout masks. */
   seed: number;
@@ -65,7 +65,7 @@ export interface Evaluation {
   /** Mean categorical cross-entropy. */
   loss: number;
   accuracy: number;
-  /** 7 x 7 counts: rows are the labels, columns what the model said. */
+  /** Counts, classes x classes: rows are the labels, columns what the model said. */
   confusion: number[][];
 }
 
@@ -149,7 +149,7 @@ export interface TrainerApi {
   evaluate(
     model: ModelName,
     checkpoint: Uint8Array<ArrayBuffer>,
-    faces: Faces,
+    faces: Examples,
     backend: Backend,
     localNorms?: Float32Array<ArrayBuffer>,
   ): Promise<Evaluation>;

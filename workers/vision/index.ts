@@ -5,7 +5,7 @@ import { FACE_PIXELS, FACE_SIZE } from "../../src/core/expressions";
 import { MODELS, summarize, type ModelName } from "../../src/core/model";
 import { decodeCheckpoint } from "../../src/core/checkpoint";
 import { startBackend } from "../tf/backend";
-import { facesToTensor, Network } from "../tf/network";
+import { picturesToTensor, Network } from "../tf/network";
 import { holdLifeLock } from "../life";
 import { bestDetection, DETECTOR_SIZE } from "./anchors";
 import type { FaceBox, Sighting, VisionApi } from "./api";
@@ -135,7 +135,7 @@ function crop(picture: ImageBitmap, face: FaceBox): Uint8Array<ArrayBuffer> {
 function classify(pixels: Uint8Array): number[] | null {
   const model = classifier;
   if (!model) return null;
-  return tf.tidy(() => [...model.predict(facesToTensor(pixels, model.spec.inputShape)).dataSync()]);
+  return tf.tidy(() => [...model.predict(picturesToTensor(pixels, model.spec.inputShape)).dataSync()]);
 }
 
 holdLifeLock();

@@ -2,7 +2,7 @@
  * The hot kernels of training and of seeing, for WASM with SIMD. Tensors are float32 and NHWC, filters are HWIO.
  * Every kernel is called by all threads at once with its index `t` of `T`, and writes only its own share.
  * There is no static data and no allocation: callers pass every buffer, so that the module can live in the memory of
- * another one. Built by tools/build-kernels.mjs in two variants: RELAXED has fused multiply-add.
+ * another one. Built by tools/build-kernels.mjs, with fused multiply-add where RELAXED, for shared memory or a thread's own.
  */
 #include <stdint.h>
 #include <wasm_simd128.h>
@@ -52,17 +52,18 @@ EXPORT(packTurned) void packTurned(const float *w, float *out, int taps, int I, 
   }
 }
 
-/* The 3 x 3 neighbourhood of every pixel of a one-channel image, in 12 columns: nine, and three zeros. */
-EXPORT(neighbours) void neighbours(const float *x, float *out, int N, int H, int W, int pad, int t, int T) {
-  int OH = H + 2 * pad - 2, OW = W + 2 * pad - 2;
+/* The S x S neighbourhood of every pixel of a one-channel image, in K columns: S * S, and zeros. */
+EXPORT(neighbours)
+void neighbours(const float *x, float *out, int N, int H, int W, int S, int K, int pad, int t, int T) {
+  int OH = H + 2 * pad - S + 1, OW = W + 2 * pad - S + 1;
   for (int n = first(N, t, T); n < first(N, t + 1, T); n++) {
     for (int p = 0; p < OH * OW; p++) {
-      float *o = out + ((int64_t)n * OH * OW + p) * 12;
-      for (int tap = 0; tap < 9; tap++) {
-        int h = p / OW + tap / 3 - pad, w = p % OW + tap % 3 - pad;
+      float *o = out + ((int64_t)n * OH * OW + p) * K;
+      for (int tap = 0; tap < S * S; tap++) {
+        int h = p / OW + tap / S - pad, w = p % OW + tap % S - pad;
         o[tap] = h >= 0 && h < H && w >= 0 && w < W ? x[((int64_t)n * H + h) * W + w] : 0;
       }
-      o[9] = o[10] = o[11] = 0;
+      for (int i = S * S; i < K; i++) o[i] = 0;
     }
   }
 }
@@ -310,18 +311,40 @@ void normGradient(const float *x, const float *dy, const float *mean, const floa
   }
 }
 
-/* Max pooling of 3 x 3 windows with stride 2; `taps` remembers which of the nine was the (first) largest. */
+/* The gradient of a bias and a ReLU whose output is y: dz = dy where y > 0, else 0; dbias = sum dz over P pixels. */
+EXPORT(reluGradient)
+void reluGradient(const float *y, const float *dy, float *dz, float *dbias, int P, int C, int t, int T) {
+  v zero = wasm_f32x4_const_splat(0);
+  wide none = {wasm_f64x2_const_splat(0), wasm_f64x2_const_splat(0)};
+  for (int c = first(C / 4, t, T) * 4; c < first(C / 4, t + 1, T) * 4; c += 4) {
+    wide sum = none;
+    for (int from = 0; from < P; from += RUN) {
+      int to = from + RUN < P ? from + RUN : P;
+      v s = zero;
+      for (int p = from; p < to; p++) {
+        int64_t at = (int64_t)p * C + c;
+        v d = wasm_v128_and(load(dy + at), wasm_f32x4_gt(load(y + at), zero));
+        store(dz + at, d);
+        s = add(s, d);
+      }
+      accumulate(&sum, s);
+    }
+    store(dbias + c, narrow(sum, 1));
+  }
+}
+
+/* Max pooling of S x S windows (S at most 15) with stride 2; `taps` remembers which of each was the (first) largest. */
 EXPORT(maxPool)
-void maxPool(const float *x, float *y, uint8_t *taps, int N, int H, int W, int C, int t, int T) {
-  int OH = (H - 3) / 2 + 1, OW = (W - 3) / 2 + 1;
+void maxPool(const float *x, float *y, uint8_t *taps, int N, int H, int W, int C, int S, int t, int T) {
+  int OH = (H - S) / 2 + 1, OW = (W - S) / 2 + 1;
   for (int row = first(N * OH, t, T); row < first(N * OH, t + 1, T); row++) {
     for (int q = 0; q < OW; q++) {
       const float *in = x + (((int64_t)(row / OH) * H + row % OH * 2) * W + q * 2) * C;
       int64_t out = ((int64_t)row * OW + q) * C;
       for (int c = 0; c < C; c += 4) {
         v best = load(in + c), which = wasm_i32x4_const_splat(0);
-        for (int tap = 1; tap < 9; tap++) {
-          v candidate = load(in + ((int64_t)(tap / 3) * W + tap % 3) * C + c);
+        for (int tap = 1; tap < S * S; tap++) {
+          v candidate = load(in + ((int64_t)(tap / S) * W + tap % S) * C + c);
           v larger = wasm_f32x4_gt(candidate, best);
           best = wasm_v128_bitselect(candidate, best, larger);
           which = wasm_v128_bitselect(wasm_i32x4_splat(tap), which, larger);
@@ -335,8 +358,8 @@ void maxPool(const float *x, float *y, uint8_t *taps, int N, int H, int W, int C
 }
 
 EXPORT(maxPoolGradient)
-void maxPoolGradient(const float *dy, const uint8_t *taps, float *dx, int N, int H, int W, int C, int t, int T) {
-  int OH = (H - 3) / 2 + 1, OW = (W - 3) / 2 + 1;
+void maxPoolGradient(const float *dy, const uint8_t *taps, float *dx, int N, int H, int W, int C, int S, int t, int T) {
+  int OH = (H - S) / 2 + 1, OW = (W - S) / 2 + 1;
   for (int n = first(N, t, T); n < first(N, t + 1, T); n++) {
     float *image = dx + (int64_t)n * H * W * C;
     for (int64_t i = 0; i < (int64_t)H * W * C; i += 4) store(image + i, wasm_f32x4_const_splat(0));
@@ -345,7 +368,7 @@ void maxPoolGradient(const float *dy, const uint8_t *taps, float *dx, int N, int
       float *out = image + ((int64_t)(p / OW) * 2 * W + p % OW * 2) * C;
       for (int c = 0; c < C; c++) {
         int tap = taps[at + c];
-        out[((int64_t)(tap / 3) * W + tap % 3) * C + c] += dy[at + c];
+        out[((int64_t)(tap / S) * W + tap % S) * C + c] += dy[at + c];
       }
     }
   }

@@ -1,6 +1,3 @@
-import relaxedUrl from "./kernels-relaxed.wasm?url";
-import simdUrl from "./kernels-simd.wasm?url";
-
 /** The kernels of kernels.c, in the order of their numbers in a job. Their arguments are pointers and integers. */
 export const KERNELS = [
   "pack",
@@ -11,6 +8,7 @@ export const KERNELS = [
   "moments",
   "affine",
   "normGradient",
+  "reluGradient",
   "maxPool",
   "maxPoolGradient",
 ] as const;
@@ -49,17 +47,6 @@ export function waitWhile(job: Int32Array<SharedArrayBuffer>, place: number, val
   while (Atomics.load(job, place) === value) Atomics.wait(job, place, value);
 }
 
-/** Loads the kernels: with fused multiply-add where this engine has relaxed SIMD. */
-export async function loadKernels(): Promise<{ module: WebAssembly.Module; fused: boolean }> {
-  const compile = async (url: string): Promise<WebAssembly.Module> => WebAssembly.compileStreaming(fetch(url));
-  try {
-    return { module: await compile(relaxedUrl), fused: true };
-  } catch (error) {
-    if (!(error instanceof WebAssembly.CompileError)) throw error;
-    return { module: await compile(simdUrl), fused: false };
-  }
-}
-
 /**
  * Runs kernels on several threads over one memory. The calling thread (a worker, for it waits) takes a share itself, so
  * one core needs no other thread.
@@ -68,13 +55,14 @@ export class KernelPool {
   /** Milliseconds spent in each kernel so far. */
   readonly spent: Record<string, number> = {};
   readonly #exports: Exports;
-  readonly #job: Int32Array<SharedArrayBuffer>;
+  /** What the threads share; null where there is only this one. */
+  readonly #job: Int32Array<SharedArrayBuffer> | null;
   /** Threads that take a share of each kernel, at most all. What a kernel computes does not depend on it, bit for bit. */
   active: number;
 
   private constructor(
     exports: Exports,
-    job: Int32Array<SharedArrayBuffer>,
+    job: Int32Array<SharedArrayBuffer> | null,
     readonly threads: number,
   ) {
     this.#exports = exports;
@@ -84,6 +72,7 @@ export class KernelPool {
 
   /**
    * Starts the other threads and waits until they are ready.
+   * @param memory shared, where there is more than one thread
    * @param allocate reserves bytes in `memory` for good.
    */
   static async start(
@@ -94,6 +83,7 @@ export class KernelPool {
   ): Promise<KernelPool> {
     const stack = (): number => allocate(STACK_BYTES) + STACK_BYTES;
     const exports = instantiate(module, memory, stack());
+    if (threads === 1) return new KernelPool(exports, null, 1);
     const job = new Int32Array(new SharedArrayBuffer(128));
     await Promise.all(
       Array.from({ length: threads - 1 }, (_, i) => {
@@ -119,7 +109,12 @@ export class KernelPool {
   /** Runs a kernel and returns when every thread has done its share. */
   run(kernel: Kernel, ...values: number[]): void {
     const begun = performance.now();
-    const job = this.#job;
+    if (this.#job) this.#share(this.#job, kernel, values);
+    else this.#exports[kernel](...values, 0, 1);
+    this.spent[kernel] = (this.spent[kernel] ?? 0) + performance.now() - begun;
+  }
+
+  #share(job: Int32Array<SharedArrayBuffer>, kernel: Kernel, values: number[]): void {
     job[JOB.kernel] = KERNELS.indexOf(kernel);
     job[JOB.active] = this.active;
     job[JOB.length] = values.length;
@@ -131,6 +126,5 @@ export class KernelPool {
     for (let left = Atomics.load(job, JOB.pending); left > 0; left = Atomics.load(job, JOB.pending)) {
       waitWhile(job, JOB.pending, left);
     }
-    this.spent[kernel] = (this.spent[kernel] ?? 0) + performance.now() - begun;
   }
 }

@@ -1,0 +1,159 @@
+import * as tf from "@tensorflow/tfjs";
+import { augmentFace, balancedWeights } from "../../src/core/augment";
+import { summarize } from "../../src/core/model";
+import type { Plan } from "../../src/core/protocol";
+import { hash32 } from "../../src/core/random";
+import { picturesToTensor, type Network, type StepPlan, type StepResult } from "../tf/network";
+import { DIVERGED, type Best, type EpochSums, type Evaluation, type Examples, type Position } from "./api";
+import { batchesOf } from "./batches";
+
+export interface LocalJob {
+  train: Examples;
+  /** For early stopping, where the plan has a patience. */
+  heldOut: Examples;
+  plan: Plan;
+  /** Decides the order of the examples, their augmentation and the dropout masks. */
+  seed: number;
+  /** Where a training that was interrupted goes on; the network then has that training's weights and moments. */
+  from?: { position: Position; sums: EpochSums; best: Best | null } | undefined;
+}
+
+/** Where a training stands after a batch. */
+export interface BatchDone extends StepResult {
+  epoch: number;
+  /** Batches done, and of the whole training. */
+  batch: number;
+  batches: number;
+  /** Examples in this batch. */
+  examples: number;
+  isLastOfEpoch: boolean;
+  /** Where to go on from here. */
+  next: { position: Position; sums: EpochSums; best: Best | null };
+}
+
+const NONE: EpochSums = { loss: 0, hits: 0, examples: 0 };
+
+/**
+ * Local SGD (ClientUpdate of McMahan et al. 2017, Algorithm 1): E epochs over the examples in batches of B. Where the plan has
+ * a patience, it ends when that many epochs brought no lower loss on the held-out examples; the result is then the best
+ * epoch (early stopping, Prechelt 1998).
+ * @param network holds the weights to begin with, and the trained ones afterwards
+ * @param onBatch is waited for after every batch; what it throws ends the training
+ * @throws DivergedError (by name) when the loss is no longer a number
+ */
+export async function localSgd(
+  network: Network,
+  { train, heldOut, plan, seed, from }: LocalJob,
+  onBatch?: (done: BatchDone) => Promise<void>,
+): Promise<{ sums: EpochSums; best: Best | null; epochs: number }> {
+  const { classes } = summarize(network.spec);
+  const { epochs, batchSize } = plan;
+  const stepPlan: StepPlan = {
+    ...plan,
+    labelWeights: plan.balanceLabels ? balancedWeights(train.labels, classes) : undefined,
+  };
+  const patience = heldOut.labels.length > 0 ? plan.patience : 0;
+  const count = train.labels.length;
+  const perEpoch = Math.ceil(count / batchSize);
+  const start = from?.position ?? { epoch: 0, batch: 0 };
+  let done = start.epoch * perEpoch + start.batch;
+  let sums = from?.sums ?? NONE;
+  let best = from?.best ?? null;
+  let epoch = start.epoch;
+  for (; epoch < epochs && (patience === 0 || (best?.staleEpochs ?? 0) < patience); epoch++) {
+    const order = batchesOf(count, batchSize, seed, epoch);
+    for (let batch = epoch === start.epoch ? start.batch : 0; batch < order.length; batch++) {
+      const indices = order[batch] ?? [];
+      const examples = batchOf(train, indices, plan.augment ? seed + done : undefined);
+      const result = await step(network, examples, stepPlan, seed + done);
+      if (!Number.isFinite(result.loss)) {
+        const message = `Training diverged in batch ${done + 1} (loss ${result.loss}). A lower learning rate is needed.`;
+        throw Object.assign(new Error(message), { name: DIVERGED });
+      }
+      done += 1;
+      const before = batch === 0 ? NONE : sums;
+      sums = {
+        loss: before.loss + result.loss * indices.length,
+        hits: before.hits + result.accuracy * indices.length,
+        examples: before.examples + indices.length,
+      };
+      const isLastOfEpoch = batch === order.length - 1;
+      if (isLastOfEpoch && patience > 0) best = await better(best, network, heldOut);
+      await onBatch?.({
+        ...result,
+        ...{ epoch, batch: done, batches: perEpoch * epochs, examples: indices.length, isLastOfEpoch },
+        next: {
+          position: isLastOfEpoch ? { epoch: epoch + 1, batch: 0 } : { epoch, batch: batch + 1 },
+          sums,
+          best,
+        },
+      });
+    }
+  }
+  if (best) network.setWeights(best.weights);
+  return { sums, best, epochs: epoch };
+}
+
+/** The best epoch, after one more that the network has just ended. */
+async function better(best: Best | null, network: Network, heldOut: Examples): Promise<Best> {
+  const evaluation = await evaluate(network, heldOut);
+  if (best && evaluation.loss >= best.evaluation.loss) return { ...best, staleEpochs: best.staleEpochs + 1 };
+  return { evaluation, weights: await network.getWeights(), staleEpochs: 0 };
+}
+
+/** The examples with these indices; faces are augmented anew when there is a seed. */
+export function batchOf({ pixels, labels }: Examples, indices: readonly number[], augmentSeed?: number): Examples {
+  const size = pixels.length / labels.length;
+  const batch = new Uint8Array(indices.length * size);
+  indices.forEach((example, i) => {
+    const own = pixels.subarray(example * size, (example + 1) * size);
+    batch.set(augmentSeed === undefined ? own : augmentFace(own, hash32(augmentSeed, example)), i * size);
+  });
+  return { pixels: batch, labels: Uint8Array.from(indices, (example) => labels[example] ?? 0) };
+}
+
+/** One step on all of some examples. */
+export async function step(
+  network: Network,
+  { pixels, labels }: Examples,
+  plan: StepPlan,
+  seed: number,
+): Promise<StepResult> {
+  const x = picturesToTensor(pixels, network.spec.inputShape);
+  try {
+    return await network.step(x, labels, plan, seed);
+  } finally {
+    x.dispose();
+  }
+}
+
+/** Examples that are evaluated at once: few enough of the largest pictures to stay in a processor's cache. */
+const EVALUATION_PIXELS = 40_000;
+
+/** How good the model as it is does on some examples, dropout off. */
+export async function evaluate(network: Network, { pixels, labels }: Examples): Promise<Evaluation> {
+  const { inputs, classes } = summarize(network.spec);
+  const batch = Math.ceil(EVALUATION_PIXELS / inputs);
+  let loss = 0;
+  const confusion = Array.from({ length: classes }, () => Array<number>(classes).fill(0));
+  for (let from = 0; from < labels.length; from += batch) {
+    const count = Math.min(batch, labels.length - from);
+    const probabilities = tf.tidy(() =>
+      network.predict(picturesToTensor(pixels.subarray(from * inputs, (from + count) * inputs), network.spec.inputShape)),
+    );
+    const rows = await probabilities.array();
+    probabilities.dispose();
+    rows.forEach((row, i) => {
+      const label = labels[from + i] ?? 0;
+      loss -= Math.log(Math.max(1e-7, row[label] ?? 0));
+      const said = row.indexOf(Math.max(...row));
+      const counts = confusion[label] as number[];
+      counts[said] = (counts[said] ?? 0) + 1;
+    });
+  }
+  const examples = labels.length;
+  const hits = confusion.reduce((sum, row, i) => sum + (row[i] ?? 0), 0);
+  return examples === 0
+    ? { examples, loss: 0, accuracy: 0, confusion }
+    : { examples, loss: loss / examples, accuracy: hits / examples, confusion };
+}
