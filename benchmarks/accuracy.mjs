@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { openPage } from "../tools/harness/open.mjs";
 import { root } from "../tools/setup.mjs";
-import { facesOf, fail, LABELS } from "./faces.mjs";
+import { facesOf, fail, LABELS } from "../tools/faces.mjs";
 
 const BATCH = 64;
 const { values } = parseArgs({

@@ -4,7 +4,7 @@
  */
 import { parseArgs } from "node:util";
 import { openPage } from "../tools/harness/open.mjs";
-import { facesOf, fail } from "./faces.mjs";
+import { facesOf, fail } from "../tools/faces.mjs";
 
 const { values } = parseArgs({ options: { data: { type: "string" }, faces: { type: "string", default: "500" } } });
 if (!values.data) fail("npm run bench:crop -- --data FILE: name a file of labelled faces.");

@@ -12,7 +12,12 @@ const folder = join(root, "workers/tf/kernels");
 const RELAXED = ["-mrelaxed-simd", "-DRELAXED"];
 // They live in tfjs's memory, whose size tfjs decides: one that threads share, or its own.
 const SHARED = ["-matomics", "-mbulk-memory", "-Wl,--shared-memory", "-Wl,--max-memory=4294967296"];
-export const VARIANTS = { relaxed: [...RELAXED, ...SHARED], simd: SHARED, "relaxed-single": RELAXED, "simd-single": [] };
+export const VARIANTS = {
+  relaxed: [...RELAXED, ...SHARED],
+  simd: SHARED,
+  "relaxed-single": RELAXED,
+  "simd-single": [],
+};
 export const SECTION = "source.sha256";
 
 /** SHA-256 in hex of what the kernels are built from. */

@@ -6,22 +6,37 @@ const RANGE = { angle: 0.17, shift: 3, gain: 0.15 } as const;
 
 /**
  * A face as it could also have been seen: mirrored or not, turned by up to 10 degrees, moved by up to three pixels, lighter
- * or darker by up to 15 %. Bilinear; what comes from outside repeats the edge.
+ * or darker by up to 15 %: see {@link placed}.
  * @param pixels 48 x 48 grey levels, which stay as they are
  */
 export function augmentFace(pixels: Uint8Array, seed: number): Uint8Array<ArrayBuffer> {
   const random = seededRandom(seed);
   const around = (range: number): number => (random() * 2 - 1) * range;
-  const mirror = random() < 0.5 ? -1 : 1;
+  const mirror = random() < 0.5;
   const angle = around(RANGE.angle);
   const [moveX, moveY] = [around(RANGE.shift), around(RANGE.shift)];
-  const gain = 1 + around(RANGE.gain);
+  return placed(pixels, { mirror, angle, moveX, moveY, gain: 1 + around(RANGE.gain) });
+}
+
+export interface Placement {
+  mirror: boolean;
+  /** Radians. */
+  angle: number;
+  /** Pixels. */
+  moveX: number;
+  moveY: number;
+  /** Share of the light that comes through. */
+  gain: number;
+}
+
+/** A face at another place, in another light: bilinear; what comes from outside repeats the edge. */
+export function placed(pixels: Uint8Array, { mirror, angle, moveX, moveY, gain }: Placement): Uint8Array<ArrayBuffer> {
   const [cos, sin] = [Math.cos(angle), Math.sin(angle)];
   const middle = (FACE_SIZE - 1) / 2;
   const out = new Uint8Array(FACE_PIXELS);
   for (let y = 0; y < FACE_SIZE; y++) {
     for (let x = 0; x < FACE_SIZE; x++) {
-      const [dx, dy] = [(x - middle) * mirror, y - middle];
+      const [dx, dy] = [(x - middle) * (mirror ? -1 : 1), y - middle];
       const level = bilinear(pixels, middle + cos * dx - sin * dy + moveX, middle + sin * dx + cos * dy + moveY);
       out[y * FACE_SIZE + x] = Math.max(0, Math.min(255, Math.round(level * gain)));
     }

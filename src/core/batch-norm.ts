@@ -5,10 +5,13 @@ import type { ModelSummary, TensorSpec } from "./model";
  * statistics of every layer stay on the device, all else is federated.
  */
 
-function normTensors({ layers, tensors }: ModelSummary): TensorSpec[] {
-  const norms = new Set(layers.filter(({ kind }) => kind === "batchNorm").map(({ name }) => name));
-  return tensors.filter(({ name }) => norms.has(name.split("/")[0] ?? ""));
+/** Whether a tensor belongs to a batch normalization of the model. */
+export function isNorm({ layers }: ModelSummary, { name }: TensorSpec): boolean {
+  const owner = name.split("/")[0];
+  return layers.some((layer) => layer.kind === "batchNorm" && layer.name === owner);
 }
+
+const normTensors = (model: ModelSummary): TensorSpec[] => model.tensors.filter((tensor) => isNorm(model, tensor));
 
 /** The batch normalization of some weights, one tensor after the other. */
 export function takeNorms(model: ModelSummary, weights: Float32Array): Float32Array<ArrayBuffer> {

@@ -17,11 +17,11 @@ export const TASK_NAMES = Object.keys(TASKS) as [TaskName, ...TaskName[]];
 export const DEFAULT_TASK: TaskName = "expressions";
 export const taskNameSchema = v.picklist(TASK_NAMES);
 
-const whole = (min: number, max: number) => v.pipe(v.number(), v.integer(), v.minValue(min), v.maxValue(max));
-const real = (min: number, max: number) => v.pipe(v.number(), v.minValue(min), v.maxValue(max));
+export const whole = (min: number, max: number) => v.pipe(v.number(), v.integer(), v.minValue(min), v.maxValue(max));
+export const real = (min: number, max: number) => v.pipe(v.number(), v.minValue(min), v.maxValue(max));
 
 /** How a client trains. What came later than the first version is optional, with what the first version did. */
-const planEntries = {
+export const planEntries = {
   /** E: passes over a client's faces. */
   epochs: whole(1, 100),
   /** B: faces in a batch. */

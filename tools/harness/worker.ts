@@ -76,8 +76,8 @@ async function repeat(steps: number): Promise<string[]> {
   const pool = await startWasm();
   await startBackend("wasm");
   const hashes: string[] = [];
-  for (const threads of [pool?.threads ?? 1, 1]) {
-    if (pool) pool.active = threads;
+  for (const threads of [pool.threads, 1]) {
+    pool.active = threads;
     const network = new Network(MODELS.seed);
     network.setWeights(initializeWeights(MODELS.seed, 2013));
     const { pixels, labels } = faces(4);
@@ -103,7 +103,10 @@ interface Shape {
 }
 
 /** The largest relative error, in norm, of each result of our kernels against tfjs's own operations on its cpu backend. */
-async function kernelErrors({ N, H, W, I, O, padding, size, window }: Shape, seed: number): Promise<Record<string, number>> {
+async function kernelErrors(
+  { N, H, W, I, O, padding, size, window }: Shape,
+  seed: number,
+): Promise<Record<string, number>> {
   const random = seededRandom(seed);
   const draw = (...shape: number[]): { shape: number[]; values: Float32Array } => ({
     shape,
@@ -163,7 +166,7 @@ async function kernelErrors({ N, H, W, I, O, padding, size, window }: Shape, see
         convRelu(x as tf.Tensor4D, { kernel: kernel as tf.Tensor4D, bias: bias as tf.Tensor1D }, padding, isInput);
       keep("convRelu", h(image, plainKernel, plainBias));
       const plainGradients = isInput
-        ? tf.grads((kernel, bias) => weighted(h(image, kernel as tf.Tensor, bias as tf.Tensor)))([plainKernel, plainBias])
+        ? tf.grads((kernel, bias) => weighted(h(image, kernel, bias)))([plainKernel, plainBias])
         : tf.grads((...values) => weighted(h(...(values as [tf.Tensor, tf.Tensor, tf.Tensor]))))([
             ...[image, plainKernel, plainBias],
           ]);
@@ -174,7 +177,7 @@ async function kernelErrors({ N, H, W, I, O, padding, size, window }: Shape, see
       keep("convReluAffine", convReluAffine(input, folded, padding));
       const dense = [rows, matrix, parameters.bias].map(tensor) as [tf.Tensor2D, tf.Tensor2D, tf.Tensor1D];
       const g = (x: tf.Tensor, k: tf.Tensor, b: tf.Tensor): tf.Tensor =>
-        denseRelu(x as tf.Tensor2D, k as tf.Tensor2D, b as tf.Tensor1D);
+        denseRelu(x as tf.Tensor2D, k as tf.Tensor2D, b as tf.Tensor1D, false);
       keep("denseRelu", g(...dense));
       const denseGradients = tf.grads((...values) =>
         tf.sum(tf.mul(g(...(values as [tf.Tensor, tf.Tensor, tf.Tensor])), tensor(rowWeights))),
@@ -230,11 +233,11 @@ async function profile(count: number, steps: number): Promise<Record<"step" | "p
   const one = picturesToTensor(pixels.subarray(0, FACE_PIXELS), MODELS.seed.inputShape);
   const measure = async (times: number, work: () => Promise<unknown>): Promise<Record<string, number>> => {
     for (let i = 0; i < 2; i++) await work();
-    const before = { ...pool?.spent };
+    const before = { ...pool.spent };
     const begun = performance.now();
     for (let i = 0; i < times; i++) await work();
     const total = (performance.now() - begun) / times;
-    const kernels = Object.entries(pool?.spent ?? {})
+    const kernels = Object.entries(pool.spent)
       .map(([name, ms]) => [name, (ms - (before[name] ?? 0)) / times] as const)
       .filter(([, ms]) => ms > 0);
     const other = total - kernels.reduce((sum, [, ms]) => sum + ms, 0);

@@ -3,21 +3,13 @@ import * as v from "valibot";
 import { checkpointPieces, decodeCheckpoint } from "../../src/core/checkpoint";
 import { toHex } from "../../src/core/digest";
 import { WeightedSum, type Totals } from "../../src/core/fedavg";
+import { isNorm } from "../../src/core/batch-norm";
 import type { ModelSummary } from "../../src/core/model";
 import { taskNameSchema, type Aggregation, type TaskName } from "../../src/core/protocol";
-import {
-  addDistances,
-  bulyanBlock,
-  bulyanSelection,
-  meanBlock,
-  medianBlock,
-  multiKrum,
-  trimmedMeanBlock,
-} from "../../src/core/strategies/robust";
+import { BLOCK, robustAverage, stepModel, type BlockAverage } from "../../src/core/strategies/aggregate";
 import {
   hasMoments,
   initialMoments,
-  stepServer,
   type ServerMoments,
   type ServerOptimizer,
 } from "../../src/core/strategies/server-optimizers";
@@ -25,8 +17,6 @@ import { checkpointKey, momentsKey, type Env } from "./env";
 import { nameOf } from "./identity";
 import { modelOf } from "./upload";
 
-/** Numbers of a block of the next checkpoint: 8 MB of float64. The moments are stored by these blocks. */
-const BLOCK = 1_000_000;
 /** Numbers that travel between two aggregators at once: 1 MB of float64. */
 const PART = 1 << 17;
 /** Bytes of updates that a robust aggregation holds at once. */
@@ -135,29 +125,16 @@ export class Aggregator extends DurableObject<Env> {
   ): Promise<Float32Array<ArrayBuffer>> {
     const { optimizer, base, version } = plan;
     const weights = decodeCheckpoint(await this.read(checkpointKey(base.sha256)), this.model);
-    const { parameters } = this.model;
-    const norms = new Set(this.model.layers.filter(({ kind }) => kind === "batchNorm").map(({ name }) => name));
-    const isNorm = this.model.tensors.map(({ name }) => norms.has(name.split("/")[0] ?? ""));
-    for (let start = 0; start < parameters; start += BLOCK) {
-      const block = weights.subarray(start, Math.min(parameters, start + BLOCK));
-      const before = plan.keepBatchNorm ? block.slice() : undefined;
-      const delta = await average(start, block.length);
-      const moments = hasMoments(optimizer) ? await this.#moments(base.version, start, block.length, optimizer) : null;
-      // Which tensor a coordinate is in: blocks go up through them in order.
-      let tensor = this.model.tensors.findIndex(({ offset, size }) => start < offset + size);
-      const tensorAt = (i: number): number => {
-        while (start + i >= this.#end(tensor)) tensor += 1;
-        return tensor;
-      };
-      stepServer(block, delta, moments, optimizer, (i) => this.model.tensors[tensorAt(i)]?.trainable === false);
-      if (before) {
-        tensor = this.model.tensors.findIndex(({ offset, size }) => start < offset + size);
-        before.forEach((value, i) => {
-          if (isNorm[tensorAt(i)]) block[i] = value;
-        });
-      }
-      if (moments && keepMoments) await this.#keepMoments(version, start, moments, optimizer);
-    }
+    await stepModel(this.model, weights, {
+      optimizer,
+      average,
+      keep: (tensor) => plan.keepBatchNorm && isNorm(this.model, tensor),
+      moments: async (start, length) =>
+        hasMoments(optimizer) ? this.#moments(base.version, start, length, optimizer) : null,
+      onMoments: async (start, moments) => {
+        if (keepMoments) await this.#keepMoments(version, start, moments, optimizer);
+      },
+    });
     return weights;
   }
 
@@ -197,11 +174,6 @@ export class Aggregator extends DurableObject<Env> {
     this.#sum = undefined;
   }
 
-  #end(tensor: number): number {
-    const { offset = Infinity, size = 0 } = this.model.tensors[tensor] ?? {};
-    return offset + size;
-  }
-
   /** The mean of the shards' sums, by block. @throws Error when they do not hold what was counted */
   async #linearAverage({ shards, expected }: MergePlan): Promise<BlockAverage> {
     const stubs = shards.map((name) => this.env.AGGREGATOR.get(this.env.AGGREGATOR.idFromName(name)));
@@ -225,36 +197,19 @@ export class Aggregator extends DurableObject<Env> {
     };
   }
 
-  /** A robust average, by block; Krum and Bulyan first go through all blocks for the distances. */
-  async #robustAverage({ aggregation, byzantine, updates }: MergePlan): Promise<BlockAverage> {
-    const n = updates.length;
-    const piece = Math.max(1, Math.min(BLOCK, Math.floor(ROBUST_BYTES / (4 * n))));
-    let chosen = updates;
-    if (aggregation === "krum" || aggregation === "multi-krum" || aggregation === "bulyan") {
-      const distances = new Float64Array(n * n);
-      for (let start = 0; start < this.model.parameters; start += piece) {
-        addDistances(await this.#rows(updates, start, Math.min(piece, this.model.parameters - start)), distances);
-      }
-      const keep =
-        aggregation === "bulyan"
-          ? bulyanSelection(distances, n, byzantine)
-          : multiKrum(distances, n, byzantine, aggregation === "krum" ? 1 : n - byzantine);
-      chosen = keep.map((i) => updates[i] as UpdateLocation);
-    }
-    const combine = (rows: Float32Array[], out: Float64Array): void => {
-      if (aggregation === "median") medianBlock(rows, out);
-      else if (aggregation === "trimmed-mean") trimmedMeanBlock(rows, byzantine, out);
-      else if (aggregation === "bulyan") bulyanBlock(rows, byzantine, out);
-      else meanBlock(rows, out);
-    };
-    return async (start, length) => {
-      const out = new Float64Array(length);
-      for (let at = 0; at < length; at += piece) {
-        const count = Math.min(piece, length - at);
-        combine(await this.#rows(chosen, start + at, count), out.subarray(at, at + count));
-      }
-      return out;
-    };
+  #robustAverage({ aggregation, byzantine, updates }: MergePlan): Promise<BlockAverage> {
+    if (aggregation === "mean" || aggregation === "q-fair") throw new Error(`${aggregation} is a sum of shards.`);
+    const { parameters } = this.model;
+    const piece = Math.max(1, Math.min(BLOCK, Math.floor(ROBUST_BYTES / (4 * updates.length))));
+    return robustAverage(
+      { aggregation, byzantine, updates: updates.length, parameters, piece },
+      (which, start, length) =>
+        this.#rows(
+          which.map((i) => updates[i] as UpdateLocation),
+          start,
+          length,
+        ),
+    );
   }
 
   /** The same coordinates of several updates, by range reads. */
@@ -340,6 +295,3 @@ export class Aggregator extends DurableObject<Env> {
     return new Uint8Array(await object.arrayBuffer());
   }
 }
-
-/** The average of the updates, for `length` coordinates from `start` on. */
-export type BlockAverage = (start: number, length: number) => Promise<Float64Array>;

@@ -38,7 +38,7 @@ export interface WasmSource {
   /** Of tfjs's own modules, by their names. */
   paths: Record<string, string>;
   /** Compiles our kernels. @throws WebAssembly.CompileError when the engine does not know their instructions */
-  compile(variant: "relaxed" | "simd" | "relaxed-single" | "simd-single"): Promise<WebAssembly.Module>;
+  compile: (variant: "relaxed" | "simd" | "relaxed-single" | "simd-single") => Promise<WebAssembly.Module>;
   threads: number;
 }
 

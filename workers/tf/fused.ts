@@ -150,23 +150,23 @@ export function convReluAffine(
   return y as tf.Tensor4D;
 }
 
-/** `relu(x * kernel + bias)` of N x I inputs. */
-export function denseRelu(x: tf.Tensor2D, kernel: tf.Tensor2D, bias: tf.Tensor1D): tf.Tensor2D {
+/**
+ * `relu(x * kernel + bias)`.
+ * @param x N x I; nothing is differentiated with respect to it when `input` is true
+ */
+export function denseRelu(x: tf.Tensor2D, kernel: tf.Tensor2D, bias: tf.Tensor1D, input: boolean): tf.Tensor2D {
   if (!isFused()) return tf.relu(tf.add(tf.matMul(x, kernel), bias));
   const op = tf.customGrad((...values) => {
-    const [x, kernel, bias, save] = values as [tf.Tensor2D, tf.Tensor2D, tf.Tensor1D, tf.GradSaveFunc];
+    const [kernel, bias, save] = values.slice(-3) as [tf.Tensor2D, tf.Tensor1D, tf.GradSaveFunc];
     const value = runKernel(NAMES.dense, { x, kernel, bias }, {})[0] as tf.Tensor;
     save([x, kernel, value]);
     return {
       value,
-      gradFunc: (dy: tf.Tensor, [x, kernel, y]: tf.Tensor[]) => {
-        const dz = tf.mul(dy, tf.step(y as tf.Tensor));
-        const gradients = runKernel(NAMES.denseBackward, { x, kernel, dz } as Record<string, tf.Tensor>, {});
-        return [...gradients, tf.sum(dz, 0)];
-      },
+      gradFunc: (dy: tf.Tensor, [x, kernel, y]: tf.Tensor[]) =>
+        runKernel(NAMES.denseBackward, { dy, x, kernel, y } as Record<string, tf.Tensor>, { input }),
     };
   });
-  return op(x, kernel, bias) as tf.Tensor2D;
+  return (input ? op(kernel, bias) : op(x, kernel, bias)) as tf.Tensor2D;
 }
 
 /** Max pooling of `window` x `window` windows with stride 2, no padding. */
@@ -469,17 +469,22 @@ export function registerFusedKernels(backend: WasmBackend, pool: KernelPool): vo
     return [y];
   });
 
-  register(NAMES.denseBackward, (inputs) => {
-    const { x, kernel, dz } = inputs as Record<"x" | "kernel" | "dz", tf.TensorInfo>;
+  register(NAMES.denseBackward, (inputs, { input }) => {
+    const { dy, x, kernel, y } = inputs as Record<"dy" | "x" | "kernel" | "y", tf.TensorInfo>;
     const [N, I, O] = denseShape(x, kernel);
-    const [dx, dKernel] = [output(N, I), output(I, O)];
+    const [dKernel, dBias] = [output(I, O), output(O)];
     const size = pool.filterGradientScratch(N, 1, 1, O, 1, 0);
-    withScratch([I * O, size * pool.threads], (packed, scratch) => {
+    return withScratch([N * O, size * pool.threads], (dz, scratch) => {
+      run("reluGradient", y, dy, dz, dBias, N, O);
       run("filterGradient", x, dz, dKernel, scratch, size, N, 1, 1, I, O, 1, 0);
-      run("packTurned", kernel, packed, 1, I, O);
-      run("conv", dz, packed, dx, 0, 0, 0, 0, zeros, N, 1, 1, O, I, 1, 0);
+      if (input) return [dKernel, dBias];
+      const dx = output(N, I);
+      withScratch([I * O], (packed) => {
+        run("packTurned", kernel, packed, 1, I, O);
+        run("conv", dz, packed, dx, 0, 0, 0, 0, zeros, N, 1, 1, O, I, 1, 0);
+      });
+      return [dx, dKernel, dBias];
     });
-    return [dx, dKernel];
   });
 
   function denseShape(x: tf.TensorInfo, kernel: tf.TensorInfo): [number, number, number] {

@@ -244,12 +244,13 @@ export class Network {
   ): tf.Tensor2D {
     const { layers } = this.spec;
     let x: tf.Tensor = input;
+    const first = layers.find(({ kind }) => kind === "conv2d" || kind === "dense");
     layers.forEach((layer, i) => {
       switch (layer.kind) {
         case "conv2d": {
           const norm = layers[i + 1];
           if (norm?.kind === "batchNorm") x = block(x as tf.Tensor4D, layer, norm);
-          else x = convRelu(x as tf.Tensor4D, this.#filter(layer), layer.padding, x === input);
+          else x = convRelu(x as tf.Tensor4D, this.#filter(layer), layer.padding, layer === first);
           break;
         }
         case "batchNorm":
@@ -270,7 +271,7 @@ export class Network {
           // The loss and predict take the softmax of the logits themselves.
           x =
             layer.activation === "relu"
-              ? denseRelu(x as tf.Tensor2D, kernel, bias)
+              ? denseRelu(x as tf.Tensor2D, kernel, bias, layer === first)
               : tf.add(tf.matMul(x as tf.Tensor2D, kernel), bias);
           break;
         }
@@ -364,6 +365,8 @@ function dropoutMask(shape: number[], rate: number, seed: number): tf.Tensor {
 
 /** Turns grey levels 0..255 of N pictures into a network's input: N x height x width x channels in 0..1. */
 export function picturesToTensor(pixels: Uint8Array, [height, width, channels]: ModelSpec["inputShape"]): tf.Tensor4D {
-  const values = Float32Array.from(pixels, (level) => level / 255);
+  // A plain loop: Float32Array.from with a function takes forty times as long.
+  const values = new Float32Array(pixels.length);
+  for (let i = 0; i < values.length; i++) values[i] = (pixels[i] as number) / 255;
   return tf.tensor4d(values, [pixels.length / (height * width * channels), height, width, channels]);
 }

@@ -139,7 +139,9 @@ export async function evaluate(network: Network, { pixels, labels }: Examples): 
   for (let from = 0; from < labels.length; from += batch) {
     const count = Math.min(batch, labels.length - from);
     const probabilities = tf.tidy(() =>
-      network.predict(picturesToTensor(pixels.subarray(from * inputs, (from + count) * inputs), network.spec.inputShape)),
+      network.predict(
+        picturesToTensor(pixels.subarray(from * inputs, (from + count) * inputs), network.spec.inputShape),
+      ),
     );
     const rows = await probabilities.array();
     probabilities.dispose();

@@ -19,8 +19,8 @@ export interface ServerOptimizer {
 
 /** What an optimizer remembers of a block between rounds: a vector or two, as long as the block. */
 export interface ServerMoments {
-  first: Float32Array<ArrayBuffer>;
-  second: Float32Array<ArrayBuffer>;
+  first: Float32Array;
+  second: Float32Array;
 }
 
 /** Whether a rule remembers anything, and so whether {@link stepServer} needs moments. */
@@ -40,20 +40,20 @@ export function initialMoments(length: number, { tau }: ServerOptimizer): Server
  *   `m = beta_1 m + (1 - beta_1) D`, then `v += D^2`, or `v = beta_2 v + (1 - beta_2) D^2`, or
  *   `v -= (1 - beta_2) D^2 sign(v - D^2)`, and `w += eta * m / (sqrt(v) + tau)`
  *
- * @param plain is true for a coordinate that is only averaged, `w += D`: batch-norm statistics are no parameters, and an
- *   adaptive step could make a variance negative
+ * @param plain whether the block is only averaged, `w += D`: batch-norm statistics are no parameters, and an adaptive step
+ *   could make a variance negative
  */
 export function stepServer(
   weights: Float32Array,
   delta: Float64Array,
   moments: ServerMoments | null,
   { kind, learningRate, momentum, beta2, tau }: ServerOptimizer,
-  plain: (index: number) => boolean,
+  plain: boolean,
 ): void {
   for (let i = 0; i < weights.length; i++) {
     const w = weights[i] as number;
     const d = delta[i] as number;
-    if (plain(i)) {
+    if (plain) {
       weights[i] = w + d;
       continue;
     }

@@ -1,4 +1,4 @@
-import { EXPRESSIONS, type Expression } from "../core/expressions";
+import { EXPRESSIONS, type Expression } from "./expressions";
 
 /** The drawn face: what its brows, eyes and mouth do, each a number that blends linearly with those of other faces. */
 export interface Features {

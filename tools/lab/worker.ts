@@ -1,0 +1,19 @@
+import { readFile } from "node:fs/promises";
+import { createRequire } from "node:module";
+import { dirname, join } from "node:path";
+import { LabWorker } from "../../workers/lab/worker";
+import { startWasm } from "../../workers/tf/backend";
+
+/** One client after the other, on one thread, with the files of tfjs's package and our kernels from the disk. */
+
+const tfjs = dirname(createRequire(import.meta.url).resolve("@tensorflow/tfjs-backend-wasm"));
+const kernels = join(import.meta.dirname, "../../workers/tf/kernels");
+const names = ["tfjs-backend-wasm.wasm", "tfjs-backend-wasm-simd.wasm", "tfjs-backend-wasm-threaded-simd.wasm"];
+
+export const worker = new LabWorker(() =>
+  startWasm({
+    threads: 1,
+    paths: Object.fromEntries(names.map((name) => [name, join(tfjs, name)])),
+    compile: async (variant) => WebAssembly.compile(await readFile(join(kernels, `kernels-${variant}.wasm`))),
+  }),
+);

@@ -1,0 +1,125 @@
+import { expect, test } from "vitest";
+import { worker } from "../../tools/lab/worker";
+import { initializeWeights } from "../../src/core/initialize";
+import { parseLabConfig, type LabConfig, type LabInput } from "../../src/core/lab/config";
+import { LabPool, type LabData } from "../../src/core/lab/pool";
+import { runLab, shareOut, type LabState } from "../../src/core/lab/simulation";
+import { MODELS } from "../../src/core/model";
+import { seededRandom } from "../../src/core/random";
+import { LabWorker } from "./worker";
+
+/** Digits that are easy to tell apart: each has its own bright rows, in noise. */
+function digits(count: number, seed: number): LabData["train"] {
+  const random = seededRandom(seed);
+  const labels = Uint8Array.from({ length: count }, (_, i) => i % 10);
+  const pixels = new Uint8Array(count * 784);
+  for (let i = 0; i < pixels.length; i++) {
+    const label = labels[Math.floor(i / 784)] ?? 0;
+    const row = Math.floor((i % 784) / 28);
+    pixels[i] = random() * 90 + (row >= label * 2 && row < label * 2 + 3 ? 120 : 0);
+  }
+  return { pixels, labels };
+}
+const DATA: LabData = { train: digits(120, 1), test: digits(50, 2) };
+
+const config = (changes: Partial<LabInput> = {}): LabConfig =>
+  parseLabConfig({
+    ...{ dataset: "mnist", model: "mnist-2nn", clients: 6, fraction: 0.5, rounds: 4 },
+    ...{ epochs: 2, batchSize: 5, learningRate: 0.05, partition: "dirichlet", alpha: 1, dropOut: 0.2 },
+    ...changes,
+  });
+
+async function run(
+  config: LabConfig,
+  { workers = 1, ...hooks }: { workers?: number; resume?: LabState; onRound?: (state: LabState) => void } = {},
+): Promise<LabState> {
+  const all = Array.from({ length: workers }, () => new LabWorker(worker.startBackend));
+  for (const one of all) await one.start(config.model, DATA, "wasm");
+  const start = initializeWeights(MODELS[config.model], config.seed);
+  return runLab({ config, data: DATA, pool: new LabPool(all), start, ...hooks });
+}
+
+const timeless = ({ rounds, ...state }: LabState) => ({
+  ...state,
+  rounds: rounds.map((one) => ({ ...one, seconds: 0 })),
+});
+
+test("a run is the same bit for bit with more workers, and when it goes on from any of its rounds", async () => {
+  const states: LabState[] = [];
+  const straight = await run(config({ serverOptimizer: "adam", serverLearningRate: 0.01 }), {
+    onRound: (state) => states.push(structuredClone(state)),
+  });
+  expect(straight.rounds).toHaveLength(4);
+  const again = await run(config({ serverOptimizer: "adam", serverLearningRate: 0.01 }), { workers: 3 });
+  expect(timeless(again)).toEqual(timeless(straight));
+  const resumed = await run(config({ serverOptimizer: "adam", serverLearningRate: 0.01 }), {
+    resume: states[2] as LabState,
+  });
+  expect(timeless(resumed)).toEqual(timeless(straight));
+  const other = await run(config({ seed: 2, serverOptimizer: "adam", serverLearningRate: 0.01 }));
+  expect(other.weights).not.toEqual(straight.weights);
+});
+
+test("FedAvg of one full-batch step a client is one step of SGD on everybody's examples", async () => {
+  const all = config({ fraction: 1, rounds: 1, epochs: 1, batchSize: 512, dropOut: 0, sizeSpread: 1 });
+  const federated = await run(all);
+  const alone = await run(config({ ...all, clients: 1 }));
+  let worst = 0;
+  federated.weights.forEach((w, i) => {
+    worst = Math.max(worst, Math.abs(w - (alone.weights[i] ?? NaN)));
+  });
+  expect(worst).toBeLessThan(1e-6);
+  expect(federated.rounds[0]?.trainLoss).toBeCloseTo(alone.rounds[0]?.trainLoss ?? NaN, 4);
+});
+
+test("a federation learns, ends at its target, and sends a quarter of the bytes in int8 for nearly the same weights", async () => {
+  const plain = config({ rounds: 40, dropOut: 0, target: 0.95, learningRate: 0.1 });
+  const state = await run(plain);
+  expect(state.ended).toBe("target");
+  expect(state.evaluation?.accuracy).toBeGreaterThanOrEqual(0.95);
+  const rounds = { rounds: 2, target: null };
+  const [float32, int8] = [
+    await run(config({ ...plain, ...rounds })),
+    await run(config({ ...plain, ...rounds, codec: "int8" })),
+  ];
+  const sent = ({ rounds: [first] }: LabState): number => first?.bytesUp ?? NaN;
+  expect(sent(int8) / sent(float32)).toBeLessThan(0.26);
+  expect(int8.evaluation?.loss).toBeCloseTo(float32.evaluation?.loss ?? NaN, 1);
+  expect(int8.weights).not.toEqual(float32.weights);
+});
+
+test("a candidate that is worse is rejected, and a plateau ends the run", async () => {
+  const bad = config({ rounds: 10, learningRate: 0.02, serverLearningRate: 50, tolerance: 0.01, stopPatience: 2 });
+  const state = await run(bad);
+  expect(state.ended).toBe("plateau");
+  expect(state.rounds.every(({ published }) => !published)).toBe(true);
+  expect(state.weights).toEqual(initializeWeights(MODELS["mnist-2nn"], bad.seed));
+});
+
+test("rounds in which everybody leaves change nothing, and a robust rule says what it lacks", async () => {
+  const state = await run(config({ dropOut: 0.95, rounds: 3, fraction: 0.17 }));
+  for (const round of state.rounds.filter(({ cohort, left }) => left === cohort.length)) {
+    expect(round).toMatchObject({ published: false, examples: 0, bytesUp: 0 });
+  }
+  await expect(run(config({ aggregation: "krum", byzantine: 2, dropOut: 0 }))).rejects.toThrow("Krum needs 7 updates");
+});
+
+test("the comparison trains centrally and personally, on what is not held out", async () => {
+  const compared = config({ heldOut: 0.3, central: true, personalEpochs: 3, rounds: 3, dropOut: 0 });
+  const { train, heldOut } = shareOut(compared, DATA.train.labels);
+  train.forEach((own, i) => {
+    expect([...own].filter((example) => heldOut[i]?.includes(example))).toEqual([]);
+  });
+  const { columns } = await run(compared);
+  expect(columns.map(({ name }) => name)).toEqual(["start", "federated", "central", "personal", "alone"]);
+  const held = heldOut.reduce((sum, { length }) => sum + length, 0);
+  for (const { own } of columns) expect(own?.examples).toBe(held);
+});
+
+test("a configuration that cannot be run is refused with every reason", () => {
+  expect(() => parseLabConfig({ ...config(), model: "seed", rounds: 0 })).toThrow("rounds: ");
+  expect(() => config({ model: "seed", start: "shipped" })).toThrow("This model does not take this data");
+  expect(() => config({ start: "shipped" })).toThrow("Only seed and compact ship");
+  expect(() => config({ noise: 1 })).toThrow("Noise needs an update clip");
+  expect(() => config({ schedule: [[0, 6]] })).toThrow("The schedule names a client");
+});

@@ -1,0 +1,64 @@
+import * as Comlink from "comlink";
+import { putNorms, takeNorms } from "../../src/core/batch-norm";
+import { delta } from "../../src/core/fedavg";
+import type { ClientResult, ClientTask, EvaluationJob, LabData, LabWorkerApi } from "../../src/core/lab/pool";
+import { MODELS, summarize, type ModelName } from "../../src/core/model";
+import type { Backend } from "../tf/backend";
+import { Network } from "../tf/network";
+import type { Evaluation, Examples } from "../trainer/api";
+import { batchOf, evaluate, localSgd } from "../trainer/local-sgd";
+
+/** One worker of the lab, in a browser or in Node: the clients that it simulates, one after the other. */
+export class LabWorker implements LabWorkerApi {
+  #network: Network | undefined;
+  #data: { train: Examples; test: Examples } | undefined;
+
+  /** @param startBackend gets tfjs ready on a backend */
+  constructor(readonly startBackend: (backend: Backend) => Promise<unknown>) {}
+
+  async start(model: ModelName, data: LabData, backend: Backend): Promise<void> {
+    await this.startBackend(backend);
+    this.#network?.dispose();
+    this.#network = new Network(MODELS[model]);
+    this.#data = data as { train: Examples; test: Examples };
+  }
+
+  async train({ weights, train, heldOut, plan, seed, norms }: ClientTask): Promise<ClientResult> {
+    const { network, data, model } = this.#started();
+    const isLocal = plan.batchNorm === "local";
+    const base = isLocal && norms ? weights.slice() : weights;
+    if (isLocal && norms) putNorms(model, base, norms);
+    network.setWeights(base);
+    network.setAnchor(base);
+    network.setOptimizer({ steps: 0, first: null, second: null });
+    const [own, kept] = [batchOf(data.train, [...train]), batchOf(data.train, [...heldOut])];
+    const initialLoss = plan.reportInitialLoss ? (await evaluate(network, own)).loss : null;
+    const { sums } = await localSgd(network, { train: own, heldOut: kept, plan, seed });
+    const trained = await network.getWeights();
+    const result = delta(trained, base);
+    const ownNorms = isLocal ? takeNorms(model, trained) : null;
+    if (ownNorms) putNorms(model, result, new Float32Array(ownNorms.length));
+    return Comlink.transfer(
+      {
+        delta: result,
+        loss: sums.loss / sums.examples,
+        accuracy: sums.hits / sums.examples,
+        initialLoss,
+        norms: ownNorms,
+        heldOut: await evaluate(network, kept),
+      },
+      [result.buffer],
+    );
+  }
+
+  evaluate({ weights, of, examples }: EvaluationJob): Promise<Evaluation> {
+    const { network, data } = this.#started();
+    network.setWeights(weights);
+    return evaluate(network, batchOf(data[of], [...examples]));
+  }
+
+  #started() {
+    if (!this.#network || !this.#data) throw new Error("The lab's worker has not been started with a model and data.");
+    return { network: this.#network, data: this.#data, model: summarize(this.#network.spec) };
+  }
+}
