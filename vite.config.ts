@@ -36,7 +36,11 @@ export default defineConfig(({ command }) => ({
       config: command === "serve" ? { vars: { ADMIN_TOKEN: process.env["ADMIN_TOKEN"] ?? "" } } : {},
     }),
   ],
-  worker: { format: "es", plugins: () => [standaloneWasmFactory] },
+  worker: {
+    format: "es",
+    plugins: () => [standaloneWasmFactory],
+    rolldownOptions: { checks: { bundlerTimings: false } },
+  },
   build: {
     target: "es2022",
     assetsInlineLimit: 0,

@@ -12,7 +12,9 @@ export interface LabExport {
   evaluation: LabState["evaluation"];
 }
 
-export function exportRun(config: LabConfig, { ended, rounds, columns, evaluation }: LabState): LabExport {
+type Outcome = Pick<LabState, "ended" | "rounds" | "columns" | "evaluation">;
+
+export function exportRun(config: LabConfig, { ended, rounds, columns, evaluation }: Outcome): LabExport {
   return { format: "best-actor-lab-run", version: 1, config, ended, rounds, columns, evaluation };
 }
 

@@ -1,0 +1,18 @@
+import type { DatasetName } from "../core/lab/config";
+import { EXPRESSIONS } from "../core/expressions";
+
+/** What a data set's labels are called. */
+export const labelsOf = (dataset: DatasetName): readonly string[] =>
+  dataset === "mnist" ? Array.from({ length: 10 }, (_, i) => String(i)) : EXPRESSIONS;
+
+export const DATASET_NAMES: Record<DatasetName, string> = {
+  drawn: "Drawn faces",
+  fer2013: "Faces (FER2013)",
+  mnist: "Digits (MNIST)",
+};
+
+/** Colours of ten labels; the seven of the expressions first. */
+export const LABEL_COLORS = [
+  ...["#ff7a62", "#a9d15a", "#bda6ff", "#ffcf33", "#7fbaff", "#ffa4d4", "#d8c9c0"],
+  ...["#4fb3a5", "#c98a4b", "#8a94a6"],
+];

@@ -1,0 +1,180 @@
+import { openDB, type DBSchema, type IDBPDatabase } from "idb";
+import type { DatasetName, LabConfig } from "../core/lab/config";
+import type { LabData } from "../core/lab/pool";
+import type { LabState } from "../core/lab/simulation";
+import { StorageError } from "../faces/store";
+
+/** The lab's data sets and runs, in an IndexedDB database of their own. Nothing here is ever uploaded. */
+
+/** A data set that was imported. */
+export interface Dataset {
+  name: Exclude<DatasetName, "drawn">;
+  /** Under which its samples stand: an import replaces an older one only when it is complete. */
+  generation: string;
+  /** Examples by label. */
+  train: number[];
+  test: number[];
+  /** Of its pixels. */
+  bytes: number;
+  /** Names of the files it came from. */
+  source: string;
+  importedAt: number;
+}
+
+/** Some samples of a data set, as they came. */
+export interface SampleChunk {
+  labels: Uint8Array<ArrayBuffer>;
+  /** 1 where a sample is kept for the test. */
+  test: Uint8Array<ArrayBuffer>;
+  pixels: Uint8Array<ArrayBuffer>;
+}
+
+export interface RunRecord extends Pick<LabState, "rounds" | "columns" | "evaluation" | "ended"> {
+  id: string;
+  config: LabConfig;
+  createdAt: number;
+  /** Where it was trained, and with how many workers. */
+  on: string | null;
+  /** Why it cannot go on. */
+  problem: string | null;
+}
+
+interface Schema extends DBSchema {
+  datasets: { key: string; value: Dataset };
+  samples: { key: [string, number]; value: SampleChunk };
+  runs: { key: string; value: RunRecord };
+  /** What a run needs to go on: weights and all. */
+  states: { key: string; value: LabState };
+}
+
+const UPGRADES: ((db: IDBPDatabase<Schema>) => void)[] = [
+  (db) => {
+    db.createObjectStore("datasets", { keyPath: "name" });
+    db.createObjectStore("samples");
+    db.createObjectStore("runs", { keyPath: "id" });
+    db.createObjectStore("states");
+  },
+];
+
+let opened: Promise<IDBPDatabase<Schema>> | undefined;
+
+function database(): Promise<IDBPDatabase<Schema>> {
+  opened ??= openDB<Schema>("best-actor-lab", UPGRADES.length, {
+    upgrade(db, from) {
+      for (const upgrade of UPGRADES.slice(from)) upgrade(db);
+    },
+    blocking(_current, _blocked, event) {
+      (event.target as IDBDatabase).close();
+      opened = undefined;
+    },
+    terminated() {
+      opened = undefined;
+    },
+  });
+  return opened;
+}
+
+async function use<T>(action: (db: IDBPDatabase<Schema>) => Promise<T>): Promise<T> {
+  try {
+    return await action(await database());
+  } catch (error) {
+    opened = undefined;
+    const name = error instanceof DOMException ? error.name : String(error);
+    const full = name === "QuotaExceededError";
+    const message = full
+      ? "This device has no room left. Delete a data set or old runs, or free space, and try again."
+      : `The browser does not let us keep the lab's data on this device (${name}). Private windows often forbid it.`;
+    throw new StorageError(message, { cause: error });
+  }
+}
+
+/** @throws StorageError */
+export const allDatasets = (): Promise<Dataset[]> => use((db) => db.getAll("datasets"));
+
+/** @throws StorageError */
+export const addChunk = (generation: string, index: number, chunk: SampleChunk): Promise<void> =>
+  use(async (db) => {
+    await db.put("samples", chunk, [generation, index]);
+  });
+
+/** All samples of one import. */
+const samplesOf = (generation: string): IDBKeyRange => IDBKeyRange.bound([generation, 0], [generation, Infinity]);
+
+/** Puts an import in the place of an older one of the same name, and clears away what stopped imports have left. */
+export const putDataset = (dataset: Dataset): Promise<void> =>
+  use(async (db) => {
+    const transaction = db.transaction(["datasets", "samples"], "readwrite");
+    const samples = transaction.objectStore("samples");
+    await transaction.objectStore("datasets").put(dataset);
+    const known = new Set((await transaction.objectStore("datasets").getAll()).map(({ generation }) => generation));
+    const generations = new Set((await samples.getAllKeys()).map(([generation]) => generation));
+    for (const generation of generations) if (!known.has(generation)) await samples.delete(samplesOf(generation));
+    await transaction.done;
+  });
+
+/** @throws StorageError */
+export const deleteDataset = ({ name, generation }: Dataset): Promise<void> =>
+  use(async (db) => {
+    const transaction = db.transaction(["datasets", "samples"], "readwrite");
+    await transaction.objectStore("datasets").delete(name);
+    await transaction.objectStore("samples").delete(samplesOf(generation));
+    await transaction.done;
+  });
+
+/** Reads a data set, chunk by chunk, into two piles. @throws StorageError */
+export const readDataset = (name: DatasetName): Promise<LabData | null> =>
+  use(async (db) => {
+    const dataset = await db.get("datasets", name);
+    if (!dataset) return null;
+    const sum = (counts: number[]): number => counts.reduce((a, b) => a + b, 0);
+    const size = dataset.bytes / (sum(dataset.train) + sum(dataset.test));
+    const pile = (count: number) => ({ pixels: new Uint8Array(count * size), labels: new Uint8Array(count), at: 0 });
+    const piles = [pile(sum(dataset.train)), pile(sum(dataset.test))];
+    let cursor = await db.transaction("samples").store.openCursor(samplesOf(dataset.generation));
+    while (cursor) {
+      const { labels, test, pixels } = cursor.value;
+      labels.forEach((label, i) => {
+        const to = piles[test[i] ?? 0];
+        if (!to) return;
+        to.labels[to.at] = label;
+        to.pixels.set(pixels.subarray(i * size, (i + 1) * size), to.at * size);
+        to.at += 1;
+      });
+      cursor = await cursor.continue();
+    }
+    return { train: piles[0] as LabData["train"], test: piles[1] as LabData["test"] };
+  });
+
+/** Every run, the newest first. @throws StorageError */
+export const allRuns = (): Promise<RunRecord[]> =>
+  use(async (db) => (await db.getAll("runs")).sort((a, b) => b.createdAt - a.createdAt));
+
+/** @throws StorageError */
+export const putRun = (run: RunRecord): Promise<void> =>
+  use(async (db) => {
+    await db.put("runs", run);
+  });
+
+/** A run's record and its state after the last round, in one step. @throws StorageError */
+export const saveRound = (run: RunRecord, state: LabState): Promise<void> =>
+  use(async (db) => {
+    const transaction = db.transaction(["runs", "states"], "readwrite");
+    await transaction.objectStore("runs").put(run);
+    // A run that is over does not go on: its weights only take room.
+    if (state.ended) await transaction.objectStore("states").delete(run.id);
+    else await transaction.objectStore("states").put(state, run.id);
+    await transaction.done;
+  });
+
+/** @throws StorageError */
+export const readRun = (id: string): Promise<{ run: RunRecord | undefined; state: LabState | undefined }> =>
+  use(async (db) => ({ run: await db.get("runs", id), state: await db.get("states", id) }));
+
+/** @throws StorageError */
+export const deleteRun = (id: string): Promise<void> =>
+  use(async (db) => {
+    const transaction = db.transaction(["runs", "states"], "readwrite");
+    await transaction.objectStore("runs").delete(id);
+    await transaction.objectStore("states").delete(id);
+    await transaction.done;
+  });

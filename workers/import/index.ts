@@ -1,0 +1,238 @@
+import { BlobReader, BlobWriter, configure, ZipReader, type FileEntry } from "@zip.js/zip.js/lib/zip-core-native.js";
+import * as Comlink from "comlink";
+import { FerCsvError, FerCsvReader } from "../../src/core/data/fer-csv";
+import { decodeIdx } from "../../src/core/data/idx";
+import { placeOf } from "../../src/core/data/image-folder";
+import { EXPRESSIONS, FACE_PIXELS, FACE_SIZE } from "../../src/core/expressions";
+import { isTest, type Sample } from "../../src/core/lab/data";
+import { addChunk, putDataset, type Dataset } from "../../src/lab/store";
+import { IMPORT_FAILED, type ImportApi, type ImportFile, type ImportProgress, type ImportReport } from "./api";
+
+/** Imports a data set: reads its files in pieces and stores its samples in chunks, so that memory stays bounded. */
+
+/** Samples of a chunk: 2.3 MB of faces. */
+const CHUNK = 1000;
+/** Problems that are told in full. */
+const TOLD = 20;
+/** Bytes of the largest picture that is unpacked. */
+const LARGEST_PICTURE = 50_000_000;
+/** The page is told how far it is at most this often. */
+const REPORT_MS = 100;
+
+// A worker of its own would come from a blob: address, and this is one already.
+configure({ useWebWorkers: false });
+
+const failure = (message: string): Error => Object.assign(new Error(message), { name: IMPORT_FAILED });
+
+/** Samples on their way into the store, and what is said about them. */
+class Intake {
+  readonly #generation = crypto.randomUUID();
+  readonly #train: number[];
+  readonly #test: number[];
+  readonly #problems: string[] = [];
+  #chunk: (Sample & { test: boolean })[] = [];
+  #chunks = 0;
+  #samples = 0;
+  #wrong = 0;
+  #done = 0;
+  #told = 0;
+
+  constructor(
+    readonly dataset: Pick<Dataset, "name" | "source">,
+    classes: number,
+    /** Of one sample. */
+    readonly pixels: number,
+    readonly bytes: number,
+    readonly onProgress: (progress: ImportProgress) => void,
+  ) {
+    this.#train = Array<number>(classes).fill(0);
+    this.#test = Array<number>(classes).fill(0);
+  }
+
+  async add(sample: Sample): Promise<void> {
+    const test = isTest(sample.usage, this.#samples);
+    const counts = test ? this.#test : this.#train;
+    counts[sample.label] = (counts[sample.label] ?? 0) + 1;
+    this.#samples += 1;
+    this.#chunk.push({ ...sample, test });
+    if (this.#chunk.length === CHUNK) await this.#flush();
+  }
+
+  leaveOut(problem: string): void {
+    this.#wrong += 1;
+    if (this.#problems.length < TOLD) this.#problems.push(problem);
+  }
+
+  /** Counts bytes that have been read. */
+  read(bytes: number): void {
+    this.#done += bytes;
+    if (performance.now() - this.#told < REPORT_MS) return;
+    this.#told = performance.now();
+    this.onProgress({ done: this.#done, of: this.bytes, samples: this.#samples, wrong: this.#wrong });
+  }
+
+  async finish(): Promise<ImportReport> {
+    await this.#flush();
+    const first = this.#problems[0];
+    if (this.#samples === 0) throw failure(first ? `No picture could be used. ${first}` : "There is no picture in it.");
+    for (const [counts, what] of [
+      [this.#train, "to train on"],
+      [this.#test, "to test with"],
+    ] as const) {
+      if (counts.every((count) => count === 0)) throw failure(`None of the ${this.#samples} pictures is ${what}.`);
+    }
+    const dataset: Dataset = {
+      ...this.dataset,
+      ...{ generation: this.#generation, train: this.#train, test: this.#test },
+      ...{ bytes: this.#samples * this.pixels, importedAt: Date.now() },
+    };
+    await putDataset(dataset);
+    return { dataset, samples: this.#samples, wrong: this.#wrong, problems: this.#problems };
+  }
+
+  async #flush(): Promise<void> {
+    if (this.#chunk.length === 0) return;
+    const pixels = new Uint8Array(this.#chunk.length * this.pixels);
+    this.#chunk.forEach((sample, i) => pixels.set(sample.pixels, i * this.pixels));
+    await addChunk(this.#generation, this.#chunks, {
+      pixels,
+      labels: Uint8Array.from(this.#chunk, ({ label }) => label),
+      test: Uint8Array.from(this.#chunk, ({ test }) => Number(test)),
+    });
+    this.#chunks += 1;
+    this.#chunk = [];
+  }
+}
+
+async function importCsv({ file }: ImportFile, intake: Intake): Promise<void> {
+  const reader = new FerCsvReader();
+  const take = async (rows: ReturnType<FerCsvReader["push"]>): Promise<void> => {
+    for (const row of rows) {
+      if (row instanceof FerCsvError) intake.leaveOut(row.message);
+      else await intake.add(row);
+    }
+  };
+  try {
+    for await (const piece of file.stream() as unknown as AsyncIterable<Uint8Array>) {
+      await take(reader.push(piece));
+      intake.read(piece.length);
+    }
+    await take(reader.finish());
+  } catch (error) {
+    throw error instanceof FerCsvError ? failure(`${file.name}: ${error.message}`) : error;
+  }
+}
+
+const canvas = new OffscreenCanvas(FACE_SIZE, FACE_SIZE);
+const context = canvas.getContext("2d", { willReadFrequently: true });
+
+/** A picture's middle square as 48 x 48 grey levels (ITU-R BT.601). @throws DOMException when it is no picture */
+async function greyFace(blob: Blob): Promise<Uint8Array> {
+  const bitmap = await createImageBitmap(blob);
+  const side = Math.min(bitmap.width, bitmap.height);
+  const [x, y] = [(bitmap.width - side) / 2, (bitmap.height - side) / 2];
+  if (!context) throw new Error("This browser gives us no canvas to read pictures with.");
+  context.imageSmoothingQuality = "high";
+  context.drawImage(bitmap, x, y, side, side, 0, 0, FACE_SIZE, FACE_SIZE);
+  bitmap.close();
+  const { data } = context.getImageData(0, 0, FACE_SIZE, FACE_SIZE);
+  return Uint8Array.from({ length: FACE_PIXELS }, (_, i) => {
+    const [r = 0, g = 0, b = 0] = data.subarray(i * 4, i * 4 + 3);
+    return Math.round(0.299 * r + 0.587 * g + 0.114 * b);
+  });
+}
+
+async function importImage(path: string, bytes: number, blob: () => Promise<Blob>, intake: Intake): Promise<void> {
+  const place = placeOf(path);
+  if (place === "unknown") {
+    intake.leaveOut(`${path}: its folder is none of ${EXPRESSIONS.join(", ")}.`);
+  } else if (place) {
+    let pixels: Uint8Array | undefined;
+    try {
+      pixels = await greyFace(await blob());
+    } catch (error) {
+      intake.leaveOut(`${path}: it could not be read as a picture (${error instanceof Error ? error.message : ""}).`);
+    }
+    if (pixels) await intake.add({ ...place, pixels });
+  }
+  intake.read(bytes);
+}
+
+async function importZip({ file }: ImportFile, intake: Intake): Promise<void> {
+  const zip = new ZipReader(new BlobReader(file));
+  try {
+    for await (const entry of zip.getEntriesGenerator()) {
+      if (entry.directory) continue;
+      const { filename, compressedSize, uncompressedSize, encrypted } = entry;
+      if (encrypted) throw failure(`${file.name} is protected by a password: unpack it first.`);
+      if (uncompressedSize > LARGEST_PICTURE) {
+        intake.leaveOut(`${filename}: ${uncompressedSize} bytes are too many for a picture of a face.`);
+        continue;
+      }
+      const read = (): Promise<Blob> => (entry as FileEntry).getData(new BlobWriter());
+      await importImage(filename, compressedSize, read, intake);
+    }
+  } catch (error) {
+    if (error instanceof Error && error.name === IMPORT_FAILED) throw error;
+    throw failure(`${file.name} is no zip file that can be read (${error instanceof Error ? error.message : ""}).`);
+  } finally {
+    await zip.close();
+  }
+}
+
+/** MNIST's four files: pictures and labels, of training and test. */
+async function importIdx(files: ImportFile[], onProgress: (progress: ImportProgress) => void): Promise<ImportReport> {
+  const bytes = files.reduce((sum, { file }) => sum + file.size, 0);
+  const intake = new Intake({ name: "mnist", source: sourceOf(files) }, 10, 784, bytes, onProgress);
+  for (const [prefix, usage] of [
+    ["train", "Training"],
+    ["t10k", "PublicTest"],
+  ] as const) {
+    const part = async (kind: "images" | "labels"): Promise<Uint8Array> => {
+      const found = files.find(({ file: { name } }) => name.startsWith(`${prefix}-${kind}`));
+      if (!found) throw failure(`MNIST has four files; the one that begins with ${prefix}-${kind} is not among these.`);
+      const packed = found.file.name.endsWith(".gz");
+      const stream = found.file.stream();
+      const plain = packed ? stream.pipeThrough(new DecompressionStream("gzip")) : stream;
+      try {
+        const { data } = decodeIdx(new Uint8Array(await new Response(plain).arrayBuffer()));
+        intake.read(found.file.size);
+        return data;
+      } catch (error) {
+        throw failure(`${found.file.name}: ${error instanceof Error ? error.message : String(error)}`);
+      }
+    };
+    const [pixels, labels] = [await part("images"), await part("labels")];
+    if (pixels.length !== labels.length * 784) {
+      throw failure(`${pixels.length / 784} pictures do not belong to ${labels.length} labels.`);
+    }
+    for (const [i, label] of labels.entries()) {
+      await intake.add({ label, usage, pixels: pixels.subarray(i * 784, (i + 1) * 784) });
+    }
+  }
+  return intake.finish();
+}
+
+function sourceOf(files: ImportFile[]): string {
+  const [first] = files;
+  if (!first) return "";
+  if (files.length === 1) return first.file.name;
+  return first.path.includes("/") ? (first.path.split("/")[0] ?? "") : `${files.length} files`;
+}
+
+const run: ImportApi["run"] = async (files, onProgress) => {
+  const [only] = files;
+  if (!only) throw failure("There is no file in it.");
+  if (files.some(({ file }) => /idx\d-ubyte/.test(file.name))) return importIdx(files, onProgress);
+  const bytes = files.reduce((sum, { file }) => sum + file.size, 0);
+  const target = { name: "fer2013", source: sourceOf(files) } as const;
+  const intake = new Intake(target, EXPRESSIONS.length, FACE_PIXELS, bytes, onProgress);
+  if (files.length === 1 && /\.zip$/i.test(only.file.name)) await importZip(only, intake);
+  else if (files.length === 1 && placeOf(only.path) === null) await importCsv(only, intake);
+  else {
+    for (const { path, file } of files) await importImage(path, file.size, () => Promise.resolve(file), intake);
+  }
+  return intake.finish();
+};
+
+Comlink.expose({ run } satisfies ImportApi);
