@@ -8,10 +8,14 @@ import { allDatasets, allRuns, deleteDataset, deleteRun, putRun, readRun, type D
 
 /** What the lab's page shows: data sets, runs, and what is under way. It goes on while another page is open. */
 
-const bridge = new WorkerBridge<LabApi>(
-  "lab",
-  (name) => new Worker(new URL("../../workers/lab/index.ts", import.meta.url), { type: "module", name }),
-);
+const conductor = (): WorkerBridge<LabApi> =>
+  new WorkerBridge<LabApi>(
+    "lab",
+    (name) => new Worker(new URL("../../workers/lab/index.ts", import.meta.url), { type: "module", name }),
+  );
+const bridge = conductor();
+/** Answers while a run keeps the other one busy. */
+const previewer = conductor();
 const importer = new WorkerBridge<ImportApi>(
   "import",
   (name) => new Worker(new URL("../../workers/import/index.ts", import.meta.url), { type: "module", name }),
@@ -41,8 +45,6 @@ class Lab {
         this.importing = progress;
       });
       const report = await importer.call((api) => api.run(files, told), this.#cancel.signal);
-      // The conductor may still hold what was there before.
-      if (!this.active) bridge.stop();
       await this.load();
       return report;
     } finally {
@@ -58,13 +60,12 @@ class Lab {
   /** @throws StorageError */
   async deleteDataset(dataset: Dataset): Promise<void> {
     await deleteDataset(dataset);
-    if (!this.active) bridge.stop();
     await this.load();
   }
 
   /** Who would have what. @throws PartitionError, NoDataError (by name) */
   preview(config: LabConfig): Promise<number[][]> {
-    return bridge.call((api) => api.preview(config));
+    return previewer.call((api) => api.preview(config));
   }
 
   /** Stores a new run and begins it. @returns its id @throws StorageError */

@@ -145,6 +145,21 @@ export const readDataset = (name: DatasetName): Promise<LabData | null> =>
     return { train: piles[0] as LabData["train"], test: piles[1] as LabData["test"] };
   });
 
+/** The labels of a data set's training samples. @throws StorageError */
+export const readLabels = (name: DatasetName): Promise<Uint8Array | null> =>
+  use(async (db) => {
+    const dataset = await db.get("datasets", name);
+    if (!dataset) return null;
+    const found: number[] = [];
+    let cursor = await db.transaction("samples").store.openCursor(samplesOf(dataset.generation));
+    while (cursor) {
+      const { labels, test } = cursor.value;
+      found.push(...labels.filter((_, i) => test[i] === 0));
+      cursor = await cursor.continue();
+    }
+    return Uint8Array.from(found);
+  });
+
 /** Every run, the newest first. @throws StorageError */
 export const allRuns = (): Promise<RunRecord[]> =>
   use(async (db) => (await db.getAll("runs")).sort((a, b) => b.createdAt - a.createdAt));

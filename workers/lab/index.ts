@@ -1,12 +1,13 @@
 import * as Comlink from "comlink";
 import { decodeCheckpoint } from "../../src/core/checkpoint";
+import { drawnLabels } from "../../src/core/data/drawn";
 import { initializeWeights } from "../../src/core/initialize";
 import type { DatasetName, LabConfig } from "../../src/core/lab/config";
-import { drawnData, prepare } from "../../src/core/lab/data";
+import { DRAWN, drawnData, prepare } from "../../src/core/lab/data";
 import { LabPool, type LabData, type LabWorkerApi } from "../../src/core/lab/pool";
 import { picture, runLab } from "../../src/core/lab/simulation";
 import { MODELS, summarize } from "../../src/core/model";
-import { readDataset, readRun, saveRound, type RunRecord } from "../../src/lab/store";
+import { readDataset, readLabels, readRun, saveRound, type RunRecord } from "../../src/lab/store";
 import { holdLifeLock } from "../life";
 import { hasRealGpu } from "../tf/adapter";
 import type { Backend } from "../tf/backend";
@@ -17,15 +18,12 @@ import { NO_DATA, type LabApi } from "./api";
 /** More workers than this want more memory than a browser gives. */
 const MAX_WORKERS = 8;
 
-const cached = new Map<DatasetName, LabData>();
+const isMissing = (name: DatasetName): Error =>
+  Object.assign(new Error(`The data set ${name} has not been imported here.`), { name: NO_DATA });
 
 async function dataOf(name: DatasetName): Promise<LabData> {
-  const known = cached.get(name);
-  if (known) return known;
   const data = name === "drawn" ? drawnData() : await readDataset(name);
-  if (!data) throw Object.assign(new Error(`The data set ${name} has not been imported here.`), { name: NO_DATA });
-  cached.clear(); // One at a time: they are large.
-  cached.set(name, data);
+  if (!data) throw isMissing(name);
   return data;
 }
 
@@ -36,7 +34,12 @@ async function startOf({ start, model, seed }: LabConfig): Promise<Float32Array<
   return decodeCheckpoint(new Uint8Array(await response.arrayBuffer()), summarize(MODELS[model]));
 }
 
-const preview: LabApi["preview"] = async (config) => picture(config, (await dataOf(config.dataset)).train.labels);
+const preview: LabApi["preview"] = async (config) => {
+  const { dataset } = config;
+  const labels = dataset === "drawn" ? drawnLabels(DRAWN.train) : await readLabels(dataset);
+  if (!labels) throw isMissing(dataset);
+  return picture(config, labels);
+};
 
 const run: LabApi["run"] = async (id, onUpdate) => {
   const { run, state } = await readRun(id);

@@ -36,12 +36,16 @@ function ink(f: Features, x: number, y: number): number {
   return Math.max(soft(brow), soft(eye), soft(mouth), 0.8 * nose);
 }
 
+/** What {@link drawFaces} draws: every expression as often as the others. */
+export const drawnLabels = (count: number): Uint8Array =>
+  Uint8Array.from({ length: count }, (_, i) => i % EXPRESSIONS.length);
+
 /** Draws `count` faces, every expression as often as the others. The same seed draws the same ones. */
 export function drawFaces(count: number, seed: number): { pixels: Uint8Array; labels: Uint8Array } {
   const random = seededRandom(seed);
   const around = (range: number): number => (random() * 2 - 1) * range;
   const pixels = new Uint8Array(count * FACE_PIXELS);
-  const labels = Uint8Array.from({ length: count }, (_, i) => i % EXPRESSIONS.length);
+  const labels = drawnLabels(count);
   labels.forEach((label, face) => {
     const weights: number[] = EXPRESSIONS.map((_, i) => Number(i === label));
     const other = Math.floor(random() * EXPRESSIONS.length);

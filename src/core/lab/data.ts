@@ -4,7 +4,7 @@ import type { Camera } from "./config";
 import type { LabData } from "./pool";
 
 /** Drawn faces for training and for the test. */
-const DRAWN = { train: 3500, test: 700 } as const;
+export const DRAWN = { train: 3500, test: 700 } as const;
 
 export const drawnData = (): LabData => ({ train: drawFaces(DRAWN.train, 1), test: drawFaces(DRAWN.test, 2) });
 

@@ -1,0 +1,205 @@
+import { execFileSync } from "node:child_process";
+import { createWriteStream, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import type { Page } from "@playwright/test";
+import { BlobWriter, TextReader, Uint8ArrayReader, ZipWriter } from "@zip.js/zip.js";
+import { drawFaces } from "../src/core/data/drawn";
+import { EXPRESSIONS, FACE_PIXELS } from "../src/core/expressions";
+import type { LabExport } from "../src/core/lab/export";
+import { expect, test } from "./stage";
+
+const root = fileURLToPath(new URL("..", import.meta.url));
+const folder = mkdtempSync(join(tmpdir(), "best-actor-lab-"));
+test.afterAll(() => {
+  rmSync(folder, { recursive: true, force: true });
+});
+
+/** A small federation, in the browser and in Node. */
+const CONFIG = {
+  ...{ name: "Small", dataset: "drawn", model: "compact", start: "shipped", clients: 6, fraction: 0.5 },
+  ...{ examplesPerClient: 12, partition: "dirichlet", alpha: 0.5, heldOut: 0.25, dropOut: 0.2, rounds: 4, epochs: 2 },
+  ...{ batchSize: 6, learningRate: 0.01, testExamples: 40, serverOptimizer: "momentum", personalEpochs: 2 },
+};
+
+/** FER2013's CSV of drawn faces, with what is wrong put in at some lines. */
+function csv(count: number, wrong: Record<number, string> = {}): string {
+  const { pixels, labels } = drawFaces(count, 5);
+  const lines = ["emotion, Usage, pixels"];
+  for (let i = 0; i < count; i++) {
+    const face = pixels.subarray(i * FACE_PIXELS, (i + 1) * FACE_PIXELS);
+    lines.push(wrong[i] ?? `${labels[i] ?? 0}, ${i % 4 === 3 ? "PublicTest" : "Training"}, ${face.join(" ")}`);
+  }
+  return `${lines.join("\n")}\n`;
+}
+
+async function importFile(page: Page, name: string, content: string | Buffer): Promise<void> {
+  writeFileSync(join(folder, name), content);
+  await page.getByTestId("lab-files").setInputFiles(join(folder, name));
+}
+
+async function loadConfig(page: Page, config: object): Promise<void> {
+  writeFileSync(join(folder, "config.json"), JSON.stringify(config));
+  await page.locator('input[accept*="json"]').setInputFiles(join(folder, "config.json"));
+}
+
+async function exported(page: Page): Promise<LabExport> {
+  const [download] = await Promise.all([
+    page.waitForEvent("download"),
+    page.getByRole("button", { name: "JSON", exact: true }).click(),
+  ]);
+  return JSON.parse(readFileSync(await download.path(), "utf8")) as LabExport;
+}
+
+const timeless = ({ rounds, ...rest }: LabExport) => ({
+  ...rest,
+  rounds: rounds.map((one) => ({ ...one, seconds: 0 })),
+});
+
+/** All numbers of a value in their order, and the value without them. */
+function numbers(value: unknown): { found: number[]; rest: string } {
+  const found: number[] = [];
+  const rest = JSON.stringify(value, (_, inner: unknown) => {
+    if (typeof inner !== "number") return inner;
+    found.push(inner);
+    return "number";
+  });
+  return { found, rest };
+}
+
+test("a run pauses, goes on after a reload, and gives what the terminal gives", async ({ page, stage }) => {
+  await page.goto(`${stage.url}/lab`);
+  await expect(page.getByRole("img", { name: /20 clients have 800 examples/ })).toBeVisible();
+  await loadConfig(page, CONFIG);
+  await expect(page.getByRole("img", { name: /6 clients have 72 examples/ })).toBeVisible();
+  await page.getByRole("button", { name: "Start" }).click();
+  const row = page.getByRole("row", { name: /Small, seed 1/ });
+  await expect(row).toContainText("2 / 4");
+  await page.getByRole("button", { name: "Pause" }).click();
+  await expect(row).toContainText("paused");
+  await page.reload();
+  await expect(page.getByText("It goes on from there.")).toBeVisible();
+  await page.getByRole("button", { name: "Resume" }).click();
+  await expect(row).toContainText("done");
+  await expect(page.getByText("All rounds are done.")).toBeVisible();
+  await expect(page.getByRole("row", { name: /Federated, then own head/ })).toContainText("%");
+  const browser = await exported(page);
+
+  const out = join(folder, "node");
+  writeFileSync(join(folder, "config.json"), JSON.stringify(browser.config));
+  const args = ["tools/lab/lab.mjs", "--config", join(folder, "config.json"), "--out", out, "--workers", "1"];
+  execFileSync(process.execPath, args, { cwd: root });
+  const node = JSON.parse(readFileSync(join(out, "run.json"), "utf8")) as LabExport;
+  const [ours, theirs] = [numbers(timeless(browser)), numbers(timeless(node))];
+  expect(ours.rest).toBe(theirs.rest);
+  expect(ours.found).toHaveLength(theirs.found.length);
+  ours.found.forEach((value, i) => {
+    // Engines of other versions may round an exponential otherwise.
+    expect(Math.abs(value - (theirs.found[i] ?? NaN)), `number ${i}`).toBeLessThan(1e-3 * Math.max(1, Math.abs(value)));
+  });
+
+  // A second run beside it, then both are there to compare, and one to delete.
+  await loadConfig(page, { ...browser.config, name: "Other", seed: 2, rounds: 2, personalEpochs: 0 });
+  await page.getByRole("button", { name: "Start" }).click();
+  await expect(page.getByRole("row", { name: /Other, seed 2/ })).toContainText("done");
+  await page.getByRole("checkbox", { name: "Compare Small, seed 1" }).check();
+  await expect(page.locator("figcaption", { hasText: "Small, seed 1" }).first()).toContainText("Other, seed 2");
+  await page.getByRole("button", { name: "Delete Other, seed 2" }).click();
+  await expect(page.getByRole("row", { name: /Other, seed 2/ })).toBeHidden();
+  // Nothing of all this went anywhere.
+  expect(stage.requests.filter(({ method }) => method !== "GET")).toEqual([]);
+});
+
+test("a CSV is imported, its wrong lines are named, and a run trains on it", async ({ page, stage }) => {
+  await page.goto(`${stage.url}/lab`);
+  await importFile(page, "notes.csv", "what,ever\n1,2\n");
+  await expect(page.getByRole("alert")).toContainText("The columns emotion and pixels are needed");
+  await importFile(page, "binary.csv", Buffer.alloc(5000, 7));
+  await expect(page.getByRole("alert")).toContainText("This is not a CSV of faces");
+  await importFile(page, "empty.csv", "");
+  await expect(page.getByRole("alert")).toContainText("The file is empty");
+
+  const pixels = (count: number, last: string): string => `${"1 ".repeat(count - 1)}${last}`;
+  const wrong = {
+    3: `9, Training, ${pixels(2304, "1")}`,
+    4: `1, Training, ${pixels(2303, "1")}`,
+    5: `1, Training, ${pixels(2304, "256")}`,
+  };
+  await importFile(page, "faces.csv", `${csv(120, wrong)}3, Training, 1 2 3`);
+  const report = page.getByRole("status").filter({ hasText: "pictures were imported" });
+  await expect(report).toContainText("117 pictures were imported; 4 could not be used");
+  await report.getByText("What was wrong").click();
+  for (const line of [
+    'Line 5: The emotion is a number from 0 to 6, not "9".',
+    "Line 6: A face has 2304 pixels; there are 2303.",
+    'Line 7: Pixel 2304 is a grey level from 0 to 255, not "256".',
+    "Line 122: The file ends here, after 3 of 2304 pixels.",
+  ]) {
+    await expect(report).toContainText(line);
+  }
+  await expect(page.getByText("88 to train on, 29 to test with")).toBeVisible();
+
+  await loadConfig(page, { ...CONFIG, dataset: "fer2013", rounds: 1, personalEpochs: 0, testExamples: 0 });
+  await expect(page.getByRole("img", { name: /6 clients have 72 examples/ })).toBeVisible();
+  await page.getByRole("button", { name: "Start" }).click();
+  await expect(page.getByText("All rounds are done.")).toBeVisible();
+  expect((await exported(page)).evaluation?.examples).toBe(29);
+
+  // An import that is cancelled leaves what was there; one that is deleted is gone, and says so.
+  const big = join(folder, "big.csv");
+  const file = createWriteStream(big);
+  const lines = csv(500);
+  for (let i = 0; i < 40; i++) file.write(i === 0 ? lines : lines.slice(lines.indexOf("\n") + 1));
+  await new Promise<void>((resolve) => file.end(() => resolve()));
+  await page.getByTestId("lab-files").setInputFiles(big);
+  await page.getByRole("button", { name: "Cancel" }).click();
+  await expect(page.getByRole("alert")).toContainText("The import was cancelled");
+  await expect(page.getByText("88 to train on, 29 to test with")).toBeVisible();
+  await page.getByRole("button", { name: "Delete…" }).click();
+  await page.getByRole("button", { name: "Delete it" }).click();
+  await expect(page.getByText("The data set fer2013 has not been imported here.")).toBeVisible();
+});
+
+test("a zip of pictures is imported by its folders", async ({ page, stage }) => {
+  await page.goto(`${stage.url}/lab`);
+  // Pictures as people have them: not square, in colour, of any size.
+  const picture = Buffer.from(
+    await page.evaluate(async () => {
+      const canvas = new OffscreenCanvas(90, 60);
+      const context = canvas.getContext("2d");
+      if (!context) throw new Error("no canvas");
+      const gradient = context.createLinearGradient(0, 0, 90, 60);
+      gradient.addColorStop(0, "red");
+      gradient.addColorStop(1, "blue");
+      context.fillStyle = gradient;
+      context.fillRect(0, 0, 90, 60);
+      const blob = await canvas.convertToBlob({ type: "image/png" });
+      return Array.from(new Uint8Array(await blob.arrayBuffer()));
+    }),
+  );
+  const zip = new ZipWriter(new BlobWriter("application/zip"));
+  for (const [part, count] of [
+    ["train", 3],
+    ["test", 1],
+  ] as const) {
+    for (const expression of EXPRESSIONS) {
+      for (let i = 0; i < count; i++) {
+        await zip.add(`archive/${part}/${expression}/${i}.png`, new Uint8ArrayReader(picture));
+      }
+    }
+  }
+  await zip.add("archive/readme.txt", new TextReader("hello"));
+  await zip.add("archive/train/happy/broken.png", new TextReader("this is no picture"));
+  await zip.add("archive/holiday/1.png", new Uint8ArrayReader(picture));
+  const packed = Buffer.from(await (await zip.close()).arrayBuffer());
+  await importFile(page, "faces.zip", packed);
+  const report = page.getByRole("status").filter({ hasText: "pictures were imported" });
+  await expect(report).toContainText("28 pictures were imported; 2 could not be used");
+  await report.getByText("What was wrong").click();
+  await expect(report).toContainText("archive/train/happy/broken.png: it could not be read as a picture");
+  await expect(report).toContainText("archive/holiday/1.png: its folder is none of angry");
+  await expect(page.getByText("21 to train on, 7 to test with")).toBeVisible();
+  await importFile(page, "cut.zip", packed.subarray(0, 2000));
+  await expect(page.getByRole("alert")).toContainText("cut.zip is no zip file that can be read");
+});
