@@ -1,6 +1,7 @@
 /**
- * `npm run bench:accuracy -- --data FILE [--model seed|compact] [--checkpoint FILE]`: the shipped checkpoint on labelled faces, through the app's own
- * inference in a browser on WASM. faces.mjs says what FILE may be. Its last line is one JSON object.
+ * `npm run bench:accuracy -- --data FILE [--model seed|compact] [--checkpoint FILE]
+ * [--no-peers]`: the shipped checkpoint on labelled faces, through the app's own inference in a browser on WASM; beside it other
+ * people's models: see peers.mjs. faces.mjs says what FILE may be. Its last line is one JSON object.
  */
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
@@ -8,6 +9,7 @@ import { parseArgs } from "node:util";
 import { openPage } from "../tools/harness/open.mjs";
 import { root } from "../tools/setup.mjs";
 import { facesOf, fail, LABELS } from "../tools/faces.mjs";
+import { comparePeers } from "./peers.mjs";
 
 const BATCH = 64;
 const { values } = parseArgs({
@@ -15,6 +17,7 @@ const { values } = parseArgs({
     data: { type: "string" },
     model: { type: "string", default: "seed" },
     checkpoint: { type: "string" },
+    "no-peers": { type: "boolean", default: false },
   },
 });
 if (!values.data) fail("npm run bench:accuracy -- --data FILE: name a file of labelled faces.");
@@ -56,7 +59,9 @@ async function judge(labels, pixels) {
 }
 let labels = [];
 let pixels = [];
+const all = [];
 for await (const [label, face] of facesOf(values.data)) {
+  if (!values["no-peers"]) all.push([label, face]);
   labels.push(label);
   pixels.push(face);
   if (labels.length === BATCH) {
@@ -66,6 +71,7 @@ for await (const [label, face] of facesOf(values.data)) {
 }
 if (labels.length > 0) await judge(labels, pixels);
 await close();
+const peers = values["no-peers"] ? {} : await comparePeers(all);
 
 const round = (value) => Number(value.toFixed(4));
 const right = confusion.reduce((sum, row, i) => sum + row[i], 0);
@@ -90,5 +96,6 @@ console.log(
     confusion,
     calibrationError: round(bins.reduce((sum, { confidence, right }) => sum + Math.abs(confidence - right), 0) / faces),
     msPerFace: round(ms / faces),
+    peers,
   }),
 );

@@ -1,36 +1,81 @@
 /**
- * `npm run bench:crop -- --data FILE [--faces N]`: where FER2013's square lies against the face detector's box, so that the app
- * can crop a camera's picture as FER2013 was cropped. faces.mjs says what FILE may be. Its last line is one JSON object.
+ * `npm run bench:crop -- --data FILE [--faces N] [--model seed|compact]`: FER2013's faces through the camera's whole path: where
+ * their square lies against the face detector's box, so that the app can crop as FER2013 was cropped, and whether the model
+ * says the same of a face in the camera's picture as of the face itself. ../tools/faces.mjs says what FILE may be. Its last
+ * line is one JSON object.
  */
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import { parseArgs } from "node:util";
-import { openPage } from "../tools/harness/open.mjs";
 import { facesOf, fail } from "../tools/faces.mjs";
+import { openPage } from "../tools/harness/open.mjs";
+import { root } from "../tools/setup.mjs";
 
-const { values } = parseArgs({ options: { data: { type: "string" }, faces: { type: "string", default: "500" } } });
+const { values } = parseArgs({
+  options: {
+    data: { type: "string" },
+    faces: { type: "string", default: "500" },
+    model: { type: "string", default: "seed" },
+  },
+});
 if (!values.data) fail("npm run bench:crop -- --data FILE: name a file of labelled faces.");
 const wanted = Number(values.faces);
 
 const { page, close } = await openPage();
-const found = [];
-let shown = 0;
+const checkpoint = readFileSync(join(root, `public/models/${values.model}/initial.safetensors`)).toString("base64");
+await page.evaluate(
+  async ([model, text]) => {
+    window.classifier = window.harness.worker();
+    await window.classifier.load(model, window.harness.fromBase64(text));
+    await window.harness.startVision(model, window.harness.fromBase64(text));
+  },
+  [values.model, checkpoint],
+);
+
+/** Of each face: its label, what the model says of it, and how the camera's path saw it, or null. */
+const faces = [];
+let labels = [];
 let pixels = [];
-const show = async () => {
+async function show() {
   const text = Buffer.concat(pixels).toString("base64");
-  found.push(...(await page.evaluate((text) => window.harness.crops(window.harness.fromBase64(text)), text)));
-  pixels = [];
-};
-for await (const [, face] of facesOf(values.data)) {
+  const [direct, seen] = await page.evaluate(
+    async (text) => [
+      (await window.classifier.classify(window.harness.fromBase64(text))).probabilities,
+      await window.harness.crops(window.harness.fromBase64(text)),
+    ],
+    text,
+  );
+  labels.forEach((label, i) => faces.push({ label, direct: direct[i], camera: seen[i] }));
+  [labels, pixels] = [[], []];
+}
+for await (const [label, face] of facesOf(values.data)) {
+  labels.push(label);
   pixels.push(face);
-  shown += 1;
   if (pixels.length === 50) await show();
-  if (shown === wanted) break;
+  if (faces.length + pixels.length === wanted) break;
 }
 if (pixels.length > 0) await show();
 await close();
 
-const seen = found.filter(Boolean);
-const quartiles = (key) => {
-  const sorted = seen.map((one) => one[key]).sort((a, b) => a - b);
+const found = faces.filter(({ camera }) => camera !== null);
+const quartiles = (values) => {
+  const sorted = values.sort((a, b) => a - b);
   return [0.25, 0.5, 0.75].map((share) => Number(sorted[Math.floor(share * (sorted.length - 1))].toFixed(3)));
 };
-console.log(JSON.stringify({ faces: shown, found: seen.length, side: quartiles("side"), down: quartiles("down") }));
+const said = (row) => row.indexOf(Math.max(...row));
+const share = (some) => Number((found.filter(some).length / found.length).toFixed(4));
+console.log(
+  JSON.stringify({
+    ...{ model: values.model, faces: faces.length, found: found.length },
+    side: quartiles(found.map(({ camera }) => camera.side)),
+    down: quartiles(found.map(({ camera }) => camera.down)),
+    // Of the faces that are found:
+    agreement: share(({ direct, camera }) => said(direct) === said(camera.probabilities)),
+    accuracy: share(({ label, direct }) => said(direct) === label),
+    accuracyThroughCamera: share(({ label, camera }) => said(camera.probabilities) === label),
+    // How far the score of the right expression is from the score of the face itself, of 100.
+    scoreDifference: quartiles(
+      found.map(({ label, direct, camera }) => 100 * Math.abs(direct[label] - camera.probabilities[label])),
+    ),
+  }),
+);

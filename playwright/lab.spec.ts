@@ -203,3 +203,11 @@ test("a zip of pictures is imported by its folders", async ({ page, stage }) => 
   await importFile(page, "cut.zip", packed.subarray(0, 2000));
   await expect(page.getByRole("alert")).toContainText("cut.zip is no zip file that can be read");
 });
+
+test("clients of the lab on a real edge end in the simulation's checkpoint", () => {
+  const args = ["tools/lab/lab.mjs", "--preset", "against-the-edge", "--set", "aggregation=trimmed-mean"];
+  const lines = execFileSync(process.execPath, args, { cwd: root, encoding: "utf8" }).trim().split("\n");
+  const result = JSON.parse(lines.at(-1) ?? "") as { rounds: number; difference: number };
+  expect(result.rounds).toBe(2);
+  expect(result.difference).toBeLessThan(1e-6);
+});

@@ -6,6 +6,7 @@ import {
   TASKS,
   type Assignment,
   type CheckInAnswer,
+  type CheckpointInfo,
   type TaskName,
 } from "../src/core/protocol";
 import { seededRandom } from "../src/core/random";
@@ -41,7 +42,7 @@ export class HeadlessClient {
   /** Asks once what to do. @throws RefusalError */
   async checkIn(examples: number): Promise<CheckInAnswer> {
     const body = JSON.stringify({ client: this.id, examples });
-    const response = await this.#request("check-ins", { method: "POST", body });
+    const response = await this.#request(this.#path("check-ins"), { method: "POST", body });
     return v.parse(checkInAnswerSchema, await response.json());
   }
 
@@ -54,19 +55,36 @@ export class HeadlessClient {
     }
   }
 
-  /** Sends a delta, once or again after a failure. @returns what the edge answered @throws RefusalError */
-  async send(assignment: Assignment, delta: Float32Array, examples: number): Promise<string> {
+  /** The bytes of a checkpoint. @throws RefusalError */
+  async checkpoint({ sha256 }: CheckpointInfo): Promise<Uint8Array<ArrayBuffer>> {
+    const response = await this.#request(`/api/checkpoints/${sha256}`, {});
+    return new Uint8Array(await response.arrayBuffer());
+  }
+
+  /**
+   * Sends a delta, once or again after a failure.
+   * @param measured of the training; numbers that mean nothing where there was none
+   * @returns what the edge answered
+   * @throws RefusalError
+   */
+  async send(
+    assignment: Assignment,
+    delta: Float32Array,
+    examples: number,
+    measured = { trainLoss: 1, trainAccuracy: 0.5 },
+  ): Promise<string> {
     const file = encodeUpdate(this.model, delta, {
       codec: "float32",
       task: this.task,
       round: assignment.round,
       base: assignment.checkpoint.sha256,
       examples,
-      ...{ trainLoss: 1, trainAccuracy: 0.5, evalExamples: 0, evalLoss: 0, evalAccuracy: 0 },
+      ...measured,
+      ...{ evalExamples: 0, evalLoss: 0, evalAccuracy: 0 },
       ...{ bytesDown: 0, trainingMs: 0, backend: "headless" },
     });
     const digest = Buffer.from(await crypto.subtle.digest("SHA-256", file)).toString("base64");
-    const response = await this.#request(`rounds/${assignment.round}/updates/${assignment.id}`, {
+    const response = await this.#request(this.#path(`rounds/${assignment.round}/updates/${assignment.id}`), {
       method: "PUT",
       body: file,
       headers: { "content-digest": `sha-256=:${digest}:` },
@@ -74,12 +92,16 @@ export class HeadlessClient {
     return v.parse(v.object({ status: v.string() }), await response.json()).status;
   }
 
+  #path(rest: string): string {
+    return `/api/tasks/${this.task}/${rest}`;
+  }
+
   async #request(path: string, init: RequestInit): Promise<Response> {
     for (;;) {
       this.signal.throwIfAborted();
       let response: Response;
       try {
-        response = await fetch(`${this.url()}/api/tasks/${this.task}/${path}`, { ...init, signal: this.signal });
+        response = await fetch(`${this.url()}${path}`, { ...init, signal: this.signal });
         if (response.ok) return response;
         const problem = v.safeParse(problemSchema, await response.json());
         if (problem.success && response.status < 500 && response.status !== 429) {

@@ -105,20 +105,32 @@ async function trainedDelta(
 const FACE_IN_PICTURE = { side: 240, x: 200, y: 120 };
 let vision: Comlink.Remote<VisionApi> | undefined;
 
+interface CameraView {
+  /** How large FER2013's square is in widths of the detector's box, and how far its centre lies below the box's, in heights of the box. */
+  side: number;
+  down: number;
+  /** Of the seven expressions, from the app's own crop. */
+  probabilities: number[];
+}
+
+/** Shows a checkpoint's model faces as a webcam sees them: see {@link crops}. */
+async function startVision(model: ModelName, checkpoint: Uint8Array<ArrayBuffer>): Promise<void> {
+  const worker = new Worker(new URL("../../workers/vision/index.ts", import.meta.url), { type: "module" });
+  vision = Comlink.wrap<VisionApi>(worker);
+  await vision.start();
+  await vision.setCheckpoint(model, checkpoint);
+}
+
 /**
- * Shows faces of FER2013 to the app's own vision worker, each in the middle of a picture. Of those that it finds: how large
- * FER2013's square is in widths of the detector's box, and how far its centre lies below the box's in heights of the box.
+ * Shows faces of FER2013 to the app's own vision worker, each in the middle of a picture that has gone through a webcam's
+ * JPEG: where they lie in it and what the model says of them; null for those that the detector does not find.
  */
-async function crops(pixels: Uint8Array): Promise<({ side: number; down: number } | null)[]> {
-  if (!vision) {
-    const worker = new Worker(new URL("../../workers/vision/index.ts", import.meta.url), { type: "module" });
-    vision = Comlink.wrap<VisionApi>(worker);
-    await vision.start();
-  }
+async function crops(pixels: Uint8Array): Promise<(CameraView | null)[]> {
+  if (!vision) throw new Error("Start the vision worker first.");
   const [face, picture] = [new OffscreenCanvas(48, 48), new OffscreenCanvas(640, 480)];
   const [small, large] = [face.getContext("2d"), picture.getContext("2d")];
   const { side, x, y } = FACE_IN_PICTURE;
-  const found: ({ side: number; down: number } | null)[] = [];
+  const found: (CameraView | null)[] = [];
   for (let at = 0; at < pixels.length; at += FACE_PIXELS) {
     const image = new ImageData(48, 48);
     for (let i = 0; i < FACE_PIXELS; i++) image.data.set([...Array<number>(3).fill(pixels[at + i] ?? 0), 255], i * 4);
@@ -126,15 +138,17 @@ async function crops(pixels: Uint8Array): Promise<({ side: number; down: number 
     // The picture's rest goes on from the face's own edges: stretched, it has no second face.
     large?.drawImage(face, 0, 0, 48, 48, 0, 0, 640, 480);
     large?.drawImage(face, 0, 0, 48, 48, x, y, side, side);
-    const bitmap = picture.transferToImageBitmap();
+    const bitmap = await createImageBitmap(await picture.convertToBlob({ type: "image/jpeg", quality: 0.9 }));
     const look = (api: Comlink.Remote<VisionApi>): Promise<Sighting> => api.look(Comlink.transfer(bitmap, [bitmap]));
-    const { face: box } = await look(vision);
+    const sighting = await look(vision);
+    const { face: box } = sighting;
     const inside = box && Math.abs(box.x + box.width / 2 - 0.5) < 0.1;
     found.push(
-      inside
+      inside && sighting.probabilities
         ? {
             side: side / (box.width * 640),
             down: (y + side / 2 - (box.y + box.height / 2) * 480) / (box.height * 480),
+            probabilities: sighting.probabilities,
           }
         : null,
     );
@@ -144,7 +158,7 @@ async function crops(pixels: Uint8Array): Promise<({ side: number; down: number 
 
 const fromBase64 = (text: string): Uint8Array<ArrayBuffer> => Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
 
-const harness = { hasRealGpu, crops, trainedDelta, train, worker, fromBase64 };
+const harness = { hasRealGpu, startVision, crops, trainedDelta, train, worker, fromBase64 };
 export type Harness = typeof harness;
 
 declare global {

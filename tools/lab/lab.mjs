@@ -1,11 +1,13 @@
 /**
- * `npm run lab -- --preset NAME | --config FILE [--data PATH] [--set key=value ...] [--seeds N] [--workers N] [--out FOLDER]`:
- * rehearses a federation in Node, with the same code as the page. Without arguments it lists the presets.
+ * `npm run lab -- --preset NAME | --config FILE [--data PATH] [--set key=value ...] [--seeds N] [--workers N] [--out FOLDER]
+ * [--edge] [--url URL --token TOKEN]`: rehearses a federation in Node, with the same code as the page; with --edge against a
+ * real one. Without arguments it lists the presets.
  */
 import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import v8 from "node:v8";
+import { againstEdge } from "./edge.mjs";
 import { dataOf, DataError, lab, run, startPool } from "./node.mjs";
 
 const { values: options } = parseArgs({
@@ -17,6 +19,9 @@ const { values: options } = parseArgs({
     seeds: { type: "string", default: "1" },
     workers: { type: "string" },
     out: { type: "string" },
+    edge: { type: "boolean", default: false },
+    url: { type: "string" },
+    token: { type: "string" },
   },
 });
 
@@ -151,6 +156,16 @@ async function main() {
   const data = await dataOf(config, options.data);
   drawPartition(config, data);
   const { pool, stop } = await startPool(config, data, options.workers ? Number(options.workers) : undefined);
+  if (options.edge || options.preset === "against-the-edge") {
+    const { url, token } = options;
+    console.log(`\nEvery client trains and sends its update to ${url ?? "an edge of its own"}:`);
+    const result = await againstEdge(config, { data, pool, url, token });
+    await stop();
+    console.log(
+      `  The edge's checkpoint differs from the simulation's by at most ${result.difference.toExponential(1)}.`,
+    );
+    return console.log(JSON.stringify({ name: config.name, ...result }));
+  }
   const states = [];
   for (let i = 0; i < Number(options.seeds); i++) {
     const own = { ...config, seed: config.seed + i };

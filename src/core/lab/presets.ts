@@ -37,10 +37,14 @@ export const PRESETS: ReadonlyMap<string, Preset> = new Map([
     ...DRAWN,
     ...{ partition: "dirichlet", alpha: 0.5 },
   }),
-  preset("against-the-edge", "Five clients train for real and send their updates to a real edge.", {
-    ...{ dataset: "drawn", model: "compact", start: "shipped", clients: 5, fraction: 1, examplesPerClient: 20 },
-    ...{ epochs: 1, batchSize: 10, learningRate: 0.02, rounds: 2, testExamples: 280 },
-  }),
+  preset(
+    "against-the-edge",
+    "Five clients in two rounds. In the terminal they send their updates to a real edge, and both results are compared.",
+    {
+      ...{ dataset: "drawn", model: "compact", start: "shipped", clients: 5, fraction: 1, examplesPerClient: 20 },
+      ...{ epochs: 1, batchSize: 10, learningRate: 0.02, rounds: 2, testExamples: 280 },
+    },
+  ),
   preset("seed-notebook", "The notebook as it ran: three copies of one client, then of the next, then of the third.", {
     ...NOTEBOOK,
     statistics: "never",

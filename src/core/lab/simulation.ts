@@ -132,7 +132,7 @@ export function cohortOf({ schedule, clients, fraction, seed }: LabConfig, round
 }
 
 /** A seed of its own for the training in one place of a round's cohort. */
-const clientSeed = (seed: number, round: number, place: number): number =>
+export const clientSeed = (seed: number, round: number, place: number): number =>
   (Math.imul(seed + 1, 0x85ebca6b) ^ Math.imul(round, 0x9e3779b9) ^ Math.imul(place + 1, 0xc2b2ae35)) >>> 1;
 
 const isStatistic = ({ trainable }: TensorSpec): boolean => !trainable;

@@ -1,0 +1,97 @@
+/** The clients of a configuration against a real edge: each checks in, trains and sends its update over HTTP. */
+import { existsSync, mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { root, run } from "../setup.mjs";
+import { DataError, lab, startOf } from "./node.mjs";
+
+/** An edge of our own on any free port, with empty state. */
+async function ownEdge() {
+  if (!existsSync(join(root, "dist/best_actor/wrangler.json")) && run("npm", ["run", "-s", "build"]) !== 0) {
+    throw new DataError("The edge could not be built.");
+  }
+  const { serve } = await import("../serve.mjs");
+  const stateFolder = mkdtempSync(join(tmpdir(), "best-actor-lab-"));
+  const { url, adminToken: token, stop } = await serve({ port: 0, stateFolder });
+  return {
+    ...{ url, token },
+    stop: async () => {
+      await stop();
+      rmSync(stateFolder, { recursive: true, force: true });
+    },
+  };
+}
+
+/**
+ * Runs a configuration's rounds on an edge, and the same rounds as a simulation.
+ * @param {{ url?: string, token?: string }} where an edge that runs already; without it, one is started
+ * @returns the largest difference of a weight between the edge's last checkpoint and the simulation's, and how the former does
+ */
+export async function againstEdge(config, { data, pool, url, token }) {
+  const task = Object.keys(lab.TASKS).find((name) => lab.TASKS[name].model === config.model);
+  if (!task || config.start !== "shipped") {
+    throw new DataError(
+      "An edge trains seed or compact from the shipped checkpoint: choose one of them, and start shipped.",
+    );
+  }
+  const edge = url ? { url, token, stop: async () => undefined } : await ownEdge();
+  const model = lab.summarize(lab.MODELS[config.model]);
+  const shares = lab.shareOut(config, data.train.labels);
+  const stop = new AbortController();
+  try {
+    const clients = shares.train.map(() => new lab.HeadlessClient(() => edge.url, task, stop.signal));
+    const ask = async (path, init = {}) => {
+      const headers = { authorization: `Bearer ${edge.token}`, "content-type": "application/json" };
+      const response = await fetch(`${edge.url}/api/tasks/${task}${path}`, { ...init, headers });
+      const answer = await response.json();
+      if (!response.ok) throw new DataError(`The edge refused: ${answer.detail}`);
+      return answer;
+    };
+    const before = (await ask("")).checkpoint.version;
+    const plan = lab.planOf(config, config.learningRate);
+    const { aggregation, q, byzantine, updateClip, serverOptimizer, serverLearningRate } = config;
+    const { serverMomentum, serverBeta2, serverTau } = config;
+    const { reportInitialLoss: _, ...training } = plan;
+    await ask("/rounds", {
+      method: "POST",
+      body: JSON.stringify({
+        ...training,
+        ...{ goalCount: config.clients, fraction: 1, overSelection: 1, rounds: config.rounds, deadlineSeconds: 3600 },
+        ...{ aggregation, q, byzantine, updateClip, serverOptimizer, serverLearningRate },
+        ...{ serverMomentum, serverBeta2, serverTau },
+      }),
+    });
+    for (let round = 1; round <= config.rounds; round++) {
+      await Promise.all(
+        clients.map(async (client, i) => {
+          const examples = shares.train[i].length;
+          const assignment = await client.assignment(examples);
+          const weights = lab.decodeCheckpoint(await client.checkpoint(assignment.checkpoint), model);
+          const { delta, loss, accuracy } = await pool.train({
+            ...{ weights, train: shares.train[i], heldOut: new Uint32Array(), plan: assignment.plan, norms: null },
+            seed: lab.clientSeed(config.seed, round, i),
+          });
+          await client.send(assignment, delta, examples, { trainLoss: loss, trainAccuracy: accuracy });
+        }),
+      );
+      for (let version = before; version < before + round;) {
+        await new Promise((resolve) => setTimeout(resolve, 200));
+        version = (await ask("")).checkpoint.version;
+      }
+      console.log(`  round ${round}: the edge has published version ${before + round}`);
+    }
+    const [first] = clients;
+    const theirs = lab.decodeCheckpoint(await first.checkpoint((await ask("")).checkpoint), model);
+    const simulated = await lab.runLab({ config: { ...config, fraction: 1 }, data, pool, start: startOf(config) });
+    let difference = 0;
+    theirs.forEach((value, i) => {
+      difference = Math.max(difference, Math.abs(value - simulated.weights[i]) / Math.max(1, Math.abs(value)));
+    });
+    const examples = Uint32Array.from({ length: data.test.labels.length }, (_, i) => i);
+    const { accuracy, loss } = await pool.evaluate({ weights: theirs, of: "test", examples });
+    return { rounds: config.rounds, difference, accuracy, loss };
+  } finally {
+    stop.abort();
+    await edge.stop();
+  }
+}
