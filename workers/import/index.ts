@@ -1,4 +1,4 @@
-import { BlobReader, BlobWriter, configure, ZipReader, type FileEntry } from "@zip.js/zip.js/lib/zip-core-native.js";
+import { BlobReader, BlobWriter, configure, ZipReader } from "@zip.js/zip.js/lib/zip-core-native.js";
 import * as Comlink from "comlink";
 import { FerCsvError, FerCsvReader } from "../../src/core/data/fer-csv";
 import { decodeIdx } from "../../src/core/data/idx";
@@ -169,7 +169,7 @@ async function importZip({ file }: ImportFile, intake: Intake): Promise<void> {
         intake.leaveOut(`${filename}: ${uncompressedSize} bytes are too many for a picture of a face.`);
         continue;
       }
-      const read = (): Promise<Blob> => (entry as FileEntry).getData(new BlobWriter());
+      const read = (): Promise<Blob> => entry.getData(new BlobWriter());
       await importImage(filename, compressedSize, read, intake);
     }
   } catch (error) {
