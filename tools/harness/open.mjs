@@ -33,7 +33,7 @@ export async function openPage(args = []) {
   };
 }
 
-function peakMB() {
+export function peakMB() {
   if (!existsSync("/proc")) return null;
   let peak = null;
   for (const pid of readdirSync("/proc").filter((name) => /^\d+$/.test(name))) {
