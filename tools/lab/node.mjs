@@ -82,14 +82,21 @@ export function startOf({ start, model, seed }) {
 /** Worker threads with a model and data, and how to stop them. */
 export async function startPool({ model }, data, count = availableParallelism()) {
   const threads = Array.from({ length: count }, () => new Worker(new URL("./thread.mjs", import.meta.url)));
-  const failed = new Promise((_, reject) => {
-    for (const thread of threads) thread.once("error", reject);
-  });
-  failed.catch(() => undefined);
+  // A thread that dies answers nothing any more: its death rejects the calls that wait. (A race with one promise of failure
+  // would keep every result of a run alive, for that promise never settles.)
+  const waiting = new Set();
+  for (const thread of threads) {
+    thread.once("error", (error) => {
+      for (const reject of waiting) reject(error);
+    });
+  }
+  const orFail = (call) =>
+    new Promise((resolve, reject) => {
+      waiting.add(reject);
+      call.then(resolve, reject).finally(() => waiting.delete(reject));
+    });
   const workers = threads.map((thread) => {
     const remote = Comlink.wrap(nodeEndpoint(thread));
-    // A thread that dies answers nothing any more.
-    const orFail = (call) => Promise.race([call, failed]);
     return {
       start: (...values) => orFail(remote.start(...values)),
       train: (...values) => orFail(remote.train(...values)),
