@@ -1,9 +1,10 @@
 import * as v from "valibot";
 import type { Evaluation } from "../../../workers/trainer/api";
 import { isNorm } from "../batch-norm";
-import { checkpointPieces, decodeCheckpoint, encodeCheckpoint } from "../checkpoint";
+import { checkpointPieces } from "../checkpoint";
+import { decodeDelta, encodeDelta } from "../codecs/codec";
 import { isAcceptable, isPlateau } from "../early-stopping";
-import { WeightedSum } from "../fedavg";
+import { delta as subtract, WeightedSum } from "../fedavg";
 import { MODELS, summarize, type ModelSummary, type TensorSpec } from "../model";
 import { planSchema, type Plan } from "../protocol";
 import { seededRandom, shuffle } from "../random";
@@ -54,6 +55,8 @@ export interface LabState {
   moments: ServerMoments | null;
   /** Of clients that keep their batch normalization to themselves. */
   norms: Map<number, Float32Array>;
+  /** What clients' codecs have lost so far, to be sent later. */
+  residuals: Map<number, Float32Array>;
   learningRate: number;
   rounds: LabRound[];
   /** The last evaluation on the test examples. */
@@ -152,9 +155,18 @@ export async function runLab(run: LabRun): Promise<LabState> {
     seededRandom(config.seed ^ 0x7e57),
   );
   const test = Uint32Array.from(testOrder.slice(0, testCount)).sort();
-  const bytes = bytesOf(model, config);
+  const down = checkpointPieces(model, run.start, {}, "float32").reduce((sum, { length }) => sum + length, 0);
   const state: LabState = run.resume ?? {
-    ...{ round: 0, moments: null, norms: new Map(), rounds: [], evaluation: null, columns: [], ended: null },
+    ...{
+      round: 0,
+      moments: null,
+      norms: new Map(),
+      residuals: new Map(),
+      rounds: [],
+      evaluation: null,
+      columns: [],
+      ended: null,
+    },
     weights: run.start.slice(),
     learningRate: config.learningRate,
   };
@@ -199,7 +211,7 @@ export async function runLab(run: LabRun): Promise<LabState> {
       report("training", done, staying.length);
       return { client, examples: task.train.length, result };
     });
-    const { average, facts, norms } = await collect(trainings, config, model, state.learningRate);
+    const { average, facts, norms, residuals } = await collect(trainings, config, model, { ...state, round });
     signal?.throwIfAborted();
 
     let published = false;
@@ -234,6 +246,7 @@ export async function runLab(run: LabRun): Promise<LabState> {
         state.weights = candidate;
         state.moments = moments;
         for (const [client, own] of norms) state.norms.set(client, own);
+        for (const [client, own] of residuals) state.residuals.set(client, own);
       }
       state.rounds.push({
         ...{ round, cohort, left: cohort.length - staying.length, published, stepNorm },
@@ -241,8 +254,8 @@ export async function runLab(run: LabRun): Promise<LabState> {
         testLoss: isDue ? (evaluation?.loss ?? null) : null,
         testAccuracy: isDue ? (evaluation?.accuracy ?? null) : null,
         learningRate: state.learningRate,
-        bytesDown: cohort.length * bytes.down,
-        bytesUp: staying.length * bytes.up,
+        bytesDown: cohort.length * down,
+        bytesUp: facts.bytes,
         seconds: (now() - begun) / 1000,
       });
       if (published) state.evaluation = evaluation;
@@ -250,7 +263,7 @@ export async function runLab(run: LabRun): Promise<LabState> {
       state.rounds.push({
         ...{ round, cohort, left: cohort.length, published, stepNorm, examples: 0 },
         ...{ trainLoss: null, trainAccuracy: null, testLoss: null, testAccuracy: null },
-        ...{ learningRate: state.learningRate, bytesDown: cohort.length * bytes.down, bytesUp: 0 },
+        ...{ learningRate: state.learningRate, bytesDown: cohort.length * down, bytesUp: 0 },
         seconds: (now() - begun) / 1000,
       });
     }
@@ -362,11 +375,10 @@ const part = ({ first, second }: ServerMoments, start: number, length: number): 
   second: second.subarray(start, start + length),
 });
 
-/** Bytes of one checkpoint and of one update of a model, as the app sends them. */
-function bytesOf(model: ModelSummary, { codec }: LabConfig): { down: number; up: number } {
-  const size = (one: "float32" | "int8"): number =>
-    checkpointPieces(model, new Float32Array(model.parameters), {}, one).reduce((sum, { length }) => sum + length, 0);
-  return { down: size("float32"), up: size(codec) };
+/** Bytes of a payload behind gzip, as it travels. */
+async function gzipped(payload: Uint8Array<ArrayBuffer>): Promise<number> {
+  const stream = new Blob([payload]).stream().pipeThrough(new CompressionStream("gzip"));
+  return (await new Response(stream).arrayBuffer()).byteLength;
 }
 
 interface Training {
@@ -380,13 +392,14 @@ async function collect(
   trainings: readonly Promise<Training>[],
   config: LabConfig,
   model: ModelSummary,
-  learningRate: number,
+  { learningRate, residuals: before, round }: Pick<LabState, "learningRate" | "residuals" | "round">,
 ): Promise<{
   average: BlockAverage | null;
-  facts: { count: number; examples: number; loss: number; accuracy: number };
+  facts: { count: number; examples: number; loss: number; accuracy: number; bytes: number };
   norms: Map<number, Float32Array>;
+  residuals: Map<number, Float32Array>;
 }> {
-  const { aggregation, byzantine, q, updateClip, codec } = config;
+  const { aggregation, byzantine, q, updateClip, codec, topShare, errorFeedback } = config;
   const isLinear = aggregation === "mean" || aggregation === "q-fair";
   if (!isLinear && trainings.length * model.parameters * 4 > ROBUST_BYTES) {
     throw new CohortTooLargeError(
@@ -395,15 +408,25 @@ async function collect(
   }
   // Each is waited for in its turn: until then an error of a later one must not count as unhandled.
   for (const training of trainings) training.catch(() => undefined);
-  const facts = { count: 0, examples: 0, loss: 0, accuracy: 0 };
+  const facts = { count: 0, examples: 0, loss: 0, accuracy: 0, bytes: 0 };
   const norms = new Map<number, Float32Array>();
+  const residuals = new Map<number, Float32Array>();
   const sum = isLinear ? new WeightedSum(model.parameters) : null;
   const updates: Float32Array[] = [];
   const rule = { q: aggregation === "q-fair" ? q : null, clientLearningRate: learningRate, clip: updateClip };
   for (const training of trainings) {
     const { client, examples, result } = await training;
-    const delta =
-      codec === "float32" ? result.delta : decodeCheckpoint(encodeCheckpoint(model, result.delta, {}, codec), model);
+    let { delta } = result;
+    if (codec === "float32") facts.bytes += delta.byteLength;
+    else {
+      const lost = errorFeedback ? (residuals.get(client) ?? before.get(client)) : undefined;
+      const wanted = lost ? delta.map((value, i) => value + (lost[i] ?? 0)) : delta;
+      const seed = clientSeed(config.seed, round, client);
+      const payload = encodeDelta(model, wanted, { codec, share: topShare, seed });
+      facts.bytes += await gzipped(payload);
+      delta = decodeDelta(model, payload, codec);
+      if (errorFeedback) residuals.set(client, subtract(wanted, delta));
+    }
     facts.count += 1;
     facts.examples += examples;
     facts.loss += result.loss * examples;
@@ -422,14 +445,14 @@ async function collect(
       updates.push(factor === 1 ? delta : delta.map((value) => value * factor));
     }
   }
-  if (facts.count === 0) return { average: null, facts, norms };
+  if (facts.count === 0) return { average: null, facts, norms, residuals };
   facts.loss /= facts.examples;
   facts.accuracy /= facts.examples;
   if (sum) {
     const { denominator } = sum.totals;
     const average: BlockAverage = (start, length) =>
       Promise.resolve(sum.sum.slice(start, start + length).map((value) => value / denominator));
-    return { average, facts, norms };
+    return { average, facts, norms, residuals };
   }
   const average = await robustAverage(
     {
@@ -439,7 +462,7 @@ async function collect(
     (which, start, length) =>
       Promise.resolve(which.map((i) => (updates[i] as Float32Array).subarray(start, start + length))),
   );
-  return { average, facts, norms };
+  return { average, facts, norms, residuals };
 }
 
 /**
