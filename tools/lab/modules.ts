@@ -1,4 +1,5 @@
 /** What the lab's commands in Node need of the project's TypeScript, in one import: see node.mjs. */
+export { decodeDelta, encodeDelta } from "../../src/core/codecs/codec";
 export { decodeCheckpoint } from "../../src/core/checkpoint";
 export { decodeIdx } from "../../src/core/data/idx";
 export { initializeWeights } from "../../src/core/initialize";

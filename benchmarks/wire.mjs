@@ -1,0 +1,99 @@
+/**
+ * `npm run bench:wire [-- --data PATH] [--rounds 100] [--codecs NAME,...]`: what each codec makes of an update, how fast, and
+ * what accuracy is left after the same rounds: MNIST with the 2NN where every client has two digits, and with --data faces of
+ * FER2013 (the shipped compact model in the dark). Bytes are of the seed CNN's update, trained here, behind gzip. Its last line is
+ * one JSON object.
+ */
+import { parseArgs } from "node:util";
+import { dataOf, lab, run, startOf, startPool } from "../tools/lab/node.mjs";
+
+const { values } = parseArgs({
+  options: {
+    data: { type: "string" },
+    rounds: { type: "string", default: "100" },
+    codecs: { type: "string", default: "float32,float16,int8,int4,topk-0.1,topk-0.01" },
+  },
+});
+const PLAIN = { gain: 1, angle: 0, mirror: false };
+const round = (value, digits) => Number(value.toFixed(digits));
+
+/** A real update of the seed CNN: the shipped checkpoint after an epoch on drawn faces. */
+async function seedUpdate() {
+  const config = { dataset: "drawn", model: "seed", start: "shipped", camera: PLAIN };
+  const { pool, stop } = await startPool(config, await dataOf(config), 1);
+  const plan = lab.planOf(lab.PRESETS.get("against-the-edge").config, 0.02);
+  const train = Uint32Array.from({ length: 20 }, (_, i) => i);
+  const task = { weights: startOf(config), train, heldOut: new Uint32Array(), plan, seed: 1, norms: null };
+  const { delta } = await pool.train(task);
+  await stop();
+  return delta;
+}
+
+async function gzipped(payload) {
+  const stream = new Blob([payload]).stream().pipeThrough(new CompressionStream("gzip"));
+  return (await new Response(stream).arrayBuffer()).byteLength;
+}
+
+/** Best of three, in MB of float32 a second. */
+function speed(bytes, work) {
+  let best = Infinity;
+  for (let i = 0; i < 3; i++) {
+    const begun = performance.now();
+    work();
+    best = Math.min(best, performance.now() - begun);
+  }
+  return round(bytes / 1e3 / best, 1);
+}
+
+const model = lab.summarize(lab.MODELS.seed);
+const delta = await seedUpdate();
+const codecs = values.codecs.split(",").map((name) => {
+  const [codec, share = "1"] = name.split("-");
+  return { name, codec, share: Number(share) };
+});
+const results = [];
+for (const { name, codec, share } of codecs) {
+  const options = { codec, share, seed: 1 };
+  const payload = lab.encodeDelta(model, delta, options);
+  results.push({
+    name,
+    bytesUp: await gzipped(payload),
+    bytesDown: model.parameters * 4,
+    encodeMBps: speed(delta.byteLength, () => lab.encodeDelta(model, delta, options)),
+    decodeMBps: speed(delta.byteLength, () => lab.decodeDelta(model, payload, codec)),
+  });
+  console.log(`${name}: ${results.at(-1).bytesUp} bytes`);
+}
+
+/** The last accuracy, and the mean of the last ten evaluations, of each codec in the same rounds. */
+async function accuracies(config, path) {
+  const data = await dataOf(config, path);
+  const { pool, stop } = await startPool(config, data);
+  const found = [];
+  for (const { name, codec, share } of codecs) {
+    const state = await run(lab.parseLabConfig({ ...config, codec, topShare: share }), { data, pool });
+    const tested = state.rounds.flatMap(({ testAccuracy }) => (testAccuracy === null ? [] : [testAccuracy]));
+    const last = tested.slice(-10);
+    const accuracy = round(last.reduce((a, b) => a + b, 0) / last.length, 4);
+    const bytes = state.rounds.reduce((sum, one) => sum + one.bytesUp, 0);
+    console.log(`${config.model}, ${name}: ${(accuracy * 100).toFixed(2)} %, ${(bytes / 1e6).toFixed(2)} MB up in all`);
+    found.push(accuracy);
+  }
+  await stop();
+  return found;
+}
+
+const preset = (name, changes) => lab.parseLabConfig({ ...lab.PRESETS.get(name).config, ...changes });
+const rounds = Number(values.rounds);
+const digits = await accuracies(preset("mcmahan-2nn-non-iid", { rounds, learningRate: 0.1, target: null }));
+const warm = { central: false, personalEpochs: 0, evaluateEvery: 3 };
+const faces = values.data ? await accuracies(preset("warm-start", warm), values.data) : null;
+console.log(
+  JSON.stringify({
+    codecs: results.map((one, i) => ({
+      ...one,
+      ...{ accuracy: digits[i], accuracyFloat32: digits[0] },
+      ...(faces ? { facesAccuracy: faces[i], facesAccuracyFloat32: faces[0] } : {}),
+    })),
+  }),
+);
