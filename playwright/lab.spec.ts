@@ -19,7 +19,7 @@ test.afterAll(() => {
 /** A small federation, in the browser and in Node. */
 const CONFIG = {
   ...{ name: "Small", dataset: "drawn", model: "compact", start: "shipped", clients: 6, fraction: 0.5 },
-  ...{ examplesPerClient: 12, partition: "dirichlet", alpha: 0.5, heldOut: 0.25, dropOut: 0.2, rounds: 4, epochs: 2 },
+  ...{ examplesPerClient: 12, partition: "dirichlet", alpha: 0.5, heldOut: 0.25, dropOut: 0.2, rounds: 12, epochs: 2 },
   ...{ batchSize: 6, learningRate: 0.01, testExamples: 40, serverOptimizer: "momentum", personalEpochs: 2 },
 };
 
@@ -75,7 +75,7 @@ test("a run pauses, goes on after a reload, and gives what the terminal gives", 
   await expect(page.getByRole("img", { name: /6 clients have 72 examples/ })).toBeVisible();
   await page.getByRole("button", { name: "Start" }).click();
   const row = page.getByRole("row", { name: /Small, seed 1/ });
-  await expect(row).toContainText("2 / 4");
+  await expect(row).toContainText(/[2-9] \/ 12/);
   await page.getByRole("button", { name: "Pause" }).click();
   await expect(row).toContainText("paused");
   await page.reload();
