@@ -1,8 +1,9 @@
 import { deleteDB, openDB, type DBSchema, type IDBPDatabase } from "idb";
+import type { Evaluation } from "../core/evaluation";
 import type { Label } from "../core/expressions";
 import type { Assignment, TaskName } from "../core/protocol";
 import type { Backend } from "../../workers/tf/backend";
-import type { Evaluation, Snapshot } from "../../workers/trainer/api";
+import type { Snapshot } from "../../workers/trainer/api";
 
 /** Everything that stays on this device, in one IndexedDB database. Nothing here is ever uploaded. */
 

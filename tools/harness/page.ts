@@ -2,6 +2,7 @@ import * as Comlink from "comlink";
 import * as v from "valibot";
 import { createTrainer } from "../../src/client/trainer";
 import { sha256Hex } from "../../src/core/digest";
+import type { Evaluation } from "../../src/core/evaluation";
 import { FACE_PIXELS } from "../../src/core/expressions";
 import { initializeWeights } from "../../src/core/initialize";
 import { MODELS, summarize, type ModelName } from "../../src/core/model";
@@ -10,14 +11,7 @@ import { seededRandom } from "../../src/core/random";
 import { encodeSafetensors } from "../../src/core/safetensors";
 import { hasRealGpu } from "../../workers/tf/adapter";
 import type { Backend } from "../../workers/tf/backend";
-import {
-  PAUSED,
-  type Evaluation,
-  type Probe,
-  type Snapshot,
-  type TrainingJob,
-  type TrainingResult,
-} from "../../workers/trainer/api";
+import { PAUSED, type Probe, type Snapshot, type TrainingJob, type TrainingResult } from "../../workers/trainer/api";
 import type { Sighting, VisionApi } from "../../workers/vision/api";
 import type { HarnessWorker } from "./worker";
 

@@ -1,11 +1,12 @@
 import * as Comlink from "comlink";
 import { putNorms, takeNorms } from "../../src/core/batch-norm";
+import type { Evaluation } from "../../src/core/evaluation";
 import { delta } from "../../src/core/fedavg";
 import type { ClientResult, ClientTask, EvaluationJob, LabData, LabWorkerApi } from "../../src/core/lab/pool";
 import { MODELS, summarize, type ModelName } from "../../src/core/model";
 import type { Backend } from "../tf/backend";
 import { Network } from "../tf/network";
-import type { Evaluation, Examples } from "../trainer/api";
+import type { Examples } from "../trainer/api";
 import { batchOf, evaluate, localSgd } from "../trainer/local-sgd";
 
 /** One worker of the lab, in a browser or in Node: the clients that it simulates, one after the other. */

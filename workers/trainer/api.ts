@@ -1,3 +1,4 @@
+import type { Evaluation } from "../../src/core/evaluation";
 import type { ModelName } from "../../src/core/model";
 import type { Plan } from "../../src/core/protocol";
 import type { Backend } from "../tf/backend";
@@ -58,15 +59,6 @@ export interface Best {
   weights: Float32Array<ArrayBuffer>;
   /** Epochs since then. */
   staleEpochs: number;
-}
-
-export interface Evaluation {
-  examples: number;
-  /** Mean categorical cross-entropy. */
-  loss: number;
-  accuracy: number;
-  /** Counts, classes x classes: rows are the labels, columns what the model said. */
-  confusion: number[][];
 }
 
 export type Progress =

@@ -1,10 +1,11 @@
 import * as tf from "@tensorflow/tfjs";
 import { augmentFace, balancedWeights } from "../../src/core/augment";
+import type { Evaluation } from "../../src/core/evaluation";
 import { summarize } from "../../src/core/model";
 import type { Plan } from "../../src/core/protocol";
 import { hash32 } from "../../src/core/random";
 import { picturesToTensor, type Network, type StepPlan, type StepResult } from "../tf/network";
-import { DIVERGED, type Best, type EpochSums, type Evaluation, type Examples, type Position } from "./api";
+import { DIVERGED, type Best, type EpochSums, type Examples, type Position } from "./api";
 import { batchesOf } from "./batches";
 
 export interface LocalJob {

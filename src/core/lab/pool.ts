@@ -1,5 +1,4 @@
-import type { Backend } from "../../../workers/tf/backend";
-import type { Evaluation } from "../../../workers/trainer/api";
+import { joinEvaluations, type Evaluation } from "../evaluation";
 import type { ModelName } from "../model";
 import type { Plan } from "../protocol";
 
@@ -42,7 +41,7 @@ export interface EvaluationJob {
 }
 
 export interface LabWorkerApi {
-  start(model: ModelName, data: LabData, backend: Backend): Promise<void>;
+  start(model: ModelName, data: LabData, backend: "wasm" | "webgpu"): Promise<void>;
   train(task: ClientTask): Promise<ClientResult>;
   evaluate(job: EvaluationJob): Promise<Evaluation>;
 }
@@ -82,16 +81,4 @@ export class LabPool {
       else this.#idle.push(worker);
     }
   }
-}
-
-/** One evaluation of all examples from those of their parts. */
-export function joinEvaluations(parts: readonly Evaluation[]): Evaluation {
-  const examples = parts.reduce((sum, part) => sum + part.examples, 0);
-  const mean = (key: "loss" | "accuracy"): number =>
-    examples === 0 ? 0 : parts.reduce((sum, part) => sum + part[key] * part.examples, 0) / examples;
-  const first = parts[0]?.confusion ?? [];
-  const confusion = first.map((row, i) =>
-    row.map((_, j) => parts.reduce((sum, part) => sum + (part.confusion[i]?.[j] ?? 0), 0)),
-  );
-  return { examples, loss: mean("loss"), accuracy: mean("accuracy"), confusion };
 }

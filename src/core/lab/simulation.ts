@@ -1,19 +1,16 @@
-import * as v from "valibot";
-import type { Evaluation } from "../../../workers/trainer/api";
 import { isNorm } from "../batch-norm";
 import { checkpointPieces } from "../checkpoint";
-import { decodeDelta, encodeDelta } from "../codecs/codec";
 import { isAcceptable, isPlateau } from "../early-stopping";
-import { delta as subtract, WeightedSum } from "../fedavg";
-import { MODELS, summarize, type ModelSummary, type TensorSpec } from "../model";
-import { planSchema, type Plan } from "../protocol";
+import type { Evaluation } from "../evaluation";
+import { MODELS, summarize, type TensorSpec } from "../model";
 import { seededRandom, shuffle } from "../random";
-import { robustAverage, stepModel, type BlockAverage } from "../strategies/aggregate";
+import { stepModel } from "../strategies/aggregate";
 import { hasMoments, initialMoments, type ServerMoments, type ServerOptimizer } from "../strategies/server-optimizers";
-import { linearWeight } from "../strategies/weights";
+import { clientSeed, cohortOf, planOf, shareOut } from "./cohort";
+import { collect, withNoise } from "./collect";
+import { brief, compare, ownEvaluation } from "./compare";
 import type { LabConfig } from "./config";
-import { countLabels, normal, partition } from "./partition";
-import { joinEvaluations, type ClientResult, type ClientTask, type LabData, type LabPool } from "./pool";
+import type { ClientTask, LabData, LabPool } from "./pool";
 
 /** One round of a run, as it is charted and exported. */
 export interface LabRound {
@@ -90,53 +87,6 @@ export interface LabRun {
   onRound?: (state: LabState) => Promise<void> | void;
   now?: () => number;
 }
-
-/** A cohort whose updates do not fit into memory together, which a robust rule needs. */
-export class CohortTooLargeError extends Error {
-  override readonly name = "CohortTooLargeError";
-}
-
-/** Bytes of updates that a robust rule may hold. */
-const ROBUST_BYTES = 2 ** 31;
-
-/** Who has what in a run, by index of the training examples. */
-export interface Shares {
-  train: Uint32Array[];
-  heldOut: Uint32Array[];
-}
-
-/** @throws PartitionError */
-export function shareOut(config: LabConfig, labels: Uint8Array): Shares {
-  const parts = partition(labels, summarize(MODELS[config.model]).classes, config);
-  // Somebody with a single example trains on it.
-  const kept = parts.map((part) => Math.min(part.length - 1, Math.round(part.length * config.heldOut)));
-  // Shards come sorted by label: every client shuffles its own before it holds some out.
-  const mixed = parts.map((part, i) => shuffle([...part], seededRandom(config.seed + i)));
-  return {
-    train: mixed.map((part, i) => Uint32Array.from(part.slice(kept[i] ?? 0))),
-    heldOut: mixed.map((part, i) => Uint32Array.from(part.slice(0, kept[i] ?? 0))),
-  };
-}
-
-/** Who has how many of each label: clients x classes. */
-export const picture = (config: LabConfig, labels: Uint8Array): number[][] => {
-  const { classes } = summarize(MODELS[config.model]);
-  return countLabels(partition(labels, classes, config), labels, classes);
-};
-
-/** The clients of a round: the schedule's, or a share C of all, at least one (McMahan et al. 2017, Algorithm 1: max(C K, 1)). */
-export function cohortOf({ schedule, clients, fraction, seed }: LabConfig, round: number): number[] {
-  if (schedule) return schedule[(round - 1) % schedule.length] ?? [];
-  const all = Array.from({ length: clients }, (_, i) => i);
-  const count = Math.max(1, Math.round(fraction * clients));
-  return shuffle(all, seededRandom(seed + Math.imul(round, 0x9e3779b9)))
-    .slice(0, count)
-    .sort((a, b) => a - b);
-}
-
-/** A seed of its own for the training in one place of a round's cohort. */
-export const clientSeed = (seed: number, round: number, place: number): number =>
-  (Math.imul(seed + 1, 0x85ebca6b) ^ Math.imul(round, 0x9e3779b9) ^ Math.imul(place + 1, 0xc2b2ae35)) >>> 1;
 
 const isStatistic = ({ trainable }: TensorSpec): boolean => !trainable;
 
@@ -277,8 +227,6 @@ export async function runLab(run: LabRun): Promise<LabState> {
   return state;
 }
 
-const brief = ({ examples, loss, accuracy }: Evaluation): LabColumn["test"] => ({ examples, loss, accuracy });
-
 /** Whether the run goes on, and with which learning rate: as the edge's Coordinator decides it. */
 function settle(state: LabState, config: LabConfig): Pick<LabState, "ended" | "learningRate"> {
   const { learningRate, rounds } = state;
@@ -293,69 +241,6 @@ function settle(state: LabState, config: LabConfig): Pick<LabState, "ended" | "l
     ? { ended: "plateau", learningRate }
     : { ended: null, learningRate: learningRate / 2 };
 }
-
-/** The comparison that a configuration asks for, once the rounds are over. */
-async function compare(
-  { config, pool, signal, start }: LabRun,
-  state: LabState,
-  shares: Shares,
-  evaluate: (weights: Float32Array) => Promise<Evaluation>,
-  report: (doing: LabProgress["doing"], done: number, of: number) => void,
-): Promise<void> {
-  if (!config.central && config.personalEpochs === 0) return;
-  const { weights } = state;
-  const add = async (name: LabColumn["name"], column: Float32Array): Promise<void> => {
-    const [test, own] = [await evaluate(column), await ownEvaluation(pool, column, shares)];
-    state.columns.push({ name, test: brief(test), own });
-  };
-  await add("federated", weights);
-  if (config.central) {
-    report("central", 0, 1);
-    const train = Uint32Array.from(shares.train.flatMap((own) => [...own]));
-    // As many epochs over everybody's examples as the federation had: C of the clients in each round.
-    const epochs = Math.max(1, Math.round(config.epochs * config.rounds * (config.schedule ? 1 : config.fraction)));
-    const plan = { ...planOf(config, config.learningRate), epochs, patience: 0 };
-    const { delta } = await pool.train({
-      ...{ weights: start, train, heldOut: new Uint32Array(), plan, norms: null },
-      seed: clientSeed(config.seed, 0, 0),
-    });
-    await add(
-      "central",
-      start.map((w, i) => w + (delta[i] ?? 0)),
-    );
-  }
-  if (config.personalEpochs === 0) return;
-  const head = { layers: "head", epochs: config.personalEpochs, patience: 0, proximal: 0 } as const;
-  const plan = { ...planOf(config, config.learningRate), ...head };
-  for (const [name, from] of [
-    ["personal", weights],
-    ["alone", start],
-  ] as const) {
-    let done = 0;
-    const heldOut = await Promise.all(
-      shares.train.map(async (train, client) => {
-        signal?.throwIfAborted();
-        const own = shares.heldOut[client] ?? new Uint32Array();
-        const task = { weights: from, train, heldOut: own, plan, norms: null };
-        const result = await pool.train({ ...task, seed: clientSeed(config.seed, 0, client + 1) });
-        done += 1;
-        report("personal", done, shares.train.length);
-        return result.heldOut;
-      }),
-    );
-    state.columns.push({ name, test: null, own: brief(joinEvaluations(heldOut)) });
-  }
-}
-
-/** What a checkpoint does on everything that the clients held out. */
-async function ownEvaluation(pool: LabPool, weights: Float32Array, { heldOut }: Shares): Promise<LabColumn["own"]> {
-  const examples = Uint32Array.from(heldOut.flatMap((own) => [...own]));
-  return examples.length === 0 ? null : brief(await pool.evaluate({ weights, of: "train", examples }));
-}
-
-/** What the clients of a round are told to do. */
-export const planOf = (config: LabConfig, learningRate: number): Plan =>
-  v.parse(planSchema, { ...config, learningRate, reportInitialLoss: config.aggregation === "q-fair" });
 
 export const optimizerOf = (config: LabConfig): ServerOptimizer => ({
   kind: config.serverOptimizer,
@@ -374,103 +259,3 @@ const part = ({ first, second }: ServerMoments, start: number, length: number): 
   first: first.subarray(start, start + length),
   second: second.subarray(start, start + length),
 });
-
-/** Bytes of a payload behind gzip, as it travels. */
-async function gzipped(payload: Uint8Array<ArrayBuffer>): Promise<number> {
-  const stream = new Blob([payload]).stream().pipeThrough(new CompressionStream("gzip"));
-  return (await new Response(stream).arrayBuffer()).byteLength;
-}
-
-interface Training {
-  client: number;
-  examples: number;
-  result: ClientResult;
-}
-
-/** The average of a round's updates, taken in the cohort's order whichever comes first; null where nobody sent one. */
-async function collect(
-  trainings: readonly Promise<Training>[],
-  config: LabConfig,
-  model: ModelSummary,
-  { learningRate, residuals: before, round }: Pick<LabState, "learningRate" | "residuals" | "round">,
-): Promise<{
-  average: BlockAverage | null;
-  facts: { count: number; examples: number; loss: number; accuracy: number; bytes: number };
-  norms: Map<number, Float32Array>;
-  residuals: Map<number, Float32Array>;
-}> {
-  const { aggregation, byzantine, q, updateClip, codec, topShare, errorFeedback } = config;
-  const isLinear = aggregation === "mean" || aggregation === "q-fair";
-  if (!isLinear && trainings.length * model.parameters * 4 > ROBUST_BYTES) {
-    throw new CohortTooLargeError(
-      `${aggregation} needs all ${trainings.length} updates at once, which is more than two gigabytes: choose a smaller cohort or model.`,
-    );
-  }
-  // Each is waited for in its turn: until then an error of a later one must not count as unhandled.
-  for (const training of trainings) training.catch(() => undefined);
-  const facts = { count: 0, examples: 0, loss: 0, accuracy: 0, bytes: 0 };
-  const norms = new Map<number, Float32Array>();
-  const residuals = new Map<number, Float32Array>();
-  const sum = isLinear ? new WeightedSum(model.parameters) : null;
-  const updates: Float32Array[] = [];
-  const rule = { q: aggregation === "q-fair" ? q : null, clientLearningRate: learningRate, clip: updateClip };
-  for (const training of trainings) {
-    const { client, examples, result } = await training;
-    let { delta } = result;
-    if (codec === "float32") facts.bytes += delta.byteLength;
-    else {
-      const lost = errorFeedback ? (residuals.get(client) ?? before.get(client)) : undefined;
-      const wanted = lost ? delta.map((value, i) => value + (lost[i] ?? 0)) : delta;
-      const seed = clientSeed(config.seed, round, client);
-      const payload = encodeDelta(model, wanted, { codec, share: topShare, seed });
-      facts.bytes += await gzipped(payload);
-      delta = decodeDelta(model, payload, codec);
-      if (errorFeedback) residuals.set(client, subtract(wanted, delta));
-    }
-    facts.count += 1;
-    facts.examples += examples;
-    facts.loss += result.loss * examples;
-    facts.accuracy += result.accuracy * examples;
-    if (result.norms) norms.set(client, result.norms);
-    let squares = 0;
-    for (const value of delta) squares += value * value;
-    const norm = Math.sqrt(squares);
-    if (sum) {
-      const update = { examples, norm, initialLoss: result.initialLoss, staleness: 0 };
-      const { weight, denominator } = linearWeight(update, rule);
-      sum.addPart(0, delta, weight);
-      sum.addTotals({ count: 1, examples, denominator });
-    } else {
-      const factor = updateClip > 0 && norm > updateClip ? updateClip / norm : 1;
-      updates.push(factor === 1 ? delta : delta.map((value) => value * factor));
-    }
-  }
-  if (facts.count === 0) return { average: null, facts, norms, residuals };
-  facts.loss /= facts.examples;
-  facts.accuracy /= facts.examples;
-  if (sum) {
-    const { denominator } = sum.totals;
-    const average: BlockAverage = (start, length) =>
-      Promise.resolve(sum.sum.slice(start, start + length).map((value) => value / denominator));
-    return { average, facts, norms, residuals };
-  }
-  const average = await robustAverage(
-    {
-      aggregation: aggregation as Exclude<typeof aggregation, "mean" | "q-fair">,
-      ...{ byzantine, updates: updates.length, parameters: model.parameters, piece: 1 << 16 },
-    },
-    (which, start, length) =>
-      Promise.resolve(which.map((i) => (updates[i] as Float32Array).subarray(start, start + length))),
-  );
-  return { average, facts, norms, residuals };
-}
-
-/**
- * Gaussian noise on the average (McMahan et al. 2018, arXiv 1710.06963, algorithm 1): standard deviation z * S / m for a clip S
- * and a cohort of m. From the run's seed, so that it can be repeated: a rehearsal, which protects nobody.
- */
-function withNoise(average: BlockAverage, config: LabConfig, count: number, round: number): BlockAverage {
-  const deviation = (config.noise * config.updateClip) / count;
-  const random = seededRandom(clientSeed(config.seed, round, -2));
-  return async (start, length) => (await average(start, length)).map((value) => value + deviation * normal(random));
-}

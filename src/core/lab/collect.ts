@@ -1,0 +1,120 @@
+import { decodeDelta, encodeDelta } from "../codecs/codec";
+import { delta as subtract, WeightedSum } from "../fedavg";
+import type { ModelSummary } from "../model";
+import { seededRandom } from "../random";
+import { robustAverage, type BlockAverage } from "../strategies/aggregate";
+import { linearWeight } from "../strategies/weights";
+import { clientSeed } from "./cohort";
+import type { LabConfig } from "./config";
+import { normal } from "./partition";
+import type { ClientResult } from "./pool";
+import type { LabState } from "./simulation";
+
+/** A cohort whose updates do not fit into memory together, which a robust rule needs. */
+export class CohortTooLargeError extends Error {
+  override readonly name = "CohortTooLargeError";
+}
+
+/** Bytes of updates that a robust rule may hold. */
+const ROBUST_BYTES = 2 ** 31;
+
+/** Bytes of a payload behind gzip, as it travels. */
+async function gzipped(payload: Uint8Array<ArrayBuffer>): Promise<number> {
+  const stream = new Blob([payload]).stream().pipeThrough(new CompressionStream("gzip"));
+  return (await new Response(stream).arrayBuffer()).byteLength;
+}
+
+/** A client's training that has ended. */
+export interface Training {
+  client: number;
+  examples: number;
+  result: ClientResult;
+}
+
+/** The average of a round's updates, taken in the cohort's order whichever comes first; null where nobody sent one. */
+export async function collect(
+  trainings: readonly Promise<Training>[],
+  config: LabConfig,
+  model: ModelSummary,
+  { learningRate, residuals: before, round }: Pick<LabState, "learningRate" | "residuals" | "round">,
+): Promise<{
+  average: BlockAverage | null;
+  facts: { count: number; examples: number; loss: number; accuracy: number; bytes: number };
+  norms: Map<number, Float32Array>;
+  residuals: Map<number, Float32Array>;
+}> {
+  const { aggregation, byzantine, q, updateClip, codec, topShare, errorFeedback } = config;
+  const isLinear = aggregation === "mean" || aggregation === "q-fair";
+  if (!isLinear && trainings.length * model.parameters * 4 > ROBUST_BYTES) {
+    throw new CohortTooLargeError(
+      `${aggregation} needs all ${trainings.length} updates at once, which is more than two gigabytes: choose a smaller cohort or model.`,
+    );
+  }
+  // Each is waited for in its turn: until then an error of a later one must not count as unhandled.
+  for (const training of trainings) training.catch(() => undefined);
+  const facts = { count: 0, examples: 0, loss: 0, accuracy: 0, bytes: 0 };
+  const norms = new Map<number, Float32Array>();
+  const residuals = new Map<number, Float32Array>();
+  const sum = isLinear ? new WeightedSum(model.parameters) : null;
+  const updates: Float32Array[] = [];
+  const rule = { q: aggregation === "q-fair" ? q : null, clientLearningRate: learningRate, clip: updateClip };
+  for (const training of trainings) {
+    const { client, examples, result } = await training;
+    let { delta } = result;
+    if (codec === "float32") facts.bytes += delta.byteLength;
+    else {
+      const lost = errorFeedback ? (residuals.get(client) ?? before.get(client)) : undefined;
+      const wanted = lost ? delta.map((value, i) => value + (lost[i] ?? 0)) : delta;
+      const seed = clientSeed(config.seed, round, client);
+      const payload = encodeDelta(model, wanted, { codec, share: topShare, seed });
+      facts.bytes += await gzipped(payload);
+      delta = decodeDelta(model, payload, codec);
+      if (errorFeedback) residuals.set(client, subtract(wanted, delta));
+    }
+    facts.count += 1;
+    facts.examples += examples;
+    facts.loss += result.loss * examples;
+    facts.accuracy += result.accuracy * examples;
+    if (result.norms) norms.set(client, result.norms);
+    let squares = 0;
+    for (const value of delta) squares += value * value;
+    const norm = Math.sqrt(squares);
+    if (sum) {
+      const update = { examples, norm, initialLoss: result.initialLoss, staleness: 0 };
+      const { weight, denominator } = linearWeight(update, rule);
+      sum.addPart(0, delta, weight);
+      sum.addTotals({ count: 1, examples, denominator });
+    } else {
+      const factor = updateClip > 0 && norm > updateClip ? updateClip / norm : 1;
+      updates.push(factor === 1 ? delta : delta.map((value) => value * factor));
+    }
+  }
+  if (facts.count === 0) return { average: null, facts, norms, residuals };
+  facts.loss /= facts.examples;
+  facts.accuracy /= facts.examples;
+  if (sum) {
+    const { denominator } = sum.totals;
+    const average: BlockAverage = (start, length) =>
+      Promise.resolve(sum.sum.slice(start, start + length).map((value) => value / denominator));
+    return { average, facts, norms, residuals };
+  }
+  const average = await robustAverage(
+    {
+      aggregation: aggregation as Exclude<typeof aggregation, "mean" | "q-fair">,
+      ...{ byzantine, updates: updates.length, parameters: model.parameters, piece: 1 << 16 },
+    },
+    (which, start, length) =>
+      Promise.resolve(which.map((i) => (updates[i] as Float32Array).subarray(start, start + length))),
+  );
+  return { average, facts, norms, residuals };
+}
+
+/**
+ * Gaussian noise on the average (McMahan et al. 2018, arXiv 1710.06963, algorithm 1): standard deviation z * S / m for a clip S
+ * and a cohort of m. From the run's seed, so that it can be repeated: a rehearsal, which protects nobody.
+ */
+export function withNoise(average: BlockAverage, config: LabConfig, count: number, round: number): BlockAverage {
+  const deviation = (config.noise * config.updateClip) / count;
+  const random = seededRandom(clientSeed(config.seed, round, -2));
+  return async (start, length) => (await average(start, length)).map((value) => value + deviation * normal(random));
+}
