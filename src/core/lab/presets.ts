@@ -65,8 +65,8 @@ export const PRESETS: ReadonlyMap<string, Preset> = new Map([
   }),
   preset("warm-start", "Fifty players in the dark, heads tilted, improve the shipped checkpoint.", {
     ...{ dataset: "fer2013", model: "compact", start: "shipped", clients: 50, fraction: 0.2, examplesPerClient: 40 },
-    ...{ partition: "dirichlet", alpha: 0.5, heldOut: 0.25, camera: { gain: 0.35, angle: 20, mirror: true } },
-    ...{ epochs: 2, batchSize: 10, learningRate: 0.01, rounds: 30, testExamples: 1000, evaluateEvery: 5 },
+    ...{ partition: "dirichlet", alpha: 0.5, heldOut: 0.25, camera: { gain: 0.2, angle: 35, mirror: true } },
+    ...{ epochs: 2, batchSize: 10, learningRate: 0.005, rounds: 30, testExamples: 1000, evaluateEvery: 5 },
     ...{ central: true, personalEpochs: 10 },
   }),
 ]);
