@@ -64,9 +64,10 @@ export const PRESETS: ReadonlyMap<string, Preset> = new Map([
     ...{ model: "mnist-cnn", learningRate: 0.1, rounds: 60, target: 0.99, epochs: 5 },
   }),
   preset("warm-start", "Fifty players in the dark, heads tilted, improve the shipped checkpoint.", {
-    ...{ dataset: "fer2013", model: "compact", start: "shipped", clients: 50, fraction: 0.2, examplesPerClient: 40 },
+    ...{ dataset: "fer2013", model: "compact", start: "shipped", clients: 50, fraction: 0.4, examplesPerClient: 40 },
     ...{ partition: "dirichlet", alpha: 0.5, heldOut: 0.25, camera: { gain: 0.2, angle: 35, mirror: true } },
-    ...{ epochs: 2, batchSize: 10, learningRate: 0.005, rounds: 30, testExamples: 1000, evaluateEvery: 5 },
+    ...{ epochs: 2, batchSize: 10, optimizer: "adam", learningRate: 0.0004, rounds: 20, testExamples: 1000 },
+    evaluateEvery: 4,
     ...{ central: true, personalEpochs: 10 },
   }),
 ]);
