@@ -19,7 +19,7 @@ test.afterAll(() => {
 /** A small federation, in the browser and in Node. */
 const CONFIG = {
   ...{ name: "Small", dataset: "drawn", model: "compact", start: "shipped", clients: 6, fraction: 0.5 },
-  ...{ examplesPerClient: 12, partition: "dirichlet", alpha: 0.5, heldOut: 0.25, dropOut: 0.2, rounds: 12, epochs: 2 },
+  ...{ examplesPerClient: 12, partition: "dirichlet", alpha: 0.5, heldOut: 0.25, dropOut: 0.2, rounds: 12, epochs: 1 },
   ...{ batchSize: 6, learningRate: 0.01, testExamples: 40, serverOptimizer: "momentum", personalEpochs: 2 },
 };
 
@@ -88,7 +88,7 @@ test("a run pauses, goes on after a reload, and gives what the terminal gives", 
 
   const out = join(folder, "node");
   writeFileSync(join(folder, "config.json"), JSON.stringify(browser.config));
-  const args = ["tools/lab/lab.mjs", "--config", join(folder, "config.json"), "--out", out, "--workers", "1"];
+  const args = ["tools/lab/lab.mjs", "--config", join(folder, "config.json"), "--out", out];
   execFileSync(process.execPath, args, { cwd: root });
   const node = JSON.parse(readFileSync(join(out, "run.json"), "utf8")) as LabExport;
   const [ours, theirs] = [numbers(timeless(browser)), numbers(timeless(node))];

@@ -1,4 +1,5 @@
 /** `npm test`: installs what is missing, runs every runner, and ends with the sum of their tests. */
+import { spawn } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -44,13 +45,21 @@ function vitest(name, config) {
   });
 }
 
-/** Formatter, linter, types: one test each, so that a warning fails the run by name. */
+/** Formatter, linter, types: one test each, so that a warning fails the run by name. They run side by side. */
 function check(name, module, ...args) {
-  const status = run(process.execPath, [`${root}node_modules/${module}`, ...args]);
-  if (status !== 0) console.log(`FAILED: ${name}`);
-  count(name, status, () =>
-    status === 0 ? { passed: 1, failed: 0, skipped: 0 } : { passed: 0, failed: 1, skipped: 0 },
-  );
+  return new Promise((resolve) => {
+    const child = spawn(process.execPath, [`${root}node_modules/${module}`, ...args], { cwd: root });
+    let output = "";
+    for (const stream of [child.stdout, child.stderr]) stream.on("data", (text) => (output += text));
+    child.once("close", (status) => {
+      process.stdout.write(output);
+      if (status !== 0) console.log(`FAILED: ${name}`);
+      count(name, status, () =>
+        status === 0 ? { passed: 1, failed: 0, skipped: 0 } : { passed: 0, failed: 1, skipped: 0 },
+      );
+      resolve();
+    });
+  });
 }
 
 function playwright() {
@@ -66,14 +75,16 @@ function playwright() {
   });
 }
 
-check("format", "prettier/bin/prettier.cjs", "--check", "--log-level", "warn", ".");
-check("lint", "eslint/bin/eslint.js", "--max-warnings", "0", ".");
-check("types of the app", "svelte-check/bin/svelte-check", "--fail-on-warnings", "--tsconfig", "./tsconfig.json");
-check("types of the edge", "typescript/bin/tsc", "--noEmit", "-p", "workers/edge");
+await Promise.all([
+  check("format", "prettier/bin/prettier.cjs", "--check", "--log-level", "warn", "."),
+  check("lint", "eslint/bin/eslint.js", "--max-warnings", "0", "."),
+  check("types of the app", "svelte-check/bin/svelte-check", "--fail-on-warnings", "--tsconfig", "./tsconfig.json"),
+  check("types of the edge", "typescript/bin/tsc", "--noEmit", "-p", "workers/edge"),
+]);
 vitest("unit", "vitest.config.ts");
 vitest("edge", "workers/edge/vitest.config.ts");
 
-check("build", "vite/bin/vite.js", "build", "--logLevel", "warn");
+await check("build", "vite/bin/vite.js", "build", "--logLevel", "warn");
 playwright();
 
 rmSync(reports, { recursive: true, force: true });

@@ -109,13 +109,18 @@ class Participant {
     await deleteSetting("participation");
   }
 
+  /** What is still on its way when the player leaves must not bring the round back to the page. */
+  #show(status: Status, signal: AbortSignal): void {
+    if (!signal.aborted) this.status = status;
+  }
+
   async #takePart(signal: AbortSignal): Promise<void> {
     for (;;) {
       signal.throwIfAborted();
       try {
         const kept = await this.#resumable();
         if (conditions.rest) {
-          this.status = { kind: "resting", reason: conditions.rest, round: kept?.assignment.round };
+          this.#show({ kind: "resting", reason: conditions.rest, round: kept?.assignment.round }, signal);
           await sleep(1, signal);
           continue;
         }
@@ -124,7 +129,7 @@ class Participant {
       } catch (error) {
         if (error instanceof Error && error.name === PAUSED) continue;
         if (!(error instanceof EdgeAwayError)) throw error;
-        this.status = { kind: "away", message: error.message };
+        this.#show({ kind: "away", message: error.message }, signal);
         await sleep(AWAY_SECONDS, signal);
       }
     }
@@ -143,14 +148,14 @@ class Participant {
   async #checkIn(signal: AbortSignal): Promise<Participation | undefined> {
     await model.update();
     if (!consent.given) {
-      this.status = { kind: "needs-consent" };
+      this.#show({ kind: "needs-consent" }, signal);
       await sleep(1, signal);
       return undefined;
     }
     const faces = await allFaces();
     const train = faces.filter(({ split }) => split === "train");
     if (faces.length < MINIMUM_FACES || train.length === 0) {
-      this.status = { kind: "needs-faces", have: faces.length };
+      this.#show({ kind: "needs-faces", have: faces.length }, signal);
       await sleep(1, signal);
       return undefined;
     }
@@ -165,7 +170,7 @@ class Participant {
       return undefined;
     }
     if (answer.decision === "wait") {
-      this.status = { kind: "waiting", reason: answer.reason };
+      this.#show({ kind: "waiting", reason: answer.reason }, signal);
       await sleep(answer.retryAfterSeconds, signal);
       return undefined;
     }
@@ -217,7 +222,7 @@ class Participant {
       delete participation.snapshot;
       await setSetting("participation", participation);
     }
-    this.status = { kind: "uploading", round: assignment.round };
+    this.#show({ kind: "uploading", round: assignment.round }, signal);
     let accepted: true | string = true;
     try {
       await sendUpdate(assignment, participation.update, signal);
@@ -240,7 +245,7 @@ class Participant {
   async #evaluate(evaluation: EvaluationTask, heldOut: Face[], signal: AbortSignal): Promise<void> {
     const { task, round, base, candidate } = evaluation;
     const [backend] = await this.#backends({ task, checkpoint: base }, signal);
-    this.status = { kind: "evaluating", round };
+    this.#show({ kind: "evaluating", round }, signal);
     const norms = (await getSetting("localNorms"))?.[task];
     const results = [];
     for (const checkpoint of [base, candidate]) {
@@ -268,7 +273,7 @@ class Participant {
     const { file, bytesDown } = await getCheckpoint(
       assignment.checkpoint,
       (share) => {
-        this.status = { kind: "downloading", share };
+        this.#show({ kind: "downloading", share }, signal);
       },
       signal,
     );
@@ -314,7 +319,7 @@ class Participant {
     assignment: Pick<Assignment, "task" | "checkpoint">,
     signal: AbortSignal,
   ): Promise<[Backend, ...Backend[]]> {
-    this.status = { kind: "probing" };
+    this.#show({ kind: "probing" }, signal);
     return (await chooseBackends(assignment, signal)) as [Backend, ...Backend[]];
   }
 
@@ -332,7 +337,7 @@ class Participant {
           api.train(
             job,
             Comlink.proxy((progress) => {
-              this.status = { kind: "training", round, progress };
+              this.#show({ kind: "training", round, progress }, signal);
             }),
             Comlink.proxy(async (taken) => {
               // A message that was on its way when the player left must not bring the round back.

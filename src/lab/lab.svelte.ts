@@ -38,17 +38,20 @@ class Lab {
 
   /** Imports files as a data set. @throws ImportError (by name), StorageError; the abort's reason after {@link cancelImport} */
   async import(files: ImportFile[]): Promise<ImportReport> {
-    this.#cancel = new AbortController();
+    const cancel = new AbortController();
+    this.#cancel = cancel;
     this.importing = { done: 0, of: files.reduce((sum, { file }) => sum + file.size, 0), samples: 0, wrong: 0 };
     try {
       const told = Comlink.proxy((progress: ImportProgress) => {
-        this.importing = progress;
+        // One that was on its way when the import ended must not bring it back.
+        if (this.#cancel === cancel) this.importing = progress;
       });
-      const report = await importer.call((api) => api.run(files, told), this.#cancel.signal);
+      const report = await importer.call((api) => api.run(files, told), cancel.signal);
       await this.load();
       return report;
     } finally {
       importer.stop();
+      this.#cancel = undefined;
       this.importing = undefined;
     }
   }
@@ -94,21 +97,24 @@ class Lab {
         this.#show(again);
       }
       const told = Comlink.proxy((update: LabUpdate) => {
-        if (pause.signal.aborted) return;
+        if (this.#pause !== pause) return;
         if (update.kind === "progress") this.active = { id, progress: update.progress };
         else this.#show(update.run);
       });
       await bridge.call((api) => api.run(id, told), pause.signal);
+      // The last round may still be on its way.
+      this.runs = await allRuns();
     } catch (error) {
       if (!pause.signal.aborted) await this.#fail(id, error);
     } finally {
-      if (this.#pause === pause) this.active = undefined;
+      if (this.#pause === pause) this.pause();
     }
   }
 
   /** Stops the run under way; its last whole round is where it goes on. */
   pause(): void {
     this.#pause?.abort();
+    this.#pause = undefined;
     this.active = undefined;
   }
 

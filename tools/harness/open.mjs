@@ -6,14 +6,24 @@ import { chromium } from "@playwright/test";
 import { build, loadConfigFromFile, preview } from "vite";
 import { findBrowser, root } from "../setup.mjs";
 
+/** The page as it was built, once in each process. */
+let built;
+
+async function buildPage(config, options) {
+  const outDir = mkdtempSync(join(tmpdir(), "best-actor-harness-"));
+  process.once("exit", () => rmSync(outDir, { recursive: true, force: true }));
+  await build({ ...config, build: { ...options, outDir, emptyOutDir: true } });
+  return outDir;
+}
+
 /** @param {string[]} [args] flags of Chromium */
 export async function openPage(args = []) {
-  const outDir = mkdtempSync(join(tmpdir(), "best-actor-harness-"));
   const loaded = await loadConfigFromFile({ command: "build", mode: "production" }, join(root, "vite.config.ts"));
   const { worker, build: options, server: { headers } = {} } = loaded?.config ?? {};
   const folders = { root: join(root, "tools/harness"), publicDir: join(root, "public") };
   const config = { configFile: false, ...folders, logLevel: "error", worker };
-  await build({ ...config, build: { ...options, outDir, emptyOutDir: true } });
+  built ??= buildPage(config, options);
+  const outDir = await built;
   const server = await preview({ ...config, build: { outDir }, preview: { port: 0, host: "127.0.0.1", headers } });
   const executablePath = await findBrowser();
   const browser = await chromium.launch({ ...(executablePath ? { executablePath } : {}), args });
@@ -28,7 +38,6 @@ export async function openPage(args = []) {
     close: async () => {
       await browser.close();
       await server.close();
-      rmSync(outDir, { recursive: true, force: true });
     },
   };
 }
