@@ -3,7 +3,7 @@ import { MODELS, summarize } from "../src/core/model";
 import { takeNorms } from "../src/core/batch-norm";
 import { decodeCheckpoint } from "../src/core/checkpoint";
 import { decodeSafetensors } from "../src/core/safetensors";
-import { readUpdateMetadata } from "../src/core/update";
+import { readUpdateMetadata, UpdateReader, type UpdateMetadata } from "../src/core/update";
 import { DEFAULT_ROUND, type History } from "../src/core/protocol";
 import { collectFaces, expect, openCamera, storedFaces, test } from "./stage";
 import type { Recorded } from "./wire";
@@ -105,7 +105,7 @@ test("three players train the shared model, and the next checkpoint is the weigh
   }
 });
 
-test("a player evaluates the candidate on held-out faces, keeps its own batch normalization, and says how it began", async ({
+test("a player evaluates candidates on held-out faces, keeps its own batch normalization, sends a small part and later the rest", async ({
   page,
   stage,
 }) => {
@@ -118,43 +118,67 @@ test("a player evaluates the candidate on held-out faces, keeps its own batch no
     body: JSON.stringify({
       ...DEFAULT_ROUND,
       ...{ goalCount: 1, epochs: 2, learningRate: 0.001, evaluators: 1, batchNorm: "local", aggregation: "q-fair" },
+      ...{ rounds: 2, codec: "topk", topShare: 0.05, downloadCodec: "int8" },
     }),
   });
   expect(response.status).toBe(201);
   await page.goto(`${stage.url}/train`);
   await page.getByLabel("Model").selectOption(task);
   await page.getByRole("button", { name: "Take part in rounds" }).click();
-  await expect(page.getByText("accepted", { exact: true })).toBeVisible({ timeout: 120_000 });
+  await expect(page.getByText("accepted", { exact: true })).toHaveCount(2, { timeout: 120_000 });
   await expect(page.getByText("What the last training did to your held-out faces")).toBeVisible();
   const history = async (): Promise<History> =>
     (await (await fetch(`${stage.url}/api/tasks/${task}/rounds`)).json()) as History;
-  await expect.poll(async () => (await history()).rounds[0]?.state, { timeout: 60_000 }).toBe("published");
+  await expect.poll(async () => (await history()).rounds[1]?.state, { timeout: 60_000 }).toBe("published");
   const { rounds } = await history();
   expect(rounds[0]?.evaluation).toMatchObject({ clients: 1, examples: 1 });
   expect(rounds[0]?.evaluation?.loss).toBeGreaterThan(0);
 
-  const [update] = stage.requests.filter(({ method }) => method === "PUT");
-  const { data, metadata } = decodeSafetensors(new Uint8Array(update?.body ?? []), compact.tensors);
-  expect(Number(metadata["initialLoss"])).toBeGreaterThan(0);
-  expect(takeNorms(compact, data).every((value) => value === 0)).toBe(true);
-  expect(data.some((value) => value !== 0)).toBe(true);
+  const updates = stage.requests.filter(({ method }) => method === "PUT").map(({ body }) => readUpdate(body));
+  for (const { delta, metadata } of updates) {
+    expect(metadata.initialLoss).toBeGreaterThan(0);
+    expect(takeNorms(compact, delta).every((value) => value === 0)).toBe(true);
+    const sent = delta.filter((value) => value !== 0).length;
+    expect(sent).toBeGreaterThan(0);
+    expect(sent).toBeLessThan(0.08 * compact.parameters);
+  }
+  // The first checkpoint came as a whole; the two that the rounds made came as differences.
+  const downloads = stage.requests.filter(({ path }) => path.startsWith("/api/checkpoints/")).map(({ path }) => path);
+  const made = rounds.map(({ checkpoint }) => `/api/checkpoints/${checkpoint?.sha256}/difference`);
+  // Before the task was chosen, the page had begun with the other one's.
+  expect(downloads.slice(1)).toEqual([`/api/checkpoints/${rounds[0]?.base.sha256}`, ...made]);
   const kept = await page.evaluate(
     (task) =>
       new Promise<number[]>((resolve) => {
         const open = indexedDB.open("best-actor");
         open.onsuccess = () => {
-          const get = open.result.transaction("settings").objectStore("settings").get("localNorms");
-          get.onsuccess = () => {
-            resolve([...((get.result as Record<string, Float32Array>)[task] ?? [])]);
+          const store = open.result.transaction("settings").objectStore("settings");
+          const [norms, residuals] = [store.get("localNorms"), store.get("residuals")];
+          residuals.onsuccess = () => {
+            const [own, left] = [norms.result, residuals.result] as Record<string, Float32Array>[];
+            resolve([...(own?.[task] ?? []), ...(left?.[task] ?? [])]);
           };
         };
       }),
     task,
   );
-  expect(kept).toHaveLength(takeNorms(compact, data).length);
-  expect(kept.some((value) => value !== 0)).toBe(true);
+  const norms = kept.slice(0, -compact.parameters);
+  expect(norms).toHaveLength(takeNorms(compact, updates[0]?.delta ?? new Float32Array()).length);
+  expect(norms.some((value) => value !== 0)).toBe(true);
+  // What has not been sent yet is still there.
+  expect(kept.slice(-compact.parameters).filter((value) => value !== 0).length).toBeGreaterThan(
+    0.8 * (compact.parameters - norms.length),
+  );
   expect(stage.requests.filter(({ body }) => body.length > 0).every(isKnown)).toBe(true);
 });
+
+function readUpdate(body: Uint8Array): { delta: Float32Array; metadata: UpdateMetadata } {
+  const compact = summarize(MODELS.compact);
+  const reader = new UpdateReader(compact);
+  const delta = new Float32Array(compact.parameters);
+  for (const { start, values } of reader.push(body)) delta.set(values, start);
+  return { delta, metadata: reader.finish().metadata };
+}
 
 /** The only bodies that may leave a browser: an update (checked number by number above) and small JSON of known keys. */
 function isKnown({ method, path, body }: Recorded): boolean {

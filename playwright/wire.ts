@@ -1,4 +1,5 @@
 import { Agent, createServer, request, type IncomingMessage } from "node:http";
+import { gunzipSync } from "node:zlib";
 import { connect, type AddressInfo, type Socket } from "node:net";
 
 /** A request as it left the browser. */
@@ -6,6 +7,7 @@ export interface Recorded {
   method: string;
   path: string;
   type: string;
+  /** Unpacked, where it was gzipped. */
   body: Buffer;
   status: number;
 }
@@ -36,7 +38,11 @@ export async function recordWire(edge: string): Promise<Wire> {
         { hostname, port, method: incoming.method, path: incoming.url, headers: incoming.headers, agent },
         (answer) => {
           const { method = "", url: path = "", headers } = incoming;
-          requests.push({ method, path, type: headers["content-type"] ?? "", body, status: answer.statusCode ?? 0 });
+          const plain = headers["content-encoding"] === "gzip" ? gunzipSync(body) : body;
+          requests.push({
+            ...{ method, path, type: headers["content-type"] ?? "" },
+            ...{ body: plain, status: answer.statusCode ?? 0 },
+          });
           outgoing.writeHead(answer.statusCode ?? 502, answer.headers);
           answer.pipe(outgoing);
         },

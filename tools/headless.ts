@@ -1,4 +1,6 @@
 import * as v from "valibot";
+import { encodeDelta } from "../src/core/codecs/codec";
+import { gzip } from "../src/core/gzip";
 import { MODELS, summarize, type ModelSummary } from "../src/core/model";
 import {
   checkInAnswerSchema,
@@ -73,8 +75,11 @@ export class HeadlessClient {
     examples: number,
     measured = { trainLoss: 1, trainAccuracy: 0.5 },
   ): Promise<string> {
-    const file = encodeUpdate(this.model, delta, {
-      codec: "float32",
+    const { codec, topShare: share } = assignment.plan;
+    const content =
+      codec === "float32" ? delta : encodeDelta(this.model, delta, { codec, share, seed: assignment.round });
+    const update = encodeUpdate(this.model, content, {
+      codec,
       task: this.task,
       round: assignment.round,
       base: assignment.checkpoint.sha256,
@@ -83,11 +88,12 @@ export class HeadlessClient {
       ...{ evalExamples: 0, evalLoss: 0, evalAccuracy: 0 },
       ...{ bytesDown: 0, trainingMs: 0, backend: "headless" },
     });
+    const file = await gzip(update);
     const digest = Buffer.from(await crypto.subtle.digest("SHA-256", file)).toString("base64");
     const response = await this.#request(this.#path(`rounds/${assignment.round}/updates/${assignment.id}`), {
       method: "PUT",
       body: file,
-      headers: { "content-digest": `sha-256=:${digest}:` },
+      headers: { "content-digest": `sha-256=:${digest}:`, "content-encoding": "gzip" },
     });
     return v.parse(v.object({ status: v.string() }), await response.json()).status;
   }

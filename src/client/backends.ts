@@ -30,7 +30,7 @@ export async function probeBackend(
   { faces, steps }: { faces: number; steps: number },
   signal: AbortSignal,
 ): Promise<Probe> {
-  const { file } = await getCheckpoint(checkpoint, undefined, signal);
+  const { file } = await getCheckpoint(task, checkpoint, undefined, signal);
   const trainer = createTrainer();
   try {
     const { model } = TASKS[task];

@@ -1,5 +1,8 @@
 import * as v from "valibot";
+import { applyDifference } from "../core/difference";
 import { sha256Hex } from "../core/digest";
+import { gunzip } from "../core/gzip";
+import { MODELS, summarize, type ModelSummary } from "../core/model";
 import {
   checkInAnswerSchema,
   checkpointsSchema,
@@ -9,6 +12,7 @@ import {
   problemSchema,
   roundSchema,
   taskSchema,
+  TASKS,
   type Assignment,
   type CheckIn,
   type CheckInAnswer,
@@ -113,7 +117,7 @@ export async function replayDeadLetter(task: TaskName, id: string, token: string
   await request(`${api(task)}/dead-letters/${id}/replay`, { method: "POST", headers: bearer(token) });
 }
 
-/** Sends an update. Sending it again is harmless. */
+/** Sends a gzipped update. Sending it again is harmless. */
 export async function sendUpdate(
   { task, round, id }: Pick<Assignment, "task" | "round" | "id">,
   update: Uint8Array<ArrayBuffer>,
@@ -125,6 +129,7 @@ export async function sendUpdate(
     body: update,
     headers: {
       "content-type": "application/octet-stream",
+      "content-encoding": "gzip",
       "content-digest": `sha-256=:${btoa(String.fromCharCode(...digest))}:`,
     },
     signal,
@@ -140,24 +145,75 @@ export class IntegrityError extends Error {
 const CACHE = "checkpoints";
 
 /**
- * A checkpoint's file, from this device if it is here, else from the edge, its SHA-256 checked either way. The latest
- * two are kept.
+ * A checkpoint's file: from this device if it is here, else from the edge, as the difference to one that is here where there is
+ * such a difference. Its SHA-256 is checked either way. The latest two are kept.
  * @returns the file, and how many bytes were downloaded for it.
  * @throws IntegrityError, EdgeAwayError, EdgeRefusalError
  */
 export async function getCheckpoint(
-  { sha256, bytes }: CheckpointInfo,
+  task: TaskName,
+  { sha256, bytes, difference }: CheckpointInfo,
   onProgress?: (share: number) => void,
   signal?: AbortSignal,
 ): Promise<{ file: Uint8Array<ArrayBuffer>; bytesDown: number }> {
-  const url = `/api/checkpoints/${sha256}`;
   const cache = await caches.open(CACHE);
-  const cached = await cache.match(url);
-  if (cached) {
-    const file = new Uint8Array(await cached.arrayBuffer());
-    if ((await sha256Hex(file)) === sha256) return { file, bytesDown: 0 };
-    await cache.delete(url);
+  const known = await fromCache(cache, sha256);
+  if (known) return { file: known, bytesDown: 0 };
+  const base = difference && (await fromCache(cache, difference.from));
+  let bytesDown = base ? difference.bytes : 0;
+  let file =
+    base && (await fromDifference(summarize(MODELS[TASKS[task].model]), base, sha256, difference.bytes, signal));
+  if (!file) {
+    file = await download(urlOf(sha256), bytes, onProgress, signal);
+    bytesDown += bytes;
+    if ((await sha256Hex(file)) !== sha256) {
+      throw new IntegrityError("The checkpoint does not match its SHA-256. Try again.");
+    }
   }
+  for (const old of (await cache.keys()).slice(0, -1)) await cache.delete(old);
+  await cache.put(urlOf(sha256), new Response(file));
+  return { file, bytesDown };
+}
+
+const urlOf = (sha256: string): string => `/api/checkpoints/${sha256}`;
+
+/** A checkpoint that is on this device, and undamaged. */
+async function fromCache(cache: Cache, sha256: string): Promise<Uint8Array<ArrayBuffer> | undefined> {
+  const cached = await cache.match(urlOf(sha256));
+  if (!cached) return undefined;
+  const file = new Uint8Array(await cached.arrayBuffer());
+  if ((await sha256Hex(file)) === sha256) return file;
+  await cache.delete(urlOf(sha256));
+  return undefined;
+}
+
+/** A checkpoint made of the one before; undefined where that does not lead to it: then there is still the whole. */
+async function fromDifference(
+  model: ModelSummary,
+  base: Uint8Array<ArrayBuffer>,
+  sha256: string,
+  bytes: number,
+  signal?: AbortSignal,
+): Promise<Uint8Array<ArrayBuffer> | undefined> {
+  try {
+    const packed = await download(`${urlOf(sha256)}/difference`, bytes, undefined, signal);
+    const file = applyDifference(model, base, await gunzip(packed));
+    return (await sha256Hex(file)) === sha256 ? file : undefined;
+  } catch (error) {
+    signal?.throwIfAborted();
+    if (error instanceof EdgeAwayError) throw error;
+    console.warn("The difference to the next checkpoint could not be used:", error);
+    return undefined;
+  }
+}
+
+/** A file of a known length. @throws IntegrityError when it has another */
+async function download(
+  url: string,
+  bytes: number,
+  onProgress?: (share: number) => void,
+  signal?: AbortSignal,
+): Promise<Uint8Array<ArrayBuffer>> {
   const response = await request(url, signal ? { signal } : {}, PATIENCE.transfer);
   const file = new Uint8Array(bytes);
   let received = 0;
@@ -176,12 +232,8 @@ export async function getCheckpoint(
     received += part.length;
     onProgress?.(received / bytes);
   }
-  if (received !== bytes || (await sha256Hex(file)) !== sha256) {
-    throw new IntegrityError("The checkpoint does not match its SHA-256. Try again.");
-  }
-  for (const old of (await cache.keys()).slice(0, -1)) await cache.delete(old);
-  await cache.put(url, new Response(file));
-  return { file, bytesDown: bytes };
+  if (received !== bytes) throw new IntegrityError("The checkpoint is shorter than announced. Try again.");
+  return file;
 }
 
 /**

@@ -48,7 +48,7 @@ class Model {
       const task = await this.#newestTask();
       const started = this.ready ? Promise.resolve() : this.#vision.call((api) => api.start());
       if (task.checkpoint.sha256 !== this.#loadedSha256) {
-        const { file } = await getCheckpoint(task.checkpoint, (share) => {
+        const { file } = await getCheckpoint(task.task, task.checkpoint, (share) => {
           this.downloading = share;
         });
         await started;

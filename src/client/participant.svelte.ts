@@ -1,5 +1,7 @@
 import * as Comlink from "comlink";
+import { compress } from "../core/codecs/codec";
 import { FACE_PIXELS } from "../core/expressions";
+import { gzip } from "../core/gzip";
 import { MODELS, summarize } from "../core/model";
 import { TASKS, type Assignment, type CheckInAnswer, type EvaluationTask } from "../core/protocol";
 import { encodeUpdate } from "../core/update";
@@ -191,22 +193,7 @@ class Participant {
     const { assignment } = participation;
     if (!participation.update) {
       const result = await this.#train(participation, signal);
-      participation.update = encodeUpdate(summarize(MODELS[TASKS[assignment.task].model]), result.delta, {
-        codec: "float32",
-        task: assignment.task,
-        round: assignment.round,
-        base: assignment.checkpoint.sha256,
-        examples: result.examples,
-        trainLoss: result.train.loss,
-        trainAccuracy: result.train.accuracy,
-        evalExamples: result.heldOut.examples,
-        evalLoss: result.heldOut.loss,
-        evalAccuracy: result.heldOut.accuracy,
-        bytesDown: participation.bytesDown,
-        trainingMs: result.trainingMs,
-        backend: result.backend,
-        ...(result.initialLoss === null ? {} : { initialLoss: result.initialLoss }),
-      });
+      participation.update = await this.#encode(participation, result);
       participation.localNorms = result.localNorms;
       participation.contribution = {
         round: assignment.round,
@@ -234,11 +221,45 @@ class Participant {
       const { [assignment.task]: _, ...others } = (await getSetting("localNorms")) ?? {};
       const own = participation.localNorms;
       await setSetting("localNorms", own ? { ...others, [assignment.task]: own } : others);
+      const { residual } = participation;
+      if (residual) await setSetting("residuals", { ...(await getSetting("residuals")), [assignment.task]: residual });
     }
     await deleteSetting("participation");
     if (participation.contribution) {
       this.sent = [{ ...participation.contribution, accepted }, ...this.sent];
     }
+  }
+
+  /** The gzipped update of a training, in the plan's codec. What the codec loses stays in the participation. */
+  async #encode(participation: Participation, result: TrainingResult): Promise<Uint8Array<ArrayBuffer>> {
+    const { assignment } = participation;
+    const { codec, topShare } = assignment.plan;
+    const spec = summarize(MODELS[TASKS[assignment.task].model]);
+    let content: Float32Array | Uint8Array = result.delta;
+    if (codec !== "float32") {
+      const before = (await getSetting("residuals"))?.[assignment.task];
+      const options = { codec, share: topShare, seed: participation.seed };
+      const { payload, residual } = compress(spec, result.delta, before, options);
+      content = payload;
+      participation.residual = residual;
+    }
+    const update = encodeUpdate(spec, content, {
+      codec,
+      task: assignment.task,
+      round: assignment.round,
+      base: assignment.checkpoint.sha256,
+      examples: result.examples,
+      trainLoss: result.train.loss,
+      trainAccuracy: result.train.accuracy,
+      evalExamples: result.heldOut.examples,
+      evalLoss: result.heldOut.loss,
+      evalAccuracy: result.heldOut.accuracy,
+      bytesDown: participation.bytesDown,
+      trainingMs: result.trainingMs,
+      backend: result.backend,
+      ...(result.initialLoss === null ? {} : { initialLoss: result.initialLoss }),
+    });
+    return gzip(update);
   }
 
   /** Tells the edge how a round's candidate and its base do on this device's held-out faces. */
@@ -249,7 +270,7 @@ class Participant {
     const norms = (await getSetting("localNorms"))?.[task];
     const results = [];
     for (const checkpoint of [base, candidate]) {
-      const { file } = await getCheckpoint(checkpoint, undefined, signal);
+      const { file } = await getCheckpoint(task, checkpoint, undefined, signal);
       results.push(
         await this.#trainer.call((api) => api.evaluate(TASKS[task].model, file, pack(heldOut), backend, norms), signal),
       );
@@ -271,6 +292,7 @@ class Participant {
   async #train(participation: Participation, signal: AbortSignal): Promise<TrainingResult> {
     const { assignment, seed } = participation;
     const { file, bytesDown } = await getCheckpoint(
+      assignment.task,
       assignment.checkpoint,
       (share) => {
         this.#show({ kind: "downloading", share }, signal);

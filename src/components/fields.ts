@@ -76,6 +76,18 @@ export const SERVER_NUMBERS = [
   number("q", "Fairness q", "of q-FedAvg", 0, 10, "any"),
 ];
 
+/** What an update is sent as. */
+export const CODEC_FIELDS: Field[] = [
+  choice("codec", "Codec", "of the updates, before gzip", [
+    ["float32", "float32: exact"],
+    ["float16", "float16"],
+    ["int8", "int8, rounded at random"],
+    ["int4", "int4, rounded at random"],
+    ["topk", "topk: the largest only"],
+  ]),
+  { ...number("topShare", "Share sent", "of each kernel", 0.0001, 1, "any"), when: ({ codec }) => codec === "topk" },
+];
+
 /** How a client trains. */
 export const CLIENT_FIELDS: Field[] = [
   number("epochs", "Epochs E", "passes over a client's examples", 1, 100),

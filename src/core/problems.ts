@@ -16,6 +16,8 @@ export const PROBLEMS = {
   "repeated-id": { status: 409, title: "Another update was already accepted under this id" },
   "length-required": { status: 411, title: "The update's length must be announced" },
   "too-large": { status: 413, title: "The update is larger than its model" },
+  "unsupported-encoding": { status: 415, title: "An update's Content-Encoding is gzip or nothing" },
+  "wrong-codec": { status: 409, title: "The update is in another codec than its round" },
   "wrong-digest": { status: 422, title: "The bytes do not match their SHA-256" },
   truncated: { status: 422, title: "The update ends too early" },
   "header-too-large": { status: 422, title: "The update's header is too long" },
@@ -23,6 +25,7 @@ export const PROBLEMS = {
   "wrong-shape": { status: 422, title: "The update has another model's shape" },
   "wrong-length": { status: 422, title: "The update has another length than it announced" },
   "not-finite": { status: 422, title: "The update holds a number that is not finite" },
+  "bad-index": { status: 422, title: "The update names a number that its model does not have" },
   "store-failed": { status: 503, title: "The update could not be stored; it can be sent again" },
   "internal-error": { status: 500, title: "The edge failed" },
 } as const satisfies Record<string, { status: number; title: string }>;

@@ -1,4 +1,5 @@
 import * as v from "valibot";
+import { CODECS } from "./codecs/codec";
 import { MODEL_NAMES, type ModelName } from "./model";
 import { SERVER_OPTIMIZERS } from "./strategies/server-optimizers";
 
@@ -40,6 +41,9 @@ export const planEntries = {
   layers: v.optional(v.picklist(["all", "head"]), "all"),
   /** Epochs without a lower loss on the client's held-out faces that end its training early. 0 is off. */
   patience: v.optional(whole(0, 100), 0),
+  /** What an update is encoded as, and of topk the share of numbers that is kept. What it loses is sent in later rounds. */
+  codec: v.optional(v.picklist(CODECS), "float32"),
+  topShare: v.optional(v.pipe(v.number(), v.gtValue(0), v.maxValue(1)), 0.01),
   /** FedBN (Li et al. 2021, arXiv 2102.07623): batch normalization is averaged with the rest, or every client keeps its own. */
   batchNorm: v.optional(v.picklist(["average", "local"]), "average"),
 };
@@ -95,12 +99,32 @@ export const roundConfigSchema = v.strictObject({
   atPlateau: v.optional(v.picklist(["stop", "lower-rate", "go-on"]), "stop"),
   /** A candidate whose loss is higher than its base's by more than this is rejected. null publishes whatever comes. */
   tolerance: v.optional(v.nullable(real(0, 1000)), null),
+  /**
+   * What clients that have a round's base get of its checkpoint: all of it, or the difference in this codec. The checkpoint is
+   * then the base plus what that decodes to.
+   */
+  downloadCodec: v.optional(v.picklist(["float32", "float16", "int8", "int4"]), "float32"),
   /** Seconds from the choice of the cohort to the end of the round, come what may. */
   deadlineSeconds: whole(5, 86_400),
   /** How many rounds to run, one after the other. */
   rounds: whole(1, 10_000),
 });
 export type RoundConfig = v.InferOutput<typeof roundConfigSchema>;
+
+/** Rules that cannot be summed: they need every update at once. */
+export const isRobust = ({ aggregation }: Pick<RoundConfig, "aggregation">): boolean =>
+  aggregation !== "mean" && aggregation !== "q-fair";
+
+/** Why parts of a configuration do not go together, in words; undefined when they do. */
+export function conflictOf(config: RoundConfig): string | undefined {
+  if (config.topology === "gossip" && isRobust(config)) {
+    return "Hubs can gossip about sums only; a robust average needs every update in one place. Choose the mean, or the central topology.";
+  }
+  if (config.topology === "gossip" && config.downloadCodec !== "float32") {
+    return "Hubs hold a checkpoint against their own mean, which a rounded difference is not. Choose float32 downloads, or the central topology.";
+  }
+  return undefined;
+}
 
 /** A change of an open round: any of its fields. Absent ones stay as they are. */
 export const roundChangeSchema = v.pipe(
@@ -140,6 +164,8 @@ export const checkpointSchema = v.object({
   /** 0 for the initialization, then one more with each published round. */
   version: whole(0, 1e9),
   bytes: whole(1, 1e9),
+  /** The checkpoint that a difference to this one starts from, and that difference's bytes; absent where there is none. */
+  difference: v.optional(v.object({ from: sha256Schema, bytes: whole(1, 1e9) })),
 });
 export type CheckpointInfo = v.InferOutput<typeof checkpointSchema>;
 

@@ -2,14 +2,15 @@ import * as v from "valibot";
 
 /**
  * The safetensors format (huggingface.co/docs/safetensors): 8 bytes with the header's length as a little-endian
- * integer, a JSON header, then the raw little-endian data. float32 and int8 tensors are used here.
+ * integer, a JSON header, then the raw little-endian data. float32, int8 and uint8 tensors are used here.
  */
 
 /** A file that is not what it says it is. `code` is stable; the message says what was wrong. */
 export class FormatError extends Error {
   override readonly name = "FormatError";
   constructor(
-    readonly code: "truncated" | "header-too-large" | "bad-header" | "wrong-shape" | "wrong-length" | "not-finite",
+    readonly code:
+      ("truncated" | "header-too-large" | "bad-header" | "wrong-shape" | "wrong-length") | ("not-finite" | "bad-index"),
     message: string,
   ) {
     super(message);
@@ -17,7 +18,7 @@ export class FormatError extends Error {
 }
 
 /** Bytes of one number. */
-const WIDTH = { F32: 4, I8: 1 } as const;
+const WIDTH = { F32: 4, I8: 1, U8: 1 } as const;
 export type DataType = keyof typeof WIDTH;
 
 /** One tensor of a file: where its data lies, in bytes after the header. */
@@ -44,7 +45,7 @@ export const MAX_HEADER_BYTES = 65_536;
 
 const size = v.pipe(v.number(), v.integer(), v.minValue(0), v.maxValue(2 ** 40));
 const entrySchema = v.strictObject({
-  dtype: v.picklist(["F32", "I8"]),
+  dtype: v.picklist(["F32", "I8", "U8"]),
   shape: v.array(size),
   data_offsets: v.tuple([size, size]),
 });
@@ -53,7 +54,7 @@ const headerSchema = v.objectWithRest({ __metadata__: v.optional(v.record(v.stri
 interface NamedTensor {
   name: string;
   shape: readonly number[];
-  data: Float32Array | Int8Array;
+  data: Float32Array | Int8Array | Uint8Array;
 }
 
 /**
@@ -64,7 +65,7 @@ export function tensorPieces(tensors: readonly NamedTensor[], metadata: Record<s
   const header: Record<string, unknown> = { __metadata__: metadata };
   let offset = 0;
   for (const { name, shape, data } of tensors) {
-    const dtype: DataType = data instanceof Int8Array ? "I8" : "F32";
+    const dtype: DataType = data instanceof Int8Array ? "I8" : data instanceof Uint8Array ? "U8" : "F32";
     header[name] = { dtype, shape, data_offsets: [offset, offset + data.byteLength] };
     offset += data.byteLength;
   }

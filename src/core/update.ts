@@ -1,10 +1,20 @@
 import * as v from "valibot";
-import { decodeHeader, encodeSafetensors, FormatError, headerLength, matchTensors } from "./safetensors";
+import { CODECS, DeltaDecoder, type DecodedPart } from "./codecs/codec";
+import {
+  decodeHeader,
+  encodeSafetensors,
+  FormatError,
+  headerLength,
+  joinPieces,
+  matchTensors,
+  tensorPieces,
+} from "./safetensors";
 import type { ModelSummary } from "./model";
 
 /**
- * A client's update: a safetensors file of `delta_k` whose metadata says what it is. Metadata values are strings, as
- * the format wants; {@link readUpdateMetadata} checks and types them.
+ * A client's update: a safetensors file of `delta_k` whose metadata says what it is. In float32 it holds the model's tensors by
+ * their names; in another codec one tensor of bytes, `payload`, with all of them (src/core/codecs). Metadata values are strings,
+ * as the format wants; {@link readUpdateMetadata} checks and types them.
  */
 
 const text = v.pipe(v.string(), v.maxLength(100));
@@ -12,7 +22,7 @@ const numeric = v.pipe(text, v.transform(Number), v.number(), v.finite());
 const count = v.pipe(numeric, v.integer(), v.minValue(0), v.maxValue(1e9));
 
 const metadataSchema = v.object({
-  codec: v.literal("float32"),
+  codec: v.picklist(CODECS),
   task: text,
   round: count,
   /** SHA-256 of the checkpoint that the delta starts from. */
@@ -42,19 +52,18 @@ export interface UpdateSummary {
   metadata: UpdateMetadata;
   /** L2 norm of the whole delta. */
   norm: number;
-  /** Where its numbers begin in the file, in bytes. */
-  dataStart: number;
 }
 
-/** Writes an update of `model`. */
+/** Writes an update of `model`. @param content the delta itself in float32, else its payload in the metadata's codec */
 export function encodeUpdate(
   model: ModelSummary,
-  delta: Float32Array,
+  content: Float32Array | Uint8Array,
   metadata: UpdateMetadata,
 ): Uint8Array<ArrayBuffer> {
   const known = Object.entries(metadata).filter(([, value]) => value !== undefined);
   const strings = Object.fromEntries(known.map(([key, value]) => [key, String(value)]));
-  return encodeSafetensors(model.tensors, delta, strings);
+  if (content instanceof Float32Array) return encodeSafetensors(model.tensors, content, strings);
+  return joinPieces(tensorPieces([{ name: "payload", shape: [content.length], data: content }], strings));
 }
 
 /** Types an update's metadata. @throws FormatError `bad-header`, naming the field. */
@@ -67,18 +76,16 @@ export function readUpdateMetadata(metadata: Record<string, string>): UpdateMeta
 }
 
 /**
- * Checks an update as its bytes arrive, holding no more than its header: push every chunk, then call {@link finish}.
- * Each method throws FormatError at the first byte that proves the update wrong.
+ * Checks and decodes an update as its bytes arrive, holding no more than its header and what {@link DeltaDecoder} holds: push
+ * every chunk, then call {@link finish}. Each method throws FormatError at the first byte that proves the update wrong.
  */
 export class UpdateReader {
   #head = new Uint8Array(0);
   #metadata: UpdateMetadata | undefined;
+  #decoder: DeltaDecoder | undefined;
   #dataBytes = 0;
   #received = 0;
-  /** Up to three bytes of a number that the next chunk completes. */
-  #rest = new Uint8Array(0);
   #squares = 0;
-  #dataStart = 0;
 
   constructor(readonly model: ModelSummary) {}
 
@@ -87,23 +94,25 @@ export class UpdateReader {
     return this.#metadata;
   }
 
-  push(chunk: Uint8Array): void {
-    if (this.#metadata !== undefined) {
-      this.#check(chunk);
-      return;
-    }
+  /** @returns the delta's numbers that are complete with this chunk, in their order and without gaps */
+  push(chunk: Uint8Array): DecodedPart[] {
+    if (this.#decoder) return this.#decode(this.#decoder, chunk);
     const joined = concat(this.#head, chunk);
     if (joined.length < 8 || joined.length < headerLength(joined)) {
       this.#head = joined;
-      return;
+      return [];
     }
     const header = decodeHeader(joined);
-    matchTensors(header, this.model.tensors);
     this.#metadata = readUpdateMetadata(header.metadata);
+    const { codec } = this.#metadata;
+    matchTensors(
+      header,
+      codec === "float32" ? this.model.tensors : [{ name: "payload", dtype: "U8", shape: [header.dataBytes] }],
+    );
     this.#dataBytes = header.dataBytes;
-    this.#dataStart = header.headerBytes;
     this.#head = new Uint8Array(0);
-    this.#check(joined.subarray(header.headerBytes));
+    this.#decoder = new DeltaDecoder(this.model, codec);
+    return this.#decode(this.#decoder, joined.subarray(header.headerBytes));
   }
 
   /** @throws FormatError `truncated` when bytes are missing. */
@@ -115,26 +124,20 @@ export class UpdateReader {
         `The update has ${this.#received} bytes of data; ${this.#dataBytes} were announced.`,
       );
     }
-    return { metadata: this.#metadata, norm: Math.sqrt(this.#squares), dataStart: this.#dataStart };
+    this.#decoder?.finish();
+    return { metadata: this.#metadata, norm: Math.sqrt(this.#squares) };
   }
 
-  #check(chunk: Uint8Array): void {
+  #decode(decoder: DeltaDecoder, chunk: Uint8Array): DecodedPart[] {
     this.#received += chunk.length;
     if (this.#received > this.#dataBytes) {
       throw new FormatError("wrong-length", `The update goes on after the ${this.#dataBytes} bytes that it announced.`);
     }
-    const bytes = this.#rest.length > 0 || chunk.byteOffset % 4 !== 0 ? concat(this.#rest, chunk) : chunk;
-    const whole = bytes.length - (bytes.length % 4);
-    const numbers = new Float32Array(bytes.buffer, bytes.byteOffset, whole / 4);
-    for (let i = 0; i < numbers.length; i++) {
-      const value = numbers[i] as number;
-      this.#squares += value * value;
+    const parts = decoder.push(chunk);
+    for (const { values } of parts) {
+      for (let i = 0; i < values.length; i++) this.#squares += (values[i] as number) ** 2;
     }
-    // An infinity or a NaN anywhere stays in the sum; the squares of finite float32 numbers cannot overflow a float64.
-    if (!Number.isFinite(this.#squares)) {
-      throw new FormatError("not-finite", "The update holds a number that is not finite (NaN or infinity).");
-    }
-    this.#rest = bytes.slice(whole);
+    return parts;
   }
 }
 

@@ -43,8 +43,10 @@ export interface Participation {
   snapshot?: Snapshot;
   /** The trained batch normalization, kept once the edge has accepted the update; null where the round averages it. */
   localNorms?: Float32Array<ArrayBuffer> | null;
-  /** The finished update, until the edge has accepted it. */
+  /** The finished update, gzipped, until the edge has accepted it. */
   update?: Uint8Array<ArrayBuffer>;
+  /** What its codec has lost, kept once the edge has accepted it. */
+  residual?: Float32Array<ArrayBuffer>;
   /** What the page says about that update. */
   contribution?: Contribution;
 }
@@ -88,6 +90,8 @@ interface Settings {
   preferences: Preferences;
   /** This device's own batch normalization, by task, where its last round kept it local. */
   localNorms: Partial<Record<TaskName, Float32Array<ArrayBuffer>>>;
+  /** What the codecs of this device's updates have lost so far, by task: sent with a later one. */
+  residuals: Partial<Record<TaskName, Float32Array<ArrayBuffer>>>;
   /** What the player wants to train on; absent for what the probe says. */
   backend: Backend;
   /** The faster backend that is right, once probed. */
@@ -205,9 +209,14 @@ export async function restoreFace(face: Face): Promise<void> {
   changed();
 }
 
-/** @throws StorageError */
+/** Deletes a face, and what is left of it in the residuals of updates. @throws StorageError */
 export async function deleteFace(id: number): Promise<void> {
-  await use((db) => db.delete("faces", id));
+  await use(async (db) => {
+    const transaction = db.transaction(["faces", "settings"], "readwrite");
+    await transaction.objectStore("faces").delete(id);
+    await transaction.objectStore("settings").delete("residuals");
+    await transaction.done;
+  });
   changed();
 }
 
@@ -217,6 +226,7 @@ export async function deleteAllFaces(): Promise<void> {
     const transaction = db.transaction(["faces", "settings"], "readwrite");
     await transaction.objectStore("faces").clear();
     await transaction.objectStore("settings").delete("participation");
+    await transaction.objectStore("settings").delete("residuals");
     await transaction.done;
   });
   changed();

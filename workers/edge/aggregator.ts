@@ -1,11 +1,13 @@
 import { DurableObject } from "cloudflare:workers";
 import * as v from "valibot";
 import { checkpointPieces, decodeCheckpoint } from "../../src/core/checkpoint";
+import { encodeDifference, quantizeStep } from "../../src/core/difference";
 import { toHex } from "../../src/core/digest";
 import { WeightedSum, type Totals } from "../../src/core/fedavg";
 import { isNorm } from "../../src/core/batch-norm";
+import { gzip } from "../../src/core/gzip";
 import type { ModelSummary } from "../../src/core/model";
-import { taskNameSchema, type Aggregation, type TaskName } from "../../src/core/protocol";
+import { taskNameSchema, type Aggregation, type RoundConfig, type TaskName } from "../../src/core/protocol";
 import { BLOCK, robustAverage, stepModel, type BlockAverage } from "../../src/core/strategies/aggregate";
 import {
   hasMoments,
@@ -13,7 +15,7 @@ import {
   type ServerMoments,
   type ServerOptimizer,
 } from "../../src/core/strategies/server-optimizers";
-import { checkpointKey, momentsKey, type Env } from "./env";
+import { checkpointKey, differenceKey, momentsKey, residualKey, type Env } from "./env";
 import { nameOf } from "./identity";
 import { modelOf } from "./upload";
 
@@ -28,8 +30,6 @@ const CHUNK = 1 << 20;
 export interface UpdateLocation {
   id: string;
   key: string;
-  /** Where its numbers begin, in bytes. */
-  dataStart: number;
 }
 
 /** An update and what it brings to the sum. */
@@ -37,6 +37,13 @@ export interface WeightedUpdate extends UpdateLocation {
   examples: number;
   weight: number;
   denominator: number;
+}
+
+/** A checkpoint that lies in the store, and the bytes of the difference to it where there is one. */
+export interface PublishedFile {
+  sha256: string;
+  bytes: number;
+  differenceBytes?: number;
 }
 
 /** How a round's updates become the next checkpoint. */
@@ -47,6 +54,7 @@ export interface MergePlan {
   optimizer: ServerOptimizer;
   /** FedBN: batch normalization stays as it is in the base. */
   keepBatchNorm: boolean;
+  downloadCodec: RoundConfig["downloadCodec"];
   base: { sha256: string; version: number };
   version: number;
   /** The shards that hold a sum; none for a robust rule. */
@@ -77,8 +85,8 @@ export class Aggregator extends DurableObject<Env> {
     this.task = v.parse(taskNameSchema, nameOf(ctx).split("/")[0]);
     this.model = modelOf(this.task);
     ctx.storage.sql.exec(
-      `CREATE TABLE IF NOT EXISTS added (id TEXT PRIMARY KEY, key TEXT NOT NULL, data_start INTEGER NOT NULL,
-       examples INTEGER NOT NULL, weight REAL NOT NULL, denominator REAL NOT NULL)`,
+      `CREATE TABLE IF NOT EXISTS added (id TEXT PRIMARY KEY, key TEXT NOT NULL, examples INTEGER NOT NULL,
+       weight REAL NOT NULL, denominator REAL NOT NULL)`,
     );
   }
 
@@ -89,10 +97,10 @@ export class Aggregator extends DurableObject<Env> {
       const known = this.ctx.storage.sql.exec("SELECT 1 FROM added WHERE id = ?", update.id).toArray();
       if (known.length > 0) return;
       await this.#addTo(sum, update);
-      const { id, key, dataStart, examples, weight, denominator } = update;
+      const { id, key, examples, weight, denominator } = update;
       this.ctx.storage.sql.exec(
-        "INSERT INTO added VALUES (?, ?, ?, ?, ?, ?)",
-        ...[id, key, dataStart, examples, weight, denominator],
+        "INSERT INTO added VALUES (?, ?, ?, ?, ?)",
+        ...[id, key, examples, weight, denominator],
       );
     });
   }
@@ -112,9 +120,28 @@ export class Aggregator extends DurableObject<Env> {
    * optimizer from the base.
    * @throws RangeError when the cohort is too small for a robust rule
    */
-  async merge(plan: MergePlan): Promise<{ sha256: string; bytes: number }> {
+  async merge(plan: MergePlan): Promise<PublishedFile> {
     const average = plan.shards.length > 0 ? await this.#linearAverage(plan) : await this.#robustAverage(plan);
-    return this.publish(await this.step(plan, average, true), plan.metadata);
+    const weights = await this.step(plan, average, true);
+    if (plan.downloadCodec === "float32") return this.publish(weights, plan.metadata);
+    return this.#publishDifference(plan, plan.downloadCodec, weights);
+  }
+
+  /** Publishes a checkpoint that is its base plus a difference, and that difference. @param wanted is used up */
+  async #publishDifference(
+    { base, version, metadata }: MergePlan,
+    codec: Exclude<RoundConfig["downloadCodec"], "float32">,
+    wanted: Float32Array<ArrayBuffer>,
+  ): Promise<PublishedFile> {
+    const before = await this.env.STORE.get(residualKey(this.task, base.version));
+    if (before) new Float32Array(await before.arrayBuffer()).forEach((lost, i) => ((wanted[i] as number) += lost));
+    const weights = decodeCheckpoint(await this.read(checkpointKey(base.sha256)), this.model);
+    const payload = quantizeStep(this.model, weights, wanted, codec, version);
+    await this.env.STORE.put(residualKey(this.task, version), wanted);
+    const file = await this.publish(weights, metadata);
+    const difference = await gzip(encodeDifference(payload, metadata, codec));
+    await this.env.STORE.put(differenceKey(file.sha256), difference);
+    return { ...file, differenceBytes: difference.length };
   }
 
   /** The weights of the next checkpoint. @param keepMoments whether the optimizer's moments are stored, too */
@@ -139,10 +166,7 @@ export class Aggregator extends DurableObject<Env> {
   }
 
   /** Stores a checkpoint. */
-  protected async publish(
-    weights: Float32Array,
-    metadata: Record<string, string>,
-  ): Promise<{ sha256: string; bytes: number }> {
+  protected async publish(weights: Float32Array, metadata: Record<string, string>): Promise<PublishedFile> {
     // The file is as large as the weights: it is digested and stored piece by piece, and never there as a whole.
     const pieces = checkpointPieces(this.model, weights, metadata, "float32");
     const bytes = pieces.reduce((sum, { length }) => sum + length, 0);
@@ -215,9 +239,8 @@ export class Aggregator extends DurableObject<Env> {
   /** The same coordinates of several updates, by range reads. */
   #rows(updates: UpdateLocation[], start: number, length: number): Promise<Float32Array[]> {
     return Promise.all(
-      updates.map(async ({ key, dataStart }) => {
-        const range = { offset: dataStart + start * 4, length: length * 4 };
-        const object = await this.env.STORE.get(key, { range });
+      updates.map(async ({ key }) => {
+        const object = await this.env.STORE.get(key, { range: { offset: start * 4, length: length * 4 } });
         if (!object) throw new Error(`${key} is not in the store.`);
         return new Float32Array(await object.arrayBuffer());
       }),
@@ -256,21 +279,20 @@ export class Aggregator extends DurableObject<Env> {
     const sum = new WeightedSum(this.model.parameters);
     const rows = this.ctx.storage.sql.exec<{
       key: string;
-      data_start: number;
       examples: number;
       weight: number;
       denominator: number;
-    }>("SELECT key, data_start, examples, weight, denominator FROM added");
-    for (const { data_start, ...row } of rows.toArray()) await this.#addTo(sum, { ...row, dataStart: data_start });
+    }>("SELECT key, examples, weight, denominator FROM added");
+    for (const row of rows.toArray()) await this.#addTo(sum, row);
     this.#sum = sum;
     return sum;
   }
 
   /** Adds an update's numbers as they stream out of R2. */
-  async #addTo(sum: WeightedSum, { key, dataStart, weight, ...totals }: Omit<WeightedUpdate, "id">): Promise<void> {
+  async #addTo(sum: WeightedSum, { key, weight, ...totals }: Omit<WeightedUpdate, "id">): Promise<void> {
     // A sum that an error leaves half added is worth nothing: the next call builds it again.
     this.#sum = undefined;
-    const object = await this.env.STORE.get(key, { range: { offset: dataStart } });
+    const object = await this.env.STORE.get(key);
     if (!object) throw new Error(`${key} is not in the store.`);
     const reader = object.body.getReader({ mode: "byob" });
     let buffer = new ArrayBuffer(CHUNK);

@@ -7,6 +7,8 @@ import { initializeWeights } from "../../src/core/initialize";
 import { MODELS, summarize, type ModelSpec } from "../../src/core/model";
 import type { ProblemCode } from "../../src/core/problems";
 import {
+  conflictOf,
+  isRobust,
   taskNameSchema,
   TASKS,
   type CheckIn,
@@ -25,8 +27,8 @@ import {
 import { shuffle } from "../../src/core/random";
 import { linearWeight } from "../../src/core/strategies/weights";
 import type { UpdateSummary } from "../../src/core/update";
-import type { MergePlan, WeightedUpdate } from "./aggregator";
-import { checkpointKey, hubOf, updateKey, type Env } from "./env";
+import type { MergePlan, PublishedFile, UpdateLocation, WeightedUpdate } from "./aggregator";
+import { checkpointKey, differenceKey, hubOf, updateKey, type Env } from "./env";
 import type { HubPlan, HubProgress } from "./hub";
 import { nameOf } from "./identity";
 import { log } from "./log";
@@ -48,12 +50,6 @@ const CLOCK_SLACK_MS = 5_000;
 const HISTORY = 1000;
 /** Check-ins a second that a Coordinator wants at most: beyond it, clients are told to come back later. */
 const CHECK_INS_PER_SECOND = 100;
-
-/** Rules that cannot be summed: they need every update at once. */
-const isRobust = ({ aggregation }: RoundConfig): boolean => aggregation !== "mean" && aggregation !== "q-fair";
-
-/** Whether the hubs would have to gossip about something that is no sum. */
-const isRobustGossip = (config: RoundConfig): boolean => config.topology === "gossip" && isRobust(config);
 
 const newHub = (name: string): HubState => ({
   ...{ name, state: "waiting", updates: 0, block: 0, blocks: 0 },
@@ -140,8 +136,7 @@ export class Coordinator extends DurableObject<Env> {
   }
 
   /** Opens a round that waits for clients, unless one is under way. */
-  async startRounds(config: RoundConfig): Promise<Round | "round-open" | "robust-gossip"> {
-    if (isRobustGossip(config)) return "robust-gossip";
+  async startRounds(config: RoundConfig): Promise<Round | "round-open"> {
     const number = this.ctx.storage.transactionSync(() => {
       if (this.#store.openRound()) return undefined;
       this.#store.setEarlyStop(null);
@@ -155,13 +150,16 @@ export class Coordinator extends DurableObject<Env> {
   }
 
   /** Changes the open round's configuration; what its clients were told already stays. */
-  async changeRound(change: Partial<RoundConfig>): Promise<Round | "no-open-round" | "not-possible" | "robust-gossip"> {
+  async changeRound(
+    change: Partial<RoundConfig>,
+  ): Promise<Round | "no-open-round" | "not-possible" | { conflict: string }> {
     const round = this.#store.openRound();
     if (!round) return "no-open-round";
     const config = { ...round.config, ...change };
     // The sum of the round is made by one rule: it cannot change once updates may have been added.
-    const fixed = ["aggregation", "q", "byzantine", "updateClip", "mode", "learningRate", "topology"] as const;
-    if (isRobustGossip(config)) return "robust-gossip";
+    const fixed = ["aggregation", "q", "byzantine", "updateClip", "mode", "learningRate", "topology", "codec"] as const;
+    const conflict = conflictOf(config);
+    if (conflict !== undefined) return { conflict };
     if (round.state !== "selecting" && fixed.some((key) => config[key] !== round.config[key])) return "not-possible";
     this.#store.setConfig(round.number, config);
     if (config.topology !== round.config.topology) this.#setUpHubs(round.number, config);
@@ -315,6 +313,7 @@ export class Coordinator extends DurableObject<Env> {
       if (metadata.round !== assignedRound || metadata.task !== this.#task) {
         return this.refuse(assignedRound, "wrong-round");
       }
+      if (metadata.codec !== open.config.codec) return this.refuse(assignedRound, "wrong-codec");
       if (metadata.base !== this.#store.checkpoint(update.base).sha256) return this.refuse(assignedRound, "wrong-base");
       if (open.config.aggregation === "q-fair" && metadata.initialLoss === undefined) {
         return this.refuse(assignedRound, "bad-header");
@@ -549,6 +548,7 @@ export class Coordinator extends DurableObject<Env> {
         tau: config.serverTau,
       },
       keepBatchNorm: config.batchNorm === "local",
+      downloadCodec: config.downloadCodec,
       base: { sha256: base.sha256, version: base.version },
       version,
       expected: { count: counted, examples },
@@ -560,7 +560,7 @@ export class Coordinator extends DurableObject<Env> {
         base: base.sha256,
       },
     } satisfies Partial<MergePlan>;
-    let merged: { sha256: string; bytes: number } | undefined;
+    let merged: PublishedFile | undefined;
     try {
       if (config.topology === "gossip") merged = await this.#gossip(round, plan);
       else {
@@ -580,7 +580,11 @@ export class Coordinator extends DurableObject<Env> {
       this.#announce(round.number);
       return;
     }
-    const checkpoint = merged;
+    const { differenceBytes, ...file } = merged;
+    const checkpoint = {
+      ...file,
+      ...(differenceBytes !== undefined && { difference: { from: base.sha256, bytes: differenceBytes } }),
+    };
     this.ctx.storage.transactionSync(() => {
       const open = this.#store.openRound();
       if (open?.number !== round.number || open.state !== "aggregating") return;
@@ -752,7 +756,7 @@ export class Coordinator extends DurableObject<Env> {
       } while (cursor !== undefined);
     }
     for (const { version, sha256 } of this.#store.disposableCheckpoints(Number(this.env.KEEP_CHECKPOINTS))) {
-      await this.env.STORE.delete(checkpointKey(sha256));
+      await this.env.STORE.delete([checkpointKey(sha256), differenceKey(sha256)]);
       const { objects } = await this.env.STORE.list({ prefix: `moments/${this.#task}/${version}/` });
       if (objects.length > 0) await this.env.STORE.delete(objects.map(({ key }) => key));
       this.#store.setCheckpointStatus(version, "deleted");
@@ -779,8 +783,8 @@ export class Coordinator extends DurableObject<Env> {
     if (due.length > 0) await this.ctx.storage.setAlarm(Math.max(now + 50, Math.min(...due)));
   }
 
-  #locate(update: UpdateRow): { id: string; key: string; dataStart: number } {
-    return { id: update.id, key: this.#keyOf(update), dataStart: update.dataStart ?? 0 };
+  #locate(update: UpdateRow): UpdateLocation {
+    return { id: update.id, key: this.#keyOf(update) };
   }
 
   #keyOf({ assignedRound, id, digest }: UpdateRow): string {

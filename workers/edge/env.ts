@@ -55,6 +55,15 @@ export const checkpointKey = (sha256: string): string => `checkpoints/${sha256}.
 export const momentsKey = (task: TaskName, version: number, optimizer: string, start: number): string =>
   `moments/${task}/${version}/${optimizer}/${start}`;
 
-/** The digest is part of the key, so that a second upload under the same id cannot overwrite the accepted one. */
+/** The gzipped difference of a checkpoint to its base. */
+export const differenceKey = (sha256: string): string => `differences/${sha256}.gz`;
+
+/** What the difference to a version has lost, for the one to the next. It lies, and goes, with the version's moments. */
+export const residualKey = (task: TaskName, version: number): string => `moments/${task}/${version}/residual`;
+
+/**
+ * A decoded update: the model's numbers as float32, one after the other. The digest of what was sent is part of the key, so that a
+ * second upload under the same id cannot overwrite the accepted one.
+ */
 export const updateKey = (task: TaskName, round: number, id: string, digest: string): string =>
-  `updates/${task}/${round}/${id}/${digest}.safetensors`;
+  `updates/${task}/${round}/${id}/${digest}.f32`;

@@ -2,6 +2,7 @@ import { Hono, type Context } from "hono";
 import { PROBLEMS } from "../../src/core/problems";
 import {
   checkInSchema,
+  conflictOf,
   evaluationSchema,
   idSchema,
   roundChangeSchema,
@@ -12,11 +13,11 @@ import {
 } from "../../src/core/protocol";
 import { sameSecret } from "./digest";
 import type { UpdatePlace } from "./coordinator";
-import { checkpointKey, hubOf, updateKey, type Env, type UpdateMessage } from "./env";
+import { checkpointKey, differenceKey, hubOf, updateKey, type Env, type UpdateMessage } from "./env";
 import { prometheus } from "./metrics";
 import { openApi } from "./openapi";
 import { parse, ProblemError, readJson } from "./problem";
-import { contentDigest, contentLength, storeUpdate } from "./upload";
+import { contentDigest, contentLength, isGzipped, storeUpdate } from "./upload";
 
 export { Aggregator } from "./aggregator";
 export { Coordinator } from "./coordinator";
@@ -24,9 +25,6 @@ export { Hub } from "./hub";
 
 /** The queue of messages that were given up. */
 const DEAD_QUEUE = "dead-updates";
-
-const ROBUST_GOSSIP =
-  "Hubs can gossip about sums only; a robust average needs every update in one place. Choose the mean, or the central topology.";
 
 /** Tries to hand an update to a hub before another hub gets it. */
 const HUB_ATTEMPTS = 3;
@@ -100,14 +98,25 @@ app.get("/api/checkpoints/:sha256", async (c) => {
   const sha256 = parse(sha256Schema, c.req.param("sha256"));
   const object = await c.env.STORE.get(checkpointKey(sha256));
   if (!object) throw new ProblemError("not-found", `There is no checkpoint ${sha256}.`);
-  return new Response(object.body, {
+  return immutable(object);
+});
+
+/** A file that is for ever the same. */
+const immutable = (object: R2ObjectBody): Response =>
+  new Response(object.body, {
     headers: {
       "content-type": "application/octet-stream",
       "content-length": String(object.size),
       "cache-control": "public, max-age=31536000, immutable, no-transform",
-      etag: `"${sha256}"`,
+      etag: object.httpEtag,
     },
   });
+
+app.get("/api/checkpoints/:sha256/difference", async (c) => {
+  const sha256 = parse(sha256Schema, c.req.param("sha256"));
+  const object = await c.env.STORE.get(differenceKey(sha256));
+  if (!object) throw new ProblemError("not-found", `There is no difference to ${sha256}: take all of it.`);
+  return immutable(object);
 });
 
 app.put("/api/tasks/:task/rounds/:round/updates/:id", async (c) => {
@@ -117,13 +126,14 @@ app.put("/api/tasks/:task/rounds/:round/updates/:id", async (c) => {
   const stub = coordinator(c.env, taskOf(c));
   try {
     const digest = contentDigest(c.req.raw);
+    const gzipped = isGzipped(c.req.raw);
     const bytes = contentLength(c.req.raw, task);
     const admitted = await stub.admit(round, id, digest);
     if (admitted.status === "refused") throw new ProblemError(admitted.code);
     if (admitted.status === "already-accepted") return c.json(admitted);
     const body = c.req.raw.body as ReadableStream<Uint8Array> | null;
     if (!body) throw new ProblemError("truncated", "The body is empty.");
-    const summary = await storeUpdate(c.env, body, { task, round, id, digest, bytes });
+    const summary = await storeUpdate(c.env, body, { task, round, id, digest, gzipped });
     const continent = (c.req.raw.cf as IncomingRequestCfProperties | undefined)?.continent ?? null;
     const answer = await stub.accept(round, id, { digest, bytes, summary, continent });
     if (answer.status === "refused") {
@@ -151,8 +161,9 @@ app.post("/api/tasks/:task/evaluations/:id", async (c) => {
 app.post("/api/tasks/:task/rounds", async (c) => {
   await requireAdmin(c);
   const config = await readJson(c.req.raw, roundConfigSchema);
+  const conflict = conflictOf(config);
+  if (conflict !== undefined) throw new ProblemError("bad-request", conflict);
   const round = await coordinator(c.env, taskOf(c)).startRounds(config);
-  if (round === "robust-gossip") throw new ProblemError("bad-request", ROBUST_GOSSIP);
   if (round === "round-open") throw new ProblemError("round-open");
   return c.json(round, 201);
 });
@@ -164,8 +175,8 @@ app.patch("/api/tasks/:task/rounds/current", async (c) => {
   if (round === "not-possible") {
     throw new ProblemError(round, "The clients are at work already: how their updates are averaged cannot change now.");
   }
-  if (round === "robust-gossip") throw new ProblemError("bad-request", ROBUST_GOSSIP);
   if (round === "no-open-round") throw new ProblemError(round);
+  if ("conflict" in round) throw new ProblemError("bad-request", round.conflict);
   return c.json(round);
 });
 

@@ -68,6 +68,13 @@ const MIGRATIONS = [
   `
   ALTER TABLE rounds ADD COLUMN hubs TEXT NOT NULL DEFAULT '[]';
 `,
+  // Updates lie decoded in the store from here on: those of an open round lie there in the old form.
+  `
+  UPDATE rounds SET state = 'abandoned', reason = 'The edge was updated.', ended_at = opened_at WHERE ended_at IS NULL;
+  UPDATE updates SET state = 'dropped' WHERE state IN ('training', 'uploaded');
+  ALTER TABLE updates DROP COLUMN data_start;
+  ALTER TABLE checkpoints ADD COLUMN difference TEXT;
+`,
 ];
 
 export interface RoundRow {
@@ -99,7 +106,6 @@ export interface UpdateRow {
   digest: string | null;
   shard: number | null;
   norm: number | null;
-  dataStart: number | null;
   staleness: number;
   metadata: UpdateMetadata | null;
 }
@@ -145,13 +151,13 @@ export class RoundStore {
   /** The checkpoint that clients get: the last that was published, or what an administrator went back to. */
   currentCheckpoint(): StoredCheckpoint | undefined {
     const chosen = this.#setting("current");
-    const [row] = this.#all<{ version: number; sha256: string; bytes: number; trained: number }>(
-      `SELECT version, sha256, bytes, trained FROM checkpoints WHERE status = 'published' AND (? IS NULL OR version = ?)
+    const [row] = this.#all<CheckpointRow & { trained: number }>(
+      `SELECT version, sha256, bytes, difference, trained FROM checkpoints WHERE status = 'published' AND (? IS NULL OR version = ?)
        ORDER BY version DESC LIMIT 1`,
       chosen ?? null,
       Number(chosen ?? 0),
     );
-    return row && { ...row, trained: row.trained === 1 };
+    return row && { ...checkpointOf(row), trained: row.trained === 1 };
   }
 
   setCurrent(version: number): void {
@@ -199,23 +205,23 @@ export class RoundStore {
   }
 
   checkpoint(version: number): CheckpointInfo {
-    return this.sql
-      .exec<{ version: number; sha256: string; bytes: number }>(
-        "SELECT version, sha256, bytes FROM checkpoints WHERE version = ?",
-        version,
-      )
-      .one();
+    return checkpointOf(
+      this.sql
+        .exec<CheckpointRow>("SELECT version, sha256, bytes, difference FROM checkpoints WHERE version = ?", version)
+        .one(),
+    );
   }
 
   addCheckpoint(
-    { version, sha256, bytes, trained }: StoredCheckpoint,
+    { version, sha256, bytes, trained, difference }: StoredCheckpoint,
     status: "published" | "candidate",
     round: number | null,
     now: number,
   ): void {
     this.sql.exec(
-      `INSERT INTO checkpoints (version, sha256, bytes, created_at, trained, status, round) VALUES (?, ?, ?, ?, ?, ?, ?)`,
-      ...[version, sha256, bytes, now, Number(trained), status, round],
+      `INSERT INTO checkpoints (version, sha256, bytes, created_at, trained, status, round, difference)
+       VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
+      ...[version, sha256, bytes, now, Number(trained), status, round, difference ? JSON.stringify(difference) : null],
     );
   }
 
@@ -486,17 +492,15 @@ export class RoundStore {
       digest: string | null;
       shard: number | null;
       norm: number | null;
-      data_start: number | null;
       staleness: number;
       metadata: string | null;
     }>(
-      `SELECT id, round, assigned_round, base, state, digest, shard, norm, data_start, staleness, metadata
+      `SELECT id, round, assigned_round, base, state, digest, shard, norm, staleness, metadata
        FROM updates WHERE ${condition}`,
       ...values,
-    ).map(({ assigned_round: assignedRound, data_start: dataStart, ...row }) => ({
+    ).map(({ assigned_round: assignedRound, ...row }) => ({
       ...row,
       assignedRound,
-      dataStart,
       state: row.state as Member["state"],
       metadata: row.metadata === null ? null : (JSON.parse(row.metadata) as UpdateMetadata),
     }));
@@ -510,9 +514,9 @@ export class RoundStore {
     now: number,
   ): void {
     this.sql.exec(
-      `UPDATE updates SET state = 'uploaded', digest = ?, bytes = ?, metadata = ?, norm = ?, data_start = ?, round = ?,
+      `UPDATE updates SET state = 'uploaded', digest = ?, bytes = ?, metadata = ?, norm = ?, round = ?,
        staleness = ?, uploaded_at = ?, queued_at = ? WHERE id = ?`,
-      ...[digest, bytes, JSON.stringify(summary.metadata), summary.norm, summary.dataStart],
+      ...[digest, bytes, JSON.stringify(summary.metadata), summary.norm],
       // The router puts it in the queue right after this.
       ...[place.round, place.staleness, now, now, id],
     );
@@ -732,6 +736,14 @@ export class RoundStore {
       .reverse();
   }
 }
+
+/** A checkpoint as its table has it. */
+type CheckpointRow = { version: number; sha256: string; bytes: number; difference: string | null };
+
+const checkpointOf = ({ version, sha256, bytes, difference }: CheckpointRow): CheckpointInfo => ({
+  ...{ version, sha256, bytes },
+  ...(difference !== null && { difference: JSON.parse(difference) as CheckpointInfo["difference"] }),
+});
 
 /** A stored configuration; an older one lacks what came later. */
 const readConfig = (json: string): RoundConfig => v.parse(roundConfigSchema, JSON.parse(json));

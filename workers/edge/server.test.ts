@@ -232,6 +232,7 @@ test("an update that cannot be added becomes a dead letter, holds nothing up, an
   // Its file is lost before any shard has read it.
   const { objects } = await env.STORE.list({ prefix: "updates/" });
   const key = objects[0]?.key ?? "";
+  const stored = (await (await env.STORE.get(key))?.arrayBuffer()) ?? "";
   await env.STORE.delete(key);
   let letters: DeadLetter[] = [];
   for (let i = 0; i < 400 && letters.length === 0; i++) {
@@ -240,7 +241,7 @@ test("an update that cannot be added becomes a dead letter, holds nothing up, an
   }
   expect(letters).toMatchObject([{ id: one.id, round: 1 }]);
   expect((await task.fetch("/dead-letters")).status).toBe(401);
-  await env.STORE.put(key, file);
+  await env.STORE.put(key, stored);
   expect((await task.admin("POST", `/dead-letters/${one.id}/replay`)).status).toBe(202);
   expect((await task.admin("POST", `/dead-letters/${two.id}/replay`)).status).toBe(404);
   await task.send(two, deltas[1] as Float32Array);

@@ -76,9 +76,9 @@ export class TestTask {
     });
   }
 
-  metadataFor({ round, checkpoint }: Assignment, examples: number): UpdateMetadata {
+  metadataFor({ round, checkpoint, plan }: Assignment, examples: number): UpdateMetadata {
     return {
-      codec: "float32",
+      codec: plan.codec,
       task: this.name,
       round,
       base: checkpoint.sha256,
@@ -148,12 +148,16 @@ export class TestTask {
     return rounds[number - 1] as Round;
   }
 
-  async download({ checkpoint }: Pick<Task, "checkpoint">): Promise<Float32Array> {
+  async download(task: Pick<Task, "checkpoint">): Promise<Float32Array> {
+    return decodeCheckpoint(await this.file(task), this.model);
+  }
+
+  async file({ checkpoint }: Pick<Task, "checkpoint">): Promise<Uint8Array<ArrayBuffer>> {
     const response = await exports.default.fetch(`http://edge/api/checkpoints/${checkpoint.sha256}`);
     expect(response.headers.get("cache-control")).toContain("immutable");
     const file = new Uint8Array(await response.arrayBuffer());
     expect(file.length).toBe(checkpoint.bytes);
-    return decodeCheckpoint(file, this.model);
+    return file;
   }
 }
 

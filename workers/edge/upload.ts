@@ -1,3 +1,4 @@
+import { largestPayload } from "../../src/core/codecs/codec";
 import { toHex } from "../../src/core/digest";
 import { MODELS, summarize, type ModelSummary } from "../../src/core/model";
 import { TASKS, type TaskName } from "../../src/core/protocol";
@@ -10,6 +11,8 @@ export const modelOf = (task: TaskName): ModelSummary => summarize(MODELS[TASKS[
 
 /** Bytes of a body that are read, checked and passed on at once. A body comes in pieces of 4 KB, each with a cost of its own. */
 const CHUNK = 1 << 20;
+/** Bytes that are decompressed at once: gzip makes at most a thousand times as many of them. */
+const GZIP_CHUNK = 1 << 12;
 
 /** SHA-256 in hex of a `Content-Digest: sha-256=:base64:` header (RFC 9530). @throws ProblemError `bad-request`. */
 export function contentDigest(request: Request): string {
@@ -20,9 +23,17 @@ export function contentDigest(request: Request): string {
   return toHex(Uint8Array.from(atob(encoded), (c) => c.charCodeAt(0)).buffer);
 }
 
+/** Whether a body is compressed. @throws ProblemError `unsupported-encoding` */
+export function isGzipped(request: Request): boolean {
+  const encoding = request.headers.get("content-encoding") ?? "identity";
+  if (encoding !== "gzip" && encoding !== "identity") throw new ProblemError("unsupported-encoding");
+  return encoding === "gzip";
+}
+
 /** The announced length of a request's body. @throws ProblemError `length-required`, `too-large`. */
 export function contentLength(request: Request, task: TaskName): number {
-  const maximum = 8 + MAX_HEADER_BYTES + modelOf(task).parameters * 4;
+  // float32 is the longest codec, and gzip makes nothing much longer.
+  const maximum = 8 + MAX_HEADER_BYTES + largestPayload(modelOf(task), { codec: "float32", share: 1 }) + 65_536;
   const header = request.headers.get("content-length");
   if (header === null || !/^\d+$/.test(header)) throw new ProblemError("length-required");
   if (Number(header) > maximum) {
@@ -32,44 +43,76 @@ export function contentLength(request: Request, task: TaskName): number {
 }
 
 /**
- * Streams an update into R2 and checks every byte on the way; nothing is stored when anything is wrong with it.
+ * Streams an update into R2 as plain float32 numbers, decoding and checking every byte on the way; nothing is stored when
+ * anything is wrong with it. Of the body it holds a megabyte; what unpacks to more than its model is refused as soon as it does.
  * @throws ProblemError with the code of what was wrong.
  */
 export async function storeUpdate(
   env: Env,
   body: ReadableStream<Uint8Array>,
-  update: { task: TaskName; round: number; id: string; digest: string; bytes: number },
+  update: { task: TaskName; round: number; id: string; digest: string; gzipped: boolean },
 ): Promise<UpdateSummary> {
-  const reader = new UpdateReader(modelOf(update.task));
+  const model = modelOf(update.task);
+  const reader = new UpdateReader(model);
   let summary: UpdateSummary | undefined;
   let problem: ProblemError | undefined;
   /** Which side failed first: the other one fails with it. */
   let failed: "body" | "store" | undefined;
-  const sized = new FixedLengthStream(update.bytes);
+  const sized = new FixedLengthStream(model.parameters * 4);
   const target = sized.writable.getWriter();
+  const digest = new crypto.DigestStream("SHA-256");
+  const digested = digest.getWriter();
+  /** Held back until all is known to be right: the store keeps nothing that lacks its end. */
+  let last: Float32Array | undefined;
+  const take = async (bytes: Uint8Array): Promise<void> => {
+    for (const { values } of reader.push(bytes)) {
+      if (last) await target.write(new Uint8Array(last.buffer));
+      last = values;
+    }
+  };
   const copy = async (): Promise<void> => {
     const source = body.getReader({ mode: "byob" });
+    const gzip = update.gzipped ? new DecompressionStream("gzip") : undefined;
+    const unpacked = gzip && unpack(gzip.readable, take);
+    const packed = gzip?.writable.getWriter();
     try {
       let buffer = new ArrayBuffer(CHUNK);
       for (let read = CHUNK; read === CHUNK;) {
         const { value } = await source.readAtLeast(CHUNK, new Uint8Array(buffer));
         read = value?.byteLength ?? 0;
         if (!value || read === 0) break;
-        reader.push(value);
-        await target.write(value);
+        await digested.write(value.slice());
+        if (!packed) await take(value);
+        else {
+          for (let at = 0; at < read; at += GZIP_CHUNK) {
+            await Promise.race([packed.write(value.slice(at, at + GZIP_CHUNK)), unpacked]);
+          }
+        }
         buffer = value.buffer; // Handed back: the one that went in is detached.
       }
+      await Promise.all([packed?.close(), unpacked]);
       summary = reader.finish();
+      await digested.close();
+      if (toHex(await digest.digest) !== update.digest) throw new ProblemError("wrong-digest");
+      if (last) await target.write(new Uint8Array(last.buffer));
       await target.close();
     } catch (error) {
       failed ??= "body";
       if (error instanceof FormatError) problem = new ProblemError(error.code, error.message);
-      await Promise.allSettled([source.cancel(error), target.abort(error)]);
+      if (error instanceof ProblemError) problem = error;
+      digest.digest.catch(() => undefined);
+      await Promise.allSettled([
+        source.cancel(error),
+        packed?.abort(error),
+        unpacked,
+        digested.abort(error),
+        target.abort(error),
+      ]);
       throw error;
     }
   };
   const key = updateKey(update.task, update.round, update.id, update.digest);
-  const put = env.STORE.put(key, sized.readable, { sha256: update.digest });
+  const put = env.STORE.put(key, sized.readable);
   // A store that fails at once reads nothing, and the copying would wait for it for ever.
   put.catch((error: unknown) => {
     failed ??= "store";
@@ -80,11 +123,25 @@ export async function storeUpdate(
   if (read.status === "rejected" && failed === "body")
     throw new ProblemError("truncated", `The upload broke off: ${String(read.reason)}`);
   if (stored.status === "rejected") {
-    if (/sha-?256|checksum|digest/i.test(String(stored.reason))) throw new ProblemError("wrong-digest");
     // Full, or away: nothing has been counted, and the client tries again.
     console.error(`${key} could not be stored:`, stored.reason);
     throw new ProblemError("store-failed");
   }
   if (!summary) throw new ProblemError("truncated");
   return summary;
+}
+
+/** Hands on what comes out of a decompression, until that ends. */
+async function unpack(stream: ReadableStream<Uint8Array>, take: (bytes: Uint8Array) => Promise<void>): Promise<void> {
+  const reader = stream.getReader();
+  for (;;) {
+    const { value, done } = await reader.read();
+    if (done) return;
+    try {
+      await take(value);
+    } catch (error) {
+      await reader.cancel(error);
+      throw error;
+    }
+  }
 }

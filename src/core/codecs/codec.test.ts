@@ -2,7 +2,17 @@ import fc from "fast-check";
 import { expect, test } from "vitest";
 import { MODELS, summarize, type ModelSpec } from "../model";
 import { seededRandom } from "../random";
-import { CodecError, CODECS, decodeDelta, DeltaDecoder, encodeDelta, fromFloat16, toFloat16 } from "./codec";
+import { FormatError } from "../safetensors";
+import {
+  CODECS,
+  compress,
+  decodeDelta,
+  DeltaDecoder,
+  encodeDelta,
+  fromFloat16,
+  largestPayload,
+  toFloat16,
+} from "./codec";
 
 const SMALL: ModelSpec = {
   name: "small",
@@ -43,6 +53,7 @@ test("every codec comes back within its step, and whole parts come back however 
       (values, codec, seed, cuts) => {
         const delta = Float32Array.from(values);
         const payload = encodeDelta(model, delta, { codec, share: 0.3, seed });
+        expect(payload.length).toBeLessThanOrEqual(largestPayload(model, { codec, share: 0.3 }));
         const decoded = decodeDelta(model, payload, codec);
         const decoder = new DeltaDecoder(model, codec);
         const pieced = new Float32Array(model.parameters);
@@ -122,6 +133,25 @@ test("topk keeps the largest, and what error feedback carries over is what was l
   );
 });
 
+test("nothing is lost for good: what was sent and what is left add up to all that was wanted", () => {
+  const random = seededRandom(4);
+  for (const codec of CODECS) {
+    const wanted = new Float64Array(model.parameters);
+    const sent = new Float64Array(model.parameters);
+    let residual: Float32Array | undefined;
+    for (let round = 0; round < 30; round++) {
+      const delta = Float32Array.from({ length: model.parameters }, () => random() - 0.5);
+      const compressed = compress(model, delta, residual, { codec, share: 0.1, seed: round });
+      delta.forEach((value, i) => (wanted[i] = (wanted[i] ?? 0) + value));
+      compressed.decoded.forEach((value, i) => (sent[i] = (sent[i] ?? 0) + value));
+      residual = compressed.residual;
+    }
+    residual?.forEach((left, i) => {
+      expect((sent[i] ?? 0) + left, codec).toBeCloseTo(wanted[i] ?? NaN, 4);
+    });
+  }
+});
+
 test("damaged payloads are refused with a code, or were a delta after all", () => {
   const random = seededRandom(2);
   const delta = Float32Array.from({ length: model.parameters }, () => random() - 0.5);
@@ -138,7 +168,7 @@ test("damaged payloads are refused with a code, or were a delta after all", () =
       const decoded = decodeDelta(model, payload, codec);
       expect(decoded.every(Number.isFinite)).toBe(true);
     } catch (error) {
-      expect(error).toBeInstanceOf(CodecError);
+      expect(error).toBeInstanceOf(FormatError);
       refused += 1;
     }
   }

@@ -1,5 +1,6 @@
 import { hash32 } from "../random";
 import type { ModelSummary, TensorSpec } from "../model";
+import { FormatError } from "../safetensors";
 
 /**
  * Codecs of updates: what a delta becomes before it is sent, beside the entropy coding that follows. A payload holds the model's
@@ -15,7 +16,7 @@ import type { ModelSummary, TensorSpec } from "../model";
  *   int8 rounded at random.
  *
  * What a codec loses, its sender keeps and adds to the next update (error feedback, Seide et al. 2014; Karimireddy et al. 2019,
- * arXiv 1901.09847, algorithm 2).
+ * arXiv 1901.09847, algorithm 2): see {@link compress}.
  */
 export const CODECS = ["float32", "float16", "int8", "int4", "topk"] as const;
 export type Codec = (typeof CODECS)[number];
@@ -28,17 +29,6 @@ export interface CodecOptions {
   seed: number;
 }
 
-/** A payload that is not one of this model in this codec. */
-export class CodecError extends Error {
-  override readonly name = "CodecError";
-  constructor(
-    readonly code: "truncated" | "too-long" | "not-finite" | "bad-index",
-    message: string,
-  ) {
-    super(message);
-  }
-}
-
 const isDense = ({ shape }: TensorSpec, codec: Codec): boolean => codec === "float32" || shape.length < 2;
 const channelsOf = ({ shape }: TensorSpec): number => shape.at(-1) ?? 1;
 /** The largest integer of a codec. */
@@ -46,20 +36,15 @@ const LEVELS = { int8: 127, int4: 7, topk: 127 } as const;
 /** Bytes of the longest gap that an index can have: five times seven bits. */
 const VARINT = 5;
 
-/** The bytes that a delta becomes. @throws CodecError `not-finite` */
-export function encodeDelta(
-  { tensors, parameters }: ModelSummary,
-  delta: Float32Array,
-  options: CodecOptions,
-): Uint8Array<ArrayBuffer> {
+/** The bytes that a delta becomes. @throws FormatError `not-finite` */
+export function encodeDelta(model: ModelSummary, delta: Float32Array, options: CodecOptions): Uint8Array<ArrayBuffer> {
   const { codec, seed } = options;
-  // No codec is longer than float32 with two scales more.
-  const out = new Writer(parameters * 6 + tensors.length * 8 + 64);
-  for (const tensor of tensors) {
+  const out = new Writer(largestPayload(model, options));
+  for (const tensor of model.tensors) {
     const values = delta.subarray(tensor.offset, tensor.offset + tensor.size);
     for (const value of values) {
       if (!Number.isFinite(value))
-        throw new CodecError("not-finite", `${tensor.name} holds a number that is not finite.`);
+        throw new FormatError("not-finite", `${tensor.name} holds a number that is not finite.`);
     }
     if (isDense(tensor, codec)) for (const value of values) out.float32(value);
     else if (codec === "float16") for (const value of values) out.uint16(toFloat16(value));
@@ -77,6 +62,24 @@ export function encodeDelta(
   }
   return out.done();
 }
+
+/** Bytes of the longest payload that a model's delta can become. */
+export function largestPayload(
+  { tensors }: ModelSummary,
+  { codec, share }: Pick<CodecOptions, "codec" | "share">,
+): number {
+  return tensors.reduce((sum, tensor) => {
+    const { size } = tensor;
+    if (isDense(tensor, codec)) return sum + size * 4;
+    if (codec === "float16") return sum + size * 2;
+    // A gap of g needs at most 1 + g / 128 bytes, and all gaps together are less than the size.
+    if (codec === "topk") return sum + 8 + 2 * keptOf(size, share) + Math.ceil(size / 128);
+    return sum + channelsOf(tensor) * 4 + Math.ceil(size / (codec === "int4" ? 2 : 1));
+  }, 0);
+}
+
+/** How many numbers of a tensor topk keeps. */
+const keptOf = (size: number, share: number): number => Math.max(1, Math.min(size, Math.round(size * share)));
 
 /** Largest size of each channel, as a share of the codec's largest integer. Channels are the last dimension. */
 function scalesOf(values: Float32Array, channels: number, levels: number): Float32Array {
@@ -96,7 +99,7 @@ const roundAtRandom = (x: number, draw: number): number => {
 };
 
 function encodeTopK(out: Writer, values: Float32Array, { offset }: TensorSpec, { share, seed }: CodecOptions): void {
-  const count = Math.max(1, Math.min(values.length, Math.round(values.length * share)));
+  const count = keptOf(values.length, share);
   const threshold = kthLargest(values, count);
   const scale = Math.fround(values.reduce((max, value) => Math.max(max, Math.abs(value)), 0) / LEVELS.topk);
   // Of numbers as large as the threshold only so many as are wanted.
@@ -167,10 +170,10 @@ export class DeltaDecoder {
     this.#step(new Uint8Array(0), []);
   }
 
-  /** The numbers that are complete with some more bytes, in their order. @throws CodecError */
+  /** The numbers that are complete with some more bytes, in their order. @throws FormatError */
   push(bytes: Uint8Array): DecodedPart[] {
     if (bytes.length === 0) return [];
-    if (this.#done) throw new CodecError("too-long", `${bytes.length} bytes follow the last tensor.`);
+    if (this.#done) throw new FormatError("wrong-length", `${bytes.length} bytes follow the last tensor.`);
     const joined = new Uint8Array(this.#bytes.length + bytes.length);
     joined.set(this.#bytes);
     joined.set(bytes, this.#bytes.length);
@@ -183,14 +186,14 @@ export class DeltaDecoder {
     }
     this.#bytes = joined.slice(at);
     if (this.#isDone() && this.#bytes.length > 0) {
-      throw new CodecError("too-long", `${this.#bytes.length} bytes follow the last tensor.`);
+      throw new FormatError("wrong-length", `${this.#bytes.length} bytes follow the last tensor.`);
     }
     return parts;
   }
 
-  /** @throws CodecError `truncated` unless everything has come */
+  /** @throws FormatError `truncated` unless everything has come */
   finish(): void {
-    if (!this.#done) throw new CodecError("truncated", "The update ends before its last tensor.");
+    if (!this.#done) throw new FormatError("truncated", "The update ends before its last tensor.");
   }
 
   /** A function, since TypeScript does not expect a field to change in a call. */
@@ -263,7 +266,7 @@ export class DeltaDecoder {
     const view = viewOf(yield 8);
     const count = view.getUint32(0, true);
     const scale = scaleOf(view, 4, name);
-    if (count > size) throw new CodecError("bad-index", `${name} has ${size} numbers; ${count} are announced.`);
+    if (count > size) throw new FormatError("bad-index", `${name} has ${size} numbers; ${count} are announced.`);
     const values = new Float32Array(size);
     let at = -1;
     for (let i = 0; i < count; i++) {
@@ -273,10 +276,10 @@ export class DeltaDecoder {
         gap += (byte & 0x7f) * 2 ** shift;
         if (byte < 0x80) break;
         if (shift >= 7 * (VARINT - 1))
-          throw new CodecError("bad-index", `${name}: a gap has more than ${VARINT} bytes.`);
+          throw new FormatError("bad-index", `${name}: a gap has more than ${VARINT} bytes.`);
       }
       at += gap + 1;
-      if (at >= size) throw new CodecError("bad-index", `${name} has ${size} numbers; index ${at} is named.`);
+      if (at >= size) throw new FormatError("bad-index", `${name} has ${size} numbers; index ${at} is named.`);
       const [byte = 0] = yield 1;
       values[at] = ((byte << 24) >> 24) * scale;
     }
@@ -284,7 +287,27 @@ export class DeltaDecoder {
   }
 }
 
-/** A whole delta from its payload. @throws CodecError */
+/** What one sender makes of its delta: the bytes to send, what they decode to, and what is left to be sent later. */
+export interface Compressed {
+  payload: Uint8Array<ArrayBuffer>;
+  decoded: Float32Array<ArrayBuffer>;
+  residual: Float32Array<ArrayBuffer>;
+}
+
+/** Encodes a delta with what earlier ones have lost. @throws FormatError `not-finite` */
+export function compress(
+  model: ModelSummary,
+  delta: Float32Array,
+  residual: Float32Array | undefined,
+  options: CodecOptions,
+): Compressed {
+  const wanted = residual ? delta.map((value, i) => value + (residual[i] as number)) : delta;
+  const payload = encodeDelta(model, wanted, options);
+  const decoded = decodeDelta(model, payload, options.codec);
+  return { payload, decoded, residual: wanted.map((value, i) => value - (decoded[i] as number)) };
+}
+
+/** A whole delta from its payload. @throws FormatError */
 export function decodeDelta(model: ModelSummary, payload: Uint8Array, codec: Codec): Float32Array<ArrayBuffer> {
   const delta = new Float32Array(model.parameters);
   const decoder = new DeltaDecoder(model, codec);
@@ -296,7 +319,7 @@ export function decodeDelta(model: ModelSummary, payload: Uint8Array, codec: Cod
 const viewOf = (bytes: Uint8Array): DataView => new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 
 function finite(value: number, name: string): number {
-  if (!Number.isFinite(value)) throw new CodecError("not-finite", `${name} holds a number that is not finite.`);
+  if (!Number.isFinite(value)) throw new FormatError("not-finite", `${name} holds a number that is not finite.`);
   return value;
 }
 

@@ -1,5 +1,6 @@
-import { decodeDelta, encodeDelta } from "../codecs/codec";
-import { delta as subtract, WeightedSum } from "../fedavg";
+import { compress } from "../codecs/codec";
+import { WeightedSum } from "../fedavg";
+import { gzip } from "../gzip";
 import type { ModelSummary } from "../model";
 import { seededRandom } from "../random";
 import { robustAverage, type BlockAverage } from "../strategies/aggregate";
@@ -17,12 +18,6 @@ export class CohortTooLargeError extends Error {
 
 /** Bytes of updates that a robust rule may hold. */
 const ROBUST_BYTES = 2 ** 31;
-
-/** Bytes of a payload behind gzip, as it travels. */
-async function gzipped(payload: Uint8Array<ArrayBuffer>): Promise<number> {
-  const stream = new Blob([payload]).stream().pipeThrough(new CompressionStream("gzip"));
-  return (await new Response(stream).arrayBuffer()).byteLength;
-}
 
 /** A client's training that has ended. */
 export interface Training {
@@ -64,12 +59,11 @@ export async function collect(
     if (codec === "float32") facts.bytes += delta.byteLength;
     else {
       const lost = errorFeedback ? (residuals.get(client) ?? before.get(client)) : undefined;
-      const wanted = lost ? delta.map((value, i) => value + (lost[i] ?? 0)) : delta;
       const seed = clientSeed(config.seed, round, client);
-      const payload = encodeDelta(model, wanted, { codec, share: topShare, seed });
-      facts.bytes += await gzipped(payload);
-      delta = decodeDelta(model, payload, codec);
-      if (errorFeedback) residuals.set(client, subtract(wanted, delta));
+      const compressed = compress(model, delta, lost, { codec, share: topShare, seed });
+      facts.bytes += (await gzip(compressed.payload)).length;
+      delta = compressed.decoded;
+      if (errorFeedback) residuals.set(client, compressed.residual);
     }
     facts.count += 1;
     facts.examples += examples;

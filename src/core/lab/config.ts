@@ -1,5 +1,4 @@
 import * as v from "valibot";
-import { CODECS } from "../codecs/codec";
 import { MODEL_NAMES, MODELS, summarize } from "../model";
 import { planEntries, real, roundConfigSchema, whole } from "../protocol";
 
@@ -70,10 +69,6 @@ const entries = {
   ...{ serverOptimizer, serverLearningRate, serverMomentum, serverBeta2, serverTau },
   /** z: Gaussian noise of standard deviation z * updateClip / cohort on the averaged update. 0 is off. */
   noise: v.optional(real(0, 100), 0),
-  /** What an update is sent as, compressed with gzip after it; decoded before it is averaged. */
-  codec: v.optional(v.picklist(CODECS), "float32"),
-  /** Of topk: the share of a kernel's numbers that is sent. */
-  topShare: v.optional(v.pipe(v.number(), v.gtValue(0), v.maxValue(1)), 0.01),
   /** A client keeps what its codec loses, and adds it to its next update. */
   errorFeedback: v.optional(v.boolean(), true),
 
