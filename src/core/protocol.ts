@@ -1,6 +1,7 @@
 import * as v from "valibot";
 import { CODECS } from "./codecs/codec";
 import { MODEL_NAMES, type ModelName } from "./model";
+import { noiseBesideShares } from "./privacy/adaptive-clip";
 import { SERVER_OPTIMIZERS } from "./strategies/server-optimizers";
 
 /** What travels between a client and the edge, as schemas: both sides check what they are given against these. */
@@ -84,6 +85,13 @@ export const roundConfigSchema = v.strictObject({
   byzantine: v.optional(whole(0, 400), 1),
   /** The largest norm of an update; longer ones are scaled down. 0 is off. */
   updateClip: v.optional(real(0, 1e6), 0),
+  /**
+   * z: Gaussian noise of standard deviation z * updateClip on the sum of the updates, which then count the same however many faces
+   * they had (DP-FedAvg, McMahan et al. 2018). Each waiting client is drawn by itself with probability C. 0 is off.
+   */
+  noise: v.optional(real(0, 100), 0),
+  /** The share of updates that the clip should leave as they are; it follows their norms from round to round. 0 is off. */
+  clipQuantile: v.optional(real(0, 0.99), 0),
   serverOptimizer: v.optional(v.picklist(SERVER_OPTIMIZERS), "sgd"),
   serverLearningRate: v.optional(v.pipe(v.number(), v.gtValue(0), v.maxValue(100)), 1),
   serverMomentum: v.optional(real(0, 0.9999), 0.9),
@@ -122,6 +130,25 @@ export function conflictOf(config: RoundConfig): string | undefined {
   }
   if (config.topology === "gossip" && config.downloadCodec !== "float32") {
     return "Hubs hold a checkpoint against their own mean, which a rounded difference is not. Choose float32 downloads, or the central topology.";
+  }
+  if (config.clipQuantile > 0 && config.updateClip === 0) {
+    return "A clip that follows a quantile needs a value to begin with: choose an update clip above 0.";
+  }
+  if (config.noise > 0) {
+    if (config.updateClip === 0) return "Noise is scaled by the update clip: choose one above 0.";
+    if (config.aggregation !== "mean" || config.mode !== "sync" || config.topology !== "central") {
+      return "Noise is calibrated for the mean of a synchronous, central round. Choose these, or no noise.";
+    }
+    if (config.batchNorm !== "local") {
+      return "Noise could make the variances of batch normalization negative: let clients keep their own.";
+    }
+    if (config.clipQuantile > 0) {
+      try {
+        noiseBesideShares(config.noise, config.goalCount);
+      } catch (error) {
+        return (error as Error).message;
+      }
+    }
   }
   return undefined;
 }
@@ -291,6 +318,8 @@ export const taskSchema = v.object({
   checkpoint: checkpointSchema,
   /** False while the checkpoint is still the random initialization. */
   trained: v.boolean(),
+  /** Every series of rounds so far that has read clients' updates, by its sampling and its noise: what epsilon is made of. */
+  privacy: v.optional(v.array(v.object({ sampling: v.number(), noise: v.number(), rounds: v.number() })), []),
 });
 export type Task = v.InferOutput<typeof taskSchema>;
 

@@ -8,6 +8,7 @@ import { isNorm } from "../../src/core/batch-norm";
 import { gzip } from "../../src/core/gzip";
 import type { ModelSummary } from "../../src/core/model";
 import { taskNameSchema, type Aggregation, type RoundConfig, type TaskName } from "../../src/core/protocol";
+import { addGaussian } from "../../src/core/privacy/gaussian";
 import { BLOCK, robustAverage, stepModel, type BlockAverage } from "../../src/core/strategies/aggregate";
 import {
   hasMoments,
@@ -55,6 +56,8 @@ export interface MergePlan {
   /** FedBN: batch normalization stays as it is in the base. */
   keepBatchNorm: boolean;
   downloadCodec: RoundConfig["downloadCodec"];
+  /** DP-FedAvg: what the sum is divided by, and the standard deviation of the noise on the average. */
+  privacy: { denominator: number; deviation: number } | null;
   base: { sha256: string; version: number };
   version: number;
   /** The shards that hold a sum; none for a robust rule. */
@@ -199,7 +202,7 @@ export class Aggregator extends DurableObject<Env> {
   }
 
   /** The mean of the shards' sums, by block. @throws Error when they do not hold what was counted */
-  async #linearAverage({ shards, expected }: MergePlan): Promise<BlockAverage> {
+  async #linearAverage({ shards, expected, privacy }: MergePlan): Promise<BlockAverage> {
     const stubs = shards.map((name) => this.env.AGGREGATOR.get(this.env.AGGREGATOR.idFromName(name)));
     const totals = await Promise.all(stubs.map((stub) => stub.totals()));
     const sum = (key: keyof Totals): number => totals.reduce((total, one) => total + one[key], 0);
@@ -209,7 +212,7 @@ export class Aggregator extends DurableObject<Env> {
           `${expected.count} of ${expected.examples} were counted.`,
       );
     }
-    const denominator = sum("denominator");
+    const denominator = privacy?.denominator ?? sum("denominator");
     return async (start, length) => {
       const total = new WeightedSum(length);
       for (let at = 0; at < length; at += PART) {
@@ -217,6 +220,7 @@ export class Aggregator extends DurableObject<Env> {
         for (const stub of stubs) total.addPart(at, await stub.part(start + at, count));
       }
       for (let i = 0; i < length; i++) total.sum[i] = (total.sum[i] as number) / denominator;
+      if (privacy) addGaussian(total.sum, privacy.deviation);
       return total.sum;
     };
   }

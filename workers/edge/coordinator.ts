@@ -24,6 +24,7 @@ import {
   type Task,
   type TaskName,
 } from "../../src/core/protocol";
+import { nextClip, noiseBesideShares } from "../../src/core/privacy/adaptive-clip";
 import { shuffle } from "../../src/core/random";
 import { linearWeight } from "../../src/core/strategies/weights";
 import type { UpdateSummary } from "../../src/core/update";
@@ -50,6 +51,13 @@ const CLOCK_SLACK_MS = 5_000;
 const HISTORY = 1000;
 /** Check-ins a second that a Coordinator wants at most: beyond it, clients are told to come back later. */
 const CHECK_INS_PER_SECOND = 100;
+
+/** How the noise of a round is scaled; null where it has none. */
+function privacyOf({ noise, clipQuantile, updateClip, goalCount }: RoundConfig): MergePlan["privacy"] {
+  if (noise === 0) return null;
+  const z = clipQuantile > 0 ? noiseBesideShares(noise, goalCount) : noise;
+  return { denominator: goalCount, deviation: (z * updateClip) / goalCount };
+}
 
 const newHub = (name: string): HubState => ({
   ...{ name, state: "waiting", updates: 0, block: 0, blocks: 0 },
@@ -128,7 +136,8 @@ export class Coordinator extends DurableObject<Env> {
     const checkpoint = this.#store.currentCheckpoint();
     if (!checkpoint) throw new Error("The task has no checkpoint.");
     const { trained, ...info } = checkpoint;
-    return { task: this.#task, model: TASKS[this.#task].model, checkpoint: info, trained };
+    const privacy = this.#store.mechanisms();
+    return { task: this.#task, model: TASKS[this.#task].model, checkpoint: info, trained, privacy };
   }
 
   history(): History {
@@ -157,10 +166,23 @@ export class Coordinator extends DurableObject<Env> {
     if (!round) return "no-open-round";
     const config = { ...round.config, ...change };
     // The sum of the round is made by one rule: it cannot change once updates may have been added.
-    const fixed = ["aggregation", "q", "byzantine", "updateClip", "mode", "learningRate", "topology", "codec"] as const;
+    const fixed = [
+      "aggregation",
+      "q",
+      "byzantine",
+      "updateClip",
+      "noise",
+      "clipQuantile",
+      "goalCount",
+      "mode",
+      "learningRate",
+      "topology",
+      "codec",
+    ] as const;
     const conflict = conflictOf(config);
     if (conflict !== undefined) return { conflict };
-    if (round.state !== "selecting" && fixed.some((key) => config[key] !== round.config[key])) return "not-possible";
+    const keys = round.config.noise > 0 ? ([...fixed, "goalCount", "fraction"] as const) : fixed;
+    if (round.state !== "selecting" && keys.some((key) => config[key] !== round.config[key])) return "not-possible";
     this.#store.setConfig(round.number, config);
     if (config.topology !== round.config.topology) this.#setUpHubs(round.number, config);
     this.#announce(round.number);
@@ -370,9 +392,14 @@ export class Coordinator extends DurableObject<Env> {
       this.#store.setShard(id, shard);
     }
     const { examples, initialLoss = null } = update.metadata;
-    const { aggregation, q, updateClip, learningRate } = open.config;
+    const { aggregation, q, updateClip, learningRate, noise } = open.config;
     const facts = { examples, norm: update.norm ?? 0, initialLoss, staleness: update.staleness };
-    const rule = { q: aggregation === "q-fair" ? q : null, clientLearningRate: learningRate, clip: updateClip };
+    const rule = {
+      q: aggregation === "q-fair" ? q : null,
+      clientLearningRate: learningRate,
+      clip: updateClip,
+      equally: noise > 0,
+    };
     return {
       hub,
       round: update.round,
@@ -492,7 +519,7 @@ export class Coordinator extends DurableObject<Env> {
    * leave. It waits a little for more clients once enough for the goal are there.
    */
   #select(round: RoundRow, now: number): void {
-    const { goalCount, fraction, overSelection, deadlineSeconds, selectionSeconds } = round.config;
+    const { goalCount, fraction, overSelection, deadlineSeconds, selectionSeconds, noise } = round.config;
     const waiting = this.#store.waiting();
     if (waiting.length < Math.ceil(goalCount / fraction)) return;
     const most = Math.ceil(goalCount * overSelection);
@@ -502,9 +529,17 @@ export class Coordinator extends DurableObject<Env> {
     }
     const size = Math.min(most, Math.max(goalCount, Math.floor(waiting.length * fraction)));
     const random = (): number => (crypto.getRandomValues(new Uint32Array(1))[0] ?? 0) / 2 ** 32;
-    for (const client of shuffle(waiting, random).slice(0, size)) this.#store.assign(round, client, now);
+    // With noise each by itself: what the accountant knows is Poisson sampling.
+    const drawn = noise > 0 ? waiting.filter(() => random() < fraction) : shuffle(waiting, random).slice(0, size);
+    for (const client of drawn) this.#store.assign(round, client, now);
     this.#store.clearWaiting();
     this.#store.startTraining(round.number, now + deadlineSeconds * 1000, now);
+    const needed = Math.ceil(goalCount / 2);
+    if (drawn.length < needed) {
+      const reason = `The draw gave ${drawn.length} of ${waiting.length} clients; ${needed} are needed.`;
+      this.#store.abandon(round.number, reason, now);
+      this.#goOn(round);
+    }
   }
 
   /** At the deadline: average what has come if it is at least half the goal, else give the round up. */
@@ -549,6 +584,7 @@ export class Coordinator extends DurableObject<Env> {
       },
       keepBatchNorm: config.batchNorm === "local",
       downloadCodec: config.downloadCodec,
+      privacy: privacyOf(config),
       base: { sha256: base.sha256, version: base.version },
       version,
       expected: { count: counted, examples },
@@ -713,7 +749,8 @@ export class Coordinator extends DurableObject<Env> {
   }
 
   /** Opens the series' next round, unless a plateau ends it. */
-  #goOn({ run, config }: RoundRow): void {
+  #goOn({ number, run, config: before }: RoundRow): void {
+    const config = { ...before, updateClip: this.#followNorms(number, before) };
     const rounds = config.rounds - 1;
     const losses = this.#store.runLosses(run);
     if (isPlateau(losses, config) && config.atPlateau !== "go-on") {
@@ -728,6 +765,14 @@ export class Coordinator extends DurableObject<Env> {
       return;
     }
     if (rounds > 0) this.#open({ ...config, rounds }, run);
+  }
+
+  /** The clip of the round after this one. */
+  #followNorms(round: number, { clipQuantile, updateClip, goalCount }: RoundConfig): number {
+    if (clipQuantile === 0) return updateClip;
+    const norms = this.#store.countedUpdates(round).map(({ norm }) => norm ?? 0);
+    if (norms.length === 0) return updateClip;
+    return nextClip(updateClip, norms.filter((norm) => norm <= updateClip).length, goalCount, clipQuantile);
   }
 
   /** Forgets the sums and deletes the updates of a round that has ended, and the checkpoints that the policy lets go. */

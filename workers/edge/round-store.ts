@@ -12,6 +12,7 @@ import type {
   Round,
   RoundConfig,
   RoundState,
+  Task,
   TaskName,
 } from "../../src/core/protocol";
 import type { UpdateMetadata, UpdateSummary } from "../../src/core/update";
@@ -647,6 +648,19 @@ export class RoundStore {
     return this.#all("SELECT 1 FROM rounds WHERE number = ?", number).length > 0;
   }
 
+  /**
+   * Every series of rounds that has read clients' updates, by sampling and noise. One with noise counts from its draw on, whatever
+   * became of it; one without counts once it has made a checkpoint.
+   */
+  mechanisms(): Task["privacy"] {
+    return this.#all<{ sampling: number; noise: number; rounds: number }>(
+      `SELECT json_extract(config, '$.fraction') AS sampling, coalesce(json_extract(config, '$.noise'), 0) AS noise,
+       count(*) AS rounds FROM rounds
+       WHERE CASE WHEN coalesce(json_extract(config, '$.noise'), 0) > 0 THEN training_at ELSE checkpoint END IS NOT NULL
+       GROUP BY 1, 2`,
+    );
+  }
+
   private members(round: number): (Member & { metadata: UpdateMetadata | null })[] {
     return this.#all<{
       label: string;
@@ -700,6 +714,7 @@ export class RoundStore {
     const members = this.members(number);
     const hubs = this.hubs(number);
     const loads = hubs.length > 0 ? this.shardLoads(number) : undefined;
+    const config = readConfig(row.config);
     const counted = members.flatMap(({ state, metadata }) => (state === "counted" && metadata ? [metadata] : []));
     const refused = this.#all<{ code: string; count: number }>(
       "SELECT code, count FROM refusals WHERE round = ?",
@@ -709,7 +724,7 @@ export class RoundStore {
       number,
       state: row.state as RoundState,
       reason: row.reason,
-      config: readConfig(row.config),
+      config,
       base: this.checkpoint(row.base),
       checkpoint: row.checkpoint === null ? null : this.checkpoint(row.checkpoint),
       openedAt: row.opened_at,
@@ -717,7 +732,12 @@ export class RoundStore {
       endedAt: row.ended_at,
       deadline: row.deadline,
       waiting: row.state === "selecting" ? this.waiting().length : 0,
-      cohort: members.map(({ metadata: _, ...member }) => member),
+      // Noise would be for nothing if the exact numbers of a client stood here.
+      cohort: members.map(({ metadata: _, ...member }) =>
+        config.noise > 0
+          ? { ...member, norm: null, examples: null, trainLoss: null, trainAccuracy: null, bytesUp: 0 }
+          : member,
+      ),
       refused: Object.fromEntries(refused.map(({ code, count }) => [code, count])),
       trainLoss: weightedMean(counted, "trainLoss", "examples"),
       trainAccuracy: weightedMean(counted, "trainAccuracy", "examples"),

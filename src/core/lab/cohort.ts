@@ -32,13 +32,22 @@ export const picture = (config: LabConfig, labels: Uint8Array): number[][] => {
   return countLabels(partition(labels, classes, config), labels, classes);
 };
 
-/** The clients of a round: the schedule's, or a share C of all, at least one (McMahan et al. 2017, Algorithm 1: max(C K, 1)). */
-export function cohortOf({ schedule, clients, fraction, seed }: LabConfig, round: number): number[] {
+/** How many clients a round has, on the average where they are drawn one by one. */
+export const expectedCohort = ({ schedule, clients, fraction }: LabConfig): number =>
+  schedule ? Math.max(...schedule.map(({ length }) => length)) : Math.max(1, Math.round(fraction * clients));
+
+/**
+ * The clients of a round: the schedule's, or a share C of all, at least one (McMahan et al. 2017, Algorithm 1: max(C K, 1)). With
+ * noise each is drawn by itself with probability C: that is what the accountant of privacy counts on.
+ */
+export function cohortOf(config: LabConfig, round: number): number[] {
+  const { schedule, clients, fraction, seed, noise } = config;
   if (schedule) return schedule[(round - 1) % schedule.length] ?? [];
   const all = Array.from({ length: clients }, (_, i) => i);
-  const count = Math.max(1, Math.round(fraction * clients));
-  return shuffle(all, seededRandom(seed + Math.imul(round, 0x9e3779b9)))
-    .slice(0, count)
+  const random = seededRandom(seed + Math.imul(round, 0x9e3779b9));
+  if (noise > 0) return all.filter(() => random() < fraction);
+  return shuffle(all, random)
+    .slice(0, expectedCohort(config))
     .sort((a, b) => a - b);
 }
 

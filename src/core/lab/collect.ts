@@ -5,7 +5,7 @@ import type { ModelSummary } from "../model";
 import { seededRandom } from "../random";
 import { robustAverage, type BlockAverage } from "../strategies/aggregate";
 import { linearWeight } from "../strategies/weights";
-import { clientSeed } from "./cohort";
+import { clientSeed, expectedCohort } from "./cohort";
 import type { LabConfig } from "./config";
 import { normal } from "./partition";
 import type { ClientResult } from "./pool";
@@ -52,7 +52,12 @@ export async function collect(
   const residuals = new Map<number, Float32Array>();
   const sum = isLinear ? new WeightedSum(model.parameters) : null;
   const updates: Float32Array[] = [];
-  const rule = { q: aggregation === "q-fair" ? q : null, clientLearningRate: learningRate, clip: updateClip };
+  const rule = {
+    q: aggregation === "q-fair" ? q : null,
+    clientLearningRate: learningRate,
+    clip: updateClip,
+    equally: config.noise > 0,
+  };
   for (const training of trainings) {
     const { client, examples, result } = await training;
     let { delta } = result;
@@ -87,7 +92,7 @@ export async function collect(
   facts.loss /= facts.examples;
   facts.accuracy /= facts.examples;
   if (sum) {
-    const { denominator } = sum.totals;
+    const denominator = config.noise > 0 ? expectedCohort(config) : sum.totals.denominator;
     const average: BlockAverage = (start, length) =>
       Promise.resolve(sum.sum.slice(start, start + length).map((value) => value / denominator));
     return { average, facts, norms, residuals };
@@ -105,10 +110,10 @@ export async function collect(
 
 /**
  * Gaussian noise on the average (McMahan et al. 2018, arXiv 1710.06963, algorithm 1): standard deviation z * S / m for a clip S
- * and a cohort of m. From the run's seed, so that it can be repeated: a rehearsal, which protects nobody.
+ * and an expected cohort of m. From the run's seed, so that it can be repeated: a rehearsal, which protects nobody.
  */
-export function withNoise(average: BlockAverage, config: LabConfig, count: number, round: number): BlockAverage {
-  const deviation = (config.noise * config.updateClip) / count;
+export function withNoise(average: BlockAverage, config: LabConfig, round: number): BlockAverage {
+  const deviation = (config.noise * config.updateClip) / expectedCohort(config);
   const random = seededRandom(clientSeed(config.seed, round, -2));
   return async (start, length) => (await average(start, length)).map((value) => value + deviation * normal(random));
 }

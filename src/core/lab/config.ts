@@ -19,7 +19,7 @@ export const cameraSchema = v.strictObject({
 export type Camera = v.InferOutput<typeof cameraSchema>;
 export const PLAIN_CAMERA: Camera = { gain: 1, angle: 0, mirror: false };
 
-const { aggregation, q, byzantine, updateClip, serverOptimizer, serverLearningRate, serverMomentum } =
+const { aggregation, q, byzantine, updateClip, noise, serverOptimizer, serverLearningRate, serverMomentum } =
   roundConfigSchema.entries;
 const { serverBeta2, serverTau, stopPatience, stopDelta, atPlateau, tolerance, fraction } = roundConfigSchema.entries;
 
@@ -66,9 +66,8 @@ const entries = {
   q,
   byzantine,
   updateClip,
+  noise,
   ...{ serverOptimizer, serverLearningRate, serverMomentum, serverBeta2, serverTau },
-  /** z: Gaussian noise of standard deviation z * updateClip / cohort on the averaged update. 0 is off. */
-  noise: v.optional(real(0, 100), 0),
   /** A client keeps what its codec loses, and adds it to its next update. */
   errorFeedback: v.optional(v.boolean(), true),
 
@@ -102,6 +101,7 @@ const RULES: [(config: v.InferOutput<v.StrictObjectSchema<typeof entries, undefi
       noise === 0 || batchNorm === "local" || statistics === "never" || model.startsWith("mnist"),
     "Noise could make a variance negative: choose statistics never, or batchNorm local.",
   ],
+  [({ noise, aggregation }) => noise === 0 || aggregation === "mean", "Noise is calibrated for the mean: choose it."],
   [({ noise, updateClip }) => noise === 0 || updateClip > 0, "Noise needs an update clip: it is scaled by it."],
   [
     ({ augment, dataset }) => !augment || dataset !== "mnist",

@@ -175,7 +175,7 @@ export async function runLab(run: LabRun): Promise<LabState> {
         : null;
       await stepModel(model, candidate, {
         optimizer,
-        average: config.noise > 0 ? withNoise(average, config, facts.count, round) : average,
+        average: config.noise > 0 ? withNoise(average, config, round) : average,
         keep: (tensor) =>
           (config.batchNorm === "local" && isNorm(model, tensor)) ||
           (config.statistics === "never" && isStatistic(tensor)),

@@ -51,6 +51,7 @@ test.each(["fedavg", "clipped", "stale", "qfedavg"] as const)("%s averages as Nu
     q: name === "qfedavg" ? q : null,
     clientLearningRate: lr,
     clip: name === "clipped" ? clip : 0,
+    equally: false,
   };
   const sum = new Float64Array(length);
   let total = 0;
@@ -74,7 +75,7 @@ test.each(["fedavg", "clipped", "stale", "qfedavg"] as const)("%s averages as Nu
 });
 
 test("q-FedAvg with q = 0 is the plain mean, and says which loss it lacks", () => {
-  const rule = { q: 0, clientLearningRate: 0.1, clip: 0 };
+  const rule = { q: 0, clientLearningRate: 0.1, clip: 0, equally: false };
   const facts = { examples: 7, norm: 3, initialLoss: 2, staleness: 0 };
   const { weight, denominator } = linearWeight(facts, rule);
   expect(weight).toBeCloseTo(denominator, 12);

@@ -19,6 +19,8 @@ export interface LinearRule {
   clientLearningRate: number;
   /** The largest norm a delta may have; longer ones are scaled down to it. 0 is off. */
   clip: number;
+  /** DP-FedAvg: every client weighs the same. */
+  equally: boolean;
 }
 
 /**
@@ -29,6 +31,8 @@ export interface LinearRule {
  * - Norm clipping (Sun et al. 2019, arXiv 1911.07963, section 4): `delta_k * min(1, c / |delta_k|)`.
  * - FedBuff (Nguyen et al. 2022, arXiv 2106.06639, appendix, the staleness function of section 5): `delta_k / sqrt(1 + s)`
  *   for an update that is s versions late; the denominator stays, so that stale updates count less.
+ * - DP-FedAvg (McMahan et al. 2018, arXiv 1710.06963, algorithm 1, with all weights 1): the clipped delta; what the sum is divided by
+ *   is then not the number of updates that came, but of those that were expected.
  * - q-FedAvg (Li et al. 2020, arXiv 1905.10497, algorithm 2): with L = 1 / eta and F = F_k(w_t),
  *   `weight = L F^q`, `denominator = q F^(q-1) L^2 |delta_k|^2 + L F^q`; q = 0 is the plain mean.
  *
@@ -36,10 +40,11 @@ export interface LinearRule {
  */
 export function linearWeight(
   { examples, norm, initialLoss, staleness }: UpdateFacts,
-  { q, clientLearningRate, clip }: LinearRule,
+  { q, clientLearningRate, clip, equally }: LinearRule,
 ): { weight: number; denominator: number } {
   const clipped = clip > 0 && norm > clip ? clip / norm : 1;
   const discount = clipped / Math.sqrt(1 + staleness);
+  if (equally) return { weight: discount, denominator: 1 };
   if (q === null) return { weight: examples * discount, denominator: examples };
   if (initialLoss === null) throw new RangeError("q-FedAvg needs the loss of the base checkpoint from every client.");
   // The paper adds 1e-10 to the loss, so that a client without any loss has a weight.

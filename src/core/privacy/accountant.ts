@@ -1,0 +1,103 @@
+/**
+ * What rounds with noise say about one client at most: the Rényi differential privacy of the sampled Gaussian mechanism (Mironov,
+ * Talwar, Zhang 2019, arXiv 1908.10530), composed over the rounds and turned into (epsilon, delta) by Mironov 2017, arXiv
+ * 1702.07476, proposition 3. Neighbours differ by one client with all its faces; clients are drawn by Poisson sampling.
+ */
+
+/** A series of rounds with the same noise. */
+export interface Mechanism {
+  /** q: the probability with which each client is drawn. */
+  sampling: number;
+  /** z: the noise's standard deviation, as a multiple of the most that one client can change the sum. */
+  noise: number;
+  rounds: number;
+}
+
+/** The delta that epsilons are told for: the guarantee fails with at most this probability. */
+export const DELTA = 1e-5;
+
+/** The orders that are tried: those of TensorFlow Privacy. */
+const ORDERS = [
+  ...Array.from({ length: 99 }, (_, i) => 1 + (i + 1) / 10),
+  ...Array.from({ length: 52 }, (_, i) => i + 12),
+  ...[128, 256, 512],
+];
+
+/** The smallest epsilon of all these rounds together; infinite where one of them had no noise. 0 for none. */
+export function epsilon(mechanisms: readonly Mechanism[], delta = DELTA): number {
+  const done = mechanisms.filter(({ rounds, sampling }) => rounds > 0 && sampling > 0);
+  if (done.length === 0) return 0;
+  if (done.some(({ noise }) => noise <= 0)) return Infinity;
+  let best = Infinity;
+  for (const order of ORDERS) {
+    const rdp = done.reduce((sum, { sampling, noise, rounds }) => sum + rounds * renyi(sampling, noise, order), 0);
+    best = Math.min(best, rdp - Math.log(delta) / (order - 1));
+  }
+  return best;
+}
+
+/** The Rényi divergence of one round, of an order above 1. @param q probability of being drawn, @param z noise multiplier */
+export function renyi(q: number, z: number, order: number): number {
+  if (q === 1) return order / (2 * z ** 2);
+  return (Number.isInteger(order) ? logMomentWhole(q, z, order) : logMoment(q, z, order)) / (order - 1);
+}
+
+/** log A_alpha of section 3.3 for a whole alpha: a binomial sum, in logarithms. */
+function logMomentWhole(q: number, z: number, order: number): number {
+  let sum = -Infinity;
+  let logBinomial = 0;
+  for (let i = 0; i <= order; i++) {
+    sum = logAdd(sum, logBinomial + i * Math.log(q) + (order - i) * Math.log1p(-q) + (i * i - i) / (2 * z ** 2));
+    logBinomial += Math.log((order - i) / (i + 1));
+  }
+  return sum;
+}
+
+/** log A_alpha of section 3.3 for any alpha: two series, until their terms no longer matter. */
+function logMoment(q: number, z: number, order: number): number {
+  const split = z ** 2 * Math.log(1 / q - 1) + 0.5;
+  let [low, high] = [-Infinity, -Infinity];
+  let binomial = 1;
+  for (let i = 0; ; i++) {
+    const j = order - i;
+    const size = Math.log(Math.abs(binomial));
+    const [logQ, logRest] = [Math.log(q), Math.log1p(-q)];
+    const below =
+      size + i * logQ + j * logRest + (i * i - i) / (2 * z ** 2) + logHalfErfc((i - split) / (Math.SQRT2 * z));
+    const above =
+      size + j * logQ + i * logRest + (j * j - j) / (2 * z ** 2) + logHalfErfc((split - j) / (Math.SQRT2 * z));
+    const add = binomial > 0 ? logAdd : logSubtract;
+    low = add(low, below);
+    high = add(high, above);
+    if (i > order && Math.max(below, above) < Math.max(low, high) - 30) return logAdd(low, high);
+    binomial *= j / (i + 1);
+  }
+}
+
+/** log(e^a + e^b) */
+const logAdd = (a: number, b: number): number => {
+  const [most, least] = a > b ? [a, b] : [b, a];
+  return least === -Infinity ? most : most + Math.log1p(Math.exp(least - most));
+};
+
+/** log(e^a - e^b), where a is the larger one but for rounding. */
+const logSubtract = (a: number, b: number): number => (b >= a ? -Infinity : a + Math.log1p(-Math.exp(b - a)));
+
+/** log(erfc(x) / 2), also where erfc is too small for a float64. */
+export function logHalfErfc(x: number): number {
+  if (x < 2) {
+    if (x < -6) return 0;
+    // Abramowitz and Stegun 7.1.6: erf(x) = 2 / sqrt(pi) e^(-x^2) sum_n 2^n x^(2n+1) / (2n+1)!!
+    let term = x;
+    let sum = x;
+    for (let n = 1; Math.abs(term) > 1e-17 * Math.abs(sum); n++) {
+      term *= (2 * x * x) / (2 * n + 1);
+      sum += term;
+    }
+    return Math.log(0.5 - (sum * Math.exp(-x * x)) / Math.sqrt(Math.PI));
+  }
+  // 7.1.14, from behind: sqrt(pi) e^(x^2) erfc(x) = 1 / (x + (1/2) / (x + 1 / (x + (3/2) / (x + ...))))
+  let fraction = x;
+  for (let n = 200; n > 0; n--) fraction = x + n / 2 / fraction;
+  return -x * x - Math.log(2 * Math.sqrt(Math.PI) * fraction);
+}

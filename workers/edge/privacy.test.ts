@@ -1,0 +1,105 @@
+import { expect, test } from "vitest";
+import { isNorm } from "../../src/core/batch-norm";
+import { epsilon } from "../../src/core/privacy/accountant";
+import type { Task } from "../../src/core/protocol";
+import { TestTask } from "./testing";
+
+const compact = new TestTask("expressions-compact");
+const { model } = compact;
+const normOf = (values: Float32Array): number => Math.sqrt(values.reduce((sum, value) => sum + value * value, 0));
+
+test("a round with noise publishes the mean of clipped updates that weigh the same, and noise of the deviation it promises", async () => {
+  const base = await compact.download(await compact.get<Task>(""));
+  const [clip, noise, goalCount] = [2, 0.7, 3];
+  await compact.startRound({ goalCount, noise, updateClip: clip, batchNorm: "local" });
+  const deltas = [0, 1, 2].map((k) => compact.randomDelta(k));
+  for (const [i, assignment] of (await compact.cohort(goalCount)).entries()) {
+    await compact.send(assignment, deltas[i] as Float32Array, 2 + 10 * i);
+  }
+  const next = await compact.download(await compact.published(1));
+  const factors = deltas.map((delta) => Math.min(1, clip / normOf(delta)) / goalCount);
+  expect(factors.every((factor) => factor < 1 / goalCount)).toBe(true);
+  let [squares, cross, count] = [0, 0, 0];
+  for (const tensor of model.tensors) {
+    for (let i = tensor.offset; i < tensor.offset + tensor.size; i++) {
+      const step = (next[i] ?? NaN) - (base[i] ?? NaN);
+      if (isNorm(model, tensor)) {
+        expect(step).toBe(0);
+        continue;
+      }
+      const mean = deltas.reduce((sum, delta, k) => sum + (factors[k] ?? NaN) * (delta[i] ?? NaN), 0);
+      squares += (step - mean) ** 2;
+      cross += (step - mean) * mean;
+      count += 1;
+    }
+  }
+  const deviation = (noise * clip) / goalCount;
+  expect(Math.abs(Math.sqrt(squares / count) / deviation - 1)).toBeLessThan(5 / Math.sqrt(2 * count));
+  // What is left of the step has nothing to do with the updates.
+  expect(Math.abs(cross) / Math.sqrt(squares)).toBeLessThan(5 * normOf(deltas[0] as Float32Array));
+
+  // Nothing on the dashboard tells one client's numbers, and the dashboard can tell epsilon.
+  const round = await compact.ended(1);
+  for (const { examples, norm, trainLoss, trainAccuracy } of round.cohort) {
+    expect([examples, norm, trainLoss, trainAccuracy]).toEqual([null, null, null, null]);
+  }
+  const { privacy } = await compact.get<Task>("");
+  expect(privacy).toEqual([{ sampling: 1, noise, rounds: 1 }]);
+  expect(epsilon(privacy)).toBeGreaterThan(0);
+  await compact.startRound({ goalCount: 1 });
+  const [plain] = await compact.cohort(1);
+  if (!plain) throw new Error("no cohort");
+  await compact.send(plain, deltas[0] as Float32Array);
+  await compact.published(2);
+  expect(epsilon((await compact.get<Task>("")).privacy)).toBe(Infinity);
+});
+
+test("with noise every waiting client is drawn by itself: a draw that is too small is told, counted, and made again", async () => {
+  await compact.startRound({ goalCount: 3, fraction: 0.02, noise: 1, updateClip: 1, batchNorm: "local", rounds: 3 });
+  // 150 wait; three are drawn on the average, and in one draw of 16 fewer than two.
+  const clients = Array.from({ length: 150 }, () => crypto.randomUUID());
+  for (const client of clients) await compact.checkIn(client);
+  const { rounds } = await compact.until(({ rounds }) => rounds[0]?.trainingAt != null, "a draw");
+  expect((await compact.get<Task>("")).privacy).toEqual([{ sampling: 0.02, noise: 1, rounds: 1 }]);
+  if (rounds[0]?.state === "abandoned") {
+    expect(rounds[0].reason).toContain("of 150 clients; 2 are needed");
+    expect(rounds[1]?.state).toBe("selecting");
+  } else expect(rounds[0]?.cohort.length).toBeGreaterThanOrEqual(2);
+});
+
+test("the clip of a series follows the norms of its updates", async () => {
+  const cohort = 12;
+  await compact.startRound({
+    ...{
+      goalCount: cohort,
+      noise: 1,
+      updateClip: 1,
+      clipQuantile: 0.5,
+      batchNorm: "local",
+      rounds: 2,
+      overSelection: 1,
+    },
+  });
+  const zeros = new Float32Array(model.parameters);
+  for (const assignment of await compact.cohort(cohort)) await compact.send(assignment, zeros);
+  await compact.published(1);
+  const { rounds } = await compact.until(({ rounds }) => rounds.length === 2, "the next round opens");
+  // All norms lay below it: exp(-0.2 (1 + noise - 0.5)), with a deviation of 1 / 20 of the noise.
+  expect(rounds[1]?.config.updateClip).toBeGreaterThan(Math.exp(-0.2 * 0.75));
+  expect(rounds[1]?.config.updateClip).toBeLessThan(Math.exp(-0.2 * 0.25));
+});
+
+test.each([
+  [{ noise: 1, batchNorm: "local" }, "update clip"],
+  [{ noise: 1, updateClip: 1 }, "batch normalization"],
+  [{ noise: 1, updateClip: 1, batchNorm: "local", aggregation: "median" }, "the mean"],
+  [{ noise: 1, updateClip: 1, batchNorm: "local", mode: "async" }, "synchronous"],
+  [{ noise: 1, updateClip: 1, batchNorm: "local", clipQuantile: 0.5 }, "at least 11"],
+] as const)("%o is refused with the reason", async (config, reason) => {
+  const response = await compact.admin("POST", "/rounds", {
+    ...{ goalCount: 2, fraction: 1, epochs: 1, batchSize: 5, learningRate: 0.1, deadlineSeconds: 60, rounds: 1 },
+    ...config,
+  });
+  expect(response.status).toBe(400);
+  expect(await response.json()).toMatchObject({ detail: expect.stringContaining(reason) as string });
+});
