@@ -1,10 +1,14 @@
+import { gzipSync } from "node:zlib";
 import type { Page } from "@playwright/test";
 import { MODELS, summarize } from "../src/core/model";
 import { takeNorms } from "../src/core/batch-norm";
 import { decodeCheckpoint } from "../src/core/checkpoint";
 import { decodeSafetensors } from "../src/core/safetensors";
 import { readUpdateMetadata, UpdateReader, type UpdateMetadata } from "../src/core/update";
+import { clipAndNoise } from "../src/core/privacy/clip";
 import { DEFAULT_ROUND, type History } from "../src/core/protocol";
+import { ringOf } from "../src/core/secagg/ring";
+import { HeadlessClient } from "../tools/headless";
 import { collectFaces, expect, openCamera, storedFaces, test } from "./stage";
 import type { Recorded } from "./wire";
 
@@ -172,12 +176,68 @@ test("a player evaluates candidates on held-out faces, keeps its own batch norma
   expect(stage.requests.filter(({ body }) => body.length > 0).every(isKnown)).toBe(true);
 });
 
+test("with secure aggregation what leaves the browser is random, and the mean of all is still published, with noise", async ({
+  page,
+  stage,
+}) => {
+  const task = "expressions-compact";
+  const compact = summarize(MODELS.compact);
+  await collectFaces(page, stage.url, FACES);
+  const clip = 0.5;
+  const config = {
+    ...{ goalCount: 3, overSelection: 1, epochs: 1, learningRate: 0.001, rounds: 1, selectionSeconds: 0 },
+    ...{ secure: true, codec: "int8", updateClip: clip, noise: 0.5, batchNorm: "local" },
+  };
+  const response = await fetch(`${stage.url}/api/tasks/${task}/rounds`, {
+    method: "POST",
+    headers: { authorization: `Bearer ${stage.adminToken}` },
+    body: JSON.stringify({ ...DEFAULT_ROUND, ...config }),
+  });
+  expect(response.status).toBe(201);
+  const stop = new AbortController();
+  const others = [0, 1].map(async () => {
+    const client = new HeadlessClient(() => stage.edgeUrl, task, stop.signal);
+    const assignment = await client.assignment(5);
+    const { delta } = clipAndNoise(new Float32Array(compact.parameters), assignment.secure ?? { clip, deviation: 0 });
+    const facts = {
+      ...{ weight: 5, trainLoss: 1, trainAccuracy: 0.5 },
+      ...{ evalExamples: 0, evalLoss: 0, evalAccuracy: 0, below: 1 },
+    };
+    return client.sendSecure(assignment, delta, facts);
+  });
+  await page.goto(`${stage.url}/train`);
+  await page.getByLabel("Model").selectOption(task);
+  await page.getByRole("button", { name: "Take part in rounds" }).click();
+  await expect(page.getByText("accepted", { exact: true })).toBeVisible({ timeout: 120_000 });
+  expect(await Promise.all(others)).toEqual([true, true]);
+  const history = async (): Promise<History> =>
+    (await (await fetch(`${stage.url}/api/tasks/${task}/rounds`)).json()) as History;
+  await expect.poll(async () => (await history()).rounds[0]?.state).toBe("published");
+  const { rounds, task: after } = await history();
+  expect(after.privacy).toEqual([{ sampling: 1, noise: 0.5, rounds: 1 }]);
+  expect(rounds[0]?.trainLoss).toBeGreaterThan(0);
+
+  // The vector does not get smaller by compression, as nothing random does, and says nothing of who sent it.
+  const [update] = stage.requests.filter(({ method }) => method === "PUT");
+  const body = update?.body ?? Buffer.alloc(0);
+  const ring = ringOf(compact, { codec: "int8", cohort: 3, clip, deviation: 1, equally: true });
+  expect(body).toHaveLength(Math.ceil((ring.length * ring.bits) / 8));
+  expect(gzipSync(body).length).toBeGreaterThan(body.length * 0.999);
+  for (const { pixels } of await storedFaces(page)) {
+    for (const request of stage.requests) expectNoFace(request, Buffer.from(pixels));
+  }
+  expect(stage.requests.filter(({ body }) => body.length > 0).every(isKnown)).toBe(true);
+  stop.abort();
+});
+
 function readUpdate(body: Uint8Array): { delta: Float32Array; metadata: UpdateMetadata } {
   const compact = summarize(MODELS.compact);
   const reader = new UpdateReader(compact);
   const delta = new Float32Array(compact.parameters);
   for (const { start, values } of reader.push(body)) delta.set(values, start);
-  return { delta, metadata: reader.finish().metadata };
+  const { metadata } = reader.finish();
+  if (!metadata) throw new Error("An update without metadata.");
+  return { delta, metadata };
 }
 
 /** The only bodies that may leave a browser: an update (checked number by number above) and small JSON of known keys. */
@@ -187,6 +247,9 @@ function isKnown({ method, path, body }: Recorded): boolean {
   const keys = Object.keys(JSON.parse(body.toString()) as object)
     .sort()
     .join();
+  if (path.includes("/secure/")) {
+    return ["cipherKey,maskKey,seedDigest,step", "shares,step", "macs,step", "keys,seeds,step"].includes(keys);
+  }
   if (path.includes("/evaluations/")) return keys === "accuracy,baseAccuracy,baseLoss,examples,loss";
   if (path.endsWith("/check-ins")) return keys === "client,examples,heldOut";
   return path.endsWith("/rounds") && keys === Object.keys(DEFAULT_ROUND).sort().join();

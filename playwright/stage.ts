@@ -9,6 +9,8 @@ export { expect };
 
 interface Stage extends Wire {
   adminToken: string;
+  /** The edge itself, for clients that are not looked at. */
+  edgeUrl: string;
 }
 
 /** A test with an edge of its own: app and edge in workerd, with empty state, behind a recording proxy. */
@@ -19,7 +21,7 @@ export const test = base.extend<{ stage: Stage }>({
     const stateFolder = mkdtempSync(join(tmpdir(), "best-actor-state-"));
     const edge = await serve({ port: 0, stateFolder });
     const wire = await recordWire(edge.url);
-    await use(Object.assign(wire, { adminToken: edge.adminToken }));
+    await use(Object.assign(wire, { adminToken: edge.adminToken, edgeUrl: edge.url }));
     await wire.close();
     await edge.stop();
     rmSync(stateFolder, { recursive: true, force: true });

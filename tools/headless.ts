@@ -12,6 +12,9 @@ import {
   type TaskName,
 } from "../src/core/protocol";
 import { seededRandom } from "../src/core/random";
+import { follow, maskedBody, type SecureMember } from "../src/core/secagg/member";
+import { secureStepSchema, type SecureMessage, type SecureStep } from "../src/core/secagg/messages";
+import { ringOf, type RingFacts } from "../src/core/secagg/ring";
 import { encodeUpdate } from "../src/core/update";
 
 /** The edge said no. */
@@ -24,6 +27,9 @@ export class RefusalError extends Error {
     super(message);
   }
 }
+
+/** A client that leaves on purpose. */
+class LeftError extends Error {}
 
 /**
  * A client without a browser, for scripts, tests and load: it speaks the whole protocol, and sends whatever delta it is given.
@@ -61,6 +67,50 @@ export class HeadlessClient {
   async checkpoint({ sha256 }: CheckpointInfo): Promise<Uint8Array<ArrayBuffer>> {
     const response = await this.#request(`/api/checkpoints/${sha256}`, {});
     return new Uint8Array(await response.arrayBuffer());
+  }
+
+  /**
+   * Takes part in a round with secure aggregation with a delta that is clipped already.
+   * @param until the step before which this client leaves; it stays to the end without one
+   * @returns whether the round was published, or undefined where this client has left
+   * @throws SecureError, RefusalError
+   */
+  async sendSecure(
+    assignment: Assignment,
+    delta: Float32Array,
+    facts: RingFacts,
+    until?: "shares" | "vector" | "confirmation",
+  ): Promise<boolean | undefined> {
+    const { round, id, secure, plan } = assignment;
+    if (!secure || (plan.codec !== "int8" && plan.codec !== "int4")) throw new Error("Not a secure round.");
+    const path = this.#path(`rounds/${round}/secure/${id}`);
+    const send = async (message?: SecureMessage): Promise<SecureStep> => {
+      if (until === "shares" && message?.step === "shares") throw new LeftError();
+      const init = message ? { method: "POST", body: JSON.stringify(message) } : {};
+      return v.parse(secureStepSchema, await (await this.#request(path, init)).json());
+    };
+    const member: SecureMember = {
+      ...{ round: `${this.task}/${round}`, state: undefined, send },
+      save: () => Promise.resolve(),
+      pause: () => this.#pause(0.05),
+    };
+    try {
+      const step = await follow(member, "mask");
+      if (step.step === "over") return step.published;
+      if (until === "vector") return undefined;
+      const ring = ringOf(this.model, { codec: plan.codec, ...secure });
+      const body = await maskedBody(member, step, ring, { delta, facts, seed: round, rotation: round });
+      const digest = Buffer.from(await crypto.subtle.digest("SHA-256", body)).toString("base64");
+      await this.#request(this.#path(`rounds/${round}/updates/${id}`), {
+        ...{ method: "PUT", body, headers: { "content-digest": `sha-256=:${digest}:` } },
+      });
+      if (until === "confirmation") return undefined;
+      const over = await follow(member, "over");
+      return over.step === "over" && over.published;
+    } catch (error) {
+      if (error instanceof LeftError) return undefined;
+      throw error;
+    }
   }
 
   /**

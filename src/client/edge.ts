@@ -2,6 +2,7 @@ import * as v from "valibot";
 import { applyDifference } from "../core/difference";
 import { sha256Hex } from "../core/digest";
 import { gunzip } from "../core/gzip";
+import { secureStepSchema, type SecureMessage, type SecureStep } from "../core/secagg/messages";
 import { MODELS, summarize, type ModelSummary } from "../core/model";
 import {
   checkInAnswerSchema,
@@ -117,9 +118,20 @@ export async function replayDeadLetter(task: TaskName, id: string, token: string
   await request(`${api(task)}/dead-letters/${id}/replay`, { method: "POST", headers: bearer(token) });
 }
 
-/** Sends a gzipped update. Sending it again is harmless. */
-export async function sendUpdate(
+/** Answers the edge in a round with secure aggregation, or only asks it what is next. Doing so again is harmless. */
+export const secureStep = (
   { task, round, id }: Pick<Assignment, "task" | "round" | "id">,
+  message: SecureMessage | undefined,
+  signal: AbortSignal,
+): Promise<SecureStep> =>
+  read(secureStepSchema, `${api(task)}/rounds/${round}/secure/${id}`, {
+    ...(message && { method: "POST", body: JSON.stringify(message) }),
+    signal,
+  });
+
+/** Sends an update: gzipped, or a masked vector, which nothing makes smaller. Sending it again is harmless. */
+export async function sendUpdate(
+  { task, round, id, secure }: Assignment,
   update: Uint8Array<ArrayBuffer>,
   signal: AbortSignal,
 ): Promise<void> {
@@ -129,7 +141,7 @@ export async function sendUpdate(
     body: update,
     headers: {
       "content-type": "application/octet-stream",
-      "content-encoding": "gzip",
+      ...(!secure && { "content-encoding": "gzip" }),
       "content-digest": `sha-256=:${btoa(String.fromCharCode(...digest))}:`,
     },
     signal,

@@ -3,6 +3,11 @@ import { compress } from "../core/codecs/codec";
 import { FACE_PIXELS } from "../core/expressions";
 import { gzip } from "../core/gzip";
 import { MODELS, summarize } from "../core/model";
+import { clipAndNoise } from "../core/privacy/clip";
+import { SecureError } from "../core/secagg/client";
+import { follow, maskedBody, type SecureMember } from "../core/secagg/member";
+import type { StepOf } from "../core/secagg/messages";
+import { ringOf } from "../core/secagg/ring";
 import { TASKS, type Assignment, type CheckInAnswer, type EvaluationTask } from "../core/protocol";
 import { encodeUpdate } from "../core/update";
 import { consent } from "../faces/consent.svelte";
@@ -27,7 +32,15 @@ import {
 } from "../../workers/trainer/api";
 import { chooseBackends } from "./backends";
 import { conditions, type Rest } from "./conditions.svelte";
-import { checkIn, EdgeAwayError, EdgeRefusalError, getCheckpoint, sendEvaluation, sendUpdate } from "./edge";
+import {
+  checkIn,
+  EdgeAwayError,
+  EdgeRefusalError,
+  getCheckpoint,
+  secureStep,
+  sendEvaluation,
+  sendUpdate,
+} from "./edge";
 import { model } from "./model.svelte";
 import { chosenTask } from "./task.svelte";
 import { createTrainer } from "./trainer";
@@ -46,7 +59,9 @@ export type Status =
   | { kind: "downloading"; share: number }
   | { kind: "evaluating"; round: number }
   | { kind: "training"; round: number; progress: Progress }
+  | { kind: "agreeing"; round: number }
   | { kind: "uploading"; round: number }
+  | { kind: "unmasking"; round: number }
   | { kind: "away"; message: string }
   | { kind: "failed"; message: string };
 
@@ -188,12 +203,49 @@ class Participant {
     return participation;
   }
 
-  /** Trains and uploads; every result is kept before the next step begins. */
+  /** Takes part in a round; a step of secure aggregation that this device must not take ends its part. */
   async #round(participation: Participation, signal: AbortSignal): Promise<void> {
     const { assignment } = participation;
+    try {
+      if (!participation.givenUp) {
+        await this.#contribute(participation, signal);
+        return;
+      }
+    } catch (error) {
+      if (!(error instanceof SecureError)) throw error;
+      this.notice = `This device left the round, and nothing more was told: ${error.message}`;
+      participation.givenUp = true;
+      await setSetting("participation", participation);
+    }
+    this.#show({ kind: "waiting", reason: "not-selected" }, signal);
+    const step = await secureStep(assignment, undefined, signal);
+    if (step.step === "over") await deleteSetting("participation");
+    else await sleep(3, signal);
+  }
+
+  /** Trains and uploads; every result is kept before the next step begins. */
+  async #contribute(participation: Participation, signal: AbortSignal): Promise<void> {
+    const { assignment } = participation;
+    const member = assignment.secure && this.#member(participation, signal);
     if (!participation.update) {
+      if (member) {
+        this.#show({ kind: "agreeing", round: assignment.round }, signal);
+        const { step } = await follow(member, "mask");
+        if (step === "over") {
+          await deleteSetting("participation");
+          return;
+        }
+      }
       const result = await this.#train(participation, signal);
-      participation.update = await this.#encode(participation, result);
+      if (member) {
+        // Asked again: the training may have outlived the round.
+        const step = await follow(member, "mask");
+        if (step.step === "over") {
+          await deleteSetting("participation");
+          return;
+        }
+        participation.update = await this.#mask(participation, member, step, result);
+      } else participation.update = await this.#encode(participation, result);
       participation.localNorms = result.localNorms;
       participation.contribution = {
         round: assignment.round,
@@ -217,6 +269,10 @@ class Participant {
       if (!(error instanceof EdgeRefusalError)) throw error;
       accepted = error.message;
     }
+    if (accepted === true && member) {
+      this.#show({ kind: "unmasking", round: assignment.round }, signal);
+      await follow(member, "over");
+    }
     if (accepted === true) {
       const { [assignment.task]: _, ...others } = (await getSetting("localNorms")) ?? {};
       const own = participation.localNorms;
@@ -228,6 +284,44 @@ class Participant {
     if (participation.contribution) {
       this.sent = [{ ...participation.contribution, accepted }, ...this.sent];
     }
+  }
+
+  /** How this device takes the steps of secure aggregation. */
+  #member(participation: Participation, signal: AbortSignal): SecureMember {
+    const { assignment } = participation;
+    return {
+      round: `${assignment.task}/${assignment.round}`,
+      state: participation.secure,
+      save: async (state) => {
+        signal.throwIfAborted();
+        participation.secure = state;
+        await setSetting("participation", participation);
+      },
+      send: (message) => secureStep(assignment, message, signal),
+      pause: (seconds) => sleep(seconds, signal),
+    };
+  }
+
+  /** The update of a training as a masked vector: clipped, with this device's share of the noise, and random to everybody else. */
+  #mask(
+    { assignment, seed }: Participation,
+    member: SecureMember,
+    step: StepOf<"mask">,
+    result: TrainingResult,
+  ): Promise<Uint8Array<ArrayBuffer>> {
+    const { secure, plan, task, round } = assignment;
+    if (!secure || (plan.codec !== "int8" && plan.codec !== "int4")) {
+      throw new SecureError(`The edge asks for a masked vector in ${plan.codec}.`);
+    }
+    const ring = ringOf(summarize(MODELS[TASKS[task].model]), { codec: plan.codec, ...secure });
+    const { delta, isBelow } = clipAndNoise(result.delta, secure);
+    const { train, heldOut } = result;
+    const facts = {
+      ...{ weight: result.examples, trainLoss: train.loss, trainAccuracy: train.accuracy },
+      ...{ evalExamples: heldOut.examples, evalLoss: heldOut.loss, evalAccuracy: heldOut.accuracy },
+      below: isBelow ? 1 : 0,
+    };
+    return maskedBody(member, step, ring, { delta, facts, seed, rotation: round });
   }
 
   /** The gzipped update of a training, in the plan's codec. What the codec loses stays in the participation. */

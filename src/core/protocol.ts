@@ -2,6 +2,7 @@ import * as v from "valibot";
 import { CODECS } from "./codecs/codec";
 import { MODEL_NAMES, type ModelName } from "./model";
 import { noiseBesideShares } from "./privacy/adaptive-clip";
+import { FEWEST } from "./secagg/graph";
 import { SERVER_OPTIMIZERS } from "./strategies/server-optimizers";
 
 /** What travels between a client and the edge, as schemas: both sides check what they are given against these. */
@@ -92,6 +93,10 @@ export const roundConfigSchema = v.strictObject({
   noise: v.optional(real(0, 100), 0),
   /** The share of updates that the clip should leave as they are; it follows their norms from round to round. 0 is off. */
   clipQuantile: v.optional(real(0, 0.99), 0),
+  /** Secure aggregation: the edge learns the sum of the updates only. With noise, the clients add it. */
+  secure: v.optional(v.boolean(), false),
+  /** Seconds that a step of it waits for the slowest clients. */
+  secureStepSeconds: v.optional(whole(1, 3600), 30),
   serverOptimizer: v.optional(v.picklist(SERVER_OPTIMIZERS), "sgd"),
   serverLearningRate: v.optional(v.pipe(v.number(), v.gtValue(0), v.maxValue(100)), 1),
   serverMomentum: v.optional(real(0, 0.9999), 0.9),
@@ -133,6 +138,23 @@ export function conflictOf(config: RoundConfig): string | undefined {
   }
   if (config.clipQuantile > 0 && config.updateClip === 0) {
     return "A clip that follows a quantile needs a value to begin with: choose an update clip above 0.";
+  }
+  if (config.secure) {
+    if (config.aggregation !== "mean") {
+      return "With secure aggregation nobody sees a single update, and the median, trimmed means, Krum and Bulyan compare them; q-FedAvg needs each one's loss and norm. Choose the mean.";
+    }
+    if (config.mode !== "sync" || config.topology !== "central") {
+      return "Secure aggregation needs a cohort that stays the same: choose a synchronous, central round.";
+    }
+    if (config.codec !== "int8" && config.codec !== "int4") {
+      return "Masked updates are whole numbers: choose int8 or int4.";
+    }
+    if (config.updateClip === 0)
+      return "Masked updates have a range that everybody knows: choose an update clip above 0.";
+    if (config.goalCount * config.overSelection > 1000)
+      return "Secure aggregation takes cohorts of up to 1,000 clients.";
+    if (config.goalCount < FEWEST)
+      return `Among fewer than ${FEWEST} clients nothing can be hidden: choose a higher goal count.`;
   }
   if (config.noise > 0) {
     if (config.updateClip === 0) return "Noise is scaled by the update clip: choose one above 0.";
@@ -205,6 +227,17 @@ export const assignmentSchema = v.object({
   plan: planSchema,
   /** Unix time in milliseconds. */
   deadline: v.number(),
+  /** With secure aggregation: what the ring of the masked vectors is made of, see src/core/secagg. */
+  secure: v.optional(
+    v.object({
+      cohort: whole(1, 1000),
+      clip: v.number(),
+      /** Standard deviation of the noise that this client adds to each number of its update. */
+      deviation: v.number(),
+      /** Clients weigh the same, however many faces they have. */
+      equally: v.boolean(),
+    }),
+  ),
 });
 export type Assignment = v.InferOutput<typeof assignmentSchema>;
 

@@ -49,8 +49,9 @@ export type UpdateMetadata = v.InferOutput<typeof metadataSchema>;
 
 /** What is known of an update when its last byte has come. */
 export interface UpdateSummary {
-  metadata: UpdateMetadata;
-  /** L2 norm of the whole delta. */
+  /** Null of a masked one, which tells nothing. */
+  metadata: UpdateMetadata | null;
+  /** L2 norm of the whole delta; 0 of a masked one. */
   norm: number;
 }
 

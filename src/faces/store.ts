@@ -2,6 +2,7 @@ import { deleteDB, openDB, type DBSchema, type IDBPDatabase } from "idb";
 import type { Evaluation } from "../core/evaluation";
 import type { Label } from "../core/expressions";
 import type { Assignment, TaskName } from "../core/protocol";
+import type { SecureClient } from "../core/secagg/client";
 import type { Backend } from "../../workers/tf/backend";
 import type { Snapshot } from "../../workers/trainer/api";
 
@@ -43,8 +44,12 @@ export interface Participation {
   snapshot?: Snapshot;
   /** The trained batch normalization, kept once the edge has accepted the update; null where the round averages it. */
   localNorms?: Float32Array<ArrayBuffer> | null;
-  /** The finished update, gzipped, until the edge has accepted it. */
+  /** The finished update, gzipped or masked, until the edge has accepted it. */
   update?: Uint8Array<ArrayBuffer>;
+  /** The secrets of a round with secure aggregation. */
+  secure?: SecureClient;
+  /** This device has no more part in its round, which is still open. */
+  givenUp?: boolean;
   /** What its codec has lost, kept once the edge has accepted it. */
   residual?: Float32Array<ArrayBuffer>;
   /** What the page says about that update. */

@@ -8,6 +8,9 @@ import { isNorm } from "../../src/core/batch-norm";
 import { gzip } from "../../src/core/gzip";
 import type { ModelSummary } from "../../src/core/model";
 import { taskNameSchema, type Aggregation, type RoundConfig, type TaskName } from "../../src/core/protocol";
+import { fromRing, RingSum, type Ring, type RingFacts } from "../../src/core/secagg/ring";
+import { addMask, fromBase64 } from "../../src/core/secagg/secrets";
+import type { Correction } from "../../src/core/secagg/server";
 import { addGaussian } from "../../src/core/privacy/gaussian";
 import { BLOCK, robustAverage, stepModel, type BlockAverage } from "../../src/core/strategies/aggregate";
 import {
@@ -38,6 +41,8 @@ export interface WeightedUpdate extends UpdateLocation {
   examples: number;
   weight: number;
   denominator: number;
+  /** Numbers of a masked vector, which is summed modulo 2^32; 0 of a plain delta. */
+  vector: number;
 }
 
 /** A checkpoint that lies in the store, and the bytes of the difference to it where there is one. */
@@ -45,6 +50,8 @@ export interface PublishedFile {
   sha256: string;
   bytes: number;
   differenceBytes?: number;
+  /** Of a round with secure aggregation: what its vectors held beside their deltas. */
+  facts?: RingFacts;
 }
 
 /** How a round's updates become the next checkpoint. */
@@ -58,6 +65,8 @@ export interface MergePlan {
   downloadCodec: RoundConfig["downloadCodec"];
   /** DP-FedAvg: what the sum is divided by, and the standard deviation of the noise on the average. */
   privacy: { denominator: number; deviation: number } | null;
+  /** Secure aggregation: the ring, and what takes the masks off the sum. */
+  secure: { ring: Ring; corrections: Correction[]; rotation: number } | null;
   base: { sha256: string; version: number };
   version: number;
   /** The shards that hold a sum; none for a robust rule. */
@@ -77,7 +86,7 @@ export interface MergePlan {
  * The object that merges holds the next checkpoint (20 MB) and one block of everything else at a time.
  */
 export class Aggregator extends DurableObject<Env> {
-  #sum: WeightedSum | undefined;
+  #sum: WeightedSum | RingSum | undefined;
   #turn: Promise<unknown> = Promise.resolve();
   protected readonly task: TaskName;
   protected readonly model: ModelSummary;
@@ -89,33 +98,33 @@ export class Aggregator extends DurableObject<Env> {
     this.model = modelOf(this.task);
     ctx.storage.sql.exec(
       `CREATE TABLE IF NOT EXISTS added (id TEXT PRIMARY KEY, key TEXT NOT NULL, examples INTEGER NOT NULL,
-       weight REAL NOT NULL, denominator REAL NOT NULL)`,
+       weight REAL NOT NULL, denominator REAL NOT NULL, vector INTEGER NOT NULL)`,
     );
   }
 
   /** Adds an update once, however often it is asked to. */
   add(update: WeightedUpdate): Promise<void> {
     return this.next(async () => {
-      const sum = await this.load();
+      const sum = await this.#sumOf(update.vector);
       const known = this.ctx.storage.sql.exec("SELECT 1 FROM added WHERE id = ?", update.id).toArray();
       if (known.length > 0) return;
       await this.#addTo(sum, update);
-      const { id, key, examples, weight, denominator } = update;
+      const { id, key, examples, weight, denominator, vector } = update;
       this.ctx.storage.sql.exec(
-        "INSERT INTO added VALUES (?, ?, ?, ?, ?)",
-        ...[id, key, examples, weight, denominator],
+        "INSERT INTO added VALUES (?, ?, ?, ?, ?, ?)",
+        ...[id, key, examples, weight, denominator, vector],
       );
     });
   }
 
   /** What the sum holds. */
   totals(): Promise<Totals> {
-    return this.next(async () => (await this.load()).totals);
+    return this.next(async () => (await this.#sumOf()).totals);
   }
 
   /** The float64 numbers of the sum from `start` on, at most `length` of them. */
-  part(start: number, length: number): Promise<Float64Array> {
-    return this.next(async () => (await this.load()).sum.slice(start, start + length));
+  part(start: number, length: number): Promise<Float64Array | Uint32Array> {
+    return this.next(async () => (await this.#sumOf()).sum.slice(start, start + length));
   }
 
   /**
@@ -124,10 +133,37 @@ export class Aggregator extends DurableObject<Env> {
    * @throws RangeError when the cohort is too small for a robust rule
    */
   async merge(plan: MergePlan): Promise<PublishedFile> {
-    const average = plan.shards.length > 0 ? await this.#linearAverage(plan) : await this.#robustAverage(plan);
+    const unmasked = plan.secure ? await this.#unmask(plan, plan.secure) : undefined;
+    const average =
+      unmasked?.average ?? (plan.shards.length > 0 ? await this.#linearAverage(plan) : await this.#robustAverage(plan));
     const weights = await this.step(plan, average, true);
-    if (plan.downloadCodec === "float32") return this.publish(weights, plan.metadata);
-    return this.#publishDifference(plan, plan.downloadCodec, weights);
+    const file =
+      plan.downloadCodec === "float32"
+        ? await this.publish(weights, plan.metadata)
+        : await this.#publishDifference(plan, plan.downloadCodec, weights);
+    return { ...file, ...(unmasked && { facts: unmasked.facts }) };
+  }
+
+  /** The mean under the masks of a round with secure aggregation. */
+  async #unmask(
+    { shards, expected, privacy }: MergePlan,
+    { ring, corrections, rotation }: NonNullable<MergePlan["secure"]>,
+  ): Promise<{ average: BlockAverage; facts: RingFacts }> {
+    const { stubs } = await this.#filled(shards, expected);
+    const sum = new Uint32Array(ring.length);
+    for (let at = 0; at < sum.length; at += PART) {
+      const count = Math.min(PART, sum.length - at);
+      for (const stub of stubs) {
+        (await stub.part(at, count)).forEach((value, i) => (sum[at + i] = (sum[at + i] as number) + value));
+      }
+    }
+    for (const { seed, sign } of corrections) await addMask(sum, fromBase64(seed), sign);
+    const { mean, facts } = fromRing(ring, sum, rotation);
+    // DP-FedAvg divides by the clients that were expected.
+    const factor = privacy ? facts.weight / privacy.denominator : 1;
+    const average: BlockAverage = (start, length) =>
+      Promise.resolve(Float64Array.from(mean.subarray(start, start + length), (value) => value * factor));
+    return { average, facts };
   }
 
   /** Publishes a checkpoint that is its base plus a difference, and that difference. @param wanted is used up */
@@ -201,26 +237,36 @@ export class Aggregator extends DurableObject<Env> {
     this.#sum = undefined;
   }
 
-  /** The mean of the shards' sums, by block. @throws Error when they do not hold what was counted */
-  async #linearAverage({ shards, expected, privacy }: MergePlan): Promise<BlockAverage> {
+  /** The shards of a round, and what each holds. @throws Error when that is not what was counted */
+  async #filled(
+    shards: string[],
+    expected: MergePlan["expected"],
+  ): Promise<{ stubs: DurableObjectStub<Aggregator>[]; totals: Totals[] }> {
     const stubs = shards.map((name) => this.env.AGGREGATOR.get(this.env.AGGREGATOR.idFromName(name)));
     const totals = await Promise.all(stubs.map((stub) => stub.totals()));
-    const sum = (key: keyof Totals): number => totals.reduce((total, one) => total + one[key], 0);
+    const sum = (key: "count" | "examples"): number => totals.reduce((total, one) => total + one[key], 0);
     if (sum("count") !== expected.count || sum("examples") !== expected.examples) {
       throw new Error(
         `The shards hold ${sum("count")} updates of ${sum("examples")} examples; ` +
           `${expected.count} of ${expected.examples} were counted.`,
       );
     }
+    return { stubs, totals };
+  }
+
+  /** The mean of the shards' sums, by block. @throws Error when they do not hold what was counted */
+  async #linearAverage({ shards, expected, privacy }: MergePlan): Promise<BlockAverage> {
+    const { stubs, totals } = await this.#filled(shards, expected);
+    const sum = (key: keyof Totals): number => totals.reduce((total, one) => total + one[key], 0);
     const denominator = privacy?.denominator ?? sum("denominator");
     return async (start, length) => {
       const total = new WeightedSum(length);
       for (let at = 0; at < length; at += PART) {
         const count = Math.min(PART, length - at);
-        for (const stub of stubs) total.addPart(at, await stub.part(start + at, count));
+        for (const stub of stubs) total.addPart(at, (await stub.part(start + at, count)) as Float64Array);
       }
       for (let i = 0; i < length; i++) total.sum[i] = (total.sum[i] as number) / denominator;
-      if (privacy) addGaussian(total.sum, privacy.deviation);
+      if (privacy && privacy.deviation > 0) addGaussian(total.sum, privacy.deviation);
       return total.sum;
     };
   }
@@ -278,22 +324,30 @@ export class Aggregator extends DurableObject<Env> {
     return result;
   }
 
+  /** The sum of deltas. */
   protected async load(): Promise<WeightedSum> {
+    const sum = await this.#sumOf();
+    if (sum instanceof RingSum) throw new Error("This shard's sum is one of masked vectors.");
+    return sum;
+  }
+
+  /** The sum, built again where it was lost. @param vector numbers of a masked vector, where the first one is about to come */
+  async #sumOf(vector = 0): Promise<WeightedSum | RingSum> {
     if (this.#sum) return this.#sum;
-    const sum = new WeightedSum(this.model.parameters);
-    const rows = this.ctx.storage.sql.exec<{
-      key: string;
-      examples: number;
-      weight: number;
-      denominator: number;
-    }>("SELECT key, examples, weight, denominator FROM added");
-    for (const row of rows.toArray()) await this.#addTo(sum, row);
+    const rows = this.ctx.storage.sql
+      .exec<{ key: string; examples: number; weight: number; denominator: number; vector: number }>(
+        "SELECT key, examples, weight, denominator, vector FROM added",
+      )
+      .toArray();
+    const length = rows[0]?.vector ?? vector;
+    const sum = length > 0 ? new RingSum(length) : new WeightedSum(this.model.parameters);
+    for (const row of rows) await this.#addTo(sum, row);
     this.#sum = sum;
     return sum;
   }
 
   /** Adds an update's numbers as they stream out of R2. */
-  async #addTo(sum: WeightedSum, { key, weight, ...totals }: Omit<WeightedUpdate, "id">): Promise<void> {
+  async #addTo(sum: WeightedSum | RingSum, { key, weight, ...totals }: Omit<WeightedUpdate, "id">): Promise<void> {
     // A sum that an error leaves half added is worth nothing: the next call builds it again.
     this.#sum = undefined;
     const object = await this.env.STORE.get(key);
@@ -305,7 +359,9 @@ export class Aggregator extends DurableObject<Env> {
       const { value } = await reader.readAtLeast(CHUNK, new Uint8Array(buffer));
       read = value?.byteLength ?? 0;
       if (value && read > 0) {
-        sum.addPart(start, new Float32Array(value.buffer, value.byteOffset, read / 4), weight);
+        const numbers = [value.buffer, value.byteOffset, read / 4] as const;
+        if (sum instanceof RingSum) sum.addPart(start, new Uint32Array(...numbers));
+        else sum.addPart(start, new Float32Array(...numbers), weight);
         start += read / 4;
         buffer = value.buffer; // Handed back: the one that went in is detached.
       }

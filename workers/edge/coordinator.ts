@@ -24,7 +24,10 @@ import {
   type Task,
   type TaskName,
 } from "../../src/core/protocol";
-import { nextClip, noiseBesideShares } from "../../src/core/privacy/adaptive-clip";
+import { nextClip, noiseOf } from "../../src/core/privacy/adaptive-clip";
+import type { SecureMessage, SecureStep } from "../../src/core/secagg/messages";
+import { ringOf, type Ring } from "../../src/core/secagg/ring";
+import { UnmaskingError, type Correction } from "../../src/core/secagg/server";
 import { shuffle } from "../../src/core/random";
 import { linearWeight } from "../../src/core/strategies/weights";
 import type { UpdateSummary } from "../../src/core/update";
@@ -34,6 +37,8 @@ import type { HubPlan, HubProgress } from "./hub";
 import { nameOf } from "./identity";
 import { log } from "./log";
 import { RoundStore, type RoundRow, type UpdateRow } from "./round-store";
+import { SecureStore } from "./secure-store";
+import type { VectorFormat } from "./upload";
 
 /** Seed of the initialization: the year of FER2013. */
 const INITIAL_SEED = 2013;
@@ -45,6 +50,8 @@ const REQUEUE_MS = 5_000;
 const RETRY_MS = 3_000;
 /** How often hubs that gossip are asked how far they are, and after how long without an answer one is given up. */
 const HUB_POLL_MS = 300;
+/** How often it is seen whether the last member has opened its shares. */
+const SECURE_POLL_MS = 200;
 const HUB_SILENCE_MS = 10_000;
 /** Clocks of two machines that run the object one after the other may differ by this. */
 const CLOCK_SLACK_MS = 5_000;
@@ -53,10 +60,11 @@ const HISTORY = 1000;
 const CHECK_INS_PER_SECOND = 100;
 
 /** How the noise of a round is scaled; null where it has none. */
-function privacyOf({ noise, clipQuantile, updateClip, goalCount }: RoundConfig): MergePlan["privacy"] {
+function privacyOf({ noise, clipQuantile, updateClip, goalCount, secure }: RoundConfig): MergePlan["privacy"] {
   if (noise === 0) return null;
-  const z = clipQuantile > 0 ? noiseBesideShares(noise, goalCount) : noise;
-  return { denominator: goalCount, deviation: (z * updateClip) / goalCount };
+  const deviation = (noiseOf({ noise, clipQuantile, goalCount }) * updateClip) / goalCount;
+  // With secure aggregation the clients have added it.
+  return { denominator: goalCount, deviation: secure ? 0 : deviation };
 }
 
 const newHub = (name: string): HubState => ({
@@ -74,7 +82,10 @@ export interface UpdatePlace {
 
 /** What became of an upload. A refusal crosses to the router as data: an exception would lose its class on the way. */
 export type UploadAnswer =
-  { status: "go-on" | "accepted" | "already-accepted" } | { status: "refused"; code: ProblemCode };
+  | { status: "accepted" | "already-accepted" }
+  | { status: "refused"; code: ProblemCode }
+  /** The upload is worth reading; as a masked vector, where its round wants one. */
+  | { status: "go-on"; vector: VectorFormat | null };
 
 /**
  * Keeps the state of one task's rounds: selecting, training, aggregating, published or abandoned. Everything is in
@@ -83,6 +94,7 @@ export type UploadAnswer =
  */
 export class Coordinator extends DurableObject<Env> {
   readonly #store: RoundStore;
+  readonly #secure: SecureStore;
   readonly #task: TaskName;
   readonly #model: ModelSpec;
   /** Check-ins a second, averaged over the last ten or so, and when it was last brought up to date. */
@@ -97,6 +109,7 @@ export class Coordinator extends DurableObject<Env> {
     this.#task = v.parse(taskNameSchema, nameOf(ctx));
     this.#model = MODELS[TASKS[this.#task].model];
     this.#store = new RoundStore(ctx.storage.sql, this.#task);
+    this.#secure = new SecureStore(ctx.storage.sql, this.#task);
     void ctx.blockConcurrencyWhile(async () => {
       await this.#initialize();
       // Whatever ended the object before may have ended it between a transition and its alarm.
@@ -299,6 +312,48 @@ export class Coordinator extends DurableObject<Env> {
     return "accepted";
   }
 
+  /** A member's answer in a round with secure aggregation, or only its question: what does it have to do next? */
+  async secure(round: number, id: string, message: SecureMessage | null): Promise<SecureStep> {
+    const open = this.#store.openRound();
+    const update = this.#store.update(id);
+    if (open?.number !== round || !open.config.secure || update?.assignedRound !== round) {
+      const published = this.#store.roundExists(round) && this.#store.round(round).state === "published";
+      return { step: "over", published };
+    }
+    if (message) {
+      this.#secure.take(round, id, message);
+      this.#advanceSecure(round, Date.now());
+      await this.#schedule();
+    }
+    return this.#secure.stepOf(round, id);
+  }
+
+  /** Takes a round with secure aggregation to its next step, when that is due. */
+  #advanceSecure(number: number, now: number): void {
+    const changed = this.ctx.storage.transactionSync(() => {
+      const round = this.#store.openRound();
+      if (round?.number !== number) return false;
+      let next = this.#secure.advance(number, round.config, now);
+      const tally = this.#store.tally(number);
+      if (!next && round.state === "aggregating" && tally.uploaded === 0) {
+        const counted = this.#store.countedUpdates(number).map(({ id }) => id);
+        next = this.#secure.close(number, counted, round.config, now);
+      }
+      if (!next) return false;
+      if ("stuck" in next) this.#store.abandon(number, next.stuck, now);
+      else for (const id of next.out) this.#store.drop(id);
+      return true;
+    });
+    if (changed) this.#announce(number);
+  }
+
+  /** The ring of a round's masked vectors. */
+  #ring(round: RoundRow): Ring {
+    const { codec } = round.config;
+    if (codec !== "int8" && codec !== "int4") throw new Error(`There is no ring for ${codec}.`);
+    return ringOf(summarize(this.#model), { codec, ...this.#store.secureFacts(round) });
+  }
+
   /** Whether an upload is worth reading, before its body is. */
   admit(assignedRound: number, id: string, digest: string): UploadAnswer {
     const refused = (code: ProblemCode): UploadAnswer => this.refuse(assignedRound, code);
@@ -312,10 +367,14 @@ export class Coordinator extends DurableObject<Env> {
     const open = this.#store.openRound();
     if (open?.config.mode === "async" && update.state === "training") {
       // It counts in the open round, whichever it was assigned in.
-      return open.state === "training" ? { status: "go-on" } : { status: "refused", code: "round-busy" };
+      return open.state === "training" ? { status: "go-on", vector: null } : { status: "refused", code: "round-busy" };
     }
     if (open?.number !== assignedRound || open.state !== "training") return refused("round-closed");
-    return { status: "go-on" };
+    if (!open.config.secure) return { status: "go-on", vector: null };
+    // A vector that nobody has agreed on masks for would stay masked for ever.
+    if (!this.#secure.wantsVector(open.number, id)) return refused("not-selected");
+    const { bits, length } = this.#ring(open);
+    return { status: "go-on", vector: { bits, length } };
   }
 
   /** Accepts an update whose bytes are in R2. After this it counts, once, whatever fails. */
@@ -332,6 +391,11 @@ export class Coordinator extends DurableObject<Env> {
       const open = this.#store.openRound();
       if (admitted.status !== "go-on" || !update || !open) return admitted;
       const { metadata } = upload.summary;
+      if (metadata === null) {
+        // A masked vector says nothing of where it belongs; its id does.
+        this.#store.setUploaded(id, upload, { round: open.number, staleness: 0 }, now);
+        return { status: "accepted" };
+      }
       if (metadata.round !== assignedRound || metadata.task !== this.#task) {
         return this.refuse(assignedRound, "wrong-round");
       }
@@ -372,8 +436,7 @@ export class Coordinator extends DurableObject<Env> {
   async shardOf(id: string): Promise<UpdatePlace | null> {
     const update = this.#store.update(id);
     const open = this.#store.openRound();
-    if (!update?.digest || !update.metadata || update.round !== open?.number || update.state !== "uploaded")
-      return null;
+    if (!update?.digest || update.round !== open?.number || update.state !== "uploaded") return null;
     if (isRobust(open.config)) {
       const object = await this.env.STORE.head(this.#keyOf(update));
       if (!object) throw new Error(`${this.#keyOf(update)} is not in the store.`);
@@ -391,6 +454,12 @@ export class Coordinator extends DurableObject<Env> {
       shard = shards.reduce((best, i) => ((loads.get(i) ?? 0) < (loads.get(best) ?? 0) ? i : best));
       this.#store.setShard(id, shard);
     }
+    const place = { hub, round: update.round, shard: this.#placeName(update.round, shard) };
+    if (open.config.secure) {
+      const weights = { examples: 0, weight: 1, denominator: 0, vector: this.#ring(open).length };
+      return { ...place, update: { ...this.#locate(update), ...weights } };
+    }
+    if (!update.metadata) return null;
     const { examples, initialLoss = null } = update.metadata;
     const { aggregation, q, updateClip, learningRate, noise } = open.config;
     const facts = { examples, norm: update.norm ?? 0, initialLoss, staleness: update.staleness };
@@ -400,12 +469,7 @@ export class Coordinator extends DurableObject<Env> {
       clip: updateClip,
       equally: noise > 0,
     };
-    return {
-      hub,
-      round: update.round,
-      shard: this.#placeName(update.round, shard),
-      update: { ...this.#locate(update), examples, ...linearWeight(facts, rule) },
-    };
+    return { ...place, update: { ...this.#locate(update), examples, ...linearWeight(facts, rule), vector: 0 } };
   }
 
   /** A shard has added this update; null where the rule needs no shard. */
@@ -468,6 +532,7 @@ export class Coordinator extends DurableObject<Env> {
         this.#announce(round.number);
       }
       await this.#requeue(round.number, now);
+      if (round.config.secure) this.#advanceSecure(round.number, now);
       if (this.#store.openRound()?.state === "aggregating" && this.#store.tally(round.number).uploaded === 0) {
         await this.#merge(round);
       }
@@ -534,6 +599,10 @@ export class Coordinator extends DurableObject<Env> {
     for (const client of drawn) this.#store.assign(round, client, now);
     this.#store.clearWaiting();
     this.#store.startTraining(round.number, now + deadlineSeconds * 1000, now);
+    if (round.config.secure) {
+      const ids = this.#store.assignedIds(round.number);
+      this.#secure.begin(round.number, ids, round.config, now);
+    }
     const needed = Math.ceil(goalCount / 2);
     if (drawn.length < needed) {
       const reason = `The draw gave ${drawn.length} of ${waiting.length} clients; ${needed} are needed.`;
@@ -572,7 +641,10 @@ export class Coordinator extends DurableObject<Env> {
       this.#announce(round.number);
       return;
     }
+    const corrections = config.secure ? await this.#corrections(round) : null;
+    if (corrections === undefined) return;
     const plan = {
+      secure: corrections && { ring: this.#ring(round), corrections, rotation: round.number },
       aggregation: config.aggregation,
       byzantine: config.byzantine,
       optimizer: {
@@ -616,7 +688,7 @@ export class Coordinator extends DurableObject<Env> {
       this.#announce(round.number);
       return;
     }
-    const { differenceBytes, ...file } = merged;
+    const { differenceBytes, facts, ...file } = merged;
     const checkpoint = {
       ...file,
       ...(differenceBytes !== undefined && { difference: { from: base.sha256, bytes: differenceBytes } }),
@@ -625,12 +697,25 @@ export class Coordinator extends DurableObject<Env> {
       const open = this.#store.openRound();
       if (open?.number !== round.number || open.state !== "aggregating") return;
       const now = Date.now();
+      if (facts) this.#store.setFacts(round.number, facts);
       this.#store.addCheckpoint({ ...checkpoint, version, trained: true }, "candidate", round.number, now);
       if (config.evaluators > 0) {
         this.#store.startEvaluating(round.number, version, now + config.evaluationSeconds * 1000);
       } else this.#publish(round, version, null, now);
     });
     this.#announce(round.number);
+  }
+
+  /** What takes the masks off a round's sum; undefined while its members still open their shares, or when they cannot. */
+  async #corrections(round: RoundRow): Promise<Correction[] | undefined> {
+    try {
+      return await this.#secure.corrections(round.number, Date.now());
+    } catch (error) {
+      if (!(error instanceof UnmaskingError)) throw error;
+      this.#store.abandon(round.number, error.message, Date.now());
+      this.#announce(round.number);
+      return undefined;
+    }
   }
 
   /** Indices of the hubs of a round that have not been given up. */
@@ -770,9 +855,10 @@ export class Coordinator extends DurableObject<Env> {
   /** The clip of the round after this one. */
   #followNorms(round: number, { clipQuantile, updateClip, goalCount }: RoundConfig): number {
     if (clipQuantile === 0) return updateClip;
-    const norms = this.#store.countedUpdates(round).map(({ norm }) => norm ?? 0);
-    if (norms.length === 0) return updateClip;
-    return nextClip(updateClip, norms.filter((norm) => norm <= updateClip).length, goalCount, clipQuantile);
+    const counted = this.#store.countedUpdates(round);
+    if (counted.length === 0) return updateClip;
+    const below = this.#store.facts(round)?.below ?? counted.filter(({ norm }) => (norm ?? 0) <= updateClip).length;
+    return nextClip(updateClip, below, goalCount, clipQuantile);
   }
 
   /** Forgets the sums and deletes the updates of a round that has ended, and the checkpoints that the policy lets go. */
@@ -806,6 +892,7 @@ export class Coordinator extends DurableObject<Env> {
       if (objects.length > 0) await this.env.STORE.delete(objects.map(({ key }) => key));
       this.#store.setCheckpointStatus(version, "deleted");
     }
+    this.#secure.forget(round);
     this.#store.setCleaned(round);
   }
 
@@ -817,7 +904,11 @@ export class Coordinator extends DurableObject<Env> {
     if (round) {
       const { state, config, selectAt, deadline, evaluateUntil } = round;
       const oldest = this.#store.oldestQueued(round.number);
-      if (state === "aggregating" && oldest === null) due.push(config.topology === "gossip" ? now + HUB_POLL_MS : now);
+      const secureUntil = config.secure ? this.#secure.until(round.number) : null;
+      if (secureUntil !== null) due.push(secureUntil);
+      if (state === "aggregating" && oldest === null) {
+        due.push(config.topology === "gossip" ? now + HUB_POLL_MS : config.secure ? now + SECURE_POLL_MS : now);
+      }
       if (state === "selecting" && selectAt !== null) due.push(selectAt);
       if (state === "training" && deadline !== null) due.push(deadline);
       if (state === "evaluating" && evaluateUntil !== null) due.push(evaluateUntil);

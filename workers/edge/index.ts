@@ -11,6 +11,7 @@ import {
   TASK_NAMES,
   type TaskName,
 } from "../../src/core/protocol";
+import { secureMessageSchema } from "../../src/core/secagg/messages";
 import { sameSecret } from "./digest";
 import type { UpdatePlace } from "./coordinator";
 import { checkpointKey, differenceKey, hubOf, updateKey, type Env, type UpdateMessage } from "./env";
@@ -130,10 +131,11 @@ app.put("/api/tasks/:task/rounds/:round/updates/:id", async (c) => {
     const bytes = contentLength(c.req.raw, task);
     const admitted = await stub.admit(round, id, digest);
     if (admitted.status === "refused") throw new ProblemError(admitted.code);
-    if (admitted.status === "already-accepted") return c.json(admitted);
+    if (admitted.status !== "go-on") return c.json(admitted);
+    const { vector } = admitted;
     const body = c.req.raw.body as ReadableStream<Uint8Array> | null;
     if (!body) throw new ProblemError("truncated", "The body is empty.");
-    const summary = await storeUpdate(c.env, body, { task, round, id, digest, gzipped });
+    const summary = await storeUpdate(c.env, body, { task, round, id, digest, gzipped, vector });
     const continent = (c.req.raw.cf as IncomingRequestCfProperties | undefined)?.continent ?? null;
     const answer = await stub.accept(round, id, { digest, bytes, summary, continent });
     if (answer.status === "refused") {
@@ -150,6 +152,17 @@ app.put("/api/tasks/:task/rounds/:round/updates/:id", async (c) => {
     }
     throw error;
   }
+});
+
+app.get("/api/tasks/:task/rounds/:round/secure/:id", async (c) => {
+  const id = parse(idSchema, c.req.param("id"));
+  return c.json(await coordinator(c.env, taskOf(c)).secure(Number(c.req.param("round")), id, null));
+});
+
+app.post("/api/tasks/:task/rounds/:round/secure/:id", async (c) => {
+  const id = parse(idSchema, c.req.param("id"));
+  const message = await readJson(c.req.raw, secureMessageSchema);
+  return c.json(await coordinator(c.env, taskOf(c)).secure(Number(c.req.param("round")), id, message));
 });
 
 app.post("/api/tasks/:task/evaluations/:id", async (c) => {

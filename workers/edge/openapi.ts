@@ -16,6 +16,8 @@ import {
   taskSchema,
 } from "../../src/core/protocol";
 
+import { secureMessageSchema, secureStepSchema } from "../../src/core/secagg/messages";
+
 /** One call of the edge's interface: what the router serves, described for people and for generators of clients. */
 interface Endpoint {
   method: "get" | "post" | "put" | "patch" | "delete";
@@ -103,6 +105,20 @@ export const ENDPOINTS: Endpoint[] = [
       "bad-index",
       "round-busy",
     ],
+  },
+  {
+    method: "get",
+    path: `${task}/rounds/:round/secure/:id`,
+    summary: "In a round with secure aggregation: what a member has to do next",
+    answers: { 200: secureStepSchema },
+  },
+  {
+    method: "post",
+    path: `${task}/rounds/:round/secure/:id`,
+    summary: "A member's keys, sealed shares, confirmation or opened shares; answers what is next",
+    body: secureMessageSchema,
+    answers: { 200: secureStepSchema },
+    problems: ["bad-request"],
   },
   {
     method: "post",

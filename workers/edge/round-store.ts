@@ -1,4 +1,6 @@
 import * as v from "valibot";
+import { noiseOf } from "../../src/core/privacy/adaptive-clip";
+import type { RingFacts } from "../../src/core/secagg/ring";
 import { planSchema, roundConfigSchema } from "../../src/core/protocol";
 import type {
   Assignment,
@@ -75,6 +77,7 @@ const MIGRATIONS = [
   UPDATE updates SET state = 'dropped' WHERE state IN ('training', 'uploaded');
   ALTER TABLE updates DROP COLUMN data_start;
   ALTER TABLE checkpoints ADD COLUMN difference TEXT;
+  ALTER TABLE rounds ADD COLUMN facts TEXT;
 `,
 ];
 
@@ -446,6 +449,36 @@ export class RoundStore {
     );
   }
 
+  assignedIds(round: number): string[] {
+    return this.#all<{ id: string }>("SELECT id FROM updates WHERE assigned_round = ? ORDER BY rowid", round).map(
+      ({ id }) => id,
+    );
+  }
+
+  /** What the members of a round with secure aggregation are told of the ring of its vectors. */
+  secureFacts({ number, config }: Pick<RoundRow, "number" | "config">): NonNullable<Assignment["secure"]> {
+    const { noise, updateClip: clip, goalCount } = config;
+    // As much noise as the fewest vectors of which a mean is made need together.
+    const fewest = Math.ceil(goalCount / 2);
+    const deviation = noise > 0 ? (noiseOf(config) * clip) / Math.sqrt(fewest) : 0;
+    return { cohort: this.assignedIds(number).length, clip, deviation, equally: noise > 0 };
+  }
+
+  /** What the vectors of a round with secure aggregation held beside their deltas. */
+  setFacts(round: number, facts: RingFacts): void {
+    this.sql.exec("UPDATE rounds SET facts = ? WHERE number = ?", JSON.stringify(facts), round);
+  }
+
+  facts(round: number): RingFacts | undefined {
+    const { facts } = this.sql.exec<{ facts: string | null }>("SELECT facts FROM rounds WHERE number = ?", round).one();
+    return facts === null ? undefined : (JSON.parse(facts) as RingFacts);
+  }
+
+  /** One member is out of its round. */
+  drop(id: string): void {
+    this.sql.exec("UPDATE updates SET state = 'dropped' WHERE id = ? AND state = 'training'", id);
+  }
+
   /** Clients of any round that are still at work. */
   atWork(): number {
     return this.sql.exec<{ n: number }>("SELECT count(*) AS n FROM updates WHERE state = 'training'").one().n;
@@ -470,6 +503,7 @@ export class RoundStore {
         checkpoint: this.checkpoint(round.base),
         plan: v.parse(planSchema, { ...round.config, reportInitialLoss: round.config.aggregation === "q-fair" }),
         deadline: round.deadline ?? 0,
+        ...(round.config.secure && { secure: this.secureFacts(round) }),
       },
     };
   }
@@ -517,7 +551,7 @@ export class RoundStore {
     this.sql.exec(
       `UPDATE updates SET state = 'uploaded', digest = ?, bytes = ?, metadata = ?, norm = ?, round = ?,
        staleness = ?, uploaded_at = ?, queued_at = ? WHERE id = ?`,
-      ...[digest, bytes, JSON.stringify(summary.metadata), summary.norm],
+      ...[digest, bytes, summary.metadata && JSON.stringify(summary.metadata), summary.norm],
       // The router puts it in the queue right after this.
       ...[place.round, place.staleness, now, now, id],
     );
@@ -716,6 +750,7 @@ export class RoundStore {
     const loads = hubs.length > 0 ? this.shardLoads(number) : undefined;
     const config = readConfig(row.config);
     const counted = members.flatMap(({ state, metadata }) => (state === "counted" && metadata ? [metadata] : []));
+    const facts = this.facts(number);
     const refused = this.#all<{ code: string; count: number }>(
       "SELECT code, count FROM refusals WHERE round = ?",
       number,
@@ -739,11 +774,15 @@ export class RoundStore {
           : member,
       ),
       refused: Object.fromEntries(refused.map(({ code, count }) => [code, count])),
-      trainLoss: weightedMean(counted, "trainLoss", "examples"),
-      trainAccuracy: weightedMean(counted, "trainAccuracy", "examples"),
-      evalLoss: weightedMean(counted, "evalLoss", "evalExamples"),
-      evalAccuracy: weightedMean(counted, "evalAccuracy", "evalExamples"),
-      evalExamples: counted.reduce((n, { evalExamples }) => n + evalExamples, 0),
+      trainLoss: facts?.trainLoss ?? weightedMean(counted, "trainLoss", "examples"),
+      trainAccuracy: facts?.trainAccuracy ?? weightedMean(counted, "trainAccuracy", "examples"),
+      ...(facts && facts.evalExamples > 0
+        ? { evalLoss: facts.evalLoss, evalAccuracy: facts.evalAccuracy, evalExamples: facts.evalExamples }
+        : {
+            evalLoss: weightedMean(counted, "evalLoss", "evalExamples"),
+            evalAccuracy: weightedMean(counted, "evalAccuracy", "evalExamples"),
+            evalExamples: counted.reduce((n, { evalExamples }) => n + evalExamples, 0),
+          }),
       evaluation: this.evaluation(number),
       hubs: hubs.map((hub, i) => ({ ...hub, updates: loads?.get(i) ?? 0 })),
     };

@@ -3,6 +3,7 @@ import { toHex } from "../../src/core/digest";
 import { MODELS, summarize, type ModelSummary } from "../../src/core/model";
 import { TASKS, type TaskName } from "../../src/core/protocol";
 import { FormatError, MAX_HEADER_BYTES } from "../../src/core/safetensors";
+import { Unpacker } from "../../src/core/secagg/ring";
 import { UpdateReader, type UpdateSummary } from "../../src/core/update";
 import { updateKey, type Env } from "./env";
 import { ProblemError } from "./problem";
@@ -42,28 +43,60 @@ export function contentLength(request: Request, task: TaskName): number {
   return Number(header);
 }
 
+/** What reads an update as it comes: a decoder of deltas, or the one of masked vectors, which can only be counted. */
+interface Reader {
+  push: (bytes: Uint8Array) => { values: Float32Array | Uint32Array }[];
+  finish: () => UpdateSummary;
+}
+
+/** A masked vector is random whatever is under it: all that can be wrong is its length. */
+function vectorReader({ bits, length }: VectorFormat): Reader {
+  const unpacker = new Unpacker(bits, length);
+  const expected = Math.ceil((length * bits) / 8);
+  let received = 0;
+  return {
+    push: (bytes) => {
+      received += bytes.length;
+      if (received > expected) throw new FormatError("wrong-length", `The vector has ${expected} bytes.`);
+      const values = unpacker.push(bytes);
+      return values.length > 0 ? [{ values: values.slice() }] : [];
+    },
+    finish: () => {
+      if (received < expected)
+        throw new FormatError("truncated", `The vector has ${expected} bytes; ${received} came.`);
+      return { metadata: null, norm: 0 };
+    },
+  };
+}
+
+/** The bits and the number of the numbers of a masked vector. */
+export interface VectorFormat {
+  bits: number;
+  length: number;
+}
+
 /**
  * Streams an update into R2 as plain float32 numbers, decoding and checking every byte on the way; nothing is stored when
- * anything is wrong with it. Of the body it holds a megabyte; what unpacks to more than its model is refused as soon as it does.
+ * anything is wrong with it; a masked one as uint32. Of the body it holds a megabyte; what unpacks to more than its model is refused as soon as it does.
  * @throws ProblemError with the code of what was wrong.
  */
 export async function storeUpdate(
   env: Env,
   body: ReadableStream<Uint8Array>,
-  update: { task: TaskName; round: number; id: string; digest: string; gzipped: boolean },
+  update: { task: TaskName; round: number; id: string; digest: string; gzipped: boolean; vector: VectorFormat | null },
 ): Promise<UpdateSummary> {
   const model = modelOf(update.task);
-  const reader = new UpdateReader(model);
+  const reader: Reader = update.vector ? vectorReader(update.vector) : new UpdateReader(model);
   let summary: UpdateSummary | undefined;
   let problem: ProblemError | undefined;
   /** Which side failed first: the other one fails with it. */
   let failed: "body" | "store" | undefined;
-  const sized = new FixedLengthStream(model.parameters * 4);
+  const sized = new FixedLengthStream((update.vector?.length ?? model.parameters) * 4);
   const target = sized.writable.getWriter();
   const digest = new crypto.DigestStream("SHA-256");
   const digested = digest.getWriter();
   /** Held back until all is known to be right: the store keeps nothing that lacks its end. */
-  let last: Float32Array | undefined;
+  let last: Float32Array | Uint32Array | undefined;
   const take = async (bytes: Uint8Array): Promise<void> => {
     for (const { values } of reader.push(bytes)) {
       if (last) await target.write(new Uint8Array(last.buffer));

@@ -32,3 +32,7 @@ export function noiseBesideShares(noise: number, expected: number): number {
   }
   return rest ** -0.5;
 }
+
+/** The noise multiplier of a round's updates: z, or more where the clip follows their norms. */
+export const noiseOf = (config: { noise: number; clipQuantile: number; goalCount: number }): number =>
+  config.clipQuantile > 0 ? noiseBesideShares(config.noise, config.goalCount) : config.noise;

@@ -1,0 +1,168 @@
+import { runInDurableObject } from "cloudflare:test";
+import { env, exports } from "cloudflare:workers";
+import { expect, test } from "vitest";
+import type { Assignment, Task } from "../../src/core/protocol";
+import { seededRandom } from "../../src/core/random";
+import { follow, maskedBody, type SecureMember } from "../../src/core/secagg/member";
+import type { SecureMessage, SecureStep } from "../../src/core/secagg/messages";
+import { ringOf, type RingFacts } from "../../src/core/secagg/ring";
+import { TestTask } from "./testing";
+
+const compact = new TestTask("expressions-compact");
+const { model } = compact;
+const CLIP = 1;
+const SECURE = { codec: "int8", secure: true, updateClip: CLIP, secureStepSeconds: 3 } as const;
+const FACTS = { trainLoss: 2, trainAccuracy: 0.5, evalExamples: 2, evalLoss: 3, evalAccuracy: 0.25, below: 1 };
+
+type Leaves = "shares" | "vector" | "confirmation" | undefined;
+
+const clipped = (seed: number): Float32Array => {
+  const random = seededRandom(seed);
+  const delta = Float32Array.from({ length: model.parameters }, () => random() - 0.5);
+  const norm = Math.sqrt(delta.reduce((sum, value) => sum + value * value, 0));
+  return delta.map((value) => (value * CLIP) / norm);
+};
+
+/** A client's whole part in a round, up to where it leaves. */
+async function takePart(assignment: Assignment, delta: Float32Array, weight: number, leaves?: Leaves): Promise<void> {
+  const { round, id, secure, plan } = assignment;
+  if (!secure || plan.codec !== "int8") throw new Error("not secure");
+  const path = `/rounds/${round}/secure/${id}`;
+  let gone = false;
+  const member: SecureMember = {
+    round: `${compact.name}/${round}`,
+    state: undefined,
+    save: () => Promise.resolve(),
+    send: async (message?: SecureMessage) => {
+      if (leaves === "shares" && message?.step === "shares") gone = true;
+      if (gone) return { step: "over", published: false };
+      const init = message ? { method: "POST", body: JSON.stringify(message) } : {};
+      // An edge that is being killed answers 500; asking again is harmless.
+      for (;;) {
+        const response = await compact.fetch(path, init);
+        if (response.status === 200) return response.json<SecureStep>();
+        expect(response.status).toBe(500);
+      }
+    },
+    pause: () => new Promise((resolve) => setTimeout(resolve, 50)),
+  };
+  const step = await follow(member, "mask");
+  if (step.step === "over" || leaves === "vector") return;
+  const facts: RingFacts = { weight, ...FACTS };
+  const ring = ringOf(model, { codec: "int8", ...secure });
+  const body = await maskedBody(member, step, ring, { delta, facts, seed: weight, rotation: round });
+  expect(body.length).toBe(Math.ceil((ring.length * ring.bits) / 8));
+  let { status } = await compact.upload(assignment, body);
+  while (status === 500) ({ status } = await compact.upload(assignment, body));
+  expect([200, 202]).toContain(status);
+  if (leaves !== "confirmation") await follow(member, "over");
+}
+
+const WEIGHTS = [3, 10, 20, 5, 8, 2];
+
+/** How far the published checkpoint is from base + weighted mean, beside the size of that mean. */
+async function error(base: Float32Array, deltas: Float32Array[], weights: number[]): Promise<number> {
+  const next = await compact.download(await compact.get<Task>(""));
+  const total = weights.reduce((a, b) => a + b);
+  let [wrong, size] = [0, 0];
+  for (let i = 0; i < next.length; i++) {
+    const mean = deltas.reduce((sum, delta, k) => sum + ((weights[k] ?? 0) / total) * (delta[i] ?? 0), 0);
+    wrong += ((next[i] ?? NaN) - (base[i] ?? NaN) - mean) ** 2;
+    size += mean ** 2;
+  }
+  return Math.sqrt(wrong / size);
+}
+
+test("a round publishes the mean of vectors that nobody has seen, and the sums of what they held", async () => {
+  const base = await compact.download(await compact.get<Task>(""));
+  await compact.startRound({ goalCount: 3, overSelection: 1, ...SECURE });
+  const deltas = [0, 1, 2].map(clipped);
+  const assignments = await compact.cohort(3);
+  const running = assignments.map((one, k) => takePart(one, deltas[k] as Float32Array, WEIGHTS[k] ?? 0));
+  await compact.until(({ rounds }) => rounds[0]?.cohort.some(({ state }) => state === "counted") ?? false, "one came");
+  // What lies in the store is uniform: the vector of a client whose numbers are all small.
+  const { objects } = await env.STORE.list({ prefix: "updates/" });
+  const file = await env.STORE.get(objects[0]?.key ?? "");
+  const stored = new Uint32Array((await file?.arrayBuffer()) ?? new ArrayBuffer(0));
+  const { bits } = ringOf(model, { codec: "int8", ...(assignments[0]?.secure as NonNullable<Assignment["secure"]>) });
+  const mean = stored.reduce((sum, value) => sum + value / 2 ** bits / stored.length, 0);
+  expect(Math.abs(mean - 0.5)).toBeLessThan(6 / Math.sqrt(12 * stored.length));
+  await Promise.all(running);
+  await compact.published(1);
+  expect(await error(base, deltas, WEIGHTS.slice(0, 3))).toBeLessThan(0.05);
+  const round = await compact.ended(1);
+  expect(round.trainLoss).toBeCloseTo(2, 1);
+  expect(round).toMatchObject({ evalExamples: 6 });
+  for (const { examples, norm, trainLoss } of round.cohort)
+    expect([examples, norm, trainLoss]).toEqual([null, 0, null]);
+});
+
+test("clients leave at every step, the edge is killed in between, and the mean of who was left is published", async () => {
+  const base = await compact.download(await compact.get<Task>(""));
+  await compact.startRound({ goalCount: 6, overSelection: 1, deadlineSeconds: 8, ...SECURE });
+  const deltas = WEIGHTS.map((_, k) => clipped(k));
+  const leaves: Leaves[] = ["vector", "confirmation", undefined, undefined, undefined, undefined];
+  const assignments = await compact.cohort(6);
+  const running = assignments.map((one, k) => takePart(one, deltas[k] as Float32Array, WEIGHTS[k] ?? 0, leaves[k]));
+  await compact.until(({ rounds }) => (rounds[0]?.cohort ?? []).some(({ state }) => state === "counted"), "one came");
+  for (const stub of [
+    env.COORDINATOR.get(env.COORDINATOR.idFromName(compact.name)),
+    env.AGGREGATOR.get(env.AGGREGATOR.idFromName(`${compact.name}/1/0`)),
+  ]) {
+    await runInDurableObject(stub as DurableObjectStub, (_, state) => {
+      state.abort("killed by the test");
+    }).catch(() => undefined);
+  }
+  await Promise.allSettled(running);
+  await compact.published(1);
+  // The one that left after its vector counts; the one before it does not.
+  expect(await error(base, deltas.slice(1), WEIGHTS.slice(1))).toBeLessThan(0.05);
+});
+
+test("below the threshold nothing is unmasked: the round is given up, and says why", async () => {
+  await compact.startRound({ goalCount: 4, overSelection: 1, deadlineSeconds: 60, ...SECURE });
+  const leaves: Leaves[] = [undefined, undefined, "confirmation", "confirmation"];
+  const assignments = await compact.cohort(4);
+  await Promise.all(assignments.map((one, k) => takePart(one, clipped(k), 1, leaves[k])));
+  expect(await compact.ended(1)).toMatchObject({
+    state: "abandoned",
+    reason: "2 clients have confirmed who has sent a vector; 3 are needed.",
+  });
+  expect((await compact.get<Task>("")).checkpoint.version).toBe(0);
+});
+
+test("a vector of the wrong length, or of somebody without shares, is refused", async () => {
+  await compact.startRound({ goalCount: 3, overSelection: 1, ...SECURE });
+  const [one] = await compact.cohort(3);
+  if (!one) throw new Error("no cohort");
+  expect(await compact.upload(one, new Uint8Array(100))).toMatchObject({ status: 403, body: { code: "not-selected" } });
+  const wrong = await compact.fetch(`/rounds/1/secure/${one.id}`, {
+    method: "POST",
+    body: JSON.stringify({ step: "keys", cipherKey: "AAAA", maskKey: "AAAA", seedDigest: "AAAA" }),
+  });
+  expect(wrong.status).toBe(400);
+  expect(await (await compact.fetch(`/rounds/1/secure/${crypto.randomUUID()}`)).json()).toEqual({
+    ...{ step: "over", published: false },
+  });
+});
+
+test.each([
+  [{ aggregation: "median" }, "compare"],
+  [{ aggregation: "krum" }, "compare"],
+  [{ codec: "topk" }, "whole numbers"],
+  [{ mode: "async" }, "synchronous"],
+  [{ updateClip: 0 }, "range"],
+  [{ goalCount: 2 }, "hidden"],
+] as const)("%o does not go with secure aggregation, and the answer says why", async (config, reason) => {
+  const response = await exports.default.fetch(`http://edge/api/tasks/${compact.name}/rounds`, {
+    method: "POST",
+    headers: { authorization: "Bearer test-token" },
+    body: JSON.stringify({
+      ...{ goalCount: 3, fraction: 1, epochs: 1, batchSize: 5, learningRate: 0.1, deadlineSeconds: 60, rounds: 1 },
+      ...SECURE,
+      ...config,
+    }),
+  });
+  expect(response.status).toBe(400);
+  expect(await response.json()).toMatchObject({ detail: expect.stringContaining(reason) as string });
+});
