@@ -30,6 +30,8 @@ import {
   type TaskName,
 } from "../core/protocol";
 
+import { sent, type SentName } from "./sent.svelte";
+
 /** The edge could not be reached: it is away, or the device is offline. Trying again later is the thing to do. */
 export class EdgeAwayError extends Error {
   override readonly name = "EdgeAwayError";
@@ -54,10 +56,20 @@ const bearer = (token: string): { authorization: string } => ({ authorization: `
 /** An answer that takes longer than this is not coming: seconds for a question, and for a whole update or checkpoint. */
 const PATIENCE = { question: 30, transfer: 600 };
 
+/** What a call sends, by the name that the device's own log has for it. */
+function nameOf(path: string): SentName {
+  if (path.endsWith("/check-ins")) return "check-in";
+  if (path.includes("/secure/")) return "secure";
+  if (path.includes("/evaluations/")) return "evaluation";
+  return path.includes("/updates/") ? "update" : "admin";
+}
+
 /** @throws EdgeAwayError, EdgeRefusalError, or the signal's reason. */
 async function request(path: string, init?: RequestInit, patience = PATIENCE.question): Promise<Response> {
   const timeout = AbortSignal.timeout(patience * 1000);
   const signal = init?.signal ? AbortSignal.any([init.signal, timeout]) : timeout;
+  const { body } = init ?? {};
+  if (typeof body === "string" || body instanceof Uint8Array) void sent.count(nameOf(path), body.length);
   let response: Response;
   try {
     response = await fetch(path, { ...init, signal });
@@ -149,12 +161,22 @@ export async function sendUpdate(
   await request(`${api(task)}/rounds/${round}/updates/${id}`, init, PATIENCE.transfer);
 }
 
+/** Takes an update back, if no mean has been made of it yet. */
+export async function withdrawUpdate({
+  task,
+  round,
+  id,
+}: Pick<Assignment, "task" | "round" | "id">): Promise<"withdrawn" | "too-late"> {
+  const answer = v.object({ status: v.picklist(["withdrawn", "too-late"]) });
+  return (await read(answer, `${api(task)}/rounds/${round}/updates/${id}`, { method: "DELETE" })).status;
+}
+
 /** A download does not match its SHA-256. */
 export class IntegrityError extends Error {
   override readonly name = "IntegrityError";
 }
 
-const CACHE = "checkpoints";
+export const CHECKPOINT_CACHE = "checkpoints";
 
 /**
  * A checkpoint's file: from this device if it is here, else from the edge, as the difference to one that is here where there is
@@ -168,7 +190,7 @@ export async function getCheckpoint(
   onProgress?: (share: number) => void,
   signal?: AbortSignal,
 ): Promise<{ file: Uint8Array<ArrayBuffer>; bytesDown: number }> {
-  const cache = await caches.open(CACHE);
+  const cache = await caches.open(CHECKPOINT_CACHE);
   const known = await fromCache(cache, sha256);
   if (known) return { file: known, bytesDown: 0 };
   const base = difference && (await fromCache(cache, difference.from));

@@ -42,6 +42,7 @@ import {
   sendUpdate,
 } from "./edge";
 import { model } from "./model.svelte";
+import { HEAD_BYTES, sent } from "./sent.svelte";
 import { chosenTask } from "./task.svelte";
 import { createTrainer } from "./trainer";
 
@@ -268,6 +269,14 @@ class Participant {
     } catch (error) {
       if (!(error instanceof EdgeRefusalError)) throw error;
       accepted = error.message;
+    }
+    if (accepted === true) {
+      const { task, round, id, plan } = assignment;
+      await sent.keepUpdate({
+        ...{ task, round, id, at: Date.now(), bytes: participation.update.length },
+        ...{ codec: plan.codec, isMasked: member !== undefined },
+        head: participation.update.slice(0, HEAD_BYTES),
+      });
     }
     if (accepted === true && member) {
       this.#show({ kind: "unmasking", round: assignment.round }, signal);

@@ -2,6 +2,7 @@ import { deleteDB, openDB, type DBSchema, type IDBPDatabase } from "idb";
 import type { Evaluation } from "../core/evaluation";
 import type { Label } from "../core/expressions";
 import type { Assignment, TaskName } from "../core/protocol";
+import type { LastUpdate, SentLog } from "../client/sent.svelte";
 import type { SecureClient } from "../core/secagg/client";
 import type { Backend } from "../../workers/tf/backend";
 import type { Snapshot } from "../../workers/trainer/api";
@@ -97,6 +98,9 @@ interface Settings {
   localNorms: Partial<Record<TaskName, Float32Array<ArrayBuffer>>>;
   /** What the codecs of this device's updates have lost so far, by task: sent with a later one. */
   residuals: Partial<Record<TaskName, Float32Array<ArrayBuffer>>>;
+  /** What this device has sent, and its last update. */
+  sent: SentLog;
+  lastUpdate: LastUpdate;
   /** What the player wants to train on; absent for what the probe says. */
   backend: Backend;
   /** The faster backend that is right, once probed. */
@@ -269,7 +273,23 @@ export async function storageUse(): Promise<{ used: number; quota: number; persi
   return { used: usage, quota, persistent };
 }
 
-/** Closes and deletes the database: for tests. */
+/** Every single value that is kept, and about how many bytes it takes. @throws StorageError */
+export const settingSizes = (): Promise<{ key: string; bytes: number }[]> =>
+  use(async (db) => {
+    const [keys, values] = await Promise.all([db.getAllKeys("settings"), db.getAll("settings")]);
+    return keys.map((key, i) => ({ key, bytes: sizeOf(values[i]) }));
+  });
+
+/** Bytes of a value's buffers and texts, and eight for anything else in it. */
+function sizeOf(value: unknown): number {
+  if (typeof value === "string") return value.length * 2;
+  if (ArrayBuffer.isView(value)) return value.byteLength;
+  if (value instanceof ArrayBuffer) return value.byteLength;
+  if (value === null || typeof value !== "object") return 8;
+  return Object.values(value).reduce<number>((sum, one) => sum + sizeOf(one), 0);
+}
+
+/** Closes and deletes the database. */
 export async function destroyDatabase(): Promise<void> {
   if (opened) (await opened).close();
   opened = undefined;

@@ -1,4 +1,4 @@
-import { openDB, type DBSchema, type IDBPDatabase } from "idb";
+import { deleteDB, openDB, type DBSchema, type IDBPDatabase } from "idb";
 import type { DatasetName, LabConfig } from "../core/lab/config";
 import type { LabData } from "../core/lab/pool";
 import type { LabState } from "../core/lab/simulation";
@@ -56,10 +56,12 @@ const UPGRADES: ((db: IDBPDatabase<Schema>) => void)[] = [
   },
 ];
 
+const NAME = "best-actor-lab";
+
 let opened: Promise<IDBPDatabase<Schema>> | undefined;
 
 function database(): Promise<IDBPDatabase<Schema>> {
-  opened ??= openDB<Schema>("best-actor-lab", UPGRADES.length, {
+  opened ??= openDB<Schema>(NAME, UPGRADES.length, {
     upgrade(db, from) {
       for (const upgrade of UPGRADES.slice(from)) upgrade(db);
     },
@@ -193,3 +195,10 @@ export const deleteRun = (id: string): Promise<void> =>
     await transaction.objectStore("states").delete(id);
     await transaction.done;
   });
+
+/** Closes and deletes the database. */
+export async function destroyLabDatabase(): Promise<void> {
+  if (opened) (await opened).close();
+  opened = undefined;
+  await deleteDB(NAME);
+}

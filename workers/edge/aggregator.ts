@@ -100,6 +100,7 @@ export class Aggregator extends DurableObject<Env> {
       `CREATE TABLE IF NOT EXISTS added (id TEXT PRIMARY KEY, key TEXT NOT NULL, examples INTEGER NOT NULL,
        weight REAL NOT NULL, denominator REAL NOT NULL, vector INTEGER NOT NULL)`,
     );
+    ctx.storage.sql.exec("CREATE TABLE IF NOT EXISTS removed (id TEXT PRIMARY KEY)");
   }
 
   /** Adds an update once, however often it is asked to. */
@@ -107,13 +108,23 @@ export class Aggregator extends DurableObject<Env> {
     return this.next(async () => {
       const sum = await this.#sumOf(update.vector);
       const known = this.ctx.storage.sql.exec("SELECT 1 FROM added WHERE id = ?", update.id).toArray();
-      if (known.length > 0) return;
+      const removed = this.ctx.storage.sql.exec("SELECT 1 FROM removed WHERE id = ?", update.id).toArray();
+      if (known.length > 0 || removed.length > 0) return;
       await this.#addTo(sum, update);
       const { id, key, examples, weight, denominator, vector } = update;
       this.ctx.storage.sql.exec(
         "INSERT INTO added VALUES (?, ?, ?, ?, ?, ?)",
         ...[id, key, examples, weight, denominator, vector],
       );
+    });
+  }
+
+  /** Takes an update out, for good: the sum is built again without it. */
+  remove(id: string): Promise<void> {
+    return this.next(() => {
+      this.ctx.storage.sql.exec("INSERT OR IGNORE INTO removed VALUES (?)", id);
+      this.ctx.storage.sql.exec("DELETE FROM added WHERE id = ?", id);
+      this.dropSum();
     });
   }
 
@@ -229,6 +240,7 @@ export class Aggregator extends DurableObject<Env> {
     return this.next(() => {
       this.dropSum();
       this.ctx.storage.sql.exec("DELETE FROM added");
+      this.ctx.storage.sql.exec("DELETE FROM removed");
     });
   }
 

@@ -364,8 +364,10 @@ export class Coordinator extends DurableObject<Env> {
       return update.digest === digest ? { status: "already-accepted" } : refused("repeated-id");
     }
     if (this.#store.earlyStop !== undefined) return refused("early-stopped");
+    // Withdrawn by its client, or out of the round.
+    if (update.state === "dropped") return refused("round-closed");
     const open = this.#store.openRound();
-    if (open?.config.mode === "async" && update.state === "training") {
+    if (open?.config.mode === "async") {
       // It counts in the open round, whichever it was assigned in.
       return open.state === "training" ? { status: "go-on", vector: null } : { status: "refused", code: "round-busy" };
     }
@@ -418,6 +420,35 @@ export class Coordinator extends DurableObject<Env> {
       await this.#schedule();
     }
     return answer;
+  }
+
+  /** Takes an update back, for as long as no mean has been made of it: its bytes are deleted, and its round goes on without it. */
+  async withdraw(assignedRound: number, id: string): Promise<"withdrawn" | "not-found" | "too-late"> {
+    const update = this.#store.update(id);
+    if (update?.assignedRound !== assignedRound) return "not-found";
+    const open = this.#store.openRound();
+    const isPending = update.state === "training" || update.state === "dropped";
+    if (!isPending && (open?.number !== update.round || open.state !== "training")) return "too-late";
+    this.#store.drop(id);
+    log("update-withdrawn", { task: this.#task, round: update.round });
+    await this.#removeWithdrawn(update.round);
+    this.#announce(update.round);
+    await this.#schedule();
+    return "withdrawn";
+  }
+
+  async #removeWithdrawn(round: number): Promise<void> {
+    for (const update of this.#store.withdrawn(round)) {
+      if (update.shard !== null) {
+        const hub = this.#store.hubs(round)[update.shard];
+        const place = hub
+          ? hubOf(this.env, this.#task, round, hub.name)
+          : this.#aggregator(this.#shardName(round, update.shard));
+        await place.remove(update.id);
+      }
+      await this.env.STORE.delete(this.#keyOf(update));
+      this.#store.forgetUpdate(update.id);
+    }
   }
 
   /** Counts a refusal on the dashboard and returns it. */
@@ -532,6 +563,7 @@ export class Coordinator extends DurableObject<Env> {
         this.#announce(round.number);
       }
       await this.#requeue(round.number, now);
+      await this.#removeWithdrawn(round.number);
       if (round.config.secure) this.#advanceSecure(round.number, now);
       if (this.#store.openRound()?.state === "aggregating" && this.#store.tally(round.number).uploaded === 0) {
         await this.#merge(round);

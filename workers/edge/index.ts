@@ -154,6 +154,13 @@ app.put("/api/tasks/:task/rounds/:round/updates/:id", async (c) => {
   }
 });
 
+app.delete("/api/tasks/:task/rounds/:round/updates/:id", async (c) => {
+  const id = parse(idSchema, c.req.param("id"));
+  const status = await coordinator(c.env, taskOf(c)).withdraw(Number(c.req.param("round")), id);
+  if (status === "not-found") throw new ProblemError(status, "There is no such update.");
+  return c.json({ status });
+});
+
 app.get("/api/tasks/:task/rounds/:round/secure/:id", async (c) => {
   const id = parse(idSchema, c.req.param("id"));
   return c.json(await coordinator(c.env, taskOf(c)).secure(Number(c.req.param("round")), id, null));

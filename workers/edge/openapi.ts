@@ -107,6 +107,13 @@ export const ENDPOINTS: Endpoint[] = [
     ],
   },
   {
+    method: "delete",
+    path: `${task}/rounds/:round/updates/:id`,
+    summary: "Take an update back before a mean is made of it: `withdrawn`, or `too-late`",
+    answers: { 200: statusSchema },
+    problems: ["not-found"],
+  },
+  {
     method: "get",
     path: `${task}/rounds/:round/secure/:id`,
     summary: "In a round with secure aggregation: what a member has to do next",

@@ -1,8 +1,9 @@
+import { env } from "cloudflare:workers";
 import { expect, test } from "vitest";
 import { isNorm } from "../../src/core/batch-norm";
 import { epsilon } from "../../src/core/privacy/accountant";
 import type { Task } from "../../src/core/protocol";
-import { TestTask } from "./testing";
+import { TestTask, worst } from "./testing";
 
 const compact = new TestTask("expressions-compact");
 const { model } = compact;
@@ -87,6 +88,37 @@ test("the clip of a series follows the norms of its updates", async () => {
   // All norms lay below it: exp(-0.2 (1 + noise - 0.5)), with a deviation of 1 / 20 of the noise.
   expect(rounds[1]?.config.updateClip).toBeGreaterThan(Math.exp(-0.2 * 0.75));
   expect(rounds[1]?.config.updateClip).toBeLessThan(Math.exp(-0.2 * 0.25));
+});
+
+test("an update that is taken back is deleted and counts no more, until a mean has been made of it", async () => {
+  const base = await compact.download(await compact.get<Task>(""));
+  await compact.startRound({ goalCount: 4, overSelection: 1, deadlineSeconds: 6 });
+  const [one, two, three, four] = await compact.cohort(4);
+  if (!one || !two || !three || !four) throw new Error("no cohort");
+  const deltas = [0, 1, 2].map((k) => compact.randomDelta(k));
+  for (const [i, assignment] of [one, two, three].entries()) {
+    await compact.send(assignment, deltas[i] as Float32Array);
+  }
+  const counted = ({ rounds }: { rounds: { cohort: { state: string }[] }[] }): number =>
+    rounds[0]?.cohort.filter(({ state }) => state === "counted").length ?? 0;
+  await compact.until((history) => counted(history) === 3, "all are counted");
+  const withdraw = async ({ id }: { id: string }): Promise<unknown> =>
+    (await compact.fetch(`/rounds/1/updates/${id}`, { method: "DELETE" })).json();
+  expect(await withdraw(one)).toEqual({ status: "withdrawn" });
+  expect(await withdraw(one)).toEqual({ status: "withdrawn" });
+  expect((await env.STORE.list({ prefix: "updates/" })).objects.some(({ key }) => key.includes(one.id))).toBe(false);
+  // The queue may bring it a second time.
+  await env.UPDATES.send({ task: compact.name, id: one.id });
+  expect(await withdraw(four)).toEqual({ status: "withdrawn" });
+  expect(await compact.upload(four, new Uint8Array(9))).toMatchObject({ status: 409 });
+  const late = await compact.upload(one, new Uint8Array(9));
+  expect(late).toMatchObject({ status: 409, body: { code: "round-closed" } });
+  const next = await compact.download(await compact.published(1));
+  expect(worst(next, (i) => (base[i] ?? NaN) + ((deltas[1]?.[i] ?? NaN) + (deltas[2]?.[i] ?? NaN)) / 2)).toBeLessThan(
+    1e-6,
+  );
+  expect(await withdraw(two)).toEqual({ status: "too-late" });
+  expect(await withdraw({ id: crypto.randomUUID() })).toMatchObject({ code: "not-found" });
 });
 
 test.each([

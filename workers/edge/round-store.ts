@@ -476,7 +476,20 @@ export class RoundStore {
 
   /** One member is out of its round. */
   drop(id: string): void {
-    this.sql.exec("UPDATE updates SET state = 'dropped' WHERE id = ? AND state = 'training'", id);
+    this.sql.exec("UPDATE updates SET state = 'dropped' WHERE id = ?", id);
+  }
+
+  /** Updates of a round that their clients have taken back, and that still lie somewhere. */
+  withdrawn(round: number): UpdateRow[] {
+    return this.#updates("round = ? AND state = 'dropped' AND digest IS NOT NULL", round);
+  }
+
+  /** Nothing is left of a withdrawn update but that there was one. */
+  forgetUpdate(id: string): void {
+    this.sql.exec(
+      "UPDATE updates SET digest = NULL, shard = NULL, metadata = NULL, norm = NULL, bytes = 0 WHERE id = ?",
+      id,
+    );
   }
 
   /** Clients of any round that are still at work. */

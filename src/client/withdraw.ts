@@ -1,0 +1,42 @@
+import { consent } from "../faces/consent.svelte";
+import { deleteSetting, destroyDatabase } from "../faces/store";
+import { destroyLabDatabase } from "../lab/store";
+import { CHECKPOINT_CACHE, withdrawUpdate } from "./edge";
+import { participant } from "./participant.svelte";
+import { sent } from "./sent.svelte";
+
+/** What became of the last update when consent was withdrawn. */
+export type Withdrawn = "nothing-sent" | "withdrawn" | "too-late";
+
+/** The same in words. */
+export const WITHDRAWN: Record<Withdrawn, string> = {
+  "nothing-sent": "Consent is withdrawn. This device has sent no update.",
+  withdrawn: "Consent is withdrawn, and this device's last update has been deleted at the server.",
+  "too-late":
+    "Consent is withdrawn. The last update is part of a mean already: it has been deleted, the mean cannot be taken back.",
+};
+
+/**
+ * Takes consent back: the training stops, what is left of faces in residuals is erased, and an update of which no mean has been
+ * made yet is deleted at the edge.
+ * @throws StorageError, EdgeAwayError: what is on this device is erased by then
+ */
+export async function withdrawConsent(): Promise<Withdrawn> {
+  await consent.set(false);
+  await participant.leave();
+  for (const key of ["residuals", "localNorms"] as const) await deleteSetting(key);
+  await sent.loaded;
+  const update = sent.lastUpdate;
+  return update ? withdrawUpdate(update) : "nothing-sent";
+}
+
+/** Erases everything that this site keeps on this device, and takes the last update back where that is still possible. */
+export async function eraseAll(): Promise<void> {
+  // Without the edge the update stays where it is until its round ends; the device is erased all the same.
+  await withdrawConsent().catch(() => undefined);
+  await destroyDatabase();
+  await destroyLabDatabase();
+  await caches.delete(CHECKPOINT_CACHE);
+  localStorage.clear();
+  sessionStorage.clear();
+}
