@@ -228,6 +228,22 @@ test("with secure aggregation what leaves the browser is random, and the mean of
   }
   expect(stage.requests.filter(({ body }) => body.length > 0).every(isKnown)).toBe(true);
   stop.abort();
+
+  // The device tells the player the same.
+  await page.getByRole("link", { name: "Privacy: what is kept, what is sent" }).click();
+  await expect(page.getByText("masked: without the other devices of its round nobody can read it")).toBeVisible();
+  const hex = (await page.getByLabel("The first bytes in hexadecimal").innerText()).split("\n")[0];
+  expect(hex?.slice(8, 55)).toBe([...body.subarray(0, 16)].map((byte) => byte.toString(16).padStart(2, "0")).join(" "));
+  await expect(page.getByText(/The noise of 1 round keeps .* within epsilon \d/)).toBeVisible();
+  await expect(page.getByRole("row", { name: /^Updates/ })).toContainText(`1`);
+  await page.getByRole("button", { name: "Withdraw consent" }).click();
+  await expect(page.getByText("The last update is part of a mean already")).toBeVisible();
+  await page.getByRole("button", { name: "Erase everything…" }).click();
+  await page.getByRole("button", { name: "Erase everything", exact: true }).click();
+  await expect(page).toHaveURL(`${stage.url}/`);
+  // Home has opened a new, empty database.
+  expect(await storedFaces(page)).toEqual([]);
+  expect(await page.evaluate(async () => [localStorage.length, (await caches.keys()).length])).toEqual([0, 0]);
 });
 
 function readUpdate(body: Uint8Array): { delta: Float32Array; metadata: UpdateMetadata } {
