@@ -58,7 +58,11 @@ for (const { name, codec, share } of codecs) {
   results.push({
     name,
     bytesUp: await gzipped(payload),
-    bytesDown: model.parameters * 4,
+    // The checkpoint as a whole, or as the difference that goes with the codec: nothing as sparse as topk goes down.
+    bytesDown:
+      codec === "float32"
+        ? model.parameters * 4
+        : await gzipped(lab.encodeDelta(model, delta, { ...options, codec: codec === "topk" ? "int4" : codec })),
     encodeMBps: speed(delta.byteLength, () => lab.encodeDelta(model, delta, options)),
     decodeMBps: speed(delta.byteLength, () => lab.decodeDelta(model, payload, codec)),
   });

@@ -14,3 +14,4 @@ export { TASKS } from "../../src/core/protocol";
 export { HeadlessClient } from "../headless";
 export { MODELS, summarize } from "../../src/core/model";
 export { roundsTo } from "../../src/core/lab/rounds-to";
+export * as secagg from "./secagg";
