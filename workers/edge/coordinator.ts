@@ -203,6 +203,11 @@ export class Coordinator extends DurableObject<Env> {
     return this.#store.round(round.number);
   }
 
+  /** Whether an administrator's call from an address may go on. */
+  adminCall(address: string, isRight: boolean): ReturnType<RoundStore["adminCall"]> {
+    return this.#store.adminCall(address, isRight, Date.now());
+  }
+
   checkpoints(): CheckpointRecord[] {
     return this.#store.checkpoints();
   }

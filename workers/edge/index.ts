@@ -3,6 +3,7 @@ import { PROBLEMS } from "../../src/core/problems";
 import {
   checkInSchema,
   conflictOf,
+  DEFAULT_TASK,
   evaluationSchema,
   idSchema,
   roundChangeSchema,
@@ -27,6 +28,14 @@ export { Hub } from "./hub";
 /** The queue of messages that were given up. */
 const DEAD_QUEUE = "dead-updates";
 
+const API_HEADERS = {
+  "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
+  "cross-origin-resource-policy": "same-origin",
+  "referrer-policy": "no-referrer",
+  "strict-transport-security": "max-age=31536000; includeSubDomains",
+  "x-content-type-options": "nosniff",
+};
+
 /** Tries to hand an update to a hub before another hub gets it. */
 const HUB_ATTEMPTS = 3;
 
@@ -45,11 +54,26 @@ function taskOf(c: Context<{ Bindings: Env }>): TaskName {
   return task;
 }
 
+/** @throws ProblemError `unauthorized`, and after many wrong tokens `too-many-requests` */
 async function requireAdmin(c: Context<{ Bindings: Env }>): Promise<void> {
   const token = /^Bearer (.+)$/.exec(c.req.header("authorization") ?? "")?.[1];
-  const allowed = token !== undefined && c.env.ADMIN_TOKEN && (await sameSecret(token, c.env.ADMIN_TOKEN));
-  if (!allowed) throw new ProblemError("unauthorized");
+  const isRight = token !== undefined && c.env.ADMIN_TOKEN !== "" && (await sameSecret(token, c.env.ADMIN_TOKEN));
+  // One place counts for all tasks.
+  const call = await coordinator(c.env, DEFAULT_TASK).adminCall(addressOf(c.req.raw), isRight);
+  if (call === "locked") {
+    throw new ProblemError("too-many-requests", "Too many wrong admin tokens came from here. Try again in 15 minutes.");
+  }
+  if (call === "wrong") throw new ProblemError("unauthorized");
 }
+
+const addressOf = ({ headers }: Request): string => headers.get("cf-connecting-ip") ?? "unknown";
+
+/** What the interface answers is data: no page of another origin may use it, and no browser may take it for a page. */
+app.use("/api/*", async (c, next) => {
+  await next();
+  if (c.res.status === 101) return;
+  for (const [name, value] of Object.entries(API_HEADERS)) c.res.headers.set(name, value);
+});
 
 app.get("/api/health", async (c) => {
   const versions = await Promise.all(
@@ -71,7 +95,7 @@ app.get("/api/metrics", async (c) => {
 
 /** Every call of one address counts together. */
 app.use("/api/*", async (c, next) => {
-  await limit(c.env.ADDRESS_LIMIT, c.req.header("cf-connecting-ip") ?? "unknown");
+  await limit(c.env.ADDRESS_LIMIT, addressOf(c.req.raw));
   await next();
 });
 

@@ -81,6 +81,10 @@ const MIGRATIONS = [
 `,
 ];
 
+/** Wrong admin tokens from one address, each within a quarter of an hour of the one before, that lock it out for as long. */
+const LOCK_OUT_AFTER = 10;
+const LOCK_OUT_MS = 900_000;
+
 export interface RoundRow {
   number: number;
   state: RoundState;
@@ -141,6 +145,26 @@ export class RoundStore {
     if (value === null) this.sql.exec("DELETE FROM settings WHERE key = ?", key);
     else
       this.sql.exec("INSERT INTO settings VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value", key, value);
+  }
+
+  /**
+   * Notes an administrator's call from an address.
+   * @returns whether it may go on: not with a wrong token, and with none at all for a while after too many wrong ones
+   */
+  adminCall(address: string, isRight: boolean, now: number): "allowed" | "wrong" | "locked" {
+    const key = `admin-failures/${address}`;
+    const stored = this.#setting(key);
+    const { failures, since } = stored
+      ? (JSON.parse(stored) as { failures: number; since: number })
+      : { failures: 0, since: now };
+    const isFresh = now - since < LOCK_OUT_MS;
+    if (isFresh && failures >= LOCK_OUT_AFTER) return "locked";
+    if (isRight) {
+      this.#set(key, null);
+      return "allowed";
+    }
+    this.#set(key, JSON.stringify({ failures: isFresh ? failures + 1 : 1, since: now }));
+    return "wrong";
   }
 
   /** Why the last run of rounds was stopped early; undefined while it was not. */

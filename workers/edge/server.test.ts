@@ -352,3 +352,29 @@ test("a round ends by its alarm alone after the edge was killed and nobody asks 
   expect(rounds[0]?.state).toBe("published");
   expect(rounds[0]?.endedAt).toBeLessThan(asked - 500);
 });
+
+test("every answer of the interface tells browsers that it is data for this origin, refusals too", async () => {
+  for (const path of ["/api/health", "/api/problems", "/api/nothing", "/api/tasks/expressions-compact"]) {
+    const { headers } = await exports.default.fetch(`http://edge${path}`);
+    expect(headers.get("content-security-policy"), path).toContain("default-src 'none'");
+    expect(headers.get("cross-origin-resource-policy"), path).toBe("same-origin");
+    expect(headers.get("x-content-type-options"), path).toBe("nosniff");
+    expect(headers.get("strict-transport-security"), path).toContain("max-age");
+  }
+});
+
+test("who guesses the admin token is locked out, with the right one too, and nobody else is", async () => {
+  const ask = async (token: string, address: string): Promise<number> => {
+    const headers = { authorization: `Bearer ${token}`, "cf-connecting-ip": address };
+    return (await exports.default.fetch("http://edge/api/tasks/expressions-compact/dead-letters", { headers })).status;
+  };
+  expect(await ask("test-token", "192.0.2.1")).toBe(200);
+  for (let i = 0; i < 10; i++) expect(await ask(`guess ${i}`, "192.0.2.1")).toBe(401);
+  expect(await ask("guess", "192.0.2.1")).toBe(429);
+  expect(await ask("test-token", "192.0.2.1")).toBe(429);
+  expect(await ask("test-token", "192.0.2.2")).toBe(200);
+  // Wrong ones now and then are forgotten with a right one.
+  for (let i = 0; i < 9; i++) expect(await ask("typo", "192.0.2.2")).toBe(401);
+  expect(await ask("test-token", "192.0.2.2")).toBe(200);
+  expect(await ask("typo", "192.0.2.2")).toBe(401);
+});
