@@ -1,5 +1,6 @@
 /** What the lab's commands in Node need of the project's TypeScript, in one import: see node.mjs. */
-export { decodeDelta, encodeDelta } from "../../src/core/codecs/codec";
+export { compress, decodeDelta, encodeDelta } from "../../src/core/codecs/codec";
+export { clipAndNoise, normOf } from "../../src/core/privacy/clip";
 export { decodeCheckpoint } from "../../src/core/checkpoint";
 export { decodeIdx } from "../../src/core/data/idx";
 export { initializeWeights } from "../../src/core/initialize";
