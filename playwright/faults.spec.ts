@@ -112,6 +112,35 @@ test(`killed ${KILLS} times at random moments, the edge loses no accepted update
       }
     });
     const everyone = Promise.all(clients);
+    const history = async (): Promise<History> =>
+      (await (await fetch(`${edge.url}/api/tasks/${TASK}/rounds`)).json()) as History;
+    const finished = ({ rounds }: History): Round[] => rounds.filter(({ state }) => state === "published");
+    const { model } = new HeadlessClient(() => edge.url, TASK, stop.signal);
+    const weights = async (sha256: string): Promise<Float32Array> => {
+      const file = await (await fetch(`${edge.url}/api/checkpoints/${sha256}`)).arrayBuffer();
+      return decodeCheckpoint(new Uint8Array(file), model);
+    };
+    /** Holds the checkpoints of rounds, which are not kept for ever, against the sums of what their clients have sent. */
+    const checkSums = async (rounds: Round[]): Promise<void> => {
+      for (const round of rounds) {
+        const counted = round.cohort.filter(({ state }) => state === "counted");
+        const updates = counted.map(({ client, examples }) => {
+          const update = sent.get(`${round.number}/${client}`);
+          expect(update?.examples, `round ${round.number}, ${client}`).toBe(examples);
+          return { n: update?.examples ?? NaN, delta: randomDelta(model, update?.seed ?? 0) };
+        });
+        const n = updates.reduce((sum, update) => sum + update.n, 0);
+        const base = await weights(round.base.sha256);
+        const next = await weights(round.checkpoint?.sha256 ?? "");
+        let worst = 0;
+        for (let i = 0; i < next.length; i++) {
+          const mean = updates.reduce((sum, update) => sum + (update.n / n) * (update.delta[i] ?? NaN), 0);
+          const expected = (base[i] ?? NaN) + mean;
+          worst = Math.max(worst, Math.abs((next[i] ?? NaN) - expected) / Math.max(1, Math.abs(expected)));
+        }
+        expect(worst, `round ${round.number}`).toBeLessThan(1e-6);
+      }
+    };
     for (let kill = 0; kill < KILLS; kill++) {
       await Promise.race([pause(Math.random() * 2000), everyone]);
       await edge.kill();
@@ -119,13 +148,11 @@ test(`killed ${KILLS} times at random moments, the edge loses no accepted update
       if (kill === KILLS / 2) {
         // From now on without a centre.
         expect((await admin("DELETE", "/current")).status).toBe(200);
+        await checkSums(finished(await history()).slice(-5));
         await start("gossip");
       }
     }
 
-    const history = async (): Promise<History> =>
-      (await (await fetch(`${edge.url}/api/tasks/${TASK}/rounds`)).json()) as History;
-    const finished = ({ rounds }: History): Round[] => rounds.filter(({ state }) => state === "published");
     // Whatever the last kill interrupted must come to its end.
     const { rounds } = await history();
     const last = rounds.at(-1)?.number ?? 0;
@@ -136,33 +163,11 @@ test(`killed ${KILLS} times at random moments, the edge loses no accepted update
     await everyone;
 
     const published = finished(await history());
-    const { model } = new HeadlessClient(() => edge.url, TASK, stop.signal);
-    const weights = async (sha256: string): Promise<Float32Array> => {
-      const file = await (await fetch(`${edge.url}/api/checkpoints/${sha256}`)).arrayBuffer();
-      return decodeCheckpoint(new Uint8Array(file), model);
-    };
     const central = published.filter(({ config }) => config.topology === "central");
     const gossiped = published.filter(({ config }) => config.topology === "gossip");
     expect(central.length).toBeGreaterThan(0);
     expect(gossiped.length).toBeGreaterThan(0);
-    for (const round of [...central.slice(-5), ...gossiped.slice(-5)]) {
-      const counted = round.cohort.filter(({ state }) => state === "counted");
-      const updates = counted.map(({ client, examples }) => {
-        const update = sent.get(`${round.number}/${client}`);
-        expect(update?.examples, `round ${round.number}, ${client}`).toBe(examples);
-        return { n: update?.examples ?? NaN, delta: randomDelta(model, update?.seed ?? 0) };
-      });
-      const n = updates.reduce((sum, update) => sum + update.n, 0);
-      const base = await weights(round.base.sha256);
-      const next = await weights(round.checkpoint?.sha256 ?? "");
-      let worst = 0;
-      for (let i = 0; i < next.length; i++) {
-        const mean = updates.reduce((sum, update) => sum + (update.n / n) * (update.delta[i] ?? NaN), 0);
-        const expected = (base[i] ?? NaN) + mean;
-        worst = Math.max(worst, Math.abs((next[i] ?? NaN) - expected) / Math.max(1, Math.abs(expected)));
-      }
-      expect(worst, `round ${round.number}`).toBeLessThan(1e-6);
-    }
+    await checkSums(gossiped.slice(-5));
     // Every accepted update of a published round is in its sum.
     for (const round of published) {
       const names = new Set(round.cohort.filter(({ state }) => state === "counted").map(({ client }) => client));
