@@ -597,6 +597,8 @@ export class Coordinator extends DurableObject<Env> {
   #open(config: RoundConfig, run: number | null): number {
     const now = Date.now();
     const number = this.#store.addRound(config, this.task().checkpoint.version, run, now);
+    // Who waited for a round that was stopped bears a name of that round.
+    this.#store.clearWaiting();
     if (config.mode === "async") {
       this.#store.dropStale(this.task().checkpoint.version - config.maxStaleness);
       this.#store.startTraining(number, now + config.deadlineSeconds * 1000, now);
