@@ -161,7 +161,10 @@ test("a backend that is not there is got round, and the player is told; pausing 
   await page.getByRole("link", { name: "My faces" }).click();
   await page.getByRole("button", { name: "Withdraw consent" }).click();
   await page.getByRole("link", { name: "Train", exact: true }).click();
-  await expect(page.getByText("Your consent is needed")).toBeVisible();
+  // Who withdraws leaves the round, and is asked again before the next.
+  await expect(page.getByRole("status").filter({ hasText: "Not taking part" })).toBeVisible();
+  await expect(page.getByRole("button", { name: "Keep my faces on this device" })).toBeVisible();
+  await expect(page.getByRole("button", { name: "Take part in rounds" })).toBeDisabled();
   const kept = await page.evaluate(
     () =>
       new Promise((resolve) => {
