@@ -11,7 +11,7 @@ const { values } = parseArgs({
   options: {
     data: { type: "string" },
     rounds: { type: "string", default: "100" },
-    codecs: { type: "string", default: "float32,float16,int8,int4,topk-0.1,topk-0.01" },
+    codecs: { type: "string", default: "float32,float16,int8,int4,topk-0.1,topk-0.01,ternary-0.05,ternary-0.03" },
   },
 });
 const PLAIN = { gain: 1, angle: 0, mirror: false };
@@ -58,11 +58,11 @@ for (const { name, codec, share } of codecs) {
   results.push({
     name,
     bytesUp: await gzipped(payload),
-    // The checkpoint as a whole, or as the difference that goes with the codec: nothing as sparse as topk goes down.
+    // The checkpoint as a whole, or as the difference that goes with the codec: nothing sparse goes down.
     bytesDown:
       codec === "float32"
         ? model.parameters * 4
-        : await gzipped(lab.encodeDelta(model, delta, { ...options, codec: codec === "topk" ? "int4" : codec })),
+        : await gzipped(lab.encodeDelta(model, delta, { ...options, codec: lab.isSparse(codec) ? "int4" : codec })),
     encodeMBps: speed(delta.byteLength, () => lab.encodeDelta(model, delta, options)),
     decodeMBps: speed(delta.byteLength, () => lab.decodeDelta(model, payload, codec)),
   });

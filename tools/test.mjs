@@ -95,7 +95,7 @@ await Promise.all([
 // The edge's tests mostly wait: the others run beside them, on what is left of the processor.
 await Promise.all([
   vitest("unit", "vitest.config.ts", true, "--maxWorkers=1"),
-  vitest("edge", "workers/edge/vitest.config.ts", false),
+  vitest("edge", "workers/edge/vitest.config.ts", false, "--maxWorkers=2"),
 ]);
 
 await check("build", "vite/bin/vite.js", "build", "--logLevel", "warn");

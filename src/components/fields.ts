@@ -84,8 +84,12 @@ export const CODEC_FIELDS: Field[] = [
     ["int8", "int8, rounded at random"],
     ["int4", "int4, rounded at random"],
     ["topk", "topk: the largest only"],
+    ["ternary", "ternary: signs of the largest"],
   ]),
-  { ...number("topShare", "Share sent", "of each kernel", 0.0001, 1, "any"), when: ({ codec }) => codec === "topk" },
+  {
+    ...number("topShare", "Share sent", "of each kernel", 0.0001, 1, "any"),
+    when: ({ codec }) => codec === "topk" || codec === "ternary",
+  },
 ];
 
 /** How a client trains. */

@@ -43,7 +43,7 @@ export const planEntries = {
   layers: v.optional(v.picklist(["all", "head"]), "all"),
   /** Epochs without a lower loss on the client's held-out faces that end its training early. 0 is off. */
   patience: v.optional(whole(0, 100), 0),
-  /** What an update is encoded as, and of topk the share of numbers that is kept. What it loses is sent in later rounds. */
+  /** What an update is encoded as, and of topk and ternary the share of numbers that is kept. What it loses is sent in later rounds. */
   codec: v.optional(v.picklist(CODECS), "float32"),
   topShare: v.optional(v.pipe(v.number(), v.gtValue(0), v.maxValue(1)), 0.01),
   /** FedBN (Li et al. 2021, arXiv 2102.07623): batch normalization is averaged with the rest, or every client keeps its own. */

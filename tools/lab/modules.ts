@@ -1,5 +1,5 @@
 /** What the lab's commands in Node need of the project's TypeScript, in one import: see node.mjs. */
-export { compress, decodeDelta, encodeDelta } from "../../src/core/codecs/codec";
+export { compress, decodeDelta, encodeDelta, isSparse } from "../../src/core/codecs/codec";
 export { clipAndNoise, normOf } from "../../src/core/privacy/clip";
 export { decodeCheckpoint } from "../../src/core/checkpoint";
 export { decodeIdx } from "../../src/core/data/idx";

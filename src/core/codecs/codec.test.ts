@@ -133,6 +133,35 @@ test("topk keeps the largest, and what error feedback carries over is what was l
   );
 });
 
+test("ternary sends the largest as their signs, times the mean of their sizes", () => {
+  fc.assert(
+    fc.property(deltas, fc.double({ min: 0.01, max: 1, noNaN: true }), (values, share) => {
+      const delta = Float32Array.from(values);
+      const decoded = decodeDelta(model, encodeDelta(model, delta, { codec: "ternary", share, seed: 1 }), "ternary");
+      for (const { offset, size, shape } of model.tensors) {
+        const own = delta.subarray(offset, offset + size);
+        const got = decoded.subarray(offset, offset + size);
+        if (shape.length < 2) {
+          expect(got).toEqual(own);
+          continue;
+        }
+        const largest = [...own]
+          .map(Math.abs)
+          .sort((a, b) => b - a)
+          .slice(0, Math.max(1, Math.round(size * share)));
+        const mean = Math.fround(largest.reduce((a, b) => a + b, 0) / largest.length);
+        got.forEach((value, i) => {
+          const number = own[i] ?? NaN;
+          const smallest = largest.at(-1) ?? 0;
+          if (Math.abs(number) > smallest) expect(value / Math.sign(number)).toBeCloseTo(mean, 5);
+          if (Math.abs(number) < smallest) expect(value).toBe(0);
+        });
+        if (mean > 0) expect(got.filter((value) => value !== 0)).toHaveLength(largest.length);
+      }
+    }),
+  );
+});
+
 test("nothing is lost for good: what was sent and what is left add up to all that was wanted", () => {
   const random = seededRandom(4);
   for (const codec of CODECS) {

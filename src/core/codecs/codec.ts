@@ -14,22 +14,27 @@ import { FormatError } from "../safetensors";
  * - `topk`: the share of its numbers that are largest in size (Deep Gradient Compression, Lin et al. 2018, arXiv 1712.01887):
  *   their count as uint32, a float32 scale = max |x| / 127, then for each the gap to the one before as a varint (LEB128) and an
  *   int8 rounded at random.
+ * - `ternary`: as many of its largest numbers, each as its sign times the mean of their sizes (Sparse Ternary Compression, Sattler
+ *   et al. 2019, arXiv 1903.02891, algorithm 1): count, that mean as float32, then for each a varint of twice its gap, plus one if
+ *   it is negative. The entropy coding that follows takes the place of the paper's Golomb code.
  *
  * What a codec loses, its sender keeps and adds to the next update (error feedback, Seide et al. 2014; Karimireddy et al. 2019,
  * arXiv 1901.09847, algorithm 2): see {@link compress}.
  */
-export const CODECS = ["float32", "float16", "int8", "int4", "topk"] as const;
+export const CODECS = ["float32", "float16", "int8", "int4", "topk", "ternary"] as const;
 export type Codec = (typeof CODECS)[number];
 
 export interface CodecOptions {
   codec: Codec;
-  /** Of topk: the share of a kernel's numbers that is kept, above 0 and at most 1. */
+  /** Of topk and ternary: the share of a kernel's numbers that is kept, above 0 and at most 1. */
   share: number;
   /** Decides the rounding. */
   seed: number;
 }
 
 const isDense = ({ shape }: TensorSpec, codec: Codec): boolean => codec === "float32" || shape.length < 2;
+/** Whether a codec sends the largest numbers of a kernel only. */
+export const isSparse = (codec: Codec): boolean => codec === "topk" || codec === "ternary";
 const channelsOf = ({ shape }: TensorSpec): number => shape.at(-1) ?? 1;
 /** The largest integer of a codec. */
 const LEVELS = { int8: 127, int4: 7, topk: 127 } as const;
@@ -48,7 +53,7 @@ export function encodeDelta(model: ModelSummary, delta: Float32Array, options: C
     }
     if (isDense(tensor, codec)) for (const value of values) out.float32(value);
     else if (codec === "float16") for (const value of values) out.uint16(toFloat16(value));
-    else if (codec === "topk") encodeTopK(out, values, tensor, options);
+    else if (isSparse(codec)) encodeLargest(out, values, tensor, options);
     else {
       const scale = scalesOf(values, channelsOf(tensor), LEVELS[codec as "int8" | "int4"]);
       for (const one of scale) out.float32(one);
@@ -72,13 +77,14 @@ export function largestPayload(
     const { size } = tensor;
     if (isDense(tensor, codec)) return sum + size * 4;
     if (codec === "float16") return sum + size * 2;
-    // A gap of g needs at most 1 + g / 128 bytes, and all gaps together are less than the size.
+    // A varint of g has at most 1 + g / 128 bytes, and all gaps together are less than the size.
     if (codec === "topk") return sum + 8 + 2 * keptOf(size, share) + Math.ceil(size / 128);
+    if (codec === "ternary") return sum + 8 + 2 * keptOf(size, share) + Math.ceil(size / 64);
     return sum + channelsOf(tensor) * 4 + Math.ceil(size / (codec === "int4" ? 2 : 1));
   }, 0);
 }
 
-/** How many numbers of a tensor topk keeps. */
+/** How many numbers of a tensor a sparse codec keeps. */
 const keptOf = (size: number, share: number): number => Math.max(1, Math.min(size, Math.round(size * share)));
 
 /** Largest size of each channel, as a share of the codec's largest integer. Channels are the last dimension. */
@@ -98,14 +104,26 @@ const roundAtRandom = (x: number, draw: number): number => {
   return Math.max(-127, Math.min(127, below + (draw < (x - below) * 2 ** 32 ? 1 : 0)));
 };
 
-function encodeTopK(out: Writer, values: Float32Array, { offset }: TensorSpec, { share, seed }: CodecOptions): void {
+function encodeLargest(
+  out: Writer,
+  values: Float32Array,
+  { offset }: TensorSpec,
+  { codec, share, seed }: CodecOptions,
+): void {
   const count = keptOf(values.length, share);
   const threshold = kthLargest(values, count);
-  const scale = Math.fround(values.reduce((max, value) => Math.max(max, Math.abs(value)), 0) / LEVELS.topk);
   // Of numbers as large as the threshold only so many as are wanted.
-  let above = 0;
-  for (const value of values) if (Math.abs(value) > threshold) above += 1;
+  let [above, sum, largest] = [0, 0, 0];
+  for (const value of values) {
+    const size = Math.abs(value);
+    if (size <= threshold) continue;
+    above += 1;
+    sum += size;
+    largest = Math.max(largest, size);
+  }
   let ties = count - above;
+  const mean = (sum + ties * threshold) / count;
+  const scale = Math.fround(codec === "ternary" ? mean : Math.max(largest, threshold) / LEVELS.topk);
   out.uint32(count);
   out.float32(scale);
   let last = -1;
@@ -113,9 +131,13 @@ function encodeTopK(out: Writer, values: Float32Array, { offset }: TensorSpec, {
     const value = values[i] as number;
     const size = Math.abs(value);
     if (size < threshold || (size === threshold && ties-- <= 0)) continue;
-    out.varint(i - last - 1);
-    out.uint8(roundAtRandom(value / (scale || 1), hash32(seed, offset + i)) & 0xff);
+    const gap = i - last - 1;
     last = i;
+    if (codec === "ternary") out.varint(2 * gap + (value < 0 ? 1 : 0));
+    else {
+      out.varint(gap);
+      out.uint8(roundAtRandom(value / (scale || 1), hash32(seed, offset + i)) & 0xff);
+    }
   }
 }
 
@@ -224,7 +246,7 @@ export class DeltaDecoder {
       if (isDense(tensor, codec)) yield* this.#plain(tensor, 4, (view, at) => view.getFloat32(at, true));
       else if (codec === "float16") {
         yield* this.#plain(tensor, 2, (view, at) => fromFloat16(view.getUint16(at, true)));
-      } else if (codec === "topk") yield* this.#sparse(tensor);
+      } else if (isSparse(codec)) yield* this.#sparse(tensor, codec === "ternary");
       else yield* this.#quantized(tensor, codec === "int4");
     }
   }
@@ -262,7 +284,7 @@ export class DeltaDecoder {
     }
   }
 
-  *#sparse({ name, offset, size }: TensorSpec): Generator<number | DecodedPart, void, Uint8Array> {
+  *#sparse({ name, offset, size }: TensorSpec, ternary: boolean): Generator<number | DecodedPart, void, Uint8Array> {
     const view = viewOf(yield 8);
     const count = view.getUint32(0, true);
     const scale = scaleOf(view, 4, name);
@@ -270,18 +292,21 @@ export class DeltaDecoder {
     const values = new Float32Array(size);
     let at = -1;
     for (let i = 0; i < count; i++) {
-      let gap = 0;
+      let number = 0;
       for (let shift = 0; ; shift += 7) {
         const [byte = 0] = yield 1;
-        gap += (byte & 0x7f) * 2 ** shift;
+        number += (byte & 0x7f) * 2 ** shift;
         if (byte < 0x80) break;
         if (shift >= 7 * (VARINT - 1))
           throw new FormatError("bad-index", `${name}: a gap has more than ${VARINT} bytes.`);
       }
-      at += gap + 1;
+      at += 1 + (ternary ? Math.floor(number / 2) : number);
       if (at >= size) throw new FormatError("bad-index", `${name} has ${size} numbers; index ${at} is named.`);
-      const [byte = 0] = yield 1;
-      values[at] = ((byte << 24) >> 24) * scale;
+      if (ternary) values[at] = number % 2 === 0 ? scale : -scale;
+      else {
+        const [byte = 0] = yield 1;
+        values[at] = ((byte << 24) >> 24) * scale;
+      }
     }
     yield { start: offset, values };
   }

@@ -93,7 +93,7 @@ describe("the unmasked sum is the plain sum, to the last bit", () => {
     expect(unmasked).toEqual(plain);
   });
 
-  test("of 200 clients with a third of them gone, at every step", { timeout: 120_000 }, async () => {
+  test("of 200 clients with a third of them gone, at every step", { timeout: 300_000 }, async () => {
     const steps: Leaves[] = ["shares", "vector", "confirmation", "reveal"];
     const gone = shuffle(
       Array.from({ length: 200 }, (_, i) => i),
