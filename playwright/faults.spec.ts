@@ -101,7 +101,7 @@ test(`killed ${KILLS} times at random moments, the edge loses no accepted update
         try {
           const examples = 1 + (seed % 7);
           const assignment = await client.assignment(examples);
-          const key = `${assignment.round}/${await labelOf(client.id, assignment.round)}`;
+          const key = `${assignment.round}/${await labelOf(await client.idFor(assignment), assignment.round)}`;
           sent.set(key, { seed, examples });
           await client.send(assignment, randomDelta(client.model, seed), examples);
           accepted.add(key);

@@ -115,6 +115,11 @@ test("a player evaluates candidates on held-out faces, keeps its own batch norma
 }) => {
   const task = "expressions-compact";
   const compact = summarize(MODELS.compact);
+  // Its clock is a year ahead.
+  await page.addInitScript(() => {
+    const now = Date.now.bind(Date);
+    Date.now = () => now() + 365 * 86_400_000;
+  });
   await collectFaces(page, stage.url, FACES);
   const response = await fetch(`${stage.url}/api/tasks/${task}/rounds`, {
     method: "POST",
@@ -146,6 +151,10 @@ test("a player evaluates candidates on held-out faces, keeps its own batch norma
     expect(sent).toBeGreaterThan(0);
     expect(sent).toBeLessThan(0.08 * compact.parameters);
   }
+  // A new key in each round: nothing on the wire links the two updates.
+  const keys = stage.requests.filter(({ method }) => method === "PUT").map(({ key }) => key);
+  expect(new Set(keys).size).toBe(2);
+  expect(stage.requests.filter(({ path }) => path.endsWith("/check-ins")).every(({ key }) => key)).toBe(true);
   // The first checkpoint came as a whole; the two that the rounds made came as differences.
   const downloads = stage.requests.filter(({ path }) => path.startsWith("/api/checkpoints/")).map(({ path }) => path);
   const made = rounds.map(({ checkpoint }) => `/api/checkpoints/${checkpoint?.sha256}/difference`);
@@ -267,7 +276,7 @@ function isKnown({ method, path, body }: Recorded): boolean {
     return ["cipherKey,maskKey,seedDigest,step", "shares,step", "macs,step", "keys,seeds,step"].includes(keys);
   }
   if (path.includes("/evaluations/")) return keys === "accuracy,baseAccuracy,baseLoss,examples,loss";
-  if (path.endsWith("/check-ins")) return keys === "client,examples,heldOut";
+  if (path.endsWith("/check-ins")) return keys === "examples,heldOut,round";
   return path.endsWith("/rounds") && keys === Object.keys(DEFAULT_ROUND).sort().join();
 }
 

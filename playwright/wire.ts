@@ -7,6 +7,8 @@ export interface Recorded {
   method: string;
   path: string;
   type: string;
+  /** The key of a signed request. */
+  key: string | undefined;
   /** Unpacked, where it was gzipped. */
   body: Buffer;
   status: number;
@@ -41,6 +43,7 @@ export async function recordWire(edge: string): Promise<Wire> {
           const plain = headers["content-encoding"] === "gzip" ? gunzipSync(body) : body;
           requests.push({
             ...{ method, path, type: headers["content-type"] ?? "" },
+            key: /keyid="([^"]+)"/.exec(String(headers["signature-input"]))?.[1],
             ...{ body: plain, status: answer.statusCode ?? 0 },
           });
           outgoing.writeHead(answer.statusCode ?? 502, answer.headers);

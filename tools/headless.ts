@@ -15,6 +15,7 @@ import { seededRandom } from "../src/core/random";
 import { follow, maskedBody, type SecureMember } from "../src/core/secagg/member";
 import { secureStepSchema, type SecureMessage, type SecureStep } from "../src/core/secagg/messages";
 import { ringOf, type RingFacts } from "../src/core/secagg/ring";
+import { clientIdOf, createSigningKey, sign, type Signable } from "../src/core/signing";
 import { encodeUpdate } from "../src/core/update";
 
 /** The edge said no. */
@@ -36,7 +37,6 @@ class LeftError extends Error {}
  * Every call goes on trying while the edge is away.
  */
 export class HeadlessClient {
-  readonly id: string = crypto.randomUUID();
   readonly model: ModelSummary;
 
   constructor(
@@ -47,11 +47,33 @@ export class HeadlessClient {
     this.model = summarize(MODELS[TASKS[task].model]);
   }
 
+  /** The open round that it knows of, and its key for that round. */
+  #identity: { round: number | null; key: Promise<CryptoKeyPair> } = { round: null, key: createSigningKey() };
+  /** What it was given under each key. */
+  readonly #keys = new Map<string, Promise<CryptoKeyPair>>();
+
   /** Asks once what to do. @throws RefusalError */
   async checkIn(examples: number): Promise<CheckInAnswer> {
-    const body = JSON.stringify({ client: this.id, examples });
-    const response = await this.#request(this.#path("check-ins"), { method: "POST", body });
-    return v.parse(checkInAnswerSchema, await response.json());
+    for (;;) {
+      const { round, key } = this.#identity;
+      const body = JSON.stringify({ examples, round });
+      const response = await this.#request(this.#path("check-ins"), { method: "POST", body, key });
+      const answer = v.parse(checkInAnswerSchema, await response.json());
+      if (answer.decision === "train") this.#keys.set(answer.assignment.id, key);
+      if (answer.decision !== "wait" || answer.reason !== "other-round") return answer;
+      this.#identity = { round: answer.round, key: createSigningKey() };
+    }
+  }
+
+  /** What the edge calls this client in the round of an assignment. */
+  async idFor(assignment: Assignment): Promise<string> {
+    return clientIdOf(await this.#keyOf(assignment));
+  }
+
+  #keyOf({ id }: Assignment): Promise<CryptoKeyPair> {
+    const key = this.#keys.get(id);
+    if (!key) throw new Error(`${id} was not given to this client.`);
+    return key;
   }
 
   /** Checks in, as often as the edge asks for it, until there is something to train. @throws RefusalError */
@@ -86,8 +108,9 @@ export class HeadlessClient {
     const path = this.#path(`rounds/${round}/secure/${id}`);
     const send = async (message?: SecureMessage): Promise<SecureStep> => {
       if (until === "shares" && message?.step === "shares") throw new LeftError();
-      const init = message ? { method: "POST", body: JSON.stringify(message) } : {};
-      return v.parse(secureStepSchema, await (await this.#request(path, init)).json());
+      const key = this.#keyOf(assignment);
+      const init = message ? ({ method: "POST", body: JSON.stringify(message) } as const) : {};
+      return v.parse(secureStepSchema, await (await this.#request(path, { ...init, key })).json());
     };
     const member: SecureMember = {
       ...{ round: `${this.task}/${round}`, state: undefined, send },
@@ -100,9 +123,8 @@ export class HeadlessClient {
       if (until === "vector") return undefined;
       const ring = ringOf(this.model, { codec: plan.codec, ...secure });
       const body = await maskedBody(member, step, ring, { delta, facts, seed: round, rotation: round });
-      const digest = Buffer.from(await crypto.subtle.digest("SHA-256", body)).toString("base64");
       await this.#request(this.#path(`rounds/${round}/updates/${id}`), {
-        ...{ method: "PUT", body, headers: { "content-digest": `sha-256=:${digest}:` } },
+        ...{ method: "PUT", body, key: this.#keyOf(assignment) },
       });
       if (until === "confirmation") return undefined;
       const over = await follow(member, "over");
@@ -139,11 +161,11 @@ export class HeadlessClient {
       ...{ bytesDown: 0, trainingMs: 0, backend: "headless" },
     });
     const file = await gzip(update);
-    const digest = Buffer.from(await crypto.subtle.digest("SHA-256", file)).toString("base64");
     const response = await this.#request(this.#path(`rounds/${assignment.round}/updates/${assignment.id}`), {
       method: "PUT",
       body: file,
-      headers: { "content-digest": `sha-256=:${digest}:`, "content-encoding": "gzip" },
+      headers: { "content-encoding": "gzip" },
+      key: this.#keyOf(assignment),
     });
     return v.parse(v.object({ status: v.string() }), await response.json()).status;
   }
@@ -152,12 +174,17 @@ export class HeadlessClient {
     return `/api/tasks/${this.task}/${rest}`;
   }
 
-  async #request(path: string, init: RequestInit): Promise<Response> {
+  async #request(
+    path: string,
+    { key, ...init }: { key?: Promise<CryptoKeyPair>; method?: "POST" | "PUT" } & Pick<Signable, "body" | "headers">,
+  ): Promise<Response> {
     for (;;) {
       this.signal.throwIfAborted();
       let response: Response;
       try {
-        response = await fetch(`${this.url()}${path}`, { ...init, signal: this.signal });
+        const url = `${this.url()}${path}`;
+        const headers = key ? await sign({ method: "GET", url, ...init }, await key, Date.now()) : {};
+        response = await fetch(url, { ...init, body: init.body ?? null, headers, signal: this.signal });
         if (response.ok) return response;
         const problem = v.safeParse(problemSchema, await response.json());
         if (problem.success && response.status < 500 && response.status !== 429) {

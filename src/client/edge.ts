@@ -1,3 +1,4 @@
+import { sign, type Signable } from "../core/signing";
 import * as v from "valibot";
 import { applyDifference } from "../core/difference";
 import { sha256Hex } from "../core/digest";
@@ -64,6 +65,49 @@ function nameOf(path: string): SentName {
   return path.includes("/updates/") ? "update" : "admin";
 }
 
+/** How far the edge's clock is ahead of this device's, in milliseconds, as its last answer says. */
+let clockAhead = 0;
+
+/** What the edge's clock says, Unix time in milliseconds: a device's own may be years off. */
+export const edgeNow = (): number => Date.now() + clockAhead;
+
+function noteClock(response: Response): void {
+  const date = Date.parse(response.headers.get("date") ?? "");
+  if (Number.isFinite(date)) clockAhead = date - Date.now();
+}
+
+type SignedInit = Pick<Signable, "method" | "headers" | "body"> & { signal?: AbortSignal };
+
+/** A request that the edge knows to come from this client. @throws EdgeAwayError, EdgeRefusalError, or the signal's reason. */
+async function signedRequest(
+  path: string,
+  key: CryptoKeyPair,
+  init: SignedInit,
+  patience = PATIENCE.question,
+): Promise<Response> {
+  const { method, body, headers = {}, signal } = init;
+  const attempt = async (): Promise<Response> => {
+    const url = new URL(path, location.origin).href;
+    const signed = await sign({ method, url, headers, body }, key, edgeNow());
+    return request(path, { method, headers: signed, body: body ?? null, signal: signal ?? null }, patience);
+  };
+  try {
+    return await attempt();
+  } catch (error) {
+    // The refusal told the time.
+    if (!(error instanceof EdgeRefusalError && error.code === "stale")) throw error;
+    return attempt();
+  }
+}
+
+async function readSigned<S extends v.GenericSchema>(
+  schema: S,
+  ...args: Parameters<typeof signedRequest>
+): Promise<v.InferOutput<S>> {
+  const json: unknown = await (await signedRequest(...args)).json();
+  return v.parse(schema, json);
+}
+
 /** @throws EdgeAwayError, EdgeRefusalError, or the signal's reason. */
 async function request(path: string, init?: RequestInit, patience = PATIENCE.question): Promise<Response> {
   const timeout = AbortSignal.timeout(patience * 1000);
@@ -80,13 +124,16 @@ async function request(path: string, init?: RequestInit, patience = PATIENCE.que
   if (response.ok) return response;
   const problem = v.safeParse(problemSchema, await response.json().catch(() => undefined));
   if (problem.success && problem.output.status < 500) {
+    noteClock(response);
     throw new EdgeRefusalError(problem.output.code, problem.output.status, problem.output.detail);
   }
   throw new EdgeAwayError(`The server answered with ${response.status} ${response.statusText}.`);
 }
 
 async function read<S extends v.GenericSchema>(schema: S, path: string, init?: RequestInit): Promise<v.InferOutput<S>> {
-  const json: unknown = await (await request(path, init)).json();
+  const response = await request(path, init);
+  noteClock(response);
+  const json: unknown = await response.json();
   return v.parse(schema, json);
 }
 
@@ -95,16 +142,25 @@ export const getTask = (task: TaskName, signal?: AbortSignal): Promise<Task> =>
 
 export const getHistory = (task: TaskName): Promise<History> => read(historySchema, `${api(task)}/rounds`);
 
-export const checkIn = (task: TaskName, client: CheckIn, signal: AbortSignal): Promise<CheckInAnswer> =>
-  read(checkInAnswerSchema, `${api(task)}/check-ins`, { method: "POST", body: JSON.stringify(client), signal });
+export const checkIn = (
+  task: TaskName,
+  client: CheckIn,
+  key: CryptoKeyPair,
+  signal: AbortSignal,
+): Promise<CheckInAnswer> =>
+  readSigned(checkInAnswerSchema, `${api(task)}/check-ins`, key, {
+    ...{ method: "POST", body: JSON.stringify(client), signal },
+  });
 
 /** Answers an evaluation. Sending it again is harmless. */
 export async function sendEvaluation(
   { task, id }: EvaluationTask,
   evaluation: Evaluation,
+  key: CryptoKeyPair,
   signal: AbortSignal,
 ): Promise<void> {
-  await request(`${api(task)}/evaluations/${id}`, { method: "POST", body: JSON.stringify(evaluation), signal });
+  const body = JSON.stringify(evaluation);
+  await signedRequest(`${api(task)}/evaluations/${id}`, key, { method: "POST", body, signal });
 }
 
 export const startRounds = (task: TaskName, config: RoundConfig, token: string): Promise<Round> =>
@@ -134,10 +190,11 @@ export async function replayDeadLetter(task: TaskName, id: string, token: string
 export const secureStep = (
   { task, round, id }: Pick<Assignment, "task" | "round" | "id">,
   message: SecureMessage | undefined,
+  key: CryptoKeyPair,
   signal: AbortSignal,
 ): Promise<SecureStep> =>
-  read(secureStepSchema, `${api(task)}/rounds/${round}/secure/${id}`, {
-    ...(message && { method: "POST", body: JSON.stringify(message) }),
+  readSigned(secureStepSchema, `${api(task)}/rounds/${round}/secure/${id}`, key, {
+    ...(message ? { method: "POST", body: JSON.stringify(message) } : { method: "GET" }),
     signal,
   });
 
@@ -145,30 +202,21 @@ export const secureStep = (
 export async function sendUpdate(
   { task, round, id, secure }: Assignment,
   update: Uint8Array<ArrayBuffer>,
+  key: CryptoKeyPair,
   signal: AbortSignal,
 ): Promise<void> {
-  const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", update));
-  const init: RequestInit = {
-    method: "PUT",
-    body: update,
-    headers: {
-      "content-type": "application/octet-stream",
-      ...(!secure && { "content-encoding": "gzip" }),
-      "content-digest": `sha-256=:${btoa(String.fromCharCode(...digest))}:`,
-    },
-    signal,
-  };
-  await request(`${api(task)}/rounds/${round}/updates/${id}`, init, PATIENCE.transfer);
+  const headers = { "content-type": "application/octet-stream", ...(!secure && { "content-encoding": "gzip" }) };
+  const init: SignedInit = { method: "PUT", body: update, headers, signal };
+  await signedRequest(`${api(task)}/rounds/${round}/updates/${id}`, key, init, PATIENCE.transfer);
 }
 
 /** Takes an update back, if no mean has been made of it yet. */
-export async function withdrawUpdate({
-  task,
-  round,
-  id,
-}: Pick<Assignment, "task" | "round" | "id">): Promise<"withdrawn" | "too-late"> {
+export async function withdrawUpdate(
+  { task, round, id }: Pick<Assignment, "task" | "round" | "id">,
+  key: CryptoKeyPair,
+): Promise<"withdrawn" | "too-late"> {
   const answer = v.object({ status: v.picklist(["withdrawn", "too-late"]) });
-  return (await read(answer, `${api(task)}/rounds/${round}/updates/${id}`, { method: "DELETE" })).status;
+  return (await readSigned(answer, `${api(task)}/rounds/${round}/updates/${id}`, key, { method: "DELETE" })).status;
 }
 
 /** A download does not match its SHA-256. */

@@ -8,17 +8,18 @@ import { SecureError } from "../core/secagg/client";
 import { follow, maskedBody, type SecureMember } from "../core/secagg/member";
 import type { StepOf } from "../core/secagg/messages";
 import { ringOf } from "../core/secagg/ring";
-import { TASKS, type Assignment, type CheckInAnswer, type EvaluationTask } from "../core/protocol";
+import { TASKS, type Assignment, type CheckInAnswer, type EvaluationTask, type TaskName } from "../core/protocol";
+import { createSigningKey } from "../core/signing";
 import { encodeUpdate } from "../core/update";
 import { consent } from "../faces/consent.svelte";
 import {
   allFaces,
-  clientId,
   deleteSetting,
   getSetting,
   setSetting,
   type Contribution,
   type Face,
+  type Identity,
   type Participation,
 } from "../faces/store";
 import type { Backend } from "../../workers/tf/backend";
@@ -40,6 +41,7 @@ import {
   secureStep,
   sendEvaluation,
   sendUpdate,
+  edgeNow,
 } from "./edge";
 import { model } from "./model.svelte";
 import { HEAD_BYTES, sent } from "./sent.svelte";
@@ -158,7 +160,7 @@ class Participant {
     const kept = await getSetting("participation");
     await consent.loaded;
     // Consent that was withdrawn takes back what was not sent yet.
-    if (!kept || (consent.given && (kept.update || kept.assignment.deadline > Date.now()))) return kept;
+    if (!kept || (consent.given && (kept.update || kept.assignment.deadline > edgeNow()))) return kept;
     await deleteSetting("participation");
     return undefined;
   }
@@ -178,13 +180,17 @@ class Participant {
       return undefined;
     }
     const heldOut = faces.filter(({ split }) => split === "held-out");
-    const answer = await checkIn(
-      chosenTask.name,
-      { client: await clientId(), examples: train.length, heldOut: heldOut.length },
-      signal,
-    );
+    const { name } = chosenTask;
+    const before = await getSetting("identity");
+    const { round, key } = before?.task === name ? before : await newIdentity(name, null);
+    const facts = { examples: train.length, heldOut: heldOut.length, round };
+    const answer = await checkIn(name, facts, key, signal);
     if (answer.decision === "evaluate") {
-      await this.#evaluate(answer.evaluation, heldOut, signal);
+      await this.#evaluate(answer.evaluation, heldOut, key, signal);
+      return undefined;
+    }
+    if (answer.decision === "wait" && answer.reason === "other-round") {
+      await newIdentity(name, answer.round);
       return undefined;
     }
     if (answer.decision === "wait") {
@@ -195,6 +201,7 @@ class Participant {
     const ids = (chosen: Face[]): number[] => chosen.map(({ id }) => id).sort((a, b) => a - b);
     const participation: Participation = {
       assignment: answer.assignment,
+      key,
       seed: crypto.getRandomValues(new Uint32Array(1))[0] ?? 0,
       train: ids(train),
       heldOut: ids(heldOut),
@@ -219,7 +226,7 @@ class Participant {
       await setSetting("participation", participation);
     }
     this.#show({ kind: "waiting", reason: "not-selected" }, signal);
-    const step = await secureStep(assignment, undefined, signal);
+    const step = await secureStep(assignment, undefined, participation.key, signal);
     if (step.step === "over") await deleteSetting("participation");
     else await sleep(3, signal);
   }
@@ -265,7 +272,7 @@ class Participant {
     this.#show({ kind: "uploading", round: assignment.round }, signal);
     let accepted: true | string = true;
     try {
-      await sendUpdate(assignment, participation.update, signal);
+      await sendUpdate(assignment, participation.update, participation.key, signal);
     } catch (error) {
       if (!(error instanceof EdgeRefusalError)) throw error;
       accepted = error.message;
@@ -273,7 +280,7 @@ class Participant {
     if (accepted === true) {
       const { task, round, id, plan } = assignment;
       await sent.keepUpdate({
-        ...{ task, round, id, at: Date.now(), bytes: participation.update.length },
+        ...{ task, round, id, key: participation.key, at: Date.now(), bytes: participation.update.length },
         ...{ codec: plan.codec, isMasked: member !== undefined },
         head: participation.update.slice(0, HEAD_BYTES),
       });
@@ -306,7 +313,7 @@ class Participant {
         participation.secure = state;
         await setSetting("participation", participation);
       },
-      send: (message) => secureStep(assignment, message, signal),
+      send: (message) => secureStep(assignment, message, participation.key, signal),
       pause: (seconds) => sleep(seconds, signal),
     };
   }
@@ -366,7 +373,7 @@ class Participant {
   }
 
   /** Tells the edge how a round's candidate and its base do on this device's held-out faces. */
-  async #evaluate(evaluation: EvaluationTask, heldOut: Face[], signal: AbortSignal): Promise<void> {
+  async #evaluate(evaluation: EvaluationTask, heldOut: Face[], key: CryptoKeyPair, signal: AbortSignal): Promise<void> {
     const { task, round, base, candidate } = evaluation;
     const [backend] = await this.#backends({ task, checkpoint: base }, signal);
     this.#show({ kind: "evaluating", round }, signal);
@@ -388,6 +395,7 @@ class Participant {
         baseLoss: before.loss,
         baseAccuracy: before.accuracy,
       },
+      key,
       signal,
     );
   }
@@ -478,6 +486,13 @@ class Participant {
       await screen?.release();
     }
   }
+}
+
+/** Makes and keeps the key for an open round. @throws StorageError */
+async function newIdentity(task: TaskName, round: number | null): Promise<Identity> {
+  const identity = { task, round, key: await createSigningKey() };
+  await setSetting("identity", identity);
+  return identity;
 }
 
 /** Keeps the screen on, where the browser can. */

@@ -18,6 +18,8 @@ export interface LastUpdate {
   round: number;
   /** Its id at the edge, under which it can be taken back. */
   id: string;
+  /** The key that it was signed with, which alone may take it back. */
+  key: CryptoKeyPair;
   at: number;
   bytes: number;
   codec: string;

@@ -27,7 +27,7 @@ export async function withdrawConsent(): Promise<Withdrawn> {
   for (const key of ["residuals", "localNorms"] as const) await deleteSetting(key);
   await sent.loaded;
   const update = sent.lastUpdate;
-  return update ? withdrawUpdate(update) : "nothing-sent";
+  return update ? withdrawUpdate(update, update.key) : "nothing-sent";
 }
 
 /** Erases everything that this site keeps on this device, and takes the last update back where that is still possible. */

@@ -2,6 +2,10 @@
 export const PROBLEMS = {
   "bad-request": { status: 400, title: "The request is not what the edge expects" },
   unauthorized: { status: 401, title: "The admin token is missing or wrong" },
+  "bad-signature": { status: 401, title: "The request's signature is missing or wrong" },
+  stale: { status: 401, title: "The request's signature is too old, or its clock ahead" },
+  "other-key": { status: 403, title: "Another key was given this id" },
+  replayed: { status: 409, title: "This very request has come before" },
   "not-selected": { status: 403, title: "This update id was not given out" },
   "not-found": { status: 404, title: "There is nothing here" },
   "round-open": { status: 409, title: "A round is already under way" },

@@ -199,8 +199,8 @@ export const DEFAULT_ROUND: RoundConfig = v.parse(roundConfigSchema, {
 });
 
 export const checkInSchema = v.strictObject({
-  /** The client's random id; it says nothing about the person. */
-  client: idSchema,
+  /** The open round that the client knows of, for which it has made its signing key; null for none. */
+  round: v.nullable(whole(1, 1e9)),
   /** Faces that it can train on. */
   examples: whole(1, 100_000),
   /** Faces that it keeps out of training and can evaluate a checkpoint on. */
@@ -266,8 +266,10 @@ export const checkInAnswerSchema = v.variant("decision", [
   v.object({ decision: v.literal("train"), assignment: assignmentSchema }),
   v.object({
     decision: v.literal("wait"),
-    reason: v.picklist(["no-round", "selecting", "not-selected", "already-sent", "early-stopped"]),
+    reason: v.picklist(["no-round", "other-round", "selecting", "not-selected", "already-sent", "early-stopped"]),
     retryAfterSeconds: v.number(),
+    /** The open round, for which to make a new signing key where the reason is `other-round`. */
+    round: v.nullable(v.number()),
   }),
 ]);
 export type CheckInAnswer = v.InferOutput<typeof checkInAnswerSchema>;

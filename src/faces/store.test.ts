@@ -1,11 +1,12 @@
 import "fake-indexeddb/auto";
 import { beforeEach, expect, test } from "vitest";
+import { openDB } from "idb";
 import { DEFAULT_ROUND } from "../core/protocol";
+import { createSigningKey } from "../core/signing";
 import {
   addFace,
   allFaces,
   changeFace,
-  clientId,
   deleteAllFaces,
   deleteFace,
   destroyDatabase,
@@ -13,6 +14,7 @@ import {
   onFacesChanged,
   restoreFace,
   setSetting,
+  settingSizes,
   type NewFace,
 } from "./store";
 
@@ -63,6 +65,7 @@ test("deleting all faces takes a training's traces with them, and nothing else",
       plan: { ...DEFAULT_ROUND, reportInitialLoss: false },
       deadline: 0,
     },
+    key: await createSigningKey(),
     seed: 1,
     train: [1],
     heldOut: [],
@@ -74,6 +77,17 @@ test("deleting all faces takes a training's traces with them, and nothing else",
   expect(await getSetting("consent")).toEqual({ given: true, at: 1 });
 });
 
-test("a device keeps its id", async () => {
-  expect(await clientId()).toBe(await clientId());
+test("a device that comes from the version with a random id loses what it cannot go on with, and nothing else", async () => {
+  const old = await openDB("best-actor", 1, {
+    upgrade(db) {
+      db.createObjectStore("faces", { keyPath: "id", autoIncrement: true });
+      db.createObjectStore("settings");
+    },
+  });
+  await old.put("settings", "some id", "clientId");
+  await old.put("settings", { given: true, at: 1 }, "consent");
+  await old.put("faces", { ...face, id: 1, label: 3, split: "train" });
+  old.close();
+  expect(await allFaces()).toHaveLength(1);
+  expect((await settingSizes()).map(({ key }) => key)).toEqual(["consent"]);
 });

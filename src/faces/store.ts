@@ -1,4 +1,4 @@
-import { deleteDB, openDB, type DBSchema, type IDBPDatabase } from "idb";
+import { deleteDB, openDB, type DBSchema, type IDBPDatabase, type IDBPTransaction } from "idb";
 import type { Evaluation } from "../core/evaluation";
 import type { Label } from "../core/expressions";
 import type { Assignment, TaskName } from "../core/protocol";
@@ -36,6 +36,8 @@ export interface Consent {
 /** The round that this device takes part in, kept so that a reload can go on. */
 export interface Participation {
   assignment: Assignment;
+  /** Signs what this device sends in the round. */
+  key: CryptoKeyPair;
   /** Decides the order of the faces in training. */
   seed: number;
   /** The ids of the faces that it trains on and evaluates on, fixed when it began. */
@@ -87,9 +89,18 @@ interface Schema extends DBSchema {
   settings: { key: string; value: unknown };
 }
 
+/** Who this device is to the edge while one round is open. Another round gets another key, so that nothing links the two. */
+export interface Identity {
+  task: TaskName;
+  /** Null while no round is known to be open. */
+  round: number | null;
+  key: CryptoKeyPair;
+}
+
 interface Settings {
   consent: Consent;
-  clientId: string;
+  /** The key that signs this device's requests while one round is open, and that round. */
+  identity: Identity;
   participation: Participation;
   /** True while the player takes part in rounds. */
   takingPart: boolean;
@@ -112,10 +123,20 @@ const NAME = "best-actor";
 /**
  * What each version of the schema adds to the one before. Append, never change: a device may come from any version.
  */
-const UPGRADES: ((db: IDBPDatabase<Schema>) => void)[] = [
+type Upgrade = (
+  db: IDBPDatabase<Schema>,
+  transaction: IDBPTransaction<Schema, ("faces" | "settings")[], "versionchange">,
+) => void;
+const UPGRADES: Upgrade[] = [
   (db) => {
     db.createObjectStore("faces", { keyPath: "id", autoIncrement: true });
     db.createObjectStore("settings");
+  },
+  // Requests are signed from here on: what was begun under a random id cannot go on.
+  (_db, transaction) => {
+    for (const key of ["clientId", "participation", "lastUpdate"]) {
+      void transaction.objectStore("settings").delete(key);
+    }
   },
 ];
 
@@ -131,8 +152,8 @@ let opened: Promise<IDBPDatabase<Schema>> | undefined;
 
 function database(): Promise<IDBPDatabase<Schema>> {
   opened ??= openDB<Schema>(NAME, UPGRADES.length, {
-    upgrade(db, from) {
-      for (const upgrade of UPGRADES.slice(from)) upgrade(db);
+    upgrade(db, from, _to, transaction) {
+      for (const upgrade of UPGRADES.slice(from)) upgrade(db, transaction);
     },
     blocking(_current, _blocked, event) {
       // Another tab has a newer version: make way for it.
@@ -253,15 +274,6 @@ export const setSetting = <K extends keyof Settings>(key: K, value: Settings[K])
 
 /** @throws StorageError */
 export const deleteSetting = (key: keyof Settings): Promise<void> => use((db) => db.delete("settings", key));
-
-/** This device's random id, made when it is first needed. @throws StorageError */
-export async function clientId(): Promise<string> {
-  const known = await getSetting("clientId");
-  if (known) return known;
-  const id = crypto.randomUUID();
-  await setSetting("clientId", id);
-  return id;
-}
 
 /** Bytes that this origin uses and may use, as the browser estimates them. */
 export async function storageUse(): Promise<{ used: number; quota: number; persistent: boolean } | null> {

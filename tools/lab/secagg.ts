@@ -2,4 +2,5 @@
 export { beginSecure, confirm, keysOf, maskVector, reveal, share } from "../../src/core/secagg/client";
 export { degreeOf, thresholdOf } from "../../src/core/secagg/graph";
 export { pack, ringOf } from "../../src/core/secagg/ring";
-export { agree, fromBase64, mac, randomBytes, seal, toBase64 } from "../../src/core/secagg/secrets";
+export { fromBase64, toBase64 } from "../../src/core/base64";
+export { agree, mac, randomBytes, seal } from "../../src/core/secagg/secrets";

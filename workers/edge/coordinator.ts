@@ -30,6 +30,7 @@ import { ringOf, type Ring } from "../../src/core/secagg/ring";
 import { UnmaskingError, type Correction } from "../../src/core/secagg/server";
 import { shuffle } from "../../src/core/random";
 import { linearWeight } from "../../src/core/strategies/weights";
+import type { Signer } from "../../src/core/signing";
 import type { UpdateSummary } from "../../src/core/update";
 import type { MergePlan, PublishedFile, UpdateLocation, WeightedUpdate } from "./aggregator";
 import { checkpointKey, differenceKey, hubOf, updateKey, type Env } from "./env";
@@ -266,24 +267,30 @@ export class Coordinator extends DurableObject<Env> {
     return this.#store.round(round.number);
   }
 
+  /** Whether a signed request is the first of its kind, and of the client that its id was given to. */
+  claim(signer: Signer, id?: string): "claimed" | "replayed" | "other-key" {
+    const owner = id === undefined ? undefined : this.#store.ownerOf(id);
+    if (owner !== undefined && owner !== signer.client) return "other-key";
+    return this.#store.isNew(signer, Date.now()) ? "claimed" : "replayed";
+  }
+
   /** Tells a client to train, to evaluate, or when to ask again. Asking again is harmless and gets the same answer. */
-  async checkIn(client: CheckIn): Promise<CheckInAnswer> {
+  async checkIn(client: string, checkIn: CheckIn): Promise<CheckInAnswer> {
     const now = Date.now();
     await this.#noticeClock(now);
     this.#countCheckIn(now);
     const open = this.#store.openRound();
     if (!open) return this.#wait(this.#store.earlyStop === undefined ? "no-round" : "early-stopped", 5);
-    const label = (await sha256Hex(Uint8Array.from(new TextEncoder().encode(`${client.client}/${open.number}`)))).slice(
-      0,
-      8,
-    );
+    // A key that was made for another round would link the two.
+    if (checkIn.round !== open.number) return this.#wait("other-round", 0);
+    const label = (await sha256Hex(Uint8Array.from(new TextEncoder().encode(`${client}/${open.number}`)))).slice(0, 8);
     const changed = this.ctx.storage.transactionSync(() => {
       const round = this.#store.openRound();
       if (round?.number !== open.number) return false;
-      if (round.config.mode === "async") return this.#join(round, { client: client.client, label }, now);
+      if (round.config.mode === "async") return this.#join(round, { client, label }, now);
       if (round.state !== "selecting") return false;
       this.#store.forgetWaiting(now - WAITING_MS);
-      this.#store.wait(client, label, now);
+      this.#store.wait(client, checkIn, label, now);
       this.#select(round, now);
       return true;
     });
@@ -293,10 +300,10 @@ export class Coordinator extends DurableObject<Env> {
     }
     const round = this.#store.openRound();
     if (!round) return this.#wait("no-round", 5);
-    const known = this.#store.assignment(round, client.client);
+    const known = this.#store.assignment(round, client);
     if (known?.state === "training") return { decision: "train", assignment: known.assignment };
-    if (round.state === "evaluating" && client.heldOut > 0) {
-      const evaluation = this.#evaluationFor(round, client.client, now);
+    if (round.state === "evaluating" && checkIn.heldOut > 0) {
+      const evaluation = this.#evaluationFor(round, client, now);
       if (evaluation) return evaluation;
     }
     if (known) return this.#wait("already-sent", 3);
@@ -1018,6 +1025,7 @@ export class Coordinator extends DurableObject<Env> {
    */
   #wait(reason: Extract<CheckInAnswer, { decision: "wait" }>["reason"], seconds: number): CheckInAnswer {
     const crowd = Math.max(1, this.#rate.perSecond / CHECK_INS_PER_SECOND);
-    return { decision: "wait", reason, retryAfterSeconds: seconds * crowd * (1 + Math.random()) };
+    const round = this.#store.openRound()?.number ?? null;
+    return { decision: "wait", reason, retryAfterSeconds: seconds * crowd * (1 + Math.random()), round };
   }
 }

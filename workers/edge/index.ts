@@ -13,13 +13,15 @@ import {
   type TaskName,
 } from "../../src/core/protocol";
 import { secureMessageSchema } from "../../src/core/secagg/messages";
+import { SigningError, verify, type Signer } from "../../src/core/signing";
+import { contentDigest, parse, readJson, readSigned } from "./body";
 import { sameSecret } from "./digest";
 import type { UpdatePlace } from "./coordinator";
 import { checkpointKey, differenceKey, hubOf, updateKey, type Env, type UpdateMessage } from "./env";
 import { prometheus } from "./metrics";
 import { openApi } from "./openapi";
-import { parse, ProblemError, readJson } from "./problem";
-import { contentDigest, contentLength, isGzipped, storeUpdate } from "./upload";
+import { ProblemError } from "./problem";
+import { contentLength, isGzipped, storeUpdate } from "./upload";
 
 export { Aggregator } from "./aggregator";
 export { Coordinator } from "./coordinator";
@@ -66,6 +68,23 @@ async function requireAdmin(c: Context<{ Bindings: Env }>): Promise<void> {
   if (call === "wrong") throw new ProblemError("unauthorized");
 }
 
+/**
+ * The client that has signed a request, of the id that it is about.
+ * @throws ProblemError `bad-signature`, `stale`, `other-key`, `replayed`
+ */
+async function clientOf(c: Context<{ Bindings: Env }>, id?: string): Promise<string> {
+  let signer: Signer;
+  try {
+    signer = await verify(c.req.raw, Date.now());
+  } catch (error) {
+    if (error instanceof SigningError) throw new ProblemError(error.code, error.message);
+    throw error;
+  }
+  const claim = await coordinator(c.env, taskOf(c)).claim(signer, id);
+  if (claim !== "claimed") throw new ProblemError(claim);
+  return signer.client;
+}
+
 const addressOf = ({ headers }: Request): string => headers.get("cf-connecting-ip") ?? "unknown";
 
 /** What the interface answers is data: no page of another origin may use it, and no browser may take it for a page. */
@@ -73,6 +92,8 @@ app.use("/api/*", async (c, next) => {
   await next();
   if (c.res.status === 101) return;
   for (const [name, value] of Object.entries(API_HEADERS)) c.res.headers.set(name, value);
+  // A client whose clock is wrong signs by this one.
+  c.res.headers.set("date", new Date().toUTCString());
 });
 
 app.get("/api/health", async (c) => {
@@ -112,9 +133,10 @@ app.get("/api/tasks/:task/rounds", async (c) => c.json(await coordinator(c.env, 
 app.get("/api/tasks/:task/live", (c) => coordinator(c.env, taskOf(c)).fetch(c.req.raw));
 
 app.post("/api/tasks/:task/check-ins", async (c) => {
-  const client = await readJson(c.req.raw, checkInSchema);
-  await limit(c.env.CLIENT_LIMIT, client.client);
-  const answer = await coordinator(c.env, taskOf(c)).checkIn(client);
+  const client = await clientOf(c);
+  await limit(c.env.CLIENT_LIMIT, client);
+  const checkIn = await readSigned(c.req.raw, checkInSchema);
+  const answer = await coordinator(c.env, taskOf(c)).checkIn(client, checkIn);
   if (answer.decision === "wait") c.header("retry-after", String(Math.ceil(answer.retryAfterSeconds)));
   return c.json(answer);
 });
@@ -150,6 +172,7 @@ app.put("/api/tasks/:task/rounds/:round/updates/:id", async (c) => {
   const id = parse(idSchema, c.req.param("id"));
   const stub = coordinator(c.env, taskOf(c));
   try {
+    await clientOf(c, id);
     const digest = contentDigest(c.req.raw);
     const gzipped = isGzipped(c.req.raw);
     const bytes = contentLength(c.req.raw, task);
@@ -180,6 +203,7 @@ app.put("/api/tasks/:task/rounds/:round/updates/:id", async (c) => {
 
 app.delete("/api/tasks/:task/rounds/:round/updates/:id", async (c) => {
   const id = parse(idSchema, c.req.param("id"));
+  await clientOf(c, id);
   const status = await coordinator(c.env, taskOf(c)).withdraw(Number(c.req.param("round")), id);
   if (status === "not-found") throw new ProblemError(status, "There is no such update.");
   return c.json({ status });
@@ -187,18 +211,21 @@ app.delete("/api/tasks/:task/rounds/:round/updates/:id", async (c) => {
 
 app.get("/api/tasks/:task/rounds/:round/secure/:id", async (c) => {
   const id = parse(idSchema, c.req.param("id"));
+  await clientOf(c, id);
   return c.json(await coordinator(c.env, taskOf(c)).secure(Number(c.req.param("round")), id, null));
 });
 
 app.post("/api/tasks/:task/rounds/:round/secure/:id", async (c) => {
   const id = parse(idSchema, c.req.param("id"));
-  const message = await readJson(c.req.raw, secureMessageSchema);
+  await clientOf(c, id);
+  const message = await readSigned(c.req.raw, secureMessageSchema);
   return c.json(await coordinator(c.env, taskOf(c)).secure(Number(c.req.param("round")), id, message));
 });
 
 app.post("/api/tasks/:task/evaluations/:id", async (c) => {
-  const evaluation = await readJson(c.req.raw, evaluationSchema);
   const id = parse(idSchema, c.req.param("id"));
+  await clientOf(c, id);
+  const evaluation = await readSigned(c.req.raw, evaluationSchema);
   return c.json({ status: await coordinator(c.env, taskOf(c)).evaluated(id, evaluation) });
 });
 

@@ -25,6 +25,8 @@ interface Endpoint {
   path: string;
   summary: string;
   admin?: true;
+  /** Signed by the client's key, and, where an id is named, by the key that it was given to. */
+  signed?: true;
   body?: v.GenericSchema | "binary";
   /** By status; a string names a media type. */
   answers: Partial<Record<200 | 201 | 202 | 101, v.GenericSchema | string>>;
@@ -61,6 +63,7 @@ export const ENDPOINTS: Endpoint[] = [
     method: "post",
     path: `${task}/check-ins`,
     summary: "Ask what to do: train, evaluate, or come back later",
+    signed: true,
     body: checkInSchema,
     answers: { 200: checkInAnswerSchema },
     problems: ["bad-request", "too-many-requests"],
@@ -82,6 +85,7 @@ export const ENDPOINTS: Endpoint[] = [
     method: "put",
     path: `${task}/rounds/:round/updates/:id`,
     summary: "Send an update, gzipped or not, once or again: with its length and Content-Digest",
+    signed: true,
     body: "binary",
     answers: { 200: statusSchema, 202: statusSchema },
     problems: [
@@ -110,6 +114,7 @@ export const ENDPOINTS: Endpoint[] = [
     method: "delete",
     path: `${task}/rounds/:round/updates/:id`,
     summary: "Take an update back before a mean is made of it: `withdrawn`, or `too-late`",
+    signed: true,
     answers: { 200: statusSchema },
     problems: ["not-found"],
   },
@@ -117,12 +122,14 @@ export const ENDPOINTS: Endpoint[] = [
     method: "get",
     path: `${task}/rounds/:round/secure/:id`,
     summary: "In a round with secure aggregation: what a member has to do next",
+    signed: true,
     answers: { 200: secureStepSchema },
   },
   {
     method: "post",
     path: `${task}/rounds/:round/secure/:id`,
     summary: "A member's keys, sealed shares, confirmation or opened shares; answers what is next",
+    signed: true,
     body: secureMessageSchema,
     answers: { 200: secureStepSchema },
     problems: ["bad-request"],
@@ -131,6 +138,7 @@ export const ENDPOINTS: Endpoint[] = [
     method: "post",
     path: `${task}/evaluations/:id`,
     summary: "Say how a candidate did on held-out faces",
+    signed: true,
     body: evaluationSchema,
     answers: { 200: statusSchema },
     problems: ["bad-request"],
@@ -211,9 +219,16 @@ function schemaOf(schema: v.GenericSchema, typeMode: "input" | "output"): Json {
 const content = (schema: v.GenericSchema | string): Json =>
   typeof schema === "string" ? { [schema]: {} } : { "application/json": { schema: schemaOf(schema, "output") } };
 
-function operation({ path, method, summary, admin, body, answers, problems = [] }: Endpoint): Json {
+const SIGNED: ProblemCode[] = ["bad-signature", "stale", "other-key", "replayed", "wrong-digest"];
+
+function operation({ path, method, summary, admin, signed, body, answers, problems = [] }: Endpoint): Json {
   const names = [...path.matchAll(/:(\w+)/g)].map(([, name]) => name as string);
-  const codes: ProblemCode[] = [...problems, ...(admin ? (["unauthorized"] as const) : []), "internal-error"];
+  const codes: ProblemCode[] = [
+    ...problems,
+    ...(admin ? (["unauthorized"] as const) : []),
+    ...(signed ? SIGNED : []),
+    "internal-error",
+  ];
   const statuses = [...new Set(codes.map((code) => PROBLEMS[code].status))].sort();
   return {
     summary,
@@ -222,6 +237,7 @@ function operation({ path, method, summary, admin, body, answers, problems = [] 
       parameters: names.map((name) => ({ name, in: "path", required: true, schema: PARAMETERS[name] ?? {} })),
     }),
     ...(admin && { security: [{ admin: [] }] }),
+    ...(signed && { security: [{ client: [] }] }),
     ...(body !== undefined && {
       requestBody: {
         required: true,
@@ -267,7 +283,14 @@ export function openApi(): Json {
     paths,
     components: {
       schemas: { Problem: schemaOf(problemSchema, "output") },
-      securitySchemes: { admin: { type: "http", scheme: "bearer" } },
+      securitySchemes: {
+        admin: { type: "http", scheme: "bearer" },
+        client: {
+          ...{ type: "apiKey", in: "header", name: "Signature" },
+          description:
+            'An HTTP Message Signature (RFC 9421) labelled `client` in ecdsa-p256-sha256 over "@method", "@path" and, with a body, "content-digest"; created, nonce, keyid (the raw public key in base64) and tag="best-actor" are its parameters.',
+        },
+      },
     },
   };
 }

@@ -103,7 +103,7 @@ test("an update that is taken back is deleted and counts no more, until a mean h
     rounds[0]?.cohort.filter(({ state }) => state === "counted").length ?? 0;
   await compact.until((history) => counted(history) === 3, "all are counted");
   const withdraw = async ({ id }: { id: string }): Promise<unknown> =>
-    (await compact.fetch(`/rounds/1/updates/${id}`, { method: "DELETE" })).json();
+    (await compact.fetchSigned(`/rounds/1/updates/${id}`, { id }, { method: "DELETE" })).json();
   expect(await withdraw(one)).toEqual({ status: "withdrawn" });
   expect(await withdraw(one)).toEqual({ status: "withdrawn" });
   expect((await env.STORE.list({ prefix: "updates/" })).objects.some(({ key }) => key.includes(one.id))).toBe(false);

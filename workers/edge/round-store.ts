@@ -17,6 +17,7 @@ import type {
   Task,
   TaskName,
 } from "../../src/core/protocol";
+import type { Signer } from "../../src/core/signing";
 import type { UpdateMetadata, UpdateSummary } from "../../src/core/update";
 
 /** The Coordinator's tables. Every method is synchronous, so that a transition can group several in one transaction. */
@@ -78,6 +79,10 @@ const MIGRATIONS = [
   ALTER TABLE updates DROP COLUMN data_start;
   ALTER TABLE checkpoints ADD COLUMN difference TEXT;
   ALTER TABLE rounds ADD COLUMN facts TEXT;
+`,
+  `
+  CREATE TABLE nonces (client TEXT NOT NULL, nonce TEXT NOT NULL, until INTEGER NOT NULL, PRIMARY KEY (client, nonce));
+  CREATE INDEX nonces_by_time ON nonces (until);
 `,
 ];
 
@@ -342,6 +347,21 @@ export class RoundStore {
     );
   }
 
+  /** Notes a signature, for as long as it would be fresh. @returns whether it is new */
+  isNew({ client, nonce, until }: Signer, now: number): boolean {
+    this.sql.exec("DELETE FROM nonces WHERE until < ?", now);
+    const { rowsWritten } = this.sql.exec("INSERT OR IGNORE INTO nonces VALUES (?, ?, ?)", client, nonce, until);
+    return rowsWritten > 0;
+  }
+
+  /** The client that an update's or evaluation's id was given to. */
+  ownerOf(id: string): string | undefined {
+    return this.#all<{ client: string }>(
+      "SELECT client FROM updates WHERE id = ?1 UNION ALL SELECT client FROM evaluations WHERE id = ?1",
+      id,
+    )[0]?.client;
+  }
+
   /** Asks a client to evaluate a round's candidate; the same question again for one that was asked before. */
   askEvaluation(round: number, client: string, now: number): string {
     this.sql.exec(
@@ -441,7 +461,7 @@ export class RoundStore {
     this.sql.exec("UPDATE rounds SET cleaned = 1 WHERE number = ?", number);
   }
 
-  wait({ client, examples }: CheckIn, label: string, now: number): void {
+  wait(client: string, { examples }: CheckIn, label: string, now: number): void {
     this.sql.exec(
       `INSERT INTO waiting VALUES (?, ?, ?, ?)
        ON CONFLICT DO UPDATE SET label = excluded.label, examples = excluded.examples, seen_at = excluded.seen_at`,

@@ -39,7 +39,7 @@ async function takePart(assignment: Assignment, delta: Float32Array, weight: num
       const init = message ? { method: "POST", body: JSON.stringify(message) } : {};
       // An edge that is being killed answers 500; asking again is harmless.
       for (;;) {
-        const response = await compact.fetch(path, init);
+        const response = await compact.fetchSigned(path, assignment, init);
         if (response.status === 200) return response.json<SecureStep>();
         expect(response.status).toBe(500);
       }
@@ -136,12 +136,13 @@ test("a vector of the wrong length, or of somebody without shares, is refused", 
   const [one] = await compact.cohort(3);
   if (!one) throw new Error("no cohort");
   expect(await compact.upload(one, new Uint8Array(100))).toMatchObject({ status: 403, body: { code: "not-selected" } });
-  const wrong = await compact.fetch(`/rounds/1/secure/${one.id}`, {
+  const wrong = await compact.fetchSigned(`/rounds/1/secure/${one.id}`, one, {
     method: "POST",
     body: JSON.stringify({ step: "keys", cipherKey: "AAAA", maskKey: "AAAA", seedDigest: "AAAA" }),
   });
   expect(wrong.status).toBe(400);
-  expect(await (await compact.fetch(`/rounds/1/secure/${crypto.randomUUID()}`)).json()).toEqual({
+  const id = crypto.randomUUID();
+  expect(await (await compact.fetchSigned(`/rounds/1/secure/${id}`, { id })).json()).toEqual({
     ...{ step: "over", published: false },
   });
 });

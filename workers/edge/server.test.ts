@@ -8,6 +8,7 @@ import {
   type History,
   type Round,
 } from "../../src/core/protocol";
+import { createSigningKey } from "../../src/core/signing";
 import { encodeUpdate } from "../../src/core/update";
 import { routes } from ".";
 import { ENDPOINTS, openApi } from "./openapi";
@@ -158,8 +159,12 @@ async function evaluate(client: string, loss: number, baseLoss: number): Promise
   expect(await task.checkIn(client, { heldOut: 3 })).toEqual(answer);
   const body = JSON.stringify({ examples: 3, loss, accuracy: 0.5, baseLoss, baseAccuracy: 0.5 });
   const path = `/evaluations/${answer.evaluation.id}`;
-  expect(await (await task.fetch(path, { method: "POST", body })).json()).toEqual({ status: "accepted" });
-  expect(await (await task.fetch(path, { method: "POST", body })).json()).toEqual({ status: "already-accepted" });
+  expect(await (await task.fetchSigned(path, answer.evaluation, { method: "POST", body })).json()).toEqual({
+    status: "accepted",
+  });
+  expect(await (await task.fetchSigned(path, answer.evaluation, { method: "POST", body })).json()).toEqual({
+    status: "already-accepted",
+  });
 }
 
 test("a candidate that evaluators find worse is rejected; a plateau stops the run, and clients are told so", async () => {
@@ -325,10 +330,10 @@ test("every route is described in the OpenAPI document, and the tasks are counte
 
 test("a client that asks too often is told so", async () => {
   await task.startRound({ goalCount: 5 });
-  const client = crypto.randomUUID();
-  const body = JSON.stringify({ client, examples: 4 });
+  const key = await createSigningKey();
+  const body = JSON.stringify({ examples: 4, round: 1 });
   const answers = await Promise.all(
-    Array.from({ length: 130 }, () => task.fetch("/check-ins", { method: "POST", body })),
+    Array.from({ length: 130 }, () => task.fetchSigned("/check-ins", key, { method: "POST", body })),
   );
   const statuses = answers.map(({ status }) => status);
   expect(statuses.filter((status) => status === 429)).toHaveLength(10);

@@ -16,6 +16,7 @@ import {
   type TaskName,
 } from "../../src/core/protocol";
 import { seededRandom } from "../../src/core/random";
+import { createSigningKey, sign, type Signable } from "../../src/core/signing";
 import { encodeUpdate, type UpdateMetadata } from "../../src/core/update";
 
 /** What the edge's tests do with a task, as its clients and its administrator do it. */
@@ -34,8 +35,43 @@ export class TestTask {
     });
   }
 
+  /** The keys of clients, by their names in a test and the round. */
+  readonly #keys = new Map<string, CryptoKeyPair>();
+  /** Whose keys the assignments were given to. */
+  readonly #owners = new Map<string, CryptoKeyPair>();
+
   fetch(path: string, init?: RequestInit): Promise<Response> {
     return exports.default.fetch(`${this.#api}${path}`, init);
+  }
+
+  /**
+   * A request signed with a key, or with that of the client that was given an id.
+   * @param forged what is sent in the place of the signed body
+   */
+  async fetchSigned(
+    path: string,
+    by: CryptoKeyPair | Pick<Assignment, "id">,
+    init: Partial<Signable> & Pick<RequestInit, "cf"> = {},
+    forged = init.body,
+  ): Promise<Response> {
+    const key = "id" in by ? (this.#owners.get(by.id) ?? (await createSigningKey())) : by;
+    const { method = "GET", headers = {}, body, cf } = init;
+    const url = `${this.#api}${path}`;
+    const signed = await sign({ method, url, headers, body }, key, Date.now());
+    return exports.default.fetch(url, {
+      method,
+      headers: signed,
+      ...(forged !== undefined && { body: forged }),
+      ...(cf && { cf }),
+    });
+  }
+
+  /** A client's key for a round. */
+  async keyOf(client: string, round: number | null): Promise<CryptoKeyPair> {
+    const name = `${client}/${round}`;
+    const key = this.#keys.get(name) ?? (await createSigningKey());
+    this.#keys.set(name, key);
+    return key;
   }
 
   async get<T>(path: string): Promise<T> {
@@ -57,12 +93,18 @@ export class TestTask {
   }
 
   async checkIn(client: string, { examples = 4, heldOut = 0 } = {}): Promise<CheckInAnswer> {
-    const response = await this.fetch("/check-ins", {
-      method: "POST",
-      body: JSON.stringify({ client, examples, heldOut }),
-    });
-    expect(response.status).toBe(200);
-    return response.json();
+    let round: number | null = null;
+    for (;;) {
+      const key = await this.keyOf(client, round);
+      const body = JSON.stringify({ examples, heldOut, round });
+      const response = await this.fetchSigned("/check-ins", key, { method: "POST", body });
+      expect(response.status).toBe(200);
+      const answer = await response.json<CheckInAnswer>();
+      if (answer.decision === "train") this.#owners.set(answer.assignment.id, key);
+      if (answer.decision === "evaluate") this.#owners.set(answer.evaluation.id, key);
+      if (answer.decision !== "wait" || answer.reason !== "other-round") return answer;
+      ({ round } = answer);
+    }
   }
 
   /** Checks clients in until each is told to train. */
@@ -105,13 +147,8 @@ export class TestTask {
     headers: Record<string, string> = {},
     cf: RequestInitCfProperties = {},
   ): Promise<{ status: number; body: { status?: string } & Partial<Problem> }> {
-    const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", body));
-    const response = await this.fetch(`/rounds/${assignment.round}/updates/${assignment.id}`, {
-      method: "PUT",
-      headers: { "content-digest": `sha-256=:${btoa(String.fromCharCode(...digest))}:`, ...headers },
-      body,
-      cf,
-    });
+    const path = `/rounds/${assignment.round}/updates/${assignment.id}`;
+    const response = await this.fetchSigned(path, assignment, { method: "PUT", headers, body, cf });
     return { status: response.status, body: await response.json() };
   }
 

@@ -15,15 +15,6 @@ const CHUNK = 1 << 20;
 /** Bytes that are decompressed at once: gzip makes at most a thousand times as many of them. */
 const GZIP_CHUNK = 1 << 12;
 
-/** SHA-256 in hex of a `Content-Digest: sha-256=:base64:` header (RFC 9530). @throws ProblemError `bad-request`. */
-export function contentDigest(request: Request): string {
-  const encoded = /(?:^|,)\s*sha-256=:([A-Za-z0-9+/=]{44}):/.exec(request.headers.get("content-digest") ?? "")?.[1];
-  if (encoded === undefined) {
-    throw new ProblemError("bad-request", "The Content-Digest header must hold the body's sha-256 (RFC 9530).");
-  }
-  return toHex(Uint8Array.from(atob(encoded), (c) => c.charCodeAt(0)).buffer);
-}
-
 /** Whether a body is compressed. @throws ProblemError `unsupported-encoding` */
 export function isGzipped(request: Request): boolean {
   const encoding = request.headers.get("content-encoding") ?? "identity";

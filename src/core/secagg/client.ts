@@ -1,9 +1,9 @@
 import { split } from "shamir-secret-sharing";
+import { fromBase64, toBase64 } from "../base64";
 import type { Confirmation, Keys, Reveal, Shares, StepOf } from "./messages";
 import {
   addMask,
   agree,
-  fromBase64,
   join,
   mac,
   newKeyPair,
@@ -11,7 +11,6 @@ import {
   randomBytes,
   seal,
   SECRET,
-  toBase64,
   type Bytes,
   type KeyPair,
 } from "./secrets";

@@ -7,7 +7,8 @@ import { beginSecure, confirm, keysOf, maskVector, reveal, SecureError, share, t
 import { degreeOf, neighbours, thresholdOf } from "./graph";
 import type { Keys, Reveal } from "./messages";
 import { fromRing, pack, ringOf, toRing, Unpacker, type RingFacts } from "./ring";
-import { addMask, agree, fromBase64, newKeyPair, publicKeyOf, randomBytes, toBase64 } from "./secrets";
+import { fromBase64, toBase64 } from "../base64";
+import { addMask, agree, newKeyPair, publicKeyOf, randomBytes } from "./secrets";
 import { corrections, UnmaskingError } from "./server";
 
 const ROUND = "expressions/1";

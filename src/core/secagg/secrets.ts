@@ -1,3 +1,5 @@
+import { fromBase64 } from "../base64";
+
 /** The cryptography of secure aggregation, all of it WebCrypto's: X25519 (RFC 7748), HKDF (RFC 5869), AES-GCM and AES-CTR. */
 
 export type Bytes = Uint8Array<ArrayBuffer>;
@@ -108,6 +110,3 @@ export function join(...parts: readonly Uint8Array[]): Bytes {
   }
   return out;
 }
-
-export const toBase64 = (bytes: Uint8Array): string => btoa(String.fromCharCode(...bytes));
-export const fromBase64 = (text: string): Bytes => Uint8Array.from(atob(text), (c) => c.charCodeAt(0));

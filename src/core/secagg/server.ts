@@ -1,6 +1,7 @@
 import { combine } from "shamir-secret-sharing";
 import type { Keys, Reveal } from "./messages";
-import { agree, fromBase64, publicKeyOf, toBase64, type Bytes } from "./secrets";
+import { fromBase64, toBase64 } from "../base64";
+import { agree, publicKeyOf, type Bytes } from "./secrets";
 
 /** The edge's side of secure aggregation: which masks to take away from the sum of the vectors. */
 
