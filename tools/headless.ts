@@ -180,12 +180,12 @@ export class HeadlessClient {
   ): Promise<Response> {
     for (;;) {
       this.signal.throwIfAborted();
-      let response: Response;
       try {
         const url = `${this.url()}${path}`;
         const headers = key ? await sign({ method: "GET", url, ...init }, await key, Date.now()) : {};
-        response = await fetch(url, { ...init, body: init.body ?? null, headers, signal: this.signal });
-        if (response.ok) return response;
+        const response = await fetch(url, { ...init, body: init.body ?? null, headers, signal: this.signal });
+        // An answer that breaks off was none.
+        if (response.ok) return new Response(await response.arrayBuffer(), response);
         const problem = v.safeParse(problemSchema, await response.json());
         if (problem.success && response.status < 500 && response.status !== 429) {
           throw new RefusalError(problem.output.code, problem.output.detail);

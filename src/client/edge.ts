@@ -104,8 +104,17 @@ async function readSigned<S extends v.GenericSchema>(
   schema: S,
   ...args: Parameters<typeof signedRequest>
 ): Promise<v.InferOutput<S>> {
-  const json: unknown = await (await signedRequest(...args)).json();
-  return v.parse(schema, json);
+  return v.parse(schema, await jsonOf(await signedRequest(...args), args[2].signal));
+}
+
+/** @throws EdgeAwayError where the answer breaks off, or the signal's reason. */
+async function jsonOf(response: Response, signal?: AbortSignal | null): Promise<unknown> {
+  try {
+    return await response.json();
+  } catch (error) {
+    signal?.throwIfAborted();
+    throw new EdgeAwayError("The server's answer broke off.", { cause: error });
+  }
 }
 
 /** @throws EdgeAwayError, EdgeRefusalError, or the signal's reason. */
@@ -133,8 +142,7 @@ async function request(path: string, init?: RequestInit, patience = PATIENCE.que
 async function read<S extends v.GenericSchema>(schema: S, path: string, init?: RequestInit): Promise<v.InferOutput<S>> {
   const response = await request(path, init);
   noteClock(response);
-  const json: unknown = await response.json();
-  return v.parse(schema, json);
+  return v.parse(schema, await jsonOf(response, init?.signal));
 }
 
 export const getTask = (task: TaskName, signal?: AbortSignal): Promise<Task> =>
