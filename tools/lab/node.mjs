@@ -66,9 +66,11 @@ async function fer2013(path) {
 }
 
 /** The examples of a configuration. @throws DataError */
-export async function dataOf({ dataset, camera }, path) {
+export async function dataOf(config, path) {
+  const { dataset, camera, attack = "none" } = config;
   const data = dataset === "mnist" ? mnist() : dataset === "drawn" ? lab.drawnData() : await fer2013(path);
-  return lab.prepare(data, camera);
+  const prepared = lab.prepare(data, camera);
+  return attack === "none" ? prepared : lab.poison(prepared, config);
 }
 
 /** The first weights of a configuration. */

@@ -3,6 +3,7 @@ import { decodeCheckpoint } from "../../src/core/checkpoint";
 import { drawnLabels } from "../../src/core/data/drawn";
 import { initializeWeights } from "../../src/core/initialize";
 import type { DatasetName, LabConfig } from "../../src/core/lab/config";
+import { poison } from "../../src/core/lab/attack";
 import { DRAWN, drawnData, prepare } from "../../src/core/lab/data";
 import { LabPool, type LabData, type LabWorkerApi } from "../../src/core/lab/pool";
 import { picture } from "../../src/core/lab/cohort";
@@ -46,7 +47,7 @@ const run: LabApi["run"] = async (id, onUpdate) => {
   const { run, state } = await readRun(id);
   if (!run) throw new Error("This run has been deleted.");
   const { config } = run;
-  const data = prepare(await dataOf(config.dataset), config.camera);
+  const data = poison(prepare(await dataOf(config.dataset), config.camera), config);
   // A GPU is one device, whoever uses it; cores are as many as there are.
   const backend: Backend = (await hasRealGpu()) ? "webgpu" : "wasm";
   const count = backend === "webgpu" ? 1 : Math.max(1, Math.min(MAX_WORKERS, navigator.hardwareConcurrency));

@@ -1,6 +1,7 @@
 import { expect, test } from "vitest";
 import { worker } from "../../tools/lab/worker";
 import { initializeWeights } from "../../src/core/initialize";
+import { attackersOf, poison, SOURCE, TARGET } from "../../src/core/lab/attack";
 import { parseLabConfig, type LabConfig, type LabInput } from "../../src/core/lab/config";
 import { LabPool, type LabData } from "../../src/core/lab/pool";
 import { shareOut } from "../../src/core/lab/cohort";
@@ -35,9 +36,10 @@ async function run(
   { workers = 1, ...hooks }: { workers?: number; resume?: LabState; onRound?: (state: LabState) => void } = {},
 ): Promise<LabState> {
   const all = Array.from({ length: workers }, () => new LabWorker(worker.startBackend));
-  for (const one of all) await one.start(config.model, DATA, "wasm");
+  const data = poison(DATA, config);
+  for (const one of all) await one.start(config.model, data, "wasm");
   const start = initializeWeights(MODELS[config.model], config.seed);
-  return runLab({ config, data: DATA, pool: new LabPool(all), start, ...hooks });
+  return runLab({ config, data, pool: new LabPool(all), start, ...hooks });
 }
 
 const timeless = ({ rounds, ...state }: LabState) => ({
@@ -123,4 +125,51 @@ test("a configuration that cannot be run is refused with every reason", () => {
   expect(() => config({ start: "shipped" })).toThrow("Only seed and compact ship");
   expect(() => config({ noise: 1 })).toThrow("Noise needs an update clip");
   expect(() => config({ schedule: [[0, 6]] })).toThrow("The schedule names a client");
+});
+
+test("attackers are as many as asked for, and change their own examples only", () => {
+  for (const attack of ["label-flip", "backdoor", "replacement"] as const) {
+    const attacked = config({ attack, attackers: 0.34, partition: "iid" });
+    const attackers = attackersOf(attacked);
+    expect(attackers.size).toBe(2);
+    const poisoned = poison(DATA, attacked);
+    const theirs = new Set(
+      [...attackers].flatMap((one) => [...(shareOut(attacked, DATA.train.labels).train[one] ?? [])]),
+    );
+    let changed = 0;
+    DATA.train.labels.forEach((label, i) => {
+      const pixels = (data: LabData): Uint8Array => data.train.pixels.subarray(i * 784, (i + 1) * 784);
+      const isSame = poisoned.train.labels[i] === label && Buffer.compare(pixels(poisoned), pixels(DATA)) === 0;
+      if (isSame) return;
+      changed += 1;
+      expect(theirs.has(i)).toBe(true);
+      expect(poisoned.train.labels[i]).toBe(TARGET);
+      if (attack === "label-flip") expect(label).toBe(SOURCE);
+    });
+    expect(changed).toBeGreaterThan(0);
+    // The test stays as it was; what the patch does is counted on other examples than those of the target itself.
+    expect(poisoned.test).toBe(DATA.test);
+    expect(poisoned.triggered?.labels.length).toBe(attack === "label-flip" ? undefined : 45);
+  }
+});
+
+test("a backdoor opens, a clip and a median keep a replacement out, and a flipped sign holds the mean back", async () => {
+  const honest = config({ fraction: 1, dropOut: 0, partition: "iid", rounds: 12, learningRate: 0.1 });
+  const attacked = (changes: Partial<LabInput>): Promise<LabState> =>
+    run(config({ ...honest, attackers: 0.17, ...changes }));
+  const last = ({ rounds }: LabState): { accuracy: number; success: number | null } => ({
+    accuracy: rounds.at(-1)?.testAccuracy ?? NaN,
+    success: rounds.at(-1)?.attackSuccess ?? null,
+  });
+  const plain = last(await run(honest));
+  expect(plain).toMatchObject({ success: null });
+  expect(plain.accuracy).toBeGreaterThan(0.9);
+  const opened = last(await attacked({ attack: "replacement" }));
+  expect(opened.success).toBeGreaterThan(0.5);
+  for (const defence of [{ updateClip: 0.5 }, { aggregation: "median" }] as const) {
+    expect(last(await attacked({ attack: "replacement", ...defence })).success).toBeLessThan(opened.success ?? 0);
+  }
+  const flipped = last(await attacked({ attack: "sign-flip", attackers: 0.5 }));
+  expect(flipped.success).toBeNull();
+  expect(flipped.accuracy).toBeLessThan(plain.accuracy);
 });

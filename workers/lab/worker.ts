@@ -12,7 +12,8 @@ import { batchOf, evaluate, localSgd } from "../trainer/local-sgd";
 /** One worker of the lab, in a browser or in Node: the clients that it simulates, one after the other. */
 export class LabWorker implements LabWorkerApi {
   #network: Network | undefined;
-  #data: { train: Examples; test: Examples } | undefined;
+  #data: Record<"train" | "test", Examples> | undefined;
+  #triggered: Examples | undefined;
 
   /** @param startBackend gets tfjs ready on a backend */
   constructor(readonly startBackend: (backend: Backend) => Promise<unknown>) {}
@@ -21,7 +22,8 @@ export class LabWorker implements LabWorkerApi {
     await this.startBackend(backend);
     this.#network?.dispose();
     this.#network = new Network(MODELS[model]);
-    this.#data = data as { train: Examples; test: Examples };
+    this.#data = data as Record<"train" | "test", Examples>;
+    this.#triggered = data.triggered as Examples | undefined;
   }
 
   async train({ weights, train, heldOut, plan, seed, norms }: ClientTask): Promise<ClientResult> {
@@ -55,7 +57,9 @@ export class LabWorker implements LabWorkerApi {
   evaluate({ weights, of, examples }: EvaluationJob): Promise<Evaluation> {
     const { network, data } = this.#started();
     network.setWeights(weights);
-    return evaluate(network, batchOf(data[of], [...examples]));
+    const source = of === "triggered" ? this.#triggered : data[of];
+    if (!source) throw new Error("This run has no examples with a patch.");
+    return evaluate(network, batchOf(source, [...examples]));
   }
 
   #started() {

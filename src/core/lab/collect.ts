@@ -5,6 +5,7 @@ import type { ModelSummary } from "../model";
 import { seededRandom } from "../random";
 import { robustAverage, type BlockAverage } from "../strategies/aggregate";
 import { linearWeight } from "../strategies/weights";
+import { attackersOf, poisonUpdate } from "./attack";
 import { clientSeed, expectedCohort } from "./cohort";
 import type { LabConfig } from "./config";
 import { normal } from "./partition";
@@ -52,6 +53,7 @@ export async function collect(
   const residuals = new Map<number, Float32Array>();
   const sum = isLinear ? new WeightedSum(model.parameters) : null;
   const updates: Float32Array[] = [];
+  const attackers = attackersOf(config);
   const rule = {
     q: aggregation === "q-fair" ? q : null,
     clientLearningRate: learningRate,
@@ -60,7 +62,7 @@ export async function collect(
   };
   for (const training of trainings) {
     const { client, examples, result } = await training;
-    let { delta } = result;
+    let delta = attackers.has(client) ? poisonUpdate(result.delta, config) : result.delta;
     if (codec === "float32") facts.bytes += delta.byteLength;
     else {
       const lost = errorFeedback ? (residuals.get(client) ?? before.get(client)) : undefined;

@@ -1,6 +1,7 @@
 import * as v from "valibot";
 import { MODEL_NAMES, MODELS, summarize } from "../model";
 import { planEntries, real, roundConfigSchema, whole } from "../protocol";
+import { ATTACKS } from "./attack";
 
 /** A federation to rehearse. Configuration and data decide every number of a run, on any machine with the same arithmetic. */
 
@@ -70,6 +71,10 @@ const entries = {
   ...{ serverOptimizer, serverLearningRate, serverMomentum, serverBeta2, serverTau },
   /** A client keeps what its codec loses, and adds it to its next update. */
   errorFeedback: v.optional(v.boolean(), true),
+
+  /** What some of the clients do against the others, and how many of them: see attack.ts. */
+  attack: v.optional(v.picklist(ATTACKS), "none"),
+  attackers: v.optional(real(0, 0.5), 0),
 
   /** Rounds from one evaluation on the test examples to the next. */
   evaluateEvery: v.optional(whole(1, 1000), 1),

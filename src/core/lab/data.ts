@@ -24,7 +24,7 @@ export const isTest = (usage: string | null, index: number): boolean =>
   usage === null ? index % TEST_EVERY === TEST_EVERY - 1 : usage !== "Training";
 
 /** Bytes in memory that workers can share, where there is any. */
-function shared(bytes: Uint8Array): Uint8Array {
+export function shared(bytes: Uint8Array): Uint8Array {
   if (typeof SharedArrayBuffer === "undefined") return bytes;
   const copy = new Uint8Array(new SharedArrayBuffer(bytes.length));
   copy.set(bytes);

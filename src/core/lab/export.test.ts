@@ -6,7 +6,16 @@ import type { LabRound } from "./simulation";
 
 const ROUND: LabRound = {
   ...{ round: 1, cohort: [3, 7], left: 1, examples: 20, trainLoss: 1.5, trainAccuracy: 0.5, testLoss: null },
-  ...{ testAccuracy: null, published: true, learningRate: 0.1, stepNorm: 2, bytesDown: 8, bytesUp: 4, seconds: 0.5 },
+  ...{
+    testAccuracy: null,
+    attackSuccess: null,
+    published: true,
+    learningRate: 0.1,
+    stepNorm: 2,
+    bytesDown: 8,
+    bytesUp: 4,
+    seconds: 0.5,
+  },
 };
 
 test("a configuration comes back from an exported run, and from a bare one", () => {
@@ -21,6 +30,6 @@ test("a configuration comes back from an exported run, and from a bare one", () 
 test("rounds become lines of CSV with as many cells as its head", () => {
   const lines = roundsToCsv([ROUND, ROUND]).split("\r\n");
   expect(lines).toHaveLength(4);
-  expect(lines[1]).toBe("1,2,1,20,1.5,0.5,,,true,0.1,2,8,4,0.5");
+  expect(lines[1]).toBe("1,2,1,20,1.5,0.5,,,,true,0.1,2,8,4,0.5");
   expect(lines[0]?.split(",")).toHaveLength(lines[1]?.split(",").length ?? 0);
 });

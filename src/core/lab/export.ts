@@ -28,12 +28,21 @@ export function configOf(text: string): unknown {
 export function roundsToCsv(rounds: LabState["rounds"]): string {
   const head = [
     ...["round", "clients", "left", "examples", "train_loss", "train_accuracy", "test_loss", "test_accuracy"],
-    ...["published", "learning_rate", "step_norm", "bytes_down", "bytes_up", "seconds"],
+    ...["attack_success", "published", "learning_rate", "step_norm", "bytes_down", "bytes_up", "seconds"],
   ];
   const lines = rounds.map((one) =>
     [
       ...[one.round, one.cohort.length, one.left, one.examples, one.trainLoss, one.trainAccuracy, one.testLoss],
-      ...[one.testAccuracy, one.published, one.learningRate, one.stepNorm, one.bytesDown, one.bytesUp, one.seconds],
+      ...[
+        one.testAccuracy,
+        one.attackSuccess,
+        one.published,
+        one.learningRate,
+        one.stepNorm,
+        one.bytesDown,
+        one.bytesUp,
+        one.seconds,
+      ],
     ]
       .map((value) => value ?? "")
       .join(","),

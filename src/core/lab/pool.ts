@@ -8,6 +8,8 @@ import type { Plan } from "../protocol";
 export interface LabData {
   train: { pixels: Uint8Array; labels: Uint8Array };
   test: { pixels: Uint8Array; labels: Uint8Array };
+  /** Test examples with an attacker's patch, and the label that it wants for them. */
+  triggered?: { pixels: Uint8Array; labels: Uint8Array };
 }
 
 export interface ClientTask {
@@ -36,7 +38,7 @@ export interface ClientResult {
 
 export interface EvaluationJob {
   weights: Float32Array;
-  of: "train" | "test";
+  of: "train" | "test" | "triggered";
   examples: Uint32Array;
 }
 

@@ -6,6 +6,7 @@ import { MODELS, summarize, type TensorSpec } from "../model";
 import { seededRandom, shuffle } from "../random";
 import { stepModel } from "../strategies/aggregate";
 import { hasMoments, initialMoments, type ServerMoments, type ServerOptimizer } from "../strategies/server-optimizers";
+import { attackSuccess } from "./attack";
 import { clientSeed, cohortOf, planOf, shareOut } from "./cohort";
 import { collect, withNoise } from "./collect";
 import { brief, compare, ownEvaluation } from "./compare";
@@ -26,6 +27,8 @@ export interface LabRound {
   /** On the test examples; null in rounds without an evaluation. */
   testLoss: number | null;
   testAccuracy: number | null;
+  /** How often the attackers got what they want on the test examples; null without an evaluation or an attack that wants any. */
+  attackSuccess: number | null;
   /** False where the candidate was rejected, or nobody was left to make one. */
   published: boolean;
   learningRate: number;
@@ -185,10 +188,12 @@ export async function runLab(run: LabRun): Promise<LabState> {
         stepNorm += ((candidate[i] as number) - (state.weights[i] as number)) ** 2;
       }
       stepNorm = Math.sqrt(stepNorm);
+      let success: number | null = null;
       const isDue = round % config.evaluateEvery === 0 || round === config.rounds;
       if (isDue) {
         report("evaluating", 0, 1);
         evaluation = await evaluate(candidate);
+        success = await attackSuccess(config, { data, pool, weights: candidate }, evaluation);
       }
       const baseLoss = state.evaluation?.loss ?? Infinity;
       published = !isDue || !evaluation || isAcceptable({ loss: evaluation.loss, baseLoss }, config);
@@ -203,6 +208,7 @@ export async function runLab(run: LabRun): Promise<LabState> {
         ...{ examples: facts.examples, trainLoss: facts.loss, trainAccuracy: facts.accuracy },
         testLoss: isDue ? (evaluation?.loss ?? null) : null,
         testAccuracy: isDue ? (evaluation?.accuracy ?? null) : null,
+        attackSuccess: success,
         learningRate: state.learningRate,
         bytesDown: cohort.length * down,
         bytesUp: facts.bytes,
@@ -212,7 +218,7 @@ export async function runLab(run: LabRun): Promise<LabState> {
     } else {
       state.rounds.push({
         ...{ round, cohort, left: cohort.length, published, stepNorm, examples: 0 },
-        ...{ trainLoss: null, trainAccuracy: null, testLoss: null, testAccuracy: null },
+        ...{ trainLoss: null, trainAccuracy: null, testLoss: null, testAccuracy: null, attackSuccess: null },
         ...{ learningRate: state.learningRate, bytesDown: cohort.length * down, bytesUp: 0 },
         seconds: (now() - begun) / 1000,
       });
