@@ -1,9 +1,12 @@
 #!/usr/bin/env python3
 """Turns a checkpoint of train.py into the one that ships with the app: int8, as src/core/checkpoint.ts reads it.
 
-    python3 tools/pretrain/export.py checkpoint.pt public/models/seed/initial.safetensors
+    python3 tools/pretrain/export.py checkpoint.pt public/models/seed/initial.safetensors [--temperature 1]
+
+The temperature divides the logits, in the last layer's own weights: its confidence is then as often right as it says (Guo et al.
+2017, arXiv 1706.04599).
 """
-import sys
+import argparse
 
 import numpy as np
 import torch
@@ -13,13 +16,20 @@ from train import build
 
 
 def main():
-    source, target = sys.argv[1:3]
-    state = torch.load(source, map_location="cpu")
+    a = argparse.ArgumentParser()
+    a.add_argument("source")
+    a.add_argument("target")
+    a.add_argument("--temperature", type=float, default=1.0)
+    a = a.parse_args()
+    target = a.target
+    state = torch.load(a.source, map_location="cpu")
     model = build(state.get("name", "seed"))
     model.load_state_dict(state["average"])
     wide, narrow = {}, {}
     for name, tensor, _ in tensors(model):
         values = ours(tensor).astype(np.float32)
+        if name.startswith("expression/"):
+            values = values / np.float32(a.temperature)
         if values.ndim == 1:
             wide[name] = values
             continue
@@ -27,7 +37,7 @@ def main():
         wide[f"{name}/scale"] = scale
         narrow[name] = np.rint(values / np.where(scale > 0, scale, 1)).astype(np.int8)
     last = state["log"][-1]
-    metadata = {"codec": "int8", "task": "expressions", "version": "0", "epochs": str(last["epoch"])}
+    metadata = {"codec": "int8", "task": "expressions", "version": "0", "epochs": f"{last['epoch']:g}"}
     write_safetensors(target, {**wide, **narrow}, metadata)
     print(f"{target}: epoch {last['epoch']}, PublicTest {last['publictest']:.4f} in float32")
 

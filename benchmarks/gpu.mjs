@@ -1,0 +1,78 @@
+/**
+ * `npm run bench:gpu [-- --steps 40] [--batches 8,32,128]`: training steps on WebGPU on a machine that has a GPU and no screen. Node
+ * has no WebGPU of its own: Dawn, which is also Chromium's, comes with `npm install --no-save webgpu`. In the same run PyTorch on
+ * CUDA, where it is there. Its last line is one JSON object.
+ */
+import { spawnSync } from "node:child_process";
+import { createRequire } from "node:module";
+import { join } from "node:path";
+import { parseArgs } from "node:util";
+import { runnerImport } from "vite";
+import { root } from "../tools/setup.mjs";
+
+const { values } = parseArgs({
+  options: { steps: { type: "string", default: "40" }, batches: { type: "string", default: "8,32,128" } },
+});
+const batches = values.batches.split(",").map(Number);
+const round = (value) => Number(value.toFixed(1));
+/** Without the first, which compiles the shaders. */
+const median = ([, ...times]) => times.toSorted((a, b) => a - b)[Math.floor(times.length / 2)];
+
+/** PyTorch's steps of the same networks and batches, in float32. */
+function pytorch() {
+  const script = `
+import json, sys, time; sys.path.insert(0, "tools/pretrain")
+import torch, torch.nn.functional as F
+from train import build
+torch.backends.cudnn.benchmark = True; torch.backends.cudnn.allow_tf32 = False
+for name in ("seed", "compact"):
+    for batch in (${batches.join()},):
+        m = build(name).cuda().to(memory_format=torch.channels_last); o = torch.optim.SGD(m.parameters(), 0.002)
+        x = torch.rand(batch, 1, 48, 48, device="cuda"); y = torch.arange(batch, device="cuda") % 7; times = []
+        for i in range(60):
+            t = time.time(); o.zero_grad(); l = F.cross_entropy(m(x), y); l.backward(); o.step(); l.item(); times.append(time.time() - t)
+        ms = sorted(times[5:])[27] * 1000
+        print(json.dumps({"model": name, "batch": batch, "stepMs": round(ms, 1), "imagesPerSecond": round(batch * 1000 / ms, 1)}))`;
+  const { status, stdout } = spawnSync("python3", ["-c", script], { encoding: "utf8", cwd: root });
+  return status === 0
+    ? stdout
+        .trim()
+        .split("\n")
+        .map((line) => JSON.parse(line))
+    : null;
+}
+
+let dawn;
+try {
+  dawn = await import("webgpu");
+} catch {
+  console.error("Node has no WebGPU: npm install --no-save webgpu");
+  process.exit(1);
+}
+Object.assign(globalThis, dawn.globals);
+const gpu = dawn.create([]);
+const adapter = await gpu.requestAdapter({ powerPreference: "high-performance" });
+if (!adapter) {
+  console.error("Dawn finds no GPU: is there a Vulkan driver (libvulkan1 and the card's own)?");
+  process.exit(1);
+}
+// tfjs looks for these before it offers WebGPU.
+Object.defineProperty(globalThis, "navigator", { value: { gpu, userAgent: "node", hardwareConcurrency: 1 } });
+globalThis.WorkerGlobalScope = Object;
+globalThis.require = createRequire(import.meta.url);
+
+const { steps } = (await runnerImport(join(root, "tools/harness/steps.ts"))).module;
+const rows = [];
+for (const model of ["seed", "compact"]) {
+  for (const batch of batches) {
+    const { stepMs, predictMs, loss } = await steps(model, batch, Number(values.steps));
+    const ms = median(stepMs);
+    rows.push({
+      ...{ model, batch, stepMs: round(ms), imagesPerSecond: round((batch * 1000) / ms) },
+      ...{ predictMs: round(median(predictMs)), firstStepMs: round(stepMs[0]), loss },
+    });
+    console.log(JSON.stringify(rows.at(-1)));
+  }
+}
+console.log(JSON.stringify({ gpu: adapter.info.device, webgpu: rows, pytorch: pytorch() }));
+process.exit(0);
