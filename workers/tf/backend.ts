@@ -4,7 +4,6 @@ import "@tensorflow/tfjs-backend-webgpu";
 import plain from "@tensorflow/tfjs-backend-wasm/dist/tfjs-backend-wasm.wasm?url";
 import simd from "@tensorflow/tfjs-backend-wasm/dist/tfjs-backend-wasm-simd.wasm?url";
 import threaded from "@tensorflow/tfjs-backend-wasm/dist/tfjs-backend-wasm-threaded-simd.wasm?url";
-import { registerFilterGradient } from "./filter-gradient";
 import { chooseThreads, registerFusedKernels, type WasmBackend } from "./fused";
 import { KernelPool } from "./kernels/pool";
 import relaxed from "./kernels/kernels-relaxed.wasm?url";
@@ -16,8 +15,6 @@ import portableSingle from "./kernels/kernels-simd-single.wasm?url";
 const MAX_THREADS = 8;
 
 export type Backend = "webgpu" | "wasm";
-
-registerFilterGradient();
 
 /** Starts tfjs in this worker on a backend. @throws Error when the machine does not have it */
 export async function startBackend(backend: Backend): Promise<void> {
