@@ -1,6 +1,8 @@
 import { cloudflare } from "@cloudflare/vite-plugin";
 import { svelte } from "@sveltejs/vite-plugin-svelte";
-import { defineConfig, type Plugin } from "vite";
+import { createHash } from "node:crypto";
+import { readdirSync, readFileSync } from "node:fs";
+import { build, defineConfig, type Plugin } from "vite";
 
 /** Cross-origin isolation: without it there is no SharedArrayBuffer and WASM runs on one thread. */
 const isolation = {
@@ -27,9 +29,52 @@ const standaloneWasmFactory: Plugin = {
   },
 };
 
+/** What the service worker does not keep at once: letters of other scripts. */
+const LATER = /vietnamese|latin-ext/;
+
+/** Files of `public` that the pages need. */
+const PUBLIC = [
+  "icon.svg",
+  "manifest.webmanifest",
+  ...readdirSync("public/models/blazeface").map((name) => `models/blazeface/${name}`),
+];
+
+const revisionOf = (content: string | Uint8Array): string =>
+  createHash("sha256").update(content).digest("hex").slice(0, 16);
+
+/** Builds the service worker after the app, with the list of what has been built. */
+const serviceWorker: Plugin = {
+  name: "service-worker",
+  apply: "build",
+  applyToEnvironment: ({ name }) => name === "client",
+  async writeBundle({ dir }, bundle) {
+    const page = bundle["index.html"];
+    if (!dir || page?.type !== "asset") this.error("The service worker has no page to keep.");
+    const precache = [
+      { url: "/", revision: revisionOf(page.source) },
+      ...PUBLIC.map((name) => ({ url: `/${name}`, revision: revisionOf(readFileSync(`public/${name}`)) })),
+      ...Object.keys(bundle)
+        .filter((name) => name.startsWith("assets/") && !LATER.test(name))
+        .map((name) => ({ url: `/${name}`, revision: null })),
+    ];
+    await build({
+      configFile: false,
+      publicDir: false,
+      logLevel: "warn",
+      define: { PRECACHE: JSON.stringify(precache), "process.env.NODE_ENV": JSON.stringify("production") },
+      build: {
+        outDir: dir,
+        emptyOutDir: false,
+        lib: { entry: "workers/offline/index.ts", formats: ["iife"], name: "offline", fileName: () => "sw.js" },
+      },
+    });
+  },
+};
+
 export default defineConfig(({ command }) => ({
   plugins: [
     svelte(),
+    serviceWorker,
     cloudflare({
       persistState: { path: ".state" },
       // `npm run dev` passes its token on; a deployment has it as a secret and must not find it in its configuration.

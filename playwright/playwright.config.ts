@@ -20,6 +20,8 @@ export default defineConfig({
     browserName: "chromium",
     viewport: { width: 1280, height: 900 },
     permissions: ["camera"],
+    // What it keeps would hide from the tests what the page asks for; the tests of working offline allow it.
+    serviceWorkers: "block",
     trace: "off",
     launchOptions: {
       executablePath,

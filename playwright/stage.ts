@@ -36,9 +36,9 @@ export async function openCamera(page: Page, url: string): Promise<void> {
   await expect(page.getByRole("list", { name: "What the model sees" })).toContainText("%");
 }
 
-/** Plays one take with the camera open; gives its score in per cent. */
-export async function playTake(page: Page): Promise<number> {
-  const next = page.getByRole("button", { name: "Next role" });
+/** Plays one take with the camera open, after which a button of that name leads on; gives its score in per cent. */
+export async function playTake(page: Page, after = "Next role"): Promise<number> {
+  const next = page.getByRole("button", { name: after });
   for (;;) {
     await page.getByRole("button", { name: "Action!" }).click();
     // Between two scenes of the webcam there may be no face: then the app says so, and the player tries again.

@@ -12,6 +12,8 @@ export interface Recorded {
   /** Unpacked, where it was gzipped. */
   body: Buffer;
   status: number;
+  /** What of a file was asked for. */
+  range: string | undefined;
 }
 
 /** A proxy before the edge that keeps every request's body: what it did not see has not left the browser. */
@@ -20,6 +22,10 @@ export interface Wire {
   requests: Recorded[];
   /** While true, nothing gets through: the edge is away. */
   cut: boolean;
+  /** The answers at this path break off after so many bytes. */
+  breaks: { path: string; bytes: number } | undefined;
+  /** Text that is added to the answers at a path: another version of a file. */
+  added: { path: string; text: string } | undefined;
   close: () => Promise<void>;
 }
 
@@ -36,18 +42,35 @@ export async function recordWire(edge: string): Promise<Wire> {
         incoming.socket.destroy();
         return;
       }
+      const asked = { ...incoming.headers };
+      if (wire.added) {
+        // What gets text added must come, and not compressed.
+        asked["accept-encoding"] = "identity";
+        delete asked["if-none-match"];
+      }
       const forward = request(
-        { hostname, port, method: incoming.method, path: incoming.url, headers: incoming.headers, agent },
+        { hostname, port, method: incoming.method, path: incoming.url, headers: asked, agent },
         (answer) => {
           const { method = "", url: path = "", headers } = incoming;
           const plain = headers["content-encoding"] === "gzip" ? gunzipSync(body) : body;
           requests.push({
             ...{ method, path, type: headers["content-type"] ?? "" },
             key: /keyid="([^"]+)"/.exec(String(headers["signature-input"]))?.[1],
-            ...{ body: plain, status: answer.statusCode ?? 0 },
+            ...{ body: plain, status: answer.statusCode ?? 0, range: headers.range },
           });
+          const { breaks, added } = wire;
+          if (added?.path === path) delete answer.headers["content-length"];
           outgoing.writeHead(answer.statusCode ?? 502, answer.headers);
-          answer.pipe(outgoing);
+          if (breaks && path.startsWith(breaks.path)) {
+            let left = breaks.bytes;
+            answer.on("data", (chunk: Buffer) => {
+              if (left > 0) outgoing.write(chunk.subarray(0, left), () => left <= 0 && outgoing.destroy());
+              left -= chunk.length;
+            });
+          } else if (added?.path === path) {
+            answer.pipe(outgoing, { end: false });
+            answer.on("end", () => outgoing.end(added.text));
+          } else answer.pipe(outgoing);
         },
       );
       forward.on("error", () => outgoing.destroy());
@@ -78,6 +101,8 @@ export async function recordWire(edge: string): Promise<Wire> {
     url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
     requests,
     cut: false,
+    breaks: undefined,
+    added: undefined,
     close: () =>
       new Promise((resolve) => {
         for (const socket of sockets) socket.destroy();

@@ -1,5 +1,5 @@
 /** The pages by their paths. The edge serves index.html for each of them. */
-export const ROUTES = ["/", "/play", "/faces", "/train", "/rounds", "/lab", "/privacy"] as const;
+export const ROUTES = ["/", "/play", "/progress", "/faces", "/train", "/rounds", "/lab", "/privacy"] as const;
 export type Route = (typeof ROUTES)[number];
 
 function current(): Route | null {

@@ -1,32 +1,5 @@
-/** Why there is no picture, each with its own words and way on. */
+/** Why there is no picture; the texts have words and a way on for each. */
 export type CameraProblem = "unsupported" | "denied" | "none" | "in-use" | "taken-away" | "failed";
-
-export const CAMERA_WORDS: Record<CameraProblem, { title: string; help: string }> = {
-  unsupported: {
-    title: "This browser gives us no camera",
-    help: "Cameras only work on a secure address (https, or localhost) and in a current browser. You can play with a photo.",
-  },
-  denied: {
-    title: "The camera is not allowed",
-    help: "Click the camera sign beside the address and allow it, then try again. Or play with a photo.",
-  },
-  none: {
-    title: "No camera found",
-    help: "Plug one in and try again, or play with a photo.",
-  },
-  "in-use": {
-    title: "Another program has the camera",
-    help: "Close the call or app that is using it, then try again. Or play with a photo.",
-  },
-  "taken-away": {
-    title: "The camera has gone",
-    help: "It was unplugged or switched off in mid-take. Your score and faces are safe: connect it and try again, or go on with a photo.",
-  },
-  failed: {
-    title: "The camera did not start",
-    help: "Try again; if it keeps failing, restart the browser. You can play with a photo meanwhile.",
-  },
-};
 
 export class CameraError extends Error {
   override readonly name = "CameraError";
@@ -34,7 +7,7 @@ export class CameraError extends Error {
     readonly problem: CameraProblem,
     options?: ErrorOptions,
   ) {
-    super(CAMERA_WORDS[problem].title, options);
+    super(`There is no camera: ${problem}.`, options);
   }
 }
 

@@ -297,23 +297,45 @@ async function fromDifference(
   }
 }
 
-/** A file of a known length. @throws IntegrityError when it has another */
+/** A download that broke off goes on from here: so many bytes are written down at a time. */
+const PART_BYTES = 1 << 20;
+
+/**
+ * A file of a known length. What has come before it broke off, with the page or with the connection, is kept, and is not
+ * downloaded again.
+ * @throws IntegrityError when it has another length
+ */
 async function download(
   url: string,
   bytes: number,
   onProgress?: (share: number) => void,
   signal?: AbortSignal,
 ): Promise<Uint8Array<ArrayBuffer>> {
-  const response = await request(url, signal ? { signal } : {}, PATIENCE.transfer);
+  const cache = await caches.open(CHECKPOINT_CACHE);
+  const partUrl = `${url}/part`;
   const file = new Uint8Array(bytes);
-  let received = 0;
+  const part = new Uint8Array((await (await cache.match(partUrl))?.arrayBuffer()) ?? new ArrayBuffer());
+  let received = part.length < bytes ? part.length : 0;
+  const init = { ...(signal && { signal }), ...(received > 0 && { headers: { range: `bytes=${received}-` } }) };
+  const response = await request(url, init, PATIENCE.transfer);
+  if (response.status !== 206) received = 0;
+  file.set(part.subarray(0, received));
+  let kept = received;
+  const keep = async (): Promise<void> => {
+    // A device without room downloads all of it once more.
+    await cache.put(partUrl, new Response(file.slice(0, received))).catch(() => undefined);
+    kept = received;
+  };
   const reader = response.body?.getReader();
   const next = async (): Promise<Uint8Array | undefined> => {
     try {
       return (await reader?.read())?.value;
     } catch (error) {
+      await keep();
       signal?.throwIfAborted();
-      throw new EdgeAwayError("The download of the model broke off.", { cause: error });
+      throw new EdgeAwayError("The download of the model broke off. It goes on from there when you try again.", {
+        cause: error,
+      });
     }
   };
   for (let part = await next(); part; part = await next()) {
@@ -321,7 +343,9 @@ async function download(
     file.set(part, received);
     received += part.length;
     onProgress?.(received / bytes);
+    if (received - kept >= PART_BYTES && received < bytes) await keep();
   }
+  await cache.delete(partUrl);
   if (received !== bytes) throw new IntegrityError("The checkpoint is shorter than announced. Try again.");
   return file;
 }

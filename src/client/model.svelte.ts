@@ -63,7 +63,7 @@ class Model {
     } catch (error) {
       this.problem =
         error instanceof EdgeAwayError
-          ? "The server cannot be reached, and this device has no model yet. Try again when you are online."
+          ? `${error.message} This device has no model yet. Try again when you are online.`
           : error instanceof Error
             ? error.message
             : String(error);

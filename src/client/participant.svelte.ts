@@ -16,6 +16,7 @@ import {
   allFaces,
   deleteSetting,
   getSetting,
+  noteRound,
   setSetting,
   type Contribution,
   type Face,
@@ -284,6 +285,7 @@ class Participant {
         ...{ codec: plan.codec, isMasked: member !== undefined },
         head: participation.update.slice(0, HEAD_BYTES),
       });
+      await noteRound(participation.train, task, round);
     }
     if (accepted === true && member) {
       this.#show({ kind: "unmasking", round: assignment.round }, signal);

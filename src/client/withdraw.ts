@@ -8,14 +8,6 @@ import { sent } from "./sent.svelte";
 /** What became of the last update when consent was withdrawn. */
 export type Withdrawn = "nothing-sent" | "withdrawn" | "too-late";
 
-/** The same in words. */
-export const WITHDRAWN: Record<Withdrawn, string> = {
-  "nothing-sent": "Consent is withdrawn. This device has sent no update.",
-  withdrawn: "Consent is withdrawn, and this device's last update has been deleted at the server.",
-  "too-late":
-    "Consent is withdrawn. The last update is part of a mean already: it has been deleted, the mean cannot be taken back.",
-};
-
 /**
  * Takes consent back: the training stops, what is left of faces in residuals is erased, and an update of which no mean has been
  * made yet is deleted at the edge.

@@ -43,3 +43,28 @@ export function blend(probabilities: readonly number[]): Features {
   });
   return mixed;
 }
+
+/** The lines of a drawn face on a square of 200, as SVG path data. */
+export function linesOf(face: Features): { brows: [string, string]; mouth: string } {
+  const brow = (side: 1 | -1): string => {
+    const inner = 100 + side * 18;
+    const outer = 100 + side * 62;
+    const [a, b] = [68 - face.browInner, 68 - face.browOuter];
+    return `M${inner} ${a} Q${(inner + outer) / 2 + side * 4} ${Math.min(a, b) - 6} ${outer} ${b}`;
+  };
+  const [left, right] = [100 - face.mouthWidth / 2, 100 + face.mouthWidth / 2];
+  const corners = 142 - face.smile * 0.55;
+  const middle = 142 + face.smile * 0.55;
+  const [top, bottom] = [middle - face.mouthOpen * 0.6, middle + face.mouthOpen];
+  return {
+    brows: [brow(-1), brow(1)],
+    mouth: `M${left} ${corners} Q100 ${top} ${right} ${corners} Q100 ${bottom} ${left} ${corners}Z`,
+  };
+}
+
+/** The outline of the head, and the wrinkles of the nose. */
+export const HEAD = "M100 10c52 0 84 26 84 78 0 62-42 104-84 104S16 150 16 88c0-52 32-78 84-78Z";
+export const WRINKLES = "M86 104 l8 6 M114 104 l-8 6 M88 114 l7 4 M112 114 l-7 4";
+
+/** The eyes at rest: centres and radius. */
+export const EYES = { x: [60, 140], y: 92, radius: 11 } as const;

@@ -1,6 +1,7 @@
 import { deleteDB, openDB, type DBSchema, type IDBPDatabase, type IDBPTransaction } from "idb";
 import type { Evaluation } from "../core/evaluation";
 import type { Label } from "../core/expressions";
+import type { Take } from "../game/progress";
 import type { Assignment, TaskName } from "../core/protocol";
 import type { LastUpdate, SentLog } from "../client/sent.svelte";
 import type { SecureClient } from "../core/secagg/client";
@@ -21,11 +22,19 @@ export interface Face {
   probabilities: number[];
   /** Unix time in milliseconds. */
   capturedAt: number;
-  /** Held-out faces are never trained on; they tell how good a checkpoint is. */
-  split: "train" | "held-out";
+  /** Held-out faces are never trained on; they tell how good a checkpoint is. Excluded ones are only kept. */
+  split: Split;
+  /** The rounds whose update was trained on it. */
+  rounds?: { task: TaskName; round: number }[];
 }
 
-export type NewFace = Omit<Face, "id" | "label" | "split">;
+export const SPLITS = ["train", "held-out", "excluded"] as const;
+export type Split = (typeof SPLITS)[number];
+
+/** What a player may say about a face. */
+export type FaceChange = Partial<Pick<Face, "label" | "split">>;
+
+export type NewFace = Omit<Face, "id" | "label" | "split" | "rounds">;
 
 /** Yes and no with the moment they were given; absent while the question was never answered. */
 export interface Consent {
@@ -85,6 +94,8 @@ export interface Preferences {
 
 interface Schema extends DBSchema {
   faces: { key: number; value: Face };
+  /** What was scored, without pictures. */
+  takes: { key: number; value: Take };
   /** Single values by name. */
   settings: { key: string; value: unknown };
 }
@@ -125,7 +136,7 @@ const NAME = "best-actor";
  */
 type Upgrade = (
   db: IDBPDatabase<Schema>,
-  transaction: IDBPTransaction<Schema, ("faces" | "settings")[], "versionchange">,
+  transaction: IDBPTransaction<Schema, ("faces" | "takes" | "settings")[], "versionchange">,
 ) => void;
 const UPGRADES: Upgrade[] = [
   (db) => {
@@ -137,6 +148,9 @@ const UPGRADES: Upgrade[] = [
     for (const key of ["clientId", "participation", "lastUpdate"]) {
       void transaction.objectStore("settings").delete(key);
     }
+  },
+  (db) => {
+    db.createObjectStore("takes", { keyPath: "id", autoIncrement: true });
   },
 ];
 
@@ -218,12 +232,34 @@ export async function addFace(face: NewFace): Promise<Face> {
   return kept;
 }
 
+/** Keeps faces as they are, except that each gets a new id. @throws StorageError: then none is kept */
+export async function addFaces(faces: readonly Omit<Face, "id">[]): Promise<void> {
+  await use(async (db) => {
+    const transaction = db.transaction("faces", "readwrite");
+    await Promise.all([...faces.map((face) => transaction.store.add(face as Face)), transaction.done]);
+  });
+  changed();
+}
+
+/** Notes of which faces a round's update was made. @throws StorageError */
+export async function noteRound(ids: readonly number[], task: TaskName, round: number): Promise<void> {
+  await use(async (db) => {
+    const transaction = db.transaction("faces", "readwrite");
+    for (const id of ids) {
+      const face = await transaction.store.get(id);
+      if (face) await transaction.store.put({ ...face, rounds: [...(face.rounds ?? []), { task, round }] });
+    }
+    await transaction.done;
+  });
+  changed();
+}
+
 /** Every face, the newest first. @throws StorageError */
 export const allFaces = (): Promise<Face[]> =>
   use(async (db) => (await db.getAll("faces")).sort((a, b) => b.id - a.id));
 
 /** Says what a face shows, or what it is for. @throws StorageError */
-export async function changeFace(id: number, change: Partial<Pick<Face, "label" | "split">>): Promise<void> {
+export async function changeFace(id: number, change: FaceChange): Promise<void> {
   await use(async (db) => {
     const transaction = db.transaction("faces", "readwrite");
     const face = await transaction.store.get(id);
@@ -261,6 +297,15 @@ export async function deleteAllFaces(): Promise<void> {
   });
   changed();
 }
+
+/** Notes a take. @throws StorageError */
+export const addTake = (take: Omit<Take, "id">): Promise<number> => use((db) => db.add("takes", take as Take));
+
+/** Every take, the oldest first. @throws StorageError */
+export const allTakes = (): Promise<Take[]> => use((db) => db.getAll("takes"));
+
+/** Forgets every take. @throws StorageError */
+export const deleteAllTakes = (): Promise<void> => use((db) => db.clear("takes"));
 
 /** @throws StorageError */
 export const getSetting = <K extends keyof Settings>(key: K): Promise<Settings[K] | undefined> =>

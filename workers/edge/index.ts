@@ -143,17 +143,24 @@ app.post("/api/tasks/:task/check-ins", async (c) => {
 
 app.get("/api/checkpoints/:sha256", async (c) => {
   const sha256 = parse(sha256Schema, c.req.param("sha256"));
-  const object = await c.env.STORE.get(checkpointKey(sha256));
+  const from = rangeStart(c.req.header("range"));
+  const object = await c.env.STORE.get(checkpointKey(sha256), from > 0 ? { range: { offset: from } } : {});
   if (!object) throw new ProblemError("not-found", `There is no checkpoint ${sha256}.`);
-  return immutable(object);
+  return immutable(object, from);
 });
 
-/** A file that is for ever the same. */
-const immutable = (object: R2ObjectBody): Response =>
+/** Where a download that broke off goes on, by its header (`bytes=123-`); 0 for the whole file and for any other range. */
+const rangeStart = (range: string | undefined): number => Number(/^bytes=(\d{1,9})-$/.exec(range ?? "")?.[1] ?? 0);
+
+/** A file that is for ever the same, or what of it comes from an offset on. */
+const immutable = (object: R2ObjectBody, from = 0): Response =>
   new Response(object.body, {
+    status: from > 0 ? 206 : 200,
     headers: {
       "content-type": "application/octet-stream",
-      "content-length": String(object.size),
+      "content-length": String(object.size - from),
+      ...(from > 0 ? { "content-range": `bytes ${from}-${object.size - 1}/${object.size}` } : {}),
+      "accept-ranges": "bytes",
       "cache-control": "public, max-age=31536000, immutable, no-transform",
       etag: object.httpEtag,
     },

@@ -1,0 +1,83 @@
+import * as v from "valibot";
+import { fromBase64, toBase64 } from "../core/base64";
+import { EXPRESSIONS, FACE_PIXELS, type Label } from "../core/expressions";
+import { TASK_NAMES } from "../core/protocol";
+import { SPLITS, type Face } from "./store";
+
+/** A file of faces cannot be used; its message says what was wrong with it. */
+export class FaceFileError extends Error {
+  override readonly name = "FaceFileError";
+}
+
+const FORMAT = "best-actor-faces";
+const VERSION = 1;
+const label = v.pipe(v.number(), v.integer(), v.minValue(0), v.maxValue(EXPRESSIONS.length - 1));
+
+const faceSchema = v.object({
+  pixels: v.string(),
+  label,
+  prompted: label,
+  probabilities: v.pipe(v.array(v.pipe(v.number(), v.minValue(0), v.maxValue(1))), v.length(EXPRESSIONS.length)),
+  capturedAt: v.pipe(v.number(), v.minValue(0)),
+  split: v.picklist(SPLITS),
+  rounds: v.optional(v.array(v.object({ task: v.picklist(TASK_NAMES), round: v.number() }))),
+});
+
+/** All faces in one JSON file, their pixels in base64. `more` stands beside them. */
+export const exportFaces = (faces: readonly Face[], more: object = {}): string =>
+  JSON.stringify({
+    ...{ format: FORMAT, version: VERSION, size: Math.sqrt(FACE_PIXELS) },
+    faces: faces.map(({ pixels, ...face }) => ({ ...face, pixels: toBase64(pixels) })),
+    ...more,
+  });
+
+/**
+ * The faces of such a file.
+ * @throws FaceFileError that names the first face that is wrong: then nothing of the file is used
+ */
+export function importFaces(text: string): Omit<Face, "id">[] {
+  let file: unknown;
+  try {
+    file = JSON.parse(text);
+  } catch (error) {
+    throw new FaceFileError("This is no JSON file. Choose one that My faces has exported.", { cause: error });
+  }
+  const head = v.safeParse(
+    v.object({ format: v.literal(FORMAT), version: v.number(), faces: v.array(v.unknown()) }),
+    file,
+  );
+  if (!head.success)
+    throw new FaceFileError("This file holds no faces of Best Actor. Choose one that My faces has exported.");
+  if (head.output.version !== VERSION) {
+    throw new FaceFileError(`This file is of version ${head.output.version}; this page reads version ${VERSION}.`);
+  }
+  return head.output.faces.map((value, i) => {
+    const face = v.safeParse(faceSchema, value);
+    const wrong = (what: string): never => {
+      throw new FaceFileError(`Face ${i + 1} of the file is wrong: ${what}. Nothing was imported.`);
+    };
+    if (!face.success) return wrong(`${v.getDotPath(face.issues[0]) ?? "it"}: ${face.issues[0].message}`);
+    const { pixels: packed, rounds, ...rest } = face.output;
+    let pixels: Uint8Array<ArrayBuffer>;
+    try {
+      pixels = fromBase64(packed);
+    } catch {
+      return wrong("its pixels are no base64");
+    }
+    if (pixels.length !== FACE_PIXELS) return wrong(`it has ${pixels.length} pixels instead of ${FACE_PIXELS}`);
+    const labels = { label: rest.label as Label, prompted: rest.prompted as Label };
+    return { ...rest, ...labels, pixels, ...(rounds ? { rounds } : {}) };
+  });
+}
+
+/** The faces that are not here yet: the same pixels at the same time are the same face. */
+export function newFaces(imported: readonly Omit<Face, "id">[], here: readonly Face[]): Omit<Face, "id">[] {
+  const keyOf = ({ capturedAt, pixels }: Omit<Face, "id">): string => `${capturedAt} ${toBase64(pixels)}`;
+  const known = new Set(here.map(keyOf));
+  return imported.filter((face) => {
+    const key = keyOf(face);
+    if (known.has(key)) return false;
+    known.add(key);
+    return true;
+  });
+}

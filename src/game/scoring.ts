@@ -1,0 +1,38 @@
+import type { Label } from "../core/expressions";
+import type { ModelName } from "../core/model";
+import { QUANTILES } from "./quantiles";
+
+/**
+ * How convincing a face is among real faces that show the same expression: the share of them to which the model gives less
+ * probability. Expressions that the model finds hard are no harder to win than the easy ones.
+ */
+function rankOf(probability: number, quantiles: readonly number[]): number {
+  const above = quantiles.findIndex((quantile) => quantile > probability);
+  if (above < 0) return 1;
+  if (above === 0) return 0;
+  const [low, high] = [quantiles[above - 1] ?? 0, quantiles[above] ?? 1];
+  return (above - 1 + (probability - low) / (high - low)) / (quantiles.length - 1);
+}
+
+/**
+ * Score of a take in whole per cent. With r, the share of real faces that convince the model less, it is 1 - (1 - r)^2: the median
+ * face gets 75, the best tenth 99. A model of which no such faces are known scores with its bare probability.
+ */
+export function scoreOf(probabilities: readonly number[], prompt: Label, model: ModelName | undefined): number {
+  const probability = probabilities[prompt] ?? 0;
+  const quantiles = model && QUANTILES[model]?.[prompt];
+  if (!quantiles) return Math.round(100 * probability);
+  return Math.round(100 * (1 - (1 - rankOf(probability, quantiles)) ** 2));
+}
+
+/** From this score on a take is good, and a row of them goes on. */
+export const GOOD = 60;
+
+/** What the jury says about a score: a key of the texts. */
+export function verdictOf(score: number): "best" | "ovation" | "believes" | "unsure" | "critics" {
+  if (score >= 95) return "best";
+  if (score >= 80) return "ovation";
+  if (score >= GOOD) return "believes";
+  if (score >= 30) return "unsure";
+  return "critics";
+}
