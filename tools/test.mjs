@@ -28,20 +28,41 @@ function count(name, status, read) {
   console.log(`${name}: ${sums.passed} passed, ${sums.failed} failed, ${sums.skipped} skipped\n`);
 }
 
-/** Runs a command beside others: what it says comes at once, or in one piece at its end. @returns its exit status */
-function start(args, isQuiet) {
+/** A runner that says nothing for so long hangs. No test takes a third of it. */
+const SILENCE_MS = 6 * 60_000;
+
+/**
+ * Runs a command beside others: what it says comes at once, or in one piece at its end. One that hangs is killed.
+ * @returns its exit status; null if it was killed
+ */
+function start(name, args, isQuiet) {
   return new Promise((resolve) => {
-    const child = spawn(process.execPath, args, { cwd: root, stdio: ["ignore", isQuiet ? "pipe" : "inherit", "pipe"] });
+    const child = spawn(process.execPath, args, { cwd: root, stdio: ["ignore", "pipe", "pipe"] });
+    const silence = setTimeout(() => {
+      console.log(`FAILED: ${name} said nothing for ${SILENCE_MS / 60_000} minutes and was stopped`);
+      child.kill("SIGKILL");
+    }, SILENCE_MS);
     let output = "";
     for (const stream of [child.stdout, child.stderr]) {
-      stream?.on("data", (text) => (isQuiet ? (output += text) : process.stderr.write(text)));
+      stream.on("data", (text) => {
+        silence.refresh();
+        if (isQuiet) output += text;
+        else process.stdout.write(text);
+      });
     }
     // The edge's tests wait for each other's clocks: they come first.
     if (isQuiet) setPriority(child.pid, constants.priority.PRIORITY_LOW);
-    child.once("close", (status) => {
-      process.stdout.write(output);
-      resolve(status);
+    child.once("exit", (status, signal) => {
+      clearTimeout(silence);
+      // What it had started may outlive one that was killed, and hold its output open.
+      if (signal) finish(status);
     });
+    child.once("close", finish);
+    function finish(status) {
+      process.stdout.write(output);
+      output = "";
+      resolve(status);
+    }
   });
 }
 
@@ -49,7 +70,7 @@ async function vitest(name, config, isQuiet, ...more) {
   const file = join(reports, `${name}.json`);
   const reporters = ["--reporter=default", "--reporter=json", `--outputFile.json=${file}`];
   const args = [`${root}node_modules/vitest/vitest.mjs`, "run", "--config", config, ...reporters, ...more];
-  const status = await start(args, isQuiet);
+  const status = await start(name, args, isQuiet);
   count(name, status, () => {
     const { numPassedTests, numFailedTests, numPendingTests } = JSON.parse(readFileSync(file, "utf8"));
     return { passed: numPassedTests, failed: numFailedTests, skipped: numPendingTests };

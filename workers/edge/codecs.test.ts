@@ -1,4 +1,4 @@
-import { env, exports } from "cloudflare:workers";
+import { env } from "cloudflare:workers";
 import { expect, test } from "vitest";
 import { CODECS, compress, decodeDelta } from "../../src/core/codecs/codec";
 import { applyDifference } from "../../src/core/difference";
@@ -6,7 +6,7 @@ import { sha256Hex } from "../../src/core/digest";
 import { gunzip, gzip } from "../../src/core/gzip";
 import type { Task } from "../../src/core/protocol";
 import { encodeUpdate } from "../../src/core/update";
-import { TestTask, worst } from "./testing";
+import { fetchEdge, TestTask, worst } from "./testing";
 
 const compact = new TestTask("expressions-compact");
 const { model } = compact;
@@ -47,7 +47,7 @@ test("who has the base gets the difference, which leads to the very bytes of the
     delta.forEach((value, i) => ((wanted[i] as number) += value));
     const { checkpoint } = await compact.published(version);
     expect(checkpoint.difference?.from).toBe(await sha256Hex(base));
-    const response = await exports.default.fetch(`http://edge/api/checkpoints/${checkpoint.sha256}/difference`);
+    const response = await fetchEdge(`http://edge/api/checkpoints/${checkpoint.sha256}/difference`);
     const packed = new Uint8Array(await response.arrayBuffer());
     expect(packed.length).toBe(checkpoint.difference?.bytes);
     expect(packed.length).toBeLessThan(checkpoint.bytes / 7);

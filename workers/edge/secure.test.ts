@@ -1,12 +1,12 @@
 import { runInDurableObject } from "cloudflare:test";
-import { env, exports } from "cloudflare:workers";
+import { env } from "cloudflare:workers";
 import { expect, test } from "vitest";
 import type { Assignment, Task } from "../../src/core/protocol";
 import { seededRandom } from "../../src/core/random";
 import { follow, maskedBody, type SecureMember } from "../../src/core/secagg/member";
 import type { SecureMessage, SecureStep } from "../../src/core/secagg/messages";
 import { ringOf, type RingFacts } from "../../src/core/secagg/ring";
-import { TestTask } from "./testing";
+import { fetchEdge, TestTask } from "./testing";
 
 const compact = new TestTask("expressions-compact");
 const { model } = compact;
@@ -155,7 +155,7 @@ test.each([
   [{ updateClip: 0 }, "range"],
   [{ goalCount: 2 }, "hidden"],
 ] as const)("%o does not go with secure aggregation, and the answer says why", async (config, reason) => {
-  const response = await exports.default.fetch(`http://edge/api/tasks/${compact.name}/rounds`, {
+  const response = await fetchEdge(`http://edge/api/tasks/${compact.name}/rounds`, {
     method: "POST",
     headers: { authorization: "Bearer test-token" },
     body: JSON.stringify({

@@ -1,5 +1,5 @@
 import { abortAllDurableObjects } from "cloudflare:test";
-import { env, exports } from "cloudflare:workers";
+import { env } from "cloudflare:workers";
 import { expect, test } from "vitest";
 import {
   DEFAULT_ROUND,
@@ -12,7 +12,7 @@ import { createSigningKey } from "../../src/core/signing";
 import { encodeUpdate } from "../../src/core/update";
 import { routes } from ".";
 import { ENDPOINTS, openApi } from "./openapi";
-import { TestTask, worst } from "./testing";
+import { fetchEdge, TestTask, worst } from "./testing";
 
 const task = new TestTask("expressions-compact");
 const { parameters, tensors } = task.model;
@@ -222,7 +222,7 @@ test("an administrator goes back to an earlier checkpoint, and the policy keeps 
   const kept = await task.get<CheckpointRecord[]>("/checkpoints");
   expect(kept.filter(({ status }) => status === "deleted").map(({ version }) => version)).toEqual([2, 1]);
   const gone = kept.find(({ version }) => version === 1)?.sha256 ?? "";
-  expect((await exports.default.fetch(`http://edge/api/checkpoints/${gone}`)).status).toBe(404);
+  expect((await fetchEdge(`http://edge/api/checkpoints/${gone}`)).status).toBe(404);
   expect((await task.admin("POST", "/checkpoints/1/restore")).status).toBe(404);
 });
 
@@ -313,7 +313,7 @@ test("an administrator changes an open round, but not how updates that may be th
 });
 
 test("every route is described in the OpenAPI document, and the tasks are counted for Prometheus", async () => {
-  const description: unknown = await (await exports.default.fetch("http://edge/api/openapi.json")).json();
+  const description: unknown = await (await fetchEdge("http://edge/api/openapi.json")).json();
   expect(description).toEqual(openApi());
   const served = routes
     .filter(({ method }) => method !== "ALL")
@@ -321,7 +321,7 @@ test("every route is described in the OpenAPI document, and the tasks are counte
   expect(served.sort()).toEqual(ENDPOINTS.map(({ method, path }) => `${method} ${path}`).sort());
 
   await round({}, [task.randomDelta(1)]);
-  const text = await (await exports.default.fetch("http://edge/api/metrics")).text();
+  const text = await (await fetchEdge("http://edge/api/metrics")).text();
   expect(text).toContain('best_actor_checkpoint_version{task="expressions-compact"} 1\n');
   expect(text).toContain('best_actor_updates{task="expressions-compact",state="counted"} 1\n');
   for (const line of text.trim().split("\n"))
@@ -360,7 +360,7 @@ test("a round ends by its alarm alone after the edge was killed and nobody asks 
 
 test("every answer of the interface tells browsers that it is data for this origin, refusals too", async () => {
   for (const path of ["/api/health", "/api/problems", "/api/nothing", "/api/tasks/expressions-compact"]) {
-    const { headers } = await exports.default.fetch(`http://edge${path}`);
+    const { headers } = await fetchEdge(`http://edge${path}`);
     expect(headers.get("content-security-policy"), path).toContain("default-src 'none'");
     expect(headers.get("cross-origin-resource-policy"), path).toBe("same-origin");
     expect(headers.get("x-content-type-options"), path).toBe("nosniff");
@@ -371,7 +371,7 @@ test("every answer of the interface tells browsers that it is data for this orig
 test("who guesses the admin token is locked out, with the right one too, and nobody else is", async () => {
   const ask = async (token: string, address: string): Promise<number> => {
     const headers = { authorization: `Bearer ${token}`, "cf-connecting-ip": address };
-    return (await exports.default.fetch("http://edge/api/tasks/expressions-compact/dead-letters", { headers })).status;
+    return (await fetchEdge("http://edge/api/tasks/expressions-compact/dead-letters", { headers })).status;
   };
   expect(await ask("test-token", "192.0.2.1")).toBe(200);
   for (let i = 0; i < 10; i++) expect(await ask(`guess ${i}`, "192.0.2.1")).toBe(401);

@@ -1,10 +1,10 @@
 import { runInDurableObject } from "cloudflare:test";
-import { env, exports } from "cloudflare:workers";
+import { env } from "cloudflare:workers";
 import { expect, test } from "vitest";
 import type { CheckInAnswer, Problem } from "../../src/core/protocol";
 import { createSigningKey, sign } from "../../src/core/signing";
 import { encodeUpdate } from "../../src/core/update";
-import { TestTask } from "./testing";
+import { fetchEdge, TestTask } from "./testing";
 
 const task = new TestTask("expressions-compact");
 const PATH = "/check-ins";
@@ -17,7 +17,7 @@ test("a check-in that is not signed, or signed for something else, is refused an
   await task.startRound({ goalCount: 2, overSelection: 1 });
   const key = await createSigningKey();
   const post = (headers: Record<string, string>, sent = body): Promise<Response> =>
-    exports.default.fetch(URL_, { method: "POST", headers, body: sent });
+    fetchEdge(URL_, { method: "POST", headers, body: sent });
   const own = await sign({ method: "POST", url: URL_, body }, key, Date.now());
   const elsewhere = URL_.replace("-compact", "");
 
@@ -42,7 +42,7 @@ test("a check-in that is not signed, or signed for something else, is refused an
 test("the same request counts once, also after the edge was killed", async () => {
   await task.startRound({ goalCount: 2, overSelection: 1 });
   const headers = await sign({ method: "POST", url: URL_, body }, await createSigningKey(), Date.now());
-  const post = (): Promise<Response> => exports.default.fetch(URL_, { method: "POST", headers, body });
+  const post = (): Promise<Response> => fetchEdge(URL_, { method: "POST", headers, body });
   expect((await post()).status).toBe(200);
   expect(await codeOf(await post())).toBe("replayed");
   const stub = env.COORDINATOR.get(env.COORDINATOR.idFromName(task.name));
