@@ -18,7 +18,7 @@ if (!existsSync(join(root, "dist")) && run("npm", ["run", "-s", "build"]) !== 0)
 
 const stateFolder = mkdtempSync(join(tmpdir(), "best-actor-import-"));
 const edge = await serve({ port: 0, stateFolder });
-const executablePath = await findBrowser();
+const executablePath = findBrowser();
 const browser = await chromium.launch(executablePath ? { executablePath } : {});
 const page = await browser.newPage();
 await page.goto(`${edge.url}/lab`);

@@ -1,6 +1,7 @@
 import AxeBuilder from "@axe-core/playwright";
 import type { Page } from "@playwright/test";
 import { expect, openCamera, playTake, storedFaces, test } from "./stage";
+import { bytesUntilUsable } from "./first-load";
 
 /** The scores that this browser has noted. */
 const storedTakes = (page: Page): Promise<{ prompt: number; score: number; show?: string }[]> =>
@@ -178,4 +179,10 @@ test("the page speaks the language that is chosen, and remembers it", async ({ p
   await page.reload();
   await expect(page.locator("html")).toHaveAttribute("dir", "rtl");
   await expect(page.locator("header nav a").first()).toHaveText("العب");
+});
+
+test("the first page can be used after at most 100 KB", async ({ page, stage }) => {
+  const bytes = await bytesUntilUsable(page, stage.url);
+  expect(bytes).toBeGreaterThan(10_000);
+  expect(bytes).toBeLessThan(100_000);
 });

@@ -2,7 +2,7 @@ import { defineConfig } from "@playwright/test";
 import { findBrowser } from "../tools/setup.mjs";
 import { WEBCAM } from "./webcam";
 
-const executablePath = await findBrowser();
+const executablePath = findBrowser();
 if (!executablePath) throw new Error("There is no Chromium. npm test installs one.");
 
 /** The built app in a real Chromium, against real workerd. `npm test` builds before it runs this. */
@@ -13,9 +13,16 @@ export default defineConfig({
   // Training takes all cores: tests that run side by side would only wait for one another.
   workers: 1,
   timeout: 300_000,
-  expect: { timeout: 60_000 },
+  // All of them take a quarter of an hour on two cores: what takes this long hangs.
+  globalTimeout: 45 * 60_000,
+  expect: {
+    timeout: 60_000,
+    // Two versions of Chromium draw the edges of letters a little differently.
+    toHaveScreenshot: { maxDiffPixelRatio: 0.02, threshold: 0.3, animations: "disabled" },
+  },
   forbidOnly: Boolean(process.env["CI"]),
   reporter: [["list"]],
+  snapshotPathTemplate: "{testDir}/looks/{arg}{ext}",
   use: {
     browserName: "chromium",
     viewport: { width: 1280, height: 900 },

@@ -34,7 +34,7 @@ function gpuProcesses(): number[] {
 
 test("one training step on WebGPU gives WASM's losses", async ({ stage }) => {
   test.setTimeout(600_000);
-  const executablePath = await findBrowser();
+  const executablePath = findBrowser();
   // A software adapter where the machine has no GPU: slow, and right.
   const browser = await chromium.launch({
     ...(executablePath ? { executablePath } : {}),

@@ -21,7 +21,7 @@ const FRAMES = 45;
 export const photoPath = (photo: string): string => join(root, "node_modules/@vladmandic/face-api/demo", photo);
 
 export default async function makeWebcam(): Promise<void> {
-  const executablePath = await findBrowser();
+  const executablePath = findBrowser();
   const browser = await chromium.launch(executablePath ? { executablePath } : {});
   try {
     const page = await browser.newPage();

@@ -1,5 +1,6 @@
 import { spawnSync } from "node:child_process";
 import { existsSync, readFileSync } from "node:fs";
+import { createRequire } from "node:module";
 import { fileURLToPath } from "node:url";
 
 /** What has to be there before anything of the project can run. Nothing here needs an installed package. */
@@ -45,26 +46,30 @@ const SYSTEM_BROWSERS = [
   "C:\\Program Files\\Google\\Chrome\\Application\\chrome.exe",
 ];
 
-/** Path of a Chromium that the tests can use: $CHROMIUM, Playwright's own, or the system's; undefined without one. */
-export async function findBrowser() {
-  const { chromium } = await import("@playwright/test");
+/**
+ * Path of a Chromium that the tests can use: $CHROMIUM, Playwright's own, or the system's; undefined without one.
+ * @returns {string | undefined}
+ */
+export function findBrowser() {
+  // Packages may not be there before this is called.
+  const { chromium } = createRequire(import.meta.url)("@playwright/test");
   return [process.env.CHROMIUM, chromium.executablePath(), ...SYSTEM_BROWSERS].find((path) => path && existsSync(path));
 }
 
 /** Finds a Chromium or installs one: with Playwright's installer, else from Debian. */
 export async function installBrowser() {
-  if (await findBrowser()) return;
+  if (findBrowser()) return;
   console.log("Installing Chromium for the browser tests (once)...");
   const playwright = `${root}node_modules/@playwright/test/cli.js`;
   run(process.execPath, [playwright, "install", "--with-deps", "chromium"], { timeout: 600_000 });
-  if (!(await findBrowser()) && existsSync("/usr/bin/apt-get")) {
+  if (!findBrowser() && existsSync("/usr/bin/apt-get")) {
     const sudo = process.getuid?.() === 0 ? [] : ["sudo"];
     for (const args of [["update"], ["install", "-y", "--no-install-recommends", "chromium"]]) {
       const [command, ...rest] = [...sudo, "apt-get", "-qq", ...args];
       run(command, rest, { env: { ...process.env, DEBIAN_FRONTEND: "noninteractive" } });
     }
   }
-  if (!(await findBrowser())) {
+  if (!findBrowser()) {
     fail("No Chromium could be installed. Install one and name it: CHROMIUM=/path/to/chromium npm test");
   }
 }

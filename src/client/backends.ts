@@ -4,7 +4,7 @@ import type { Backend } from "../../workers/tf/backend";
 import type { Probe } from "../../workers/trainer/api";
 import { TASKS, type CheckpointInfo, type TaskName } from "../core/protocol";
 import { getSetting, setSetting } from "../faces/store";
-import { getCheckpoint } from "./edge";
+import { getCheckpoint } from "./checkpoints";
 import { createTrainer } from "./trainer";
 
 /** The backends that can train. The first is the reference, and there on every machine. */

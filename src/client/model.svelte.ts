@@ -1,10 +1,16 @@
 import type { Task, TaskName } from "../core/protocol";
 import type { Sighting, VisionApi } from "../../workers/vision/api";
 import { getSetting } from "../faces/store";
-import { EdgeAwayError, getCheckpoint, getTask } from "./edge";
+import { getTask } from "./edge";
+import { EdgeAwayError } from "./http";
 import { chosenTask } from "./task.svelte";
+import { t } from "../i18n/language.svelte";
 import { WorkerBridge } from "./worker-bridge";
 import * as Comlink from "comlink";
+
+/** What a player is told of in the language of the page. */
+const PROBLEMS = ["EdgeAwayError", "DownloadBrokeOffError", "IntegrityError"] as const;
+const isProblem = (name: string): name is (typeof PROBLEMS)[number] => (PROBLEMS as readonly string[]).includes(name);
 
 /** Of a task's last state, in localStorage. */
 const stateKey = (task: TaskName): string => `best-actor-task/${task}`;
@@ -48,12 +54,11 @@ class Model {
       const task = await this.#newestTask();
       const started = this.ready ? Promise.resolve() : this.#vision.call((api) => api.start());
       if (task.checkpoint.sha256 !== this.#loadedSha256) {
-        const { file } = await getCheckpoint(task.task, task.checkpoint, (share) => {
+        const norms = (await getSetting("localNorms").catch(() => undefined))?.[task.task];
+        const onProgress = Comlink.proxy((share: number) => {
           this.downloading = share;
         });
-        await started;
-        const norms = (await getSetting("localNorms").catch(() => undefined))?.[task.task];
-        await this.#vision.call((api) => api.setCheckpoint(task.model, Comlink.transfer(file, [file.buffer]), norms));
+        await this.#vision.call((api) => api.loadCheckpoint(task.task, task.checkpoint, norms, onProgress));
         this.#loadedSha256 = task.checkpoint.sha256;
         localStorage.setItem(stateKey(task.task), JSON.stringify(task));
       }
@@ -62,11 +67,12 @@ class Model {
       this.ready = true;
     } catch (error) {
       this.problem =
-        error instanceof EdgeAwayError
-          ? `${error.message} This device has no model yet. Try again when you are online.`
-          : error instanceof Error
-            ? error.message
-            : String(error);
+        // An error of the worker comes without its class.
+        !(error instanceof Error)
+          ? String(error)
+          : isProblem(error.name)
+            ? t(`play.problems.${error.name}`)
+            : error.message;
     } finally {
       this.downloading = undefined;
     }

@@ -3,6 +3,7 @@ import { compress } from "../core/codecs/codec";
 import { FACE_PIXELS } from "../core/expressions";
 import { gzip } from "../core/gzip";
 import { MODELS, summarize } from "../core/model";
+import { t } from "../i18n/language.svelte";
 import { clipAndNoise } from "../core/privacy/clip";
 import { SecureError } from "../core/secagg/client";
 import { follow, maskedBody, type SecureMember } from "../core/secagg/member";
@@ -34,16 +35,9 @@ import {
 } from "../../workers/trainer/api";
 import { chooseBackends } from "./backends";
 import { conditions, type Rest } from "./conditions.svelte";
-import {
-  checkIn,
-  EdgeAwayError,
-  EdgeRefusalError,
-  getCheckpoint,
-  secureStep,
-  sendEvaluation,
-  sendUpdate,
-  edgeNow,
-} from "./edge";
+import { getCheckpoint } from "./checkpoints";
+import { checkIn, secureStep, sendEvaluation, sendUpdate } from "./edge";
+import { EdgeAwayError, edgeNow, EdgeRefusalError } from "./http";
 import { model } from "./model.svelte";
 import { HEAD_BYTES, sent } from "./sent.svelte";
 import { chosenTask } from "./task.svelte";
@@ -71,11 +65,6 @@ export type Status =
 
 /** What became of an update: accepted, or the reason why it was not. */
 export type Sent = Contribution & { accepted: true | string };
-
-export const BACKEND_NAMES: Record<Backend, string> = {
-  wasm: "the processor (WebAssembly)",
-  webgpu: "the GPU (WebGPU)",
-};
 
 const AWAY_SECONDS = 10;
 
@@ -222,7 +211,7 @@ class Participant {
       }
     } catch (error) {
       if (!(error instanceof SecureError)) throw error;
-      this.notice = `This device left the round, and nothing more was told: ${error.message}`;
+      this.notice = t("train.leftRound", { reason: error.message });
       participation.givenUp = true;
       await setSetting("participation", participation);
     }
@@ -444,7 +433,7 @@ class Participant {
         if (!next && participation.snapshot === snapshot) throw error;
         backend = next ?? backend;
         const why = error instanceof Error ? error.message : String(error);
-        this.notice = `The training went on with ${BACKEND_NAMES[backend]}: ${why}`;
+        this.notice = t("train.wentOn", { backend: t(`train.backends.${backend}`), reason: why });
         this.#trainer.stop();
       }
     }

@@ -1,7 +1,8 @@
 import { consent } from "../faces/consent.svelte";
 import { deleteSetting, destroyDatabase } from "../faces/store";
 import { destroyLabDatabase } from "../lab/store";
-import { CHECKPOINT_CACHE, withdrawUpdate } from "./edge";
+import { CHECKPOINT_CACHE } from "./checkpoints";
+import { withdrawUpdate } from "./edge";
 import { participant } from "./participant.svelte";
 import { sent } from "./sent.svelte";
 

@@ -318,9 +318,13 @@ export type HubState = v.InferOutput<typeof hubSchema>;
 
 export const roundSchema = v.object({
   number: v.number(),
+  /** The first round of the run that it belongs to: of all that was started together. */
+  run: v.optional(v.number()),
   state: v.picklist(ROUND_STATES),
   /** Why it ended as it did, in words. */
   reason: v.nullable(v.string()),
+  /** The losses that no longer got better, in words, where they ended its run or slowed it down after this round. */
+  plateau: v.optional(v.nullable(v.string()), null),
   config: roundConfigSchema,
   base: checkpointSchema,
   checkpoint: v.nullable(checkpointSchema),

@@ -331,10 +331,10 @@ export async function storageUse(): Promise<{ used: number; quota: number; persi
 }
 
 /** Every single value that is kept, and about how many bytes it takes. @throws StorageError */
-export const settingSizes = (): Promise<{ key: string; bytes: number }[]> =>
+export const settingSizes = (): Promise<{ key: keyof Settings; bytes: number }[]> =>
   use(async (db) => {
     const [keys, values] = await Promise.all([db.getAllKeys("settings"), db.getAll("settings")]);
-    return keys.map((key, i) => ({ key, bytes: sizeOf(values[i]) }));
+    return keys.map((key, i) => ({ key: key as keyof Settings, bytes: sizeOf(values[i]) }));
   });
 
 /** Bytes of a value's buffers and texts, and eight for anything else in it. */

@@ -7,6 +7,8 @@ import { play } from "./sounds";
 export type Scene = "closed" | "opening" | "open" | "countdown";
 
 const COUNT = 3;
+/** Between two frames of a webcam, in milliseconds. */
+const FRAME_MS = 1000 / 30;
 
 /** The camera and what the model sees through it. */
 export class Stage {
@@ -70,6 +72,7 @@ export class Stage {
   /** Looks at one frame after the other for as long as the camera runs: frames that come meanwhile are skipped. */
   async #watch(stream: MediaStream): Promise<void> {
     while (this.#stream === stream) {
+      const began = performance.now();
       try {
         if (model.ready && !document.hidden) {
           const sighting = await this.look();
@@ -79,7 +82,12 @@ export class Stage {
         this.trouble = error instanceof Error ? error.message : String(error);
         await new Promise((resolve) => setTimeout(resolve, 1000));
       }
-      await new Promise((resolve) => (document.hidden ? setTimeout(resolve, 250) : requestAnimationFrame(resolve)));
+      // The page draws first, and does not look at the same frame twice.
+      const isQuick = performance.now() - began < FRAME_MS;
+      await new Promise((resolve) => {
+        if (!document.hidden && isQuick) requestAnimationFrame(resolve);
+        else setTimeout(resolve, document.hidden ? 250 : 0);
+      });
     }
   }
 

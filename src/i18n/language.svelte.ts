@@ -1,5 +1,5 @@
 import i18next from "i18next";
-import type { en } from "../messages/en";
+import { en } from "../messages/en";
 import { bestLanguage, type Language } from "./languages";
 
 declare module "i18next" {
@@ -9,9 +9,9 @@ declare module "i18next" {
   }
 }
 
-/** A language's texts come when it is chosen. */
-const TEXTS: Record<Language, () => Promise<object>> = {
-  en: async () => (await import("../messages/en")).en,
+/** English is there at once; another language's texts come when it is chosen. */
+const TEXTS: Record<Language, () => object | Promise<object>> = {
+  en: () => en,
   "zh-CN": async () => (await import("../messages/zh-CN")).zhCN,
   ar: async () => (await import("../messages/ar")).ar,
   de: async () => (await import("../messages/de")).de,
@@ -57,6 +57,7 @@ const translate = (key: string, options: object): unknown => Reflect.apply(i18ne
 /** A text in the language of the page; where it is used in a component, it follows that language. */
 export const t = ((key: string, options?: object) => translate(key, { ...options, lng: current })) as typeof i18next.t;
 
+const percent = $derived(new Intl.NumberFormat(current, { style: "percent" }));
+
 /** A whole number of per cent, as the language writes it. */
-export const percentText = (whole: number): string =>
-  new Intl.NumberFormat(current, { style: "percent" }).format(whole / 100);
+export const percentText = (whole: number): string => percent.format(whole / 100);

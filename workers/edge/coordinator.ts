@@ -885,8 +885,9 @@ export class Coordinator extends DurableObject<Env> {
     const rounds = config.rounds - 1;
     const losses = this.#store.runLosses(run);
     if (isPlateau(losses, config) && config.atPlateau !== "go-on") {
+      const reason = `No better loss in ${config.stopPatience} rounds: ${losses.map((l) => l.toFixed(3)).join(", ")}.`;
+      this.#store.setPlateau(number, reason);
       if (config.atPlateau === "stop") {
-        const reason = `No better loss in ${config.stopPatience} rounds: ${losses.map((l) => l.toFixed(3)).join(", ")}.`;
         this.#store.setEarlyStop(reason);
         log("early-stop", { task: this.#task, run, reason });
         return;

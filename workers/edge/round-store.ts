@@ -84,6 +84,9 @@ const MIGRATIONS = [
   CREATE TABLE nonces (client TEXT NOT NULL, nonce TEXT NOT NULL, until INTEGER NOT NULL, PRIMARY KEY (client, nonce));
   CREATE INDEX nonces_by_time ON nonces (until);
 `,
+  `
+  ALTER TABLE rounds ADD COLUMN plateau TEXT;
+`,
 ];
 
 /** Wrong admin tokens from one address, each within a quarter of an hour of the one before, that lock it out for as long. */
@@ -175,6 +178,10 @@ export class RoundStore {
   /** Why the last run of rounds was stopped early; undefined while it was not. */
   get earlyStop(): string | undefined {
     return this.#setting("early-stop");
+  }
+
+  setPlateau(round: number, words: string): void {
+    this.sql.exec("UPDATE rounds SET plateau = ? WHERE number = ?", words, round);
   }
 
   setEarlyStop(reason: string | null): void {
@@ -800,6 +807,8 @@ export class RoundStore {
         deadline: number | null;
         ended_at: number | null;
         reason: string | null;
+        run: number;
+        plateau: string | null;
       }>("SELECT * FROM rounds WHERE number = ?", number)
       .one();
     const members = this.members(number);
@@ -814,8 +823,10 @@ export class RoundStore {
     );
     return {
       number,
+      run: row.run,
       state: row.state as RoundState,
       reason: row.reason,
+      plateau: row.plateau,
       config,
       base: this.checkpoint(row.base),
       checkpoint: row.checkpoint === null ? null : this.checkpoint(row.checkpoint),

@@ -184,6 +184,8 @@ test("a candidate that evaluators find worse is rejected; a plateau stops the ru
   const { rounds, task: state } = await task.get<History>("/rounds");
   expect(rounds.map(({ state }) => state)).toEqual(["published", "rejected", "published"]);
   expect(rounds[1]?.reason).toContain("more than the tolerance of 0.1 worse");
+  expect(rounds.map(({ run }) => run)).toEqual(rounds.map(() => 1));
+  expect(rounds.map(({ plateau }) => plateau !== null)).toEqual(rounds.map((_, i) => i === rounds.length - 1));
   expect(rounds[2]?.evaluation).toMatchObject({ clients: 2, examples: 6, loss: 1.2, baseLoss: 1.1 });
   // Round 3 started from version 1, for version 2 was rejected; its number is not used again.
   expect(rounds[2]?.base.version).toBe(1);

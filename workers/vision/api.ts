@@ -1,4 +1,5 @@
 import type { ModelName } from "../../src/core/model";
+import type { CheckpointInfo, TaskName } from "../../src/core/protocol";
 
 /** A face that was found, in shares of the picture's width and height. */
 export interface FaceBox {
@@ -24,6 +25,17 @@ export type Sighting =
 export interface VisionApi {
   /** Loads the detector. */
   start(): Promise<void>;
+  /**
+   * Takes the newest checkpoint of a task, from this device or from the edge.
+   * @throws as `getCheckpoint` does
+   */
+  loadCheckpoint(
+    task: TaskName,
+    checkpoint: CheckpointInfo,
+    localNorms: Float32Array<ArrayBuffer> | undefined,
+    /** Told what share of a download is there. */
+    onProgress: (share: number) => void,
+  ): Promise<void>;
   /** Takes a checkpoint of a model, a safetensors file, for all later pictures. */
   setCheckpoint(
     model: ModelName,

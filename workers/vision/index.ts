@@ -3,7 +3,9 @@ import * as Comlink from "comlink";
 import { putNorms } from "../../src/core/batch-norm";
 import { FACE_PIXELS, FACE_SIZE } from "../../src/core/expressions";
 import { MODELS, summarize, type ModelName } from "../../src/core/model";
+import { getCheckpoint } from "../../src/client/checkpoints";
 import { decodeCheckpoint } from "../../src/core/checkpoint";
+import { TASKS } from "../../src/core/protocol";
 import { startBackend } from "../tf/backend";
 import { picturesToTensor, Network } from "../tf/network";
 import { holdLifeLock } from "../life";
@@ -44,6 +46,16 @@ async function setCheckpoint(
     classifier = new Network(spec);
   }
   classifier.setWeights(weights);
+}
+
+async function loadCheckpoint(...[task, checkpoint, localNorms, onProgress]: Parameters<VisionApi["loadCheckpoint"]>) {
+  let told = 0;
+  const { file } = await getCheckpoint(task, checkpoint, (share) => {
+    if (performance.now() - told < 100) return;
+    told = performance.now();
+    onProgress(share);
+  });
+  await setCheckpoint(TASKS[task].model, file, localNorms);
 }
 
 const detectorCanvas = new OffscreenCanvas(DETECTOR_SIZE, DETECTOR_SIZE);
@@ -139,4 +151,9 @@ function classify(pixels: Uint8Array): number[] | null {
 }
 
 holdLifeLock();
-Comlink.expose({ start, setCheckpoint, look: (picture) => Promise.resolve(look(picture)) } satisfies VisionApi);
+Comlink.expose({
+  start,
+  loadCheckpoint,
+  setCheckpoint,
+  look: (picture) => Promise.resolve(look(picture)),
+} satisfies VisionApi);

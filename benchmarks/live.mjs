@@ -1,0 +1,84 @@
+/**
+ * `npm run bench:live [-- --seconds 20]`: the built app's Play page in Chromium before a fake webcam of 30 pictures a second, on
+ * WebAssembly: how long from the moment that a camera picture is taken to the animation frame that shows its probabilities, how
+ * many pictures a second are judged, and at how many frames a second the page stays meanwhile. Its last line is one JSON object.
+ */
+import { existsSync, mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { parseArgs } from "node:util";
+import { chromium } from "@playwright/test";
+import { runnerImport } from "vite";
+import { fail } from "../tools/faces.mjs";
+import { serve } from "../tools/serve.mjs";
+import { findBrowser, root, run } from "../tools/setup.mjs";
+
+const { values } = parseArgs({ options: { seconds: { type: "string", default: "20" } } });
+if (!existsSync(join(root, "dist")) && run("npm", ["run", "-s", "build"]) !== 0) fail("The app could not be built.");
+const { default: makeWebcam, WEBCAM } = (await runnerImport(join(root, "playwright/webcam.ts"))).module;
+await makeWebcam();
+
+const stateFolder = mkdtempSync(join(tmpdir(), "best-actor-live-"));
+const edge = await serve({ port: 0, stateFolder });
+const executablePath = findBrowser();
+const browser = await chromium.launch({
+  ...(executablePath ? { executablePath } : {}),
+  args: [
+    "--use-fake-ui-for-media-stream",
+    "--use-fake-device-for-media-stream",
+    `--use-file-for-fake-video-capture=${WEBCAM}`,
+  ],
+});
+const quantile = (sorted, q) => Number(sorted[Math.min(sorted.length - 1, Math.floor(q * sorted.length))].toFixed(1));
+const models = {};
+for (const task of ["expressions", "expressions-compact"]) {
+  const context = await browser.newContext({ permissions: ["camera"], serviceWorkers: "block" });
+  const page = await context.newPage();
+  await page.addInitScript(() => {
+    // The app has put what it saw into the page when it takes the next picture; the next animation frame shows it.
+    const take = window.createImageBitmap.bind(window);
+    window.taken = [];
+    window.frames = [];
+    window.createImageBitmap = (source, ...rest) => {
+      if (source instanceof HTMLVideoElement) window.taken.push(performance.now());
+      return take(source, ...rest);
+    };
+    const frame = (now) => {
+      window.frames.push(now);
+      requestAnimationFrame(frame);
+    };
+    requestAnimationFrame(frame);
+  });
+  await page.goto(`${edge.url}/play?task=${task}`);
+  await page.getByRole("button", { name: "Open the camera" }).click();
+  await page.getByRole("list", { name: "What the model sees" }).getByText("%").first().waitFor({ timeout: 120_000 });
+  await page.waitForTimeout(2000);
+  const { taken, frames } = await page.evaluate(
+    async (ms) => {
+      window.taken.length = window.frames.length = 0;
+      await new Promise((resolve) => setTimeout(resolve, ms));
+      return { taken: window.taken, frames: window.frames };
+    },
+    Number(values.seconds) * 1000,
+  );
+  const ms = taken
+    .slice(1)
+    .flatMap((next, i) =>
+      frames
+        .filter((frame) => frame >= next)
+        .slice(0, 1)
+        .map((frame) => frame - taken[i]),
+    )
+    .sort((a, b) => a - b);
+  const perSecond = (times) => Number((((times.length - 1) * 1000) / (times.at(-1) - times[0])).toFixed(1));
+  models[task] = {
+    ...{ p50Ms: quantile(ms, 0.5), p95Ms: quantile(ms, 0.95) },
+    ...{ judgedPerSecond: perSecond(taken), framesPerSecond: perSecond(frames) },
+  };
+  console.log(task, JSON.stringify(models[task]));
+  await context.close();
+}
+await browser.close();
+await edge.stop();
+rmSync(stateFolder, { recursive: true, force: true });
+console.log(JSON.stringify(models));

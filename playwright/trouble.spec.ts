@@ -1,0 +1,104 @@
+import { collectFaces, expect, openCamera, playTake, storedFaces, test } from "./stage";
+
+/** What goes wrong in people's hands: each ends in words that help, and nothing is lost. */
+
+test("a camera that is unplugged is missed, and works again once it is back", async ({ page, stage }) => {
+  await openCamera(page, stage.url);
+  await page.evaluate(() => {
+    const [track] = (document.querySelector("video")?.srcObject as MediaStream).getVideoTracks();
+    // What a page sees of a pulled plug.
+    track?.stop();
+    track?.dispatchEvent(new Event("ended"));
+  });
+  await expect(page.getByText("The camera has gone")).toBeVisible();
+  await page.getByRole("button", { name: "Try the camera again" }).click();
+  await playTake(page);
+});
+
+test("a browser that keeps nothing plays on, and says that it keeps nothing", async ({ page, stage }) => {
+  await page.addInitScript(() => {
+    IDBFactory.prototype.open = () => {
+      throw new DOMException("A private window.", "SecurityError");
+    };
+  });
+  await openCamera(page, stage.url);
+  await playTake(page);
+  await page.getByRole("button", { name: "Keep my faces on this device" }).click();
+  await expect(page.getByText("does not let us keep faces on this device").first()).toBeVisible();
+  await page.getByRole("button", { name: "Next role" }).click();
+  await playTake(page);
+  await page.goto(`${stage.url}/faces`);
+  await expect(page.getByText("does not let us keep faces on this device").first()).toBeVisible();
+});
+
+test("a full device keeps the faces that it has, and says what to do", async ({ page, stage }) => {
+  await collectFaces(page, stage.url, 1);
+  await page.evaluate(() => {
+    // eslint-disable-next-line @typescript-eslint/unbound-method
+    const add = IDBObjectStore.prototype.add;
+    IDBObjectStore.prototype.add = function (this: IDBObjectStore, ...values) {
+      if (this.name === "faces") throw new DOMException("Full.", "QuotaExceededError");
+      return add.apply(this, values);
+    };
+  });
+  await playTake(page);
+  await expect(page.getByText("This device has no room left. Delete some faces")).toBeVisible();
+  await page.getByRole("button", { name: "Next role" }).click();
+  await playTake(page);
+  expect(await storedFaces(page)).toHaveLength(1);
+});
+
+test("a clock that is a year off, an edge that goes, a tab that is closed in mid-upload: the update still counts once", async ({
+  page,
+  stage,
+  context,
+}) => {
+  await context.addInitScript(() => {
+    localStorage.setItem("best-actor-task", "expressions-compact");
+    const year = 365 * 24 * 60 * 60 * 1000;
+    const now = Date.now.bind(Date);
+    const Ahead = class extends Date {
+      constructor(...values: []) {
+        // Dates that are made from something stay what they are.
+        if ((values as unknown[]).length === 0) super(now() + year);
+        else super(...values);
+      }
+      static override now(): number {
+        return now() + year;
+      }
+    } as DateConstructor;
+    Object.assign(globalThis, { Date: Ahead });
+  });
+  await collectFaces(page, stage.url, 5);
+  const config = { goalCount: 1, fraction: 1, epochs: 8, batchSize: 1, learningRate: 0.001, deadlineSeconds: 600 };
+  const started = await fetch(`${stage.url}/api/tasks/expressions-compact/rounds`, {
+    method: "POST",
+    headers: { authorization: `Bearer ${stage.adminToken}` },
+    body: JSON.stringify({ ...config, rounds: 1 }),
+  });
+  expect(started.status).toBe(201);
+
+  let uploads = 0;
+  await page.route("**/updates/**", () => {
+    // It never gets there.
+    uploads += 1;
+  });
+  await page.goto(`${stage.url}/train`);
+  await page.getByRole("button", { name: "Take part in rounds" }).click();
+  await expect(page.getByText("faces/s")).toBeVisible();
+  const second = await context.newPage();
+  await second.goto(`${stage.url}/train`);
+  await expect(second.getByText("Another tab of this browser takes part")).toBeVisible();
+  await expect.poll(() => uploads).toBe(1);
+  stage.cut = true;
+  await page.close();
+  await expect(second.getByText("The server is away")).toBeVisible();
+  stage.cut = false;
+  await expect(second.getByText("accepted", { exact: true })).toBeVisible({ timeout: 120_000 });
+  // The tab that took over signs by its own clock until the edge tells it that it is wrong.
+  expect(stage.requests.filter(({ method }) => method === "PUT").map(({ status }) => status)).toEqual([401, 202]);
+  const { rounds } = (await (await fetch(`${stage.url}/api/tasks/expressions-compact/rounds`)).json()) as {
+    rounds: { cohort: { uploadedAt: number | null }[] }[];
+  };
+  expect(rounds[0]?.cohort.filter(({ uploadedAt }) => uploadedAt !== null)).toHaveLength(1);
+});
