@@ -25,6 +25,7 @@ export default defineConfig({
   snapshotPathTemplate: "{testDir}/looks/{arg}{ext}",
   use: {
     browserName: "chromium",
+    actionTimeout: 60_000,
     viewport: { width: 1280, height: 900 },
     permissions: ["camera"],
     // What it keeps would hide from the tests what the page asks for; the tests of working offline allow it.
