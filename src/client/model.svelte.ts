@@ -28,6 +28,8 @@ class Model {
   problem = $state<string>();
   /** True once faces can be found and classified. */
   ready = $state(false);
+  /** True while it gets ready, or looks for something newer. */
+  updating = $state(false);
   #updating: Promise<void> | undefined;
 
   readonly #vision = new WorkerBridge<VisionApi>(
@@ -42,8 +44,10 @@ class Model {
 
   /** Loads the detector and the newest checkpoint; calls while one runs share it. */
   update(): Promise<void> {
+    this.updating = true;
     this.#updating ??= this.#update().finally(() => {
       this.#updating = undefined;
+      this.updating = false;
     });
     return this.#updating;
   }
