@@ -115,7 +115,7 @@ await Promise.all([
 ]);
 // The edge's tests mostly wait: the others run beside them, on what is left of the processor.
 await Promise.all([
-  vitest("unit", "vitest.config.ts", true, "--maxWorkers=1"),
+  vitest("unit", "vitest.config.ts", true, "--maxWorkers=2"),
   vitest("edge", "workers/edge/vitest.config.ts", false, "--maxWorkers=2"),
 ]);
 

@@ -365,7 +365,7 @@ class Participant {
 
   /** Tells the edge how a round's candidate and its base do on this device's held-out faces. */
   async #evaluate(evaluation: EvaluationTask, heldOut: Face[], key: CryptoKeyPair, signal: AbortSignal): Promise<void> {
-    const { task, round, base, candidate } = evaluation;
+    const { task, round, base, candidate, byClass } = evaluation;
     const [backend] = await this.#backends({ task, checkpoint: base }, signal);
     this.#show({ kind: "evaluating", round }, signal);
     const norms = (await getSetting("localNorms"))?.[task];
@@ -385,6 +385,7 @@ class Participant {
         accuracy: after.accuracy,
         baseLoss: before.loss,
         baseAccuracy: before.accuracy,
+        ...(byClass && { confusion: after.confusion }),
       },
       key,
       signal,

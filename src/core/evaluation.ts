@@ -8,14 +8,22 @@ export interface Evaluation {
   confusion: number[][];
 }
 
+/** The sum of tables of counts of one shape; an empty one of none. */
+export const addCounts = (tables: readonly number[][][]): number[][] =>
+  (tables[0] ?? []).map((row, i) => row.map((_, j) => tables.reduce((sum, table) => sum + (table[i]?.[j] ?? 0), 0)));
+
+/** The share of each class's examples that were recognized; null of a class without any. */
+export const recallOf = (confusion: readonly number[][]): (number | null)[] =>
+  confusion.map((row, i) => {
+    const all = row.reduce((sum, count) => sum + count, 0);
+    return all === 0 ? null : (row[i] ?? 0) / all;
+  });
+
 /** One evaluation of all examples from those of their parts. */
 export function joinEvaluations(parts: readonly Evaluation[]): Evaluation {
   const examples = parts.reduce((sum, part) => sum + part.examples, 0);
   const mean = (key: "loss" | "accuracy"): number =>
     examples === 0 ? 0 : parts.reduce((sum, part) => sum + part[key] * part.examples, 0) / examples;
-  const first = parts[0]?.confusion ?? [];
-  const confusion = first.map((row, i) =>
-    row.map((_, j) => parts.reduce((sum, part) => sum + (part.confusion[i]?.[j] ?? 0), 0)),
-  );
+  const confusion = addCounts(parts.map(({ confusion }) => confusion));
   return { examples, loss: mean("loss"), accuracy: mean("accuracy"), confusion };
 }

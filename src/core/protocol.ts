@@ -1,4 +1,5 @@
 import * as v from "valibot";
+import { EXPRESSIONS } from "./expressions";
 import { CODECS } from "./codecs/codec";
 import { MODEL_NAMES, type ModelName } from "./model";
 import { noiseBesideShares } from "./privacy/adaptive-clip";
@@ -105,6 +106,8 @@ export const roundConfigSchema = v.strictObject({
   /** Clients that evaluate a round's candidate before it is published. 0 publishes at once. */
   evaluators: v.optional(whole(0, 1000), 0),
   evaluationSeconds: v.optional(whole(5, 86_400), 60),
+  /** Evaluators also tell how many faces of each expression the candidate took for which. */
+  evaluateByClass: v.optional(v.boolean(), false),
   /** Rounds without a better evaluation that make a plateau. 0 is off. */
   stopPatience: v.optional(whole(0, 1000), 0),
   stopDelta: v.optional(real(0, 100), 0),
@@ -138,6 +141,9 @@ export function conflictOf(config: RoundConfig): string | undefined {
   }
   if (config.clipQuantile > 0 && config.updateClip === 0) {
     return "A clip that follows a quantile needs a value to begin with: choose an update clip above 0.";
+  }
+  if (config.evaluateByClass && (config.secure || config.noise > 0)) {
+    return "Counts by class tell the edge how many faces of each expression an evaluator holds out, which such a round is there to hide. Leave them out.";
   }
   if (config.secure) {
     if (config.aggregation !== "mean") {
@@ -248,11 +254,21 @@ export const evaluationTaskSchema = v.object({
   round: whole(1, 1e9),
   candidate: checkpointSchema,
   base: checkpointSchema,
+  /** As in the round's configuration. */
+  byClass: v.optional(v.boolean(), false),
 });
 export type EvaluationTask = v.InferOutput<typeof evaluationTaskSchema>;
 
+/** Counts by class: rows are the labels, columns what the model said. */
+const confusionSchema = v.pipe(
+  v.array(v.pipe(v.array(whole(0, 100_000_000)), v.length(EXPRESSIONS.length))),
+  v.length(EXPRESSIONS.length),
+);
+
 /** What an evaluator found: mean losses and accuracies of both checkpoints on the same faces. */
 export const evaluationSchema = v.strictObject({
+  /** Of the candidate, where the round asks for it. */
+  confusion: v.optional(confusionSchema),
   examples: whole(1, 100_000),
   loss: real(0, 1000),
   accuracy: real(0, 1),

@@ -5,9 +5,12 @@ import { DEFAULT_ROUND } from "../core/protocol";
 import { createSigningKey } from "../core/signing";
 import {
   addFace,
+  addTake,
   allFaces,
+  allTakes,
   changeFace,
   deleteAllFaces,
+  deleteAllTakes,
   deleteFace,
   destroyDatabase,
   getSetting,
@@ -90,4 +93,16 @@ test("a device that comes from the version with a random id loses what it cannot
   old.close();
   expect(await allFaces()).toHaveLength(1);
   expect((await settingSizes()).map(({ key }) => key)).toEqual(["consent"]);
+  // What newer versions keep has its place.
+  expect(await allTakes()).toEqual([]);
+});
+
+test("takes come back in their order, and go without the faces", async () => {
+  const take = { prompt: 3, score: 61 } as const;
+  for (const at of [1, 2, 3]) await addTake({ ...take, at });
+  expect((await allTakes()).map(({ at }) => at)).toEqual([1, 2, 3]);
+  await addFace(face);
+  await deleteAllTakes();
+  expect(await allTakes()).toEqual([]);
+  expect(await allFaces()).toHaveLength(1);
 });

@@ -585,7 +585,8 @@ export const de = {
       },
       evaluation: {
         what: "Prüfungen eines neuen Modells",
-        holds: "sein Loss und seine Genauigkeit auf deinen zurückgehaltenen Gesichtern",
+        holds:
+          "sein Loss und seine Genauigkeit auf deinen zurückgehaltenen Gesichtern; wo eine Runde danach fragt, auch wie viele davon was zeigen und wofür sie gehalten wurden",
       },
       admin: {
         what: "Runden starten und anhalten",

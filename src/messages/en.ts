@@ -565,7 +565,11 @@ export const en = {
         what: "Steps of secure aggregation",
         holds: "public keys, sealed shares of one-time secrets, and shares opened for the sum",
       },
-      evaluation: { what: "Tests of a new model", holds: "its loss and accuracy on your held-out faces" },
+      evaluation: {
+        what: "Tests of a new model",
+        holds:
+          "its loss and accuracy on your held-out faces; where a round asks for it, how many of them show what and were taken for what",
+      },
       admin: {
         what: "Starting and stopping rounds",
         holds: "the round's configuration, where you are the director",

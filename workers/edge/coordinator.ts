@@ -840,7 +840,7 @@ export class Coordinator extends DurableObject<Env> {
 
   /** Hands a waiting client the candidate to evaluate, while more answers are wanted. */
   #evaluationFor(round: RoundRow, client: string, now: number): CheckInAnswer | undefined {
-    const { evaluators, overSelection } = round.config;
+    const { evaluators, overSelection, evaluateByClass: byClass } = round.config;
     const { asked, own } = this.#store.evaluationState(round.number, client);
     const candidate = this.#store.round(round.number).checkpoint;
     if (!candidate || own === "answered" || (own === "none" && asked >= Math.ceil(evaluators * overSelection))) {
@@ -848,7 +848,10 @@ export class Coordinator extends DurableObject<Env> {
     }
     const id = this.#store.askEvaluation(round.number, client, now);
     const base = this.#store.checkpoint(round.base);
-    return { decision: "evaluate", evaluation: { id, task: this.#task, round: round.number, candidate, base } };
+    return {
+      decision: "evaluate",
+      evaluation: { id, task: this.#task, round: round.number, candidate, base, byClass },
+    };
   }
 
   /** Publishes or rejects an evaluated candidate. Without any answer it is published: nothing speaks against it. */

@@ -233,6 +233,13 @@ app.post("/api/tasks/:task/evaluations/:id", async (c) => {
   const id = parse(idSchema, c.req.param("id"));
   await clientOf(c, id);
   const evaluation = await readSigned(c.req.raw, evaluationSchema);
+  const counted = evaluation.confusion?.flat().reduce((sum, count) => sum + count, 0) ?? evaluation.examples;
+  if (counted !== evaluation.examples) {
+    throw new ProblemError(
+      "bad-request",
+      `Its counts by class are of ${counted} examples, not ${evaluation.examples}.`,
+    );
+  }
   return c.json({ status: await coordinator(c.env, taskOf(c)).evaluated(id, evaluation) });
 });
 

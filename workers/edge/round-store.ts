@@ -1,4 +1,5 @@
 import * as v from "valibot";
+import { addCounts } from "../../src/core/evaluation";
 import { noiseOf } from "../../src/core/privacy/adaptive-clip";
 import type { RingFacts } from "../../src/core/secagg/ring";
 import { planSchema, roundConfigSchema } from "../../src/core/protocol";
@@ -415,7 +416,9 @@ export class RoundStore {
     if (examples === 0) return null;
     const mean = (key: "loss" | "accuracy" | "baseLoss" | "baseAccuracy"): number =>
       results.reduce((sum, one) => sum + one[key] * one.examples, 0) / examples;
+    const told = results.flatMap(({ confusion }) => (confusion ? [confusion] : []));
     return {
+      ...(told.length > 0 && { confusion: addCounts(told) }),
       examples,
       clients: results.length,
       loss: mean("loss"),

@@ -152,12 +152,12 @@ test("async rounds: an update counts in the round that is open when it comes, an
   expect(await task.checkIn(left)).toMatchObject({ decision: "train", assignment: { round: 4 } });
 });
 
-async function evaluate(client: string, loss: number, baseLoss: number): Promise<void> {
+async function evaluate(client: string, loss: number, baseLoss: number, confusion?: number[][]): Promise<void> {
   const answer = await task.checkIn(client, { heldOut: 3 });
   if (answer.decision !== "evaluate") throw new Error(`not asked: ${JSON.stringify(answer)}`);
   // Asked again, it gets the same question.
   expect(await task.checkIn(client, { heldOut: 3 })).toEqual(answer);
-  const body = JSON.stringify({ examples: 3, loss, accuracy: 0.5, baseLoss, baseAccuracy: 0.5 });
+  const body = JSON.stringify({ examples: 3, loss, accuracy: 0.5, baseLoss, baseAccuracy: 0.5, confusion });
   const path = `/evaluations/${answer.evaluation.id}`;
   expect(await (await task.fetchSigned(path, answer.evaluation, { method: "POST", body })).json()).toEqual({
     status: "accepted",
@@ -166,6 +166,30 @@ async function evaluate(client: string, loss: number, baseLoss: number): Promise
     status: "already-accepted",
   });
 }
+
+test("where a round asks for it, evaluators count by class, and their counts are added", async () => {
+  await task.startRound({ goalCount: 1, overSelection: 1, evaluators: 2, evaluateByClass: true });
+  const [client] = await task.cohort(1);
+  if (!client) throw new Error("no cohort");
+  await task.send(client, task.randomDelta(1));
+  await task.until(({ rounds }) => rounds[0]?.state === "evaluating", "it is evaluated");
+  const counts = (...of: [number, number, number][]): number[][] =>
+    Array.from({ length: 7 }, (_, i) =>
+      Array.from({ length: 7 }, (_, j) => of.find(([row, column]) => row === i && column === j)?.[2] ?? 0),
+    );
+  const asked = crypto.randomUUID();
+  const answer = await task.checkIn(asked, { heldOut: 3 });
+  if (answer.decision !== "evaluate") throw new Error("not asked");
+  expect(answer.evaluation.byClass).toBe(true);
+  const wrong = { examples: 3, loss: 1, accuracy: 0.5, baseLoss: 1, baseAccuracy: 0.5, confusion: counts([0, 0, 2]) };
+  const path = `/evaluations/${answer.evaluation.id}`;
+  const refused = await task.fetchSigned(path, answer.evaluation, { method: "POST", body: JSON.stringify(wrong) });
+  expect(refused.status).toBe(400);
+  await evaluate(asked, 1, 1, counts([0, 0, 2], [3, 6, 1]));
+  await evaluate(crypto.randomUUID(), 1, 1, counts([0, 0, 1], [6, 6, 2]));
+  const { evaluation } = await task.ended(1);
+  expect(evaluation?.confusion).toEqual(counts([0, 0, 3], [3, 6, 1], [6, 6, 2]));
+});
 
 test("a candidate that evaluators find worse is rejected; a plateau stops the run, and clients are told so", async () => {
   const config = { goalCount: 1, overSelection: 1, evaluators: 2, tolerance: 0.1, stopPatience: 2, rounds: 9 };

@@ -1,0 +1,16 @@
+import { expect, test } from "vitest";
+import { conflictOf, DEFAULT_ROUND, type RoundConfig } from "./protocol";
+
+test.each<[string, Partial<RoundConfig>, RegExp | undefined]>([
+  ["the default", {}, undefined],
+  ["secure aggregation", { secure: true, codec: "int8", updateClip: 1 }, undefined],
+  ["a secure median", { secure: true, codec: "int8", updateClip: 1, aggregation: "median" }, /Choose the mean/],
+  ["counts by class", { evaluators: 1, evaluateByClass: true }, undefined],
+  ["secure counts by class", { secure: true, codec: "int8", updateClip: 1, evaluateByClass: true }, /Leave them out/],
+  ["counts by class under noise", { updateClip: 1, noise: 1, evaluateByClass: true }, /Leave them out/],
+  ["a quantile without a clip", { clipQuantile: 0.5 }, /update clip above 0/],
+])("what does not go together is told: %s", (_, change, reason) => {
+  const conflict = conflictOf({ ...DEFAULT_ROUND, ...change });
+  if (reason) expect(conflict).toMatch(reason);
+  else expect(conflict).toBeUndefined();
+});
