@@ -5,12 +5,9 @@ import { getTask } from "./edge";
 import { EdgeAwayError } from "./http";
 import { chosenTask } from "./task.svelte";
 import { t } from "../i18n/language.svelte";
+import { reasonOf } from "../i18n/reason";
 import { WorkerBridge } from "./worker-bridge";
 import * as Comlink from "comlink";
-
-/** What a player is told of in the language of the page. */
-const PROBLEMS = ["EdgeAwayError", "DownloadBrokeOffError", "IntegrityError"] as const;
-const isProblem = (name: string): name is (typeof PROBLEMS)[number] => (PROBLEMS as readonly string[]).includes(name);
 
 /** Of a task's last state, in localStorage. */
 const stateKey = (task: TaskName): string => `best-actor-task/${task}`;
@@ -70,13 +67,8 @@ class Model {
       this.#task = task;
       this.ready = true;
     } catch (error) {
-      this.problem =
-        // An error of the worker comes without its class.
-        !(error instanceof Error)
-          ? String(error)
-          : isProblem(error.name)
-            ? t(`play.problems.${error.name}`)
-            : error.message;
+      const isAway = error instanceof Error && error.name === "EdgeAwayError";
+      this.problem = isAway ? t("play.noModel") : reasonOf(error);
     } finally {
       this.downloading = undefined;
     }

@@ -4,6 +4,7 @@ import { FACE_PIXELS } from "../core/expressions";
 import { gzip } from "../core/gzip";
 import { MODELS, summarize } from "../core/model";
 import { t } from "../i18n/language.svelte";
+import { reasonOf } from "../i18n/reason";
 import { clipAndNoise } from "../core/privacy/clip";
 import { SecureError } from "../core/secagg/client";
 import { follow, maskedBody, type SecureMember } from "../core/secagg/member";
@@ -104,7 +105,7 @@ class Participant {
       .catch((error: unknown) => {
         if (stop.signal.aborted) return;
         this.#stop = undefined;
-        this.status = { kind: "failed", message: error instanceof Error ? error.message : String(error) };
+        this.status = { kind: "failed", message: reasonOf(error) };
       });
   }
 
@@ -139,7 +140,7 @@ class Participant {
       } catch (error) {
         if (error instanceof Error && error.name === PAUSED) continue;
         if (!(error instanceof EdgeAwayError)) throw error;
-        this.#show({ kind: "away", message: error.message }, signal);
+        this.#show({ kind: "away", message: reasonOf(error) }, signal);
         await sleep(AWAY_SECONDS, signal);
       }
     }
@@ -265,7 +266,7 @@ class Participant {
       await sendUpdate(assignment, participation.update, participation.key, signal);
     } catch (error) {
       if (!(error instanceof EdgeRefusalError)) throw error;
-      accepted = error.message;
+      accepted = reasonOf(error);
     }
     if (accepted === true) {
       const { task, round, id, plan } = assignment;
@@ -433,7 +434,7 @@ class Participant {
         const next = backends[backends.indexOf(backend) + 1];
         if (!next && participation.snapshot === snapshot) throw error;
         backend = next ?? backend;
-        const why = error instanceof Error ? error.message : String(error);
+        const why = reasonOf(error);
         this.notice = t("train.wentOn", { backend: t(`train.backends.${backend}`), reason: why });
         this.#trainer.stop();
       }

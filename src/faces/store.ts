@@ -159,7 +159,12 @@ const HOLD_OUT_EVERY = 5;
 
 /** The device's storage cannot be used: a private window, a full disk, or another tab with a newer version. */
 export class StorageError extends Error {
-  override readonly name = "StorageError";
+  override readonly name: string = "StorageError";
+}
+
+/** The device has no room left. */
+export class StorageFullError extends StorageError {
+  override readonly name = "StorageFullError";
 }
 
 let opened: Promise<IDBPDatabase<Schema>> | undefined;
@@ -188,7 +193,7 @@ async function use<T>(action: (db: IDBPDatabase<Schema>) => Promise<T>): Promise
     opened = undefined;
     const name = error instanceof DOMException ? error.name : "";
     if (name === "QuotaExceededError") {
-      throw new StorageError("This device has no room left. Delete some faces, or free space, and try again.", {
+      throw new StorageFullError("This device has no room left. Delete some faces, or free space, and try again.", {
         cause: error,
       });
     }

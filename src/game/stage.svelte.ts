@@ -2,6 +2,7 @@ import { CameraError, closeCamera, onCameraGone, openCamera, type CameraProblem 
 import { model } from "../client/model.svelte";
 import type { Sighting } from "../../workers/vision/api";
 import { play } from "./sounds";
+import { reasonOf } from "../i18n/reason";
 
 /** From where the next picture comes: no camera yet, one that runs, or one before which somebody counts down. */
 export type Scene = "closed" | "opening" | "open" | "countdown";
@@ -79,7 +80,7 @@ export class Stage {
           if (this.#stream === stream && sighting) this.sighting = sighting;
         }
       } catch (error) {
-        this.trouble = error instanceof Error ? error.message : String(error);
+        this.trouble = reasonOf(error);
         await new Promise((resolve) => setTimeout(resolve, 1000));
       }
       // The page draws first, and does not look at the same frame twice.
@@ -121,7 +122,7 @@ export class Stage {
     try {
       return await this.look();
     } catch (error) {
-      this.trouble = error instanceof Error ? error.message : String(error);
+      this.trouble = reasonOf(error);
       return null;
     } finally {
       if (this.#stream) this.scene = "open";

@@ -153,12 +153,8 @@ export const de = {
     myFaces: "Meine Gesichter",
     downloading: "Das Modell wird geladen",
     gettingReady: "Das Modell macht sich bereit…",
-    problems: {
-      EdgeAwayError:
-        "Der Server ist nicht zu erreichen, und dieses Gerät hat noch kein Modell. Versuch es noch einmal, wenn du online bist.",
-      DownloadBrokeOffError: "Das Laden des Modells ist abgebrochen. Beim nächsten Versuch geht es von dort weiter.",
-      IntegrityError: "Das Modell ist beschädigt angekommen. Versuch es noch einmal.",
-    },
+    noModel:
+      "Der Server ist nicht zu erreichen, und dieses Gerät hat noch kein Modell. Versuch es noch einmal, wenn du online bist.",
     again: "Noch einmal versuchen",
     sees: "Was das Modell sieht",
     version: "Version {{version}}",
@@ -609,6 +605,31 @@ export const de = {
       "Gesichter, Punkte, Zustimmung, die Modelle, Daten und Läufe des Labors: alles, was diese Seite in diesem Browser aufbewahrt, außer den Dateien der App selbst. Es lässt sich nicht rückgängig machen.",
     eraseYes: "Alles löschen",
     eraseNo: "Behalten",
+  },
+  reasons: {
+    errors: {
+      EdgeAwayError: "Der Server ist nicht zu erreichen.",
+      DownloadBrokeOffError: "Das Laden des Modells ist abgebrochen. Beim nächsten Versuch geht es von dort weiter.",
+      IntegrityError: "Das Modell ist beschädigt angekommen. Versuch es noch einmal.",
+      StorageError:
+        "Der Browser lässt uns keine Gesichter auf diesem Gerät aufbewahren. Private Fenster verbieten es oft; das Spiel geht ohne weiter.",
+      StorageFullError:
+        "Auf diesem Gerät ist kein Platz mehr. Lösche einige Gesichter oder schaffe Platz, und versuch es noch einmal.",
+      WorkerCrashError:
+        "Ein Teil der App ist abgestürzt. Lade die Seite neu; was auf diesem Gerät aufbewahrt ist, ist noch da.",
+    },
+    refusals: {
+      "round-closed": "Die Runde nimmt keine Updates mehr an.",
+      "not-selected": "Dieses Gerät wurde für die Runde nicht ausgewählt.",
+      "wrong-round": "Das Update gehört zu einer anderen Runde.",
+      "wrong-base": "Das Update geht von einer anderen Version des Modells aus.",
+      "repeated-id": "Dieses Update ist schon gezählt.",
+      "too-many-requests": "Zu viele Anfragen von hier. Warte eine Minute und versuch es noch einmal.",
+      stale: "Die Anfrage wurde vor zu langer Zeit signiert. Prüfe die Uhr dieses Geräts und versuch es noch einmal.",
+      "bad-signature": "Die Signatur der Anfrage stimmt nicht. Lade die Seite neu und versuch es noch einmal.",
+      "wrong-digest": "Das Update wurde unterwegs beschädigt. Versuch es noch einmal.",
+      "early-stopped": "Das Training wurde beendet: Es wird nicht mehr besser.",
+    },
   },
   epsilon: {
     none: "Noch keine Runde hat ein Update gelesen: Epsilon ist 0.",

@@ -151,11 +151,7 @@ export const en = {
     myFaces: "My faces",
     downloading: "Downloading the model",
     gettingReady: "Getting the model ready…",
-    problems: {
-      EdgeAwayError: "The server cannot be reached, and this device has no model yet. Try again when you are online.",
-      DownloadBrokeOffError: "The download of the model broke off. It goes on from there when you try again.",
-      IntegrityError: "The model arrived damaged. Try again.",
-    },
+    noModel: "The server cannot be reached, and this device has no model yet. Try again when you are online.",
     again: "Try again",
     sees: "What the model sees",
     version: "version {{version}}",
@@ -591,6 +587,29 @@ export const en = {
       "Faces, scores, consent, the models, the lab's data and runs: all that this site keeps in this browser, except for the files of the app itself. It cannot be undone.",
     eraseYes: "Erase everything",
     eraseNo: "Keep it",
+  },
+  reasons: {
+    errors: {
+      EdgeAwayError: "The server cannot be reached.",
+      DownloadBrokeOffError: "The download of the model broke off. It goes on from there when you try again.",
+      IntegrityError: "The model arrived damaged. Try again.",
+      StorageError:
+        "The browser does not let us keep faces on this device. Private windows often forbid it; the game goes on without.",
+      StorageFullError: "This device has no room left. Delete some faces, or free space, and try again.",
+      WorkerCrashError: "A part of the app has crashed. Reload the page; what is kept on this device is still there.",
+    },
+    refusals: {
+      "round-closed": "The round no longer takes updates.",
+      "not-selected": "This device was not chosen for the round.",
+      "wrong-round": "The update belongs to another round.",
+      "wrong-base": "The update starts from another version of the model.",
+      "repeated-id": "This update has been counted already.",
+      "too-many-requests": "Too many requests from here. Wait a minute, then try again.",
+      stale: "The request was signed too long ago. Check this device's clock, then try again.",
+      "bad-signature": "The request's signature is wrong. Reload the page and try again.",
+      "wrong-digest": "The update was damaged on its way. Try again.",
+      "early-stopped": "The training has been stopped: it no longer gets better.",
+    },
   },
   epsilon: {
     none: "No round has read anybody's update yet: epsilon is 0.",
