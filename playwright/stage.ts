@@ -62,8 +62,11 @@ export async function collectFaces(page: Page, url: string, count: number): Prom
   }
 }
 
-/** The faces in this browser's IndexedDB. */
+/** The faces in this browser's IndexedDB, once the page has made its database: it must not be made here, without a store. */
 export async function storedFaces(page: Page): Promise<{ pixels: number[]; label: number; split: string }[]> {
+  const isMade = (): Promise<boolean> =>
+    page.evaluate(async () => (await indexedDB.databases()).some(({ name }) => name === "best-actor"));
+  await expect.poll(isMade).toBe(true);
   return page.evaluate(
     () =>
       new Promise((resolve, reject) => {
