@@ -1,10 +1,10 @@
 /**
  * `npm run bench:attacks -- --data PATH [--attacks inversion,membership] [--faces 1,5,20] [--epochs 1,5] [--iterations 600]
- * [--out FOLDER]`: what updates and checkpoints give away. Gradient inversion: one client trains the shipped compact model on faces of FER2013 that it has not seen, as
- * the app does, and two attackers (tools/attacks/invert.py, which needs PyTorch) try to see the faces in what the edge would get: the
- * plain update, the update without batch statistics, int8, the noise of its client at two levels, and the mask of secure
- * aggregation. Membership inference: whether a face was in a training, from the published checkpoint alone. The report with pictures
- * stays in FOLDER, which git ignores. The last line is one JSON object.
+ * [--out FOLDER]`: what updates and checkpoints give away. Gradient inversion: clients train the shipped compact model on faces of
+ * FER2013 that it has not seen, as the app does, and two attackers (tools/attacks/invert.py, which needs PyTorch) try to see the
+ * faces in what the edge would get: the plain update, the update without batch normalization, int8, the noise of its client at two
+ * levels, and the mask of secure aggregation. Membership inference: whether a face was in a training, from the published checkpoint
+ * alone. The report with pictures stays in FOLDER, which git ignores. The last line is one JSON object.
  */
 import { spawn, spawnSync } from "node:child_process";
 import { mkdirSync, writeFileSync } from "node:fs";
@@ -54,7 +54,8 @@ const attacks = { inversion: invert, membership: inferMembership };
 const { pool, start, stop } = await startPool(config, { train: test, test });
 const report = {};
 for (const attack of values.attacks.split(",")) {
-  if (!(attack in attacks)) fail(`--attacks: there is no ${attack}; choose from ${Object.keys(attacks).join(", ")}.`);
+  if (!Object.hasOwn(attacks, attack))
+    fail(`--attacks: there is no ${attack}; choose from ${Object.keys(attacks).join(", ")}.`);
   report[attack] = await attacks[attack]();
 }
 await stop();

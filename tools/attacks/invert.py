@@ -3,8 +3,8 @@
 
     python3 tools/attacks/invert.py FOLDER [--iterations 600] [--part 0 --parts 1]
 
-FOLDER holds what benchmarks/attacks.mjs wrote: cases.json, weights.f32, public.u8 (faces of other people), and for each case its
-update and, to score the result, its faces. Two attackers, who both know the weights, the update, the number of faces, the learning
+FOLDER holds what benchmarks/attacks.mjs wrote: cases.json, weights.f32, public.u8 (faces of other people), strangers.u8 (others to
+score the result against), and for each case its update and, to score the result, its faces. Two attackers, who both know the weights, the update, the number of faces, the learning
 rate and how many steps were taken, and read the labels off the last layer's bias (iDLG, Zhao et al. 2020, arXiv 2001.02610):
 
 - `matching` looks for pictures with the update's gradient (Zhu et al. 2019, arXiv 1906.08935, with the cosine distance and the total
