@@ -37,7 +37,7 @@ const LEARNING_RATE = 0.02;
 /** Clients that share a round's noise. */
 const SHARERS = 10;
 /** Faces that are attacked in every case, of as many clients as have them. */
-const SAMPLE = 6;
+const SAMPLE = 10;
 /** Faces of other people that an attacker knows, and others that a recovered face is compared with. */
 const PUBLIC = 4000;
 const STRANGERS = 1000;
@@ -110,7 +110,7 @@ async function invert() {
 
   const cases = [];
   for (const faces of values.faces.split(",").map(Number)) {
-    // Few faces say little: about half a dozen are attacked in every case.
+    // Few faces say little: about ten are attacked in every case.
     const clients = Math.max(1, Math.round(SAMPLE / faces));
     const setups = values.epochs
       .split(",")

@@ -1,5 +1,5 @@
 /** Labelled faces from a file, for the benchmarks and the lab. */
-import { createReadStream, readFileSync } from "node:fs";
+import { createReadStream, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { gunzipSync } from "node:zlib";
 import { runnerImport } from "vite";
@@ -14,10 +14,14 @@ export function fail(message) {
 }
 
 /**
- * The faces of a file as [label, pixels, usage], usage null where the file does not say: FER2013's CSV (`emotion,pixels` or `emotion,Usage,pixels`, any order of columns), or
- * gzipped records of one label byte and 2,304 pixel bytes. A CSV's wrong lines are named and left out.
+ * The faces of a file as [label, pixels, usage], usage null where the file does not say: FER2013's CSV (`emotion,pixels` or
+ * `emotion,Usage,pixels`, any order of columns), or gzipped records of one label byte and 2,304 pixel bytes. A CSV's wrong lines are
+ * named and left out.
  */
 export async function* facesOf(file) {
+  if (!statSync(file, { throwIfNoEntry: false })?.isFile()) {
+    fail(`${file} is not a file: name a CSV of FER2013, or one file of its records (FOLDER/publictest.u8.gz).`);
+  }
   if (!file.endsWith(".csv")) {
     const records = gunzipSync(readFileSync(file));
     if (records.length % (PIXELS + 1) !== 0) fail(`${file} does not hold records of ${PIXELS + 1} bytes.`);
