@@ -2,7 +2,7 @@ import { expect, test } from "./stage";
 
 /**
  * How each page looks, on a phone and on a desk, in both themes, beside pictures that are kept in looks/ and shown in docs/.
- * `npx playwright test -c playwright/playwright.config.ts looks.spec -u=all` makes them anew: look at each before it is committed.
+ * `npx playwright test -c playwright/playwright.config.ts looks.spec -u all` makes them anew: look at each before it is committed.
  */
 
 const PAGES = {

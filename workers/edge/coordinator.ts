@@ -310,8 +310,11 @@ export class Coordinator extends DurableObject<Env> {
     return round.state === "selecting" ? this.#wait("selecting", 2) : this.#wait("not-selected", 5);
   }
 
-  /** Takes an evaluator's answer; one that comes twice, or too late, changes nothing. */
-  async evaluated(id: string, evaluation: Evaluation): Promise<"accepted" | "already-accepted"> {
+  /** Takes an evaluator's answer; one that comes twice, or too late, changes nothing, and one that tells more than was asked is refused. */
+  async evaluated(id: string, evaluation: Evaluation): Promise<"accepted" | "already-accepted" | "not-asked"> {
+    const asked = this.#store.roundOfEvaluation(id);
+    if (asked !== undefined && evaluation.confusion && !this.#store.round(asked).config.evaluateByClass)
+      return "not-asked";
     const number = this.#store.answerEvaluation(id, evaluation);
     if (number === undefined) return "already-accepted";
     const round = this.#store.openRound();

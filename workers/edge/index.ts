@@ -240,7 +240,11 @@ app.post("/api/tasks/:task/evaluations/:id", async (c) => {
       `Its counts by class are of ${counted} examples, not ${evaluation.examples}.`,
     );
   }
-  return c.json({ status: await coordinator(c.env, taskOf(c)).evaluated(id, evaluation) });
+  const status = await coordinator(c.env, taskOf(c)).evaluated(id, evaluation);
+  if (status === "not-asked") {
+    throw new ProblemError("bad-request", "The round does not ask for counts by class: leave confusion out.");
+  }
+  return c.json({ status });
 });
 
 app.post("/api/tasks/:task/rounds", async (c) => {

@@ -384,6 +384,11 @@ export class RoundStore {
       .one().id;
   }
 
+  /** The round whose candidate an evaluation is of, if there is such an evaluation. */
+  roundOfEvaluation(id: string): number | undefined {
+    return this.#all<{ round: number }>("SELECT round FROM evaluations WHERE id = ?", id)[0]?.round;
+  }
+
   /** @returns the round whose candidate this answers, if it was asked for and not answered yet */
   answerEvaluation(id: string, evaluation: Evaluation): number | undefined {
     return this.#all<{ round: number }>(

@@ -191,6 +191,30 @@ test("where a round asks for it, evaluators count by class, and their counts are
   expect(evaluation?.confusion).toEqual(counts([0, 0, 3], [3, 6, 1], [6, 6, 2]));
 });
 
+test("an evaluator that counts by class where nobody asked is refused, and may answer again without", async () => {
+  await task.startRound({ goalCount: 1, overSelection: 1, evaluators: 1 });
+  const [client] = await task.cohort(1);
+  if (!client) throw new Error("no cohort");
+  await task.send(client, task.randomDelta(1));
+  await task.until(({ rounds }) => rounds[0]?.state === "evaluating", "it is evaluated");
+  const asked = crypto.randomUUID();
+  const answer = await task.checkIn(asked, { heldOut: 3 });
+  if (answer.decision !== "evaluate") throw new Error("not asked");
+  const none = Array.from({ length: 7 }, () => Array.from({ length: 7 }, () => 0));
+  const confusion = none.with(0, [3, 0, 0, 0, 0, 0, 0]);
+  const body = JSON.stringify({ examples: 3, loss: 1, accuracy: 1, baseLoss: 1, baseAccuracy: 1, confusion });
+  const refused = await task.fetchSigned(`/evaluations/${answer.evaluation.id}`, answer.evaluation, {
+    method: "POST",
+    body,
+  });
+  expect(refused.status).toBe(400);
+  expect(await refused.json()).toMatchObject({ detail: expect.stringContaining("does not ask") as string });
+  await evaluate(asked, 1, 1);
+  const { evaluation } = await task.ended(1);
+  expect(evaluation).toMatchObject({ clients: 1 });
+  expect(evaluation).not.toHaveProperty("confusion");
+});
+
 test("a candidate that evaluators find worse is rejected; a plateau stops the run, and clients are told so", async () => {
   const config = { goalCount: 1, overSelection: 1, evaluators: 2, tolerance: 0.1, stopPatience: 2, rounds: 9 };
   await task.startRound(config);
