@@ -1,3 +1,7 @@
+import type { Codec } from "../core/codecs/codec";
+import type { Aggregation } from "../core/protocol";
+import type { SERVER_OPTIMIZERS } from "../core/strategies/server-optimizers";
+
 /** What a form asks for, one entry a field: the form's own component draws them. */
 
 export interface NumberField {
@@ -47,23 +51,36 @@ export const choice = (
 
 export const check = (key: string, name: string): CheckField => ({ kind: "check", key, name });
 
-export const SERVER_OPTIMIZER = choice("serverOptimizer", "Server optimizer", "steps by the average", [
-  ["sgd", "SGD"],
-  ["momentum", "Momentum (FedAvgM)"],
-  ["adagrad", "FedAdagrad"],
-  ["adam", "FedAdam"],
-  ["yogi", "FedYogi"],
-]);
+/** The words of every choice that there is: the type checker names one that has none. */
+const options = <T extends string>(words: Record<T, string>): [string, string][] => Object.entries<string>(words);
 
-export const AGGREGATION = choice("aggregation", "Aggregation", "of a cohort's updates", [
-  ["mean", "Weighted mean (FedAvg)"],
-  ["q-fair", "Fair mean (q-FedAvg)"],
-  ["median", "Coordinate median"],
-  ["trimmed-mean", "Trimmed mean"],
-  ["krum", "Krum"],
-  ["multi-krum", "Multi-Krum"],
-  ["bulyan", "Bulyan"],
-]);
+export const SERVER_OPTIMIZER = choice(
+  "serverOptimizer",
+  "Server optimizer",
+  "steps by the average",
+  options<(typeof SERVER_OPTIMIZERS)[number]>({
+    sgd: "SGD",
+    momentum: "Momentum (FedAvgM)",
+    adagrad: "FedAdagrad",
+    adam: "FedAdam",
+    yogi: "FedYogi",
+  }),
+);
+
+export const AGGREGATION = choice(
+  "aggregation",
+  "Aggregation",
+  "of a cohort's updates",
+  options<Aggregation>({
+    mean: "Weighted mean (FedAvg)",
+    "q-fair": "Fair mean (q-FedAvg)",
+    median: "Coordinate median",
+    "trimmed-mean": "Trimmed mean",
+    krum: "Krum",
+    "multi-krum": "Multi-Krum",
+    bulyan: "Bulyan",
+  }),
+);
 
 /** What belongs to those two. */
 export const SERVER_NUMBERS = [
@@ -78,14 +95,19 @@ export const SERVER_NUMBERS = [
 
 /** What an update is sent as. */
 export const CODEC_FIELDS: Field[] = [
-  choice("codec", "Codec", "of the updates, before gzip", [
-    ["float32", "float32: exact"],
-    ["float16", "float16"],
-    ["int8", "int8, rounded at random"],
-    ["int4", "int4, rounded at random"],
-    ["topk", "topk: the largest only"],
-    ["ternary", "ternary: signs of the largest"],
-  ]),
+  choice(
+    "codec",
+    "Codec",
+    "of the updates, before gzip",
+    options<Codec>({
+      float32: "float32: exact",
+      float16: "float16",
+      int8: "int8, rounded at random",
+      int4: "int4, rounded at random",
+      topk: "topk: the largest only",
+      ternary: "ternary: signs of the largest",
+    }),
+  ),
   {
     ...number("topShare", "Share sent", "of each kernel", 0.0001, 1, "any"),
     when: ({ codec }) => codec === "topk" || codec === "ternary",

@@ -58,9 +58,7 @@ export const planSchema = v.object({
 export type Plan = v.InferOutput<typeof planSchema>;
 
 /** How a cohort's updates become one: see src/core/strategies. The robust ones do not weigh by examples. */
-export const AGGREGATIONS = [...["mean", "q-fair"], ...["median", "trimmed-mean", "krum", "multi-krum", "bulyan"]] as (
-  "mean" | "q-fair" | "median" | "trimmed-mean" | "krum" | "multi-krum" | "bulyan"
-)[];
+export const AGGREGATIONS = ["mean", "q-fair", "median", "trimmed-mean", "krum", "multi-krum", "bulyan"] as const;
 export type Aggregation = (typeof AGGREGATIONS)[number];
 
 /** How a round is run. What came later than the first version is optional, with what the first version did. */

@@ -1,23 +1,16 @@
 import type { Route } from "../router.svelte";
 
-/** The code of a page; that of the first one, `/`, is there from the start. */
-export function loadPage(route: Route | null) {
-  switch (route) {
-    case "/play":
-      return import("./Play.svelte");
-    case "/progress":
-      return import("./Progress.svelte");
-    case "/faces":
-      return import("./Faces.svelte");
-    case "/train":
-      return import("./Train.svelte");
-    case "/rounds":
-      return import("./Rounds.svelte");
-    case "/lab":
-      return import("./Lab.svelte");
-    case "/privacy":
-      return import("./Privacy.svelte");
-    default:
-      return import("./NotFound.svelte");
-  }
-}
+/** The code of each page but the first one's, `/`, which is there from the start. */
+const PAGES = {
+  "/play": () => import("./Play.svelte"),
+  "/progress": () => import("./Progress.svelte"),
+  "/faces": () => import("./Faces.svelte"),
+  "/train": () => import("./Train.svelte"),
+  "/rounds": () => import("./Rounds.svelte"),
+  "/lab": () => import("./Lab.svelte"),
+  "/privacy": () => import("./Privacy.svelte"),
+} satisfies Record<Exclude<Route, "/">, unknown>;
+
+/** A page; null is an address at which there is none. */
+export const loadPage = (route: Exclude<Route, "/"> | null) =>
+  route === null ? import("./NotFound.svelte") : PAGES[route]();

@@ -33,6 +33,16 @@ export interface RobustRule {
   piece: number;
 }
 
+/** How each rule makes one block of those of the updates that it has chosen. */
+const BLOCKS: Record<RobustRule["aggregation"], (rows: Float32Array[], out: Float64Array, byzantine: number) => void> =
+  {
+    median: medianBlock,
+    "trimmed-mean": (rows, out, byzantine) => trimmedMeanBlock(rows, byzantine, out),
+    krum: meanBlock,
+    "multi-krum": meanBlock,
+    bulyan: (rows, out, byzantine) => bulyanBlock(rows, byzantine, out),
+  };
+
 /**
  * A robust average, by block; Krum and Bulyan first go through all updates for the distances.
  * @throws RangeError when the cohort is too small for the rule
@@ -52,17 +62,12 @@ export async function robustAverage(
         ? bulyanSelection(distances, updates, byzantine)
         : multiKrum(distances, updates, byzantine, aggregation === "krum" ? 1 : updates - byzantine);
   }
-  const combine = (block: Float32Array[], out: Float64Array): void => {
-    if (aggregation === "median") medianBlock(block, out);
-    else if (aggregation === "trimmed-mean") trimmedMeanBlock(block, byzantine, out);
-    else if (aggregation === "bulyan") bulyanBlock(block, byzantine, out);
-    else meanBlock(block, out);
-  };
+  const combine = BLOCKS[aggregation];
   return async (start, length) => {
     const out = new Float64Array(length);
     for (let at = 0; at < length; at += piece) {
       const count = Math.min(piece, length - at);
-      combine(await rows(chosen, start + at, count), out.subarray(at, at + count));
+      combine(await rows(chosen, start + at, count), out.subarray(at, at + count), byzantine);
     }
     return out;
   };
