@@ -1,5 +1,5 @@
 /** What the lab's commands in Node need of the project's TypeScript, in one import: see node.mjs. */
-export { compress, decodeDelta, encodeDelta, isSparse } from "../../src/core/codecs/codec";
+export { compress, decodeDelta, encodeDelta, isSparse, toFloat16 } from "../../src/core/codecs/codec";
 export { putNorms, takeNorms } from "../../src/core/batch-norm";
 export { epsilon } from "../../src/core/privacy/accountant";
 export { clipAndNoise, normOf } from "../../src/core/privacy/clip";
