@@ -1,5 +1,6 @@
 import i18next from "i18next";
 import { en } from "../messages/en";
+import { scaled } from "../words";
 import { bestLanguage, type Language } from "./languages";
 
 declare module "i18next" {
@@ -61,3 +62,12 @@ const percent = $derived(new Intl.NumberFormat(current, { style: "percent" }));
 
 /** A whole number of per cent, as the language writes it. */
 export const percentText = (whole: number): string => percent.format(whole / 100);
+
+const BYTES = ["byte", "kilobyte", "megabyte", "gigabyte", "terabyte"];
+
+/** Bytes in a decimal unit, as the language writes them: `20.4 MB`, `20,4 MB`. */
+export function bytesText(count: number): string {
+  const { value, unit, digits } = scaled(count);
+  const form = { minimumFractionDigits: digits, maximumFractionDigits: digits };
+  return new Intl.NumberFormat(current, { style: "unit", unit: BYTES[unit] ?? "byte", ...form }).format(value);
+}
