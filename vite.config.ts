@@ -1,7 +1,8 @@
 import { cloudflare } from "@cloudflare/vite-plugin";
 import { svelte } from "@sveltejs/vite-plugin-svelte";
 import { createHash } from "node:crypto";
-import { readdirSync, readFileSync } from "node:fs";
+import { appendFileSync, readdirSync, readFileSync } from "node:fs";
+import { basename, join } from "node:path";
 import { build, defineConfig, type Plugin } from "vite";
 
 /** Cross-origin isolation: without it there is no SharedArrayBuffer and WASM runs on one thread. */
@@ -71,9 +72,42 @@ const serviceWorker: Plugin = {
   },
 };
 
+/**
+ * Names in the headers of each page's path the files that only this page needs, so that the browser asks for them together with the
+ * app's own instead of when that has started.
+ */
+const preloads: Plugin = {
+  name: "preloads",
+  apply: "build",
+  applyToEnvironment: ({ name }) => name === "client",
+  writeBundle({ dir }, bundle) {
+    const chunks = Object.values(bundle).filter((one) => one.type === "chunk");
+    const neededBy = (name: string, known = new Set<string>()): Set<string> => {
+      const chunk = bundle[name];
+      if (known.has(name) || chunk?.type !== "chunk") return known;
+      known.add(name);
+      for (const style of chunk.viteMetadata?.importedCss ?? []) known.add(style);
+      for (const other of chunk.imports) neededBy(other, known);
+      return known;
+    };
+    const first = new Set(chunks.filter(({ isEntry }) => isEntry).flatMap(({ fileName }) => [...neededBy(fileName)]));
+    for (const { facadeModuleId, fileName } of chunks) {
+      if (!facadeModuleId?.includes("/src/pages/")) continue;
+      const links = [...neededBy(fileName)]
+        .filter((name) => !first.has(name))
+        .map((name) => `  Link: </${name}>; rel=${name.endsWith(".css") ? "preload; as=style" : "modulepreload"}\n`);
+      appendFileSync(
+        join(dir ?? "dist", "_headers"),
+        `/${basename(facadeModuleId, ".svelte").toLowerCase()}\n${links.join("")}`,
+      );
+    }
+  },
+};
+
 export default defineConfig(({ command }) => ({
   plugins: [
     svelte(),
+    preloads,
     serviceWorker,
     cloudflare({
       persistState: { path: ".state" },
