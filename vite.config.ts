@@ -104,6 +104,19 @@ const preloads: Plugin = {
   },
 };
 
+/** What the pages share, in few files: each one more costs a phone far away a part of a round trip. */
+const SHARED = [
+  {
+    name: "start",
+    test: /node_modules\/(svelte|i18next)\/|\/src\/(i18n|game\/(names|settings)|client\/(idle|offline)|words|messages\/en|core\/(expressions|mask)|components\/Mask)/,
+  },
+  {
+    name: "client",
+    test: /node_modules\/(valibot|idb|comlink)\/|\/src\/(client|core|faces|save|game\/progress|components\/(FaceImage|Medal|ConsentCard))/,
+    minShareCount: 2,
+  },
+];
+
 export default defineConfig(({ command }) => ({
   plugins: [
     svelte(),
@@ -127,5 +140,6 @@ export default defineConfig(({ command }) => ({
     chunkSizeWarningLimit: 3000,
     rolldownOptions: { checks: { bundlerTimings: false } },
   },
+  environments: { client: { build: { rolldownOptions: { output: { codeSplitting: { groups: SHARED } } } } } },
   server: { headers: isolation },
 }));

@@ -7,7 +7,8 @@ import { expect, test } from "@playwright/test";
 import { HeadlessClient, randomDelta, RefusalError } from "../tools/headless";
 import { root } from "../tools/setup.mjs";
 import { decodeCheckpoint } from "../src/core/checkpoint";
-import { DEFAULT_ROUND, type History, type Round, type RoundConfig } from "../src/core/protocol";
+import { DEFAULT_ROUND } from "../src/core/default-round";
+import type { History, Round, RoundConfig } from "../src/core/protocol";
 
 const TASK = "expressions-compact";
 const TOKEN = "faults";

@@ -1,6 +1,7 @@
 import { mount } from "svelte";
 import App from "./App.svelte";
 import "./app.css";
+import { nextTask } from "./client/idle";
 import { offline } from "./client/offline.svelte";
 import { startLanguage } from "./i18n/language.svelte";
 import { loadPage } from "./pages/load";
@@ -11,6 +12,8 @@ if (!target) throw new Error("index.html has lost its #app.");
 // On its way while the texts come; App tells of what goes wrong with it.
 if (router.route !== "/") loadPage(router.route).catch(() => undefined);
 await startLanguage();
+// A slow phone draws the page in pieces, and listens in between.
+await nextTask();
 // What index.html shows until now.
 target.replaceChildren();
 mount(App, { target });

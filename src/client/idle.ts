@@ -18,3 +18,15 @@ const firstSign = new Promise<void>((resolve) => {
 
 /** Waits for the first sign of a person on this site: who comes by mistake downloads no model. */
 export const whenUsed = (): Promise<void> => firstSign;
+
+/** Ends the task that is running, so that the browser can draw and listen; what follows comes in one of its own. */
+export const nextTask = (): Promise<void> =>
+  new Promise((resolve) => {
+    // Not setTimeout, which waits 4 ms when nested.
+    const { port1, port2 } = new MessageChannel();
+    port1.onmessage = (): void => {
+      port1.close();
+      resolve();
+    };
+    port2.postMessage(null);
+  });

@@ -1,5 +1,6 @@
 import { expect, test } from "vitest";
-import { conflictOf, DEFAULT_ROUND, type RoundConfig } from "./protocol";
+import { DEFAULT_ROUND } from "./default-round";
+import { conflictOf, type RoundConfig } from "./protocol";
 
 test.each<[string, Partial<RoundConfig>, RegExp | undefined]>([
   ["the default", {}, undefined],

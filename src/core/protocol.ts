@@ -197,11 +197,6 @@ export const roundChangeSchema = v.pipe(
   }),
 );
 
-/** The seed's learning rate, and the notebook's batches of five; all else as the schema says. */
-export const DEFAULT_ROUND: RoundConfig = v.parse(roundConfigSchema, {
-  ...{ goalCount: 3, fraction: 1, epochs: 1, batchSize: 5, learningRate: 0.02, deadlineSeconds: 600, rounds: 1 },
-});
-
 export const checkInSchema = v.strictObject({
   /** The open round that the client knows of, for which it has made its signing key; null for none. */
   round: v.nullable(whole(1, 1e9)),

@@ -1,5 +1,6 @@
 import { expect, test } from "vitest";
-import { DEFAULT_ROUND, type Round } from "./protocol";
+import { DEFAULT_ROUND } from "./default-round";
+import type { Round } from "./protocol";
 import { quantile, roundsToCsv } from "./rounds-csv";
 
 const base = { version: 3, sha256: "0".repeat(64), bytes: 9, difference: null };

@@ -1,7 +1,7 @@
 import "fake-indexeddb/auto";
 import { beforeEach, expect, test } from "vitest";
 import { openDB } from "idb";
-import { DEFAULT_ROUND } from "../core/protocol";
+import { DEFAULT_ROUND } from "../core/default-round";
 import { createSigningKey } from "../core/signing";
 import {
   addFace,

@@ -1,3 +1,4 @@
+import { nextTask } from "../client/idle";
 import type { Route } from "../router.svelte";
 
 /** The code of each page but the first one's, `/`, which is there from the start. */
@@ -11,6 +12,9 @@ const PAGES = {
   "/privacy": () => import("./Privacy.svelte"),
 } satisfies Record<Exclude<Route, "/">, unknown>;
 
-/** A page; null is an address at which there is none. */
-export const loadPage = (route: Exclude<Route, "/"> | null) =>
-  route === null ? import("./NotFound.svelte") : PAGES[route]();
+/** A page, to be drawn in a task of its own; null is an address at which there is none. */
+export async function loadPage(route: Exclude<Route, "/"> | null) {
+  const page = await (route === null ? import("./NotFound.svelte") : PAGES[route]());
+  await nextTask();
+  return page;
+}

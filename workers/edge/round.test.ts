@@ -2,7 +2,8 @@ import { runInDurableObject } from "cloudflare:test";
 import { env } from "cloudflare:workers";
 import { describe, expect, test } from "vitest";
 import { MODELS, summarize } from "../../src/core/model";
-import { DEFAULT_ROUND, type Assignment, type History, type Task } from "../../src/core/protocol";
+import { DEFAULT_ROUND } from "../../src/core/default-round";
+import type { Assignment, History, Task } from "../../src/core/protocol";
 import { encodeUpdate } from "../../src/core/update";
 import { TestTask } from "./testing";
 

@@ -1,13 +1,8 @@
 import { abortAllDurableObjects } from "cloudflare:test";
 import { env } from "cloudflare:workers";
 import { expect, test } from "vitest";
-import {
-  DEFAULT_ROUND,
-  type CheckpointRecord,
-  type DeadLetter,
-  type History,
-  type Round,
-} from "../../src/core/protocol";
+import { DEFAULT_ROUND } from "../../src/core/default-round";
+import type { CheckpointRecord, DeadLetter, History, Round } from "../../src/core/protocol";
 import { createSigningKey } from "../../src/core/signing";
 import { encodeUpdate } from "../../src/core/update";
 import { routes } from ".";

@@ -3,8 +3,8 @@ import { env } from "cloudflare:workers";
 import { afterEach, beforeEach, expect } from "vitest";
 import { decodeCheckpoint } from "../../src/core/checkpoint";
 import { MODELS, summarize } from "../../src/core/model";
+import { DEFAULT_ROUND } from "../../src/core/default-round";
 import {
-  DEFAULT_ROUND,
   TASKS,
   type Assignment,
   type CheckInAnswer,
