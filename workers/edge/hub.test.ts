@@ -4,6 +4,7 @@ import { expect, test } from "vitest";
 import { type Assignment, type History, type Task } from "../../src/core/protocol";
 import { encodeUpdate } from "../../src/core/update";
 import { hubOf } from "./env";
+import type { HubPlan } from "./hub";
 import { TestTask, worst } from "./testing";
 
 const task = new TestTask("expressions-compact");
@@ -85,6 +86,18 @@ test("hubs that are killed in mid-gossip begin again from their updates", async 
   const { rounds } = await task.get<History>("/rounds");
   expect(rounds[0]?.hubs.map(({ state }) => state)).toEqual(["done", "done", "done", "done"]);
   expect(rounds[0]?.hubs[0]?.epoch).toBeGreaterThan(1_000_000);
+});
+
+test("a hub has no part in the gossip of a plan that it has not been told of yet", async () => {
+  const hub = hubOf(env, task.name, 9, "americas");
+  const plan = (generation: number, members: string[]): HubPlan => ({ round: 9, generation, members }) as HubPlan;
+  await hub.mix(plan(1, ["americas", "europe", "africa"]));
+  // Africa has been given up, and Europe was told first.
+  const question = { from: "europe", epoch: 2_000_000, block: 0, mass: null, done: [0, 0] };
+  expect(await hub.exchange(question, null)).toBeNull();
+  await hub.mix(plan(2, ["americas", "europe"]));
+  expect(await hub.exchange(question, null)).toMatchObject({ epoch: 2_000_000, message: { done: [0, 0] } });
+  await hub.clear();
 });
 
 test("a robust average is no sum that hubs could gossip about, and the edge says so", async () => {

@@ -14,6 +14,10 @@ const PAUSE_MS = 100;
 /** How far the checkpoint that was announced may be from what a hub has computed itself: float32's rounding, and the gossip's. */
 const TOLERANCE = 1e-6;
 
+/** Epochs that one plan of a round may have: they begin at this times its generation. */
+const EPOCHS = 1_000_000;
+const generationOf = (epoch: number): number => Math.floor(epoch / EPOCHS);
+
 /** What every hub of a round is told: to come to the mean with the others, and what to make of it. */
 export interface HubPlan extends Omit<MergePlan, "shards" | "updates"> {
   round: number;
@@ -108,8 +112,10 @@ export class Hub extends Aggregator {
     return this.next(async () => {
       const plan = this.#plan;
       if (!plan?.members.includes(message.from)) return null;
+      // Of a plan that this hub has not been told yet, with other members, or of one that is over.
+      if (generationOf(message.epoch) !== plan.generation) return null;
       if (this.#outcome && message.epoch <= this.#epoch) return this.#answer(null);
-      const gossip = await this.#join(plan, message.epoch);
+      const gossip = await this.#join(message.epoch);
       if (gossip.epoch !== message.epoch) return this.#answer(null);
       this.#hear(announced);
       return this.#answer(gossip.answer(message));
@@ -117,16 +123,15 @@ export class Hub extends Aggregator {
   }
 
   override async alarm(): Promise<void> {
-    const plan = this.#plan;
-    if (!plan) return;
     let pause = 0;
     try {
       for (let i = 0; i < STEPS && pause === 0; i++) {
-        if (this.#outcome) return;
-        pause = await this.#step(plan);
+        // The plan may be another one after each step.
+        if (!this.#plan || this.#outcome) return;
+        pause = await this.#step();
       }
     } catch (error) {
-      log("hub-failed", { hub: this.#name, round: plan.round, error: String(error) });
+      log("hub-failed", { hub: this.#name, round: this.#plan?.round, error: String(error) });
       pause = 10 * PAUSE_MS;
     }
     await this.ctx.storage.setAlarm(Date.now() + pause);
@@ -140,11 +145,12 @@ export class Hub extends Aggregator {
   }
 
   /** Asks one hub, and ends the gossip when it is over. @returns milliseconds to wait before the next step */
-  async #step(plan: HubPlan): Promise<number> {
-    const { gossip, question, to } = await this.next(async () => {
-      const gossip = await this.#join(plan, this.#epoch);
+  async #step(): Promise<number> {
+    const { plan, gossip, question, to } = await this.next(async () => {
+      const gossip = await this.#join(this.#epoch);
+      const plan = this.#plan as HubPlan;
       const to = gossip.partner();
-      return { gossip, to, question: to === undefined ? null : gossip.ask(to) };
+      return { plan, gossip, to, question: to === undefined ? null : gossip.ask(to) };
     });
     let answered = true;
     if (to !== undefined && question) {
@@ -152,7 +158,7 @@ export class Hub extends Aggregator {
       // Outside of the turn: two hubs may be asking each other.
       const answer = await this.#ask(plan, to, question);
       answered = answer !== null;
-      if (answer) await this.next(() => this.#take(plan, answer));
+      if (answer) await this.next(() => this.#take(answer));
       else this.#lost += 1;
     }
     await this.next(async () => {
@@ -172,8 +178,9 @@ export class Hub extends Aggregator {
     }
   }
 
-  async #take(plan: HubPlan, { epoch, message, finished, announced }: HubAnswer): Promise<void> {
-    if (epoch > this.#epoch) await this.#join(plan, epoch);
+  async #take({ epoch, message, finished, announced }: HubAnswer): Promise<void> {
+    if (generationOf(epoch) !== this.#plan?.generation) return;
+    if (epoch > this.#epoch) await this.#join(epoch);
     if (epoch !== this.#epoch || !this.#gossip) return;
     if (finished) this.#finished = true;
     if (message) this.#gossip.receive(message);
@@ -186,12 +193,14 @@ export class Hub extends Aggregator {
   }
 
   /**
-   * The gossip of an epoch, or of a higher one that this hub is in. It never takes part twice in the same: what it has sent in
-   * its earlier life is still on its way.
+   * The gossip of an epoch of the plan, or of a higher one that this hub is in. It never takes part twice in the same: what it has
+   * sent in its earlier life is still on its way.
    */
-  async #join(plan: HubPlan, epoch: number): Promise<BlockGossip> {
+  async #join(epoch: number): Promise<BlockGossip> {
+    const plan = this.#plan;
+    if (!plan) throw new Error(`The hub ${this.#name} has no plan.`);
     if (this.#gossip && epoch <= this.#epoch) return this.#gossip;
-    const least = Math.max(this.#epoch + 1, plan.generation * 1_000_000);
+    const least = Math.max(this.#epoch + 1, plan.generation * EPOCHS);
     this.#set("epoch", Math.max(epoch, least));
     this.#set("announced", null);
     this.#set("outcome", null);
@@ -202,6 +211,8 @@ export class Hub extends Aggregator {
     const { sum, totals } = await this.load();
     // The mean takes the place of this hub's own sum.
     this.dropSum();
+    // Told of another plan while it was reading: that one's members are others.
+    if (this.#plan.generation !== plan.generation) return this.#join(epoch);
     const extras = [totals.denominator, totals.examples, totals.count];
     this.#gossip = new BlockGossip(this.#name, plan.members, this.#epoch, sum, extras);
     return this.#gossip;
@@ -227,12 +238,16 @@ export class Hub extends Aggregator {
     const average = (start: number, length: number): Promise<Float64Array<ArrayBuffer>> =>
       Promise.resolve(gossip.values.slice(start, start + length).map((value) => value / denominator));
     const weights = await this.step(plan, average, first);
+    // Told of another plan in the meantime: what this one has come to is nobody's.
+    const isOver = (): boolean => this.#gossip !== gossip;
     if (first) {
       const checkpoint = await this.publish(weights, plan.metadata);
+      if (isOver()) return;
       this.#set("announced", checkpoint);
       this.#set("outcome", { checkpoint, agrees: true });
     } else if (announced) {
       const others = decodeCheckpoint(await this.read(checkpointKey(announced.sha256)), this.model);
+      if (isOver()) return;
       const agrees = weights.every((w, i) => Math.abs(w - (others[i] as number)) <= TOLERANCE * (1 + Math.abs(w)));
       this.#set("outcome", { checkpoint: announced, agrees });
     }
