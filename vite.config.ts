@@ -95,7 +95,10 @@ const preloads: Plugin = {
       if (!facadeModuleId?.includes("/src/pages/")) continue;
       const links = [...neededBy(fileName)]
         .filter((name) => !first.has(name))
-        .map((name) => `  Link: </${name}>; rel=${name.endsWith(".css") ? "preload; as=style" : "modulepreload"}\n`);
+        .map(
+          (name) =>
+            `  Link: </${name}>; rel=${name.endsWith(".css") ? "preload; as=style; crossorigin" : "modulepreload"}\n`,
+        );
       appendFileSync(
         join(dir ?? "dist", "_headers"),
         `/${basename(facadeModuleId, ".svelte").toLowerCase()}\n${links.join("")}`,
@@ -108,7 +111,7 @@ const preloads: Plugin = {
 const SHARED = [
   {
     name: "start",
-    test: /node_modules\/(svelte|i18next)\/|\/src\/(i18n|game\/(names|settings)|client\/(idle|offline)|words|messages\/en|core\/(expressions|mask)|components\/Mask)/,
+    test: /node_modules\/(svelte|i18next)\/|\/src\/(i18n\/(language|reason)|game\/(names|settings)|client\/(idle|offline)|words|messages\/en|core\/(expressions|mask)|components\/Mask)/,
   },
   {
     name: "client",

@@ -10,6 +10,7 @@ export default defineConfig({
       "workers/edge/**/*.node.test.ts",
       "tools/**/*.test.ts",
     ],
-    testTimeout: 60_000,
+    // They run beside the edge's tests, on what those leave of the processor.
+    testTimeout: 180_000,
   },
 });

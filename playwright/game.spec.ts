@@ -179,6 +179,13 @@ test("the page speaks the language that is chosen, and remembers it", async ({ p
   await page.reload();
   await expect(page.locator("html")).toHaveAttribute("dir", "rtl");
   await expect(page.locator("header nav a").first()).toHaveText("العب");
+  // The pages for developers have texts of their own, which come with them and follow the language too.
+  await page.goto(`${stage.url}/rounds`);
+  const title = page.locator("#start-title");
+  await expect(title).toHaveText("بدء الجولات");
+  await page.getByRole("button", { name: "الإعدادات" }).click();
+  await page.getByRole("dialog").getByRole("combobox").selectOption("de");
+  await expect(title).toHaveText("Runden starten");
 });
 
 test("the first page can be used after at most 100 KB", async ({ page, stage }) => {

@@ -128,7 +128,7 @@ test("a CSV is imported, its wrong lines are named, and a run trains on it", asy
   };
   await importFile(page, "faces.csv", `${csv(120, wrong)}3, Training, 1 2 3`);
   const report = page.getByRole("status").filter({ hasText: "pictures were imported" });
-  await expect(report).toContainText("117 pictures were imported; 4 could not be used");
+  await expect(report).toContainText("117 pictures were imported. 4 could not be used");
   await report.getByText("What was wrong").click();
   for (const line of [
     'Line 5: The emotion is a number from 0 to 6, not "9".',
@@ -195,7 +195,7 @@ test("a zip of pictures is imported by its folders", async ({ page, stage }) => 
   const packed = Buffer.from(await (await zip.close()).arrayBuffer());
   await importFile(page, "faces.zip", packed);
   const report = page.getByRole("status").filter({ hasText: "pictures were imported" });
-  await expect(report).toContainText("28 pictures were imported; 2 could not be used");
+  await expect(report).toContainText("28 pictures were imported. 2 could not be used");
   await report.getByText("What was wrong").click();
   await expect(report).toContainText("archive/train/happy/broken.png: it could not be read as a picture");
   await expect(report).toContainText("archive/holiday/1.png: its folder is none of angry");

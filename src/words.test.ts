@@ -1,25 +1,35 @@
 import { expect, test } from "vitest";
-import { bytes, duration, percent } from "./words";
+import { scaled, timeParts } from "./words";
 
 test.each([
-  [0, "0 B"],
-  [999, "999 B"],
-  [20_411_164, "20.4 MB"],
-  [999_999, "1.0 MB"],
-  [250_000_000, "250 MB"],
-])("%d bytes read %s", (count, words) => {
-  expect(bytes(count)).toBe(words);
+  [0, { value: 0, unit: 0, digits: 0 }],
+  [999, { value: 999, unit: 0, digits: 0 }],
+  [20_411_164, { value: 20.411164, unit: 2, digits: 1 }],
+  [999_999, { value: 0.999999, unit: 2, digits: 1 }],
+  [250_000_000, { value: 250, unit: 2, digits: 0 }],
+])("%d bytes are so many of a unit", (count, expected) => {
+  const { value, ...rest } = scaled(count);
+  expect(value).toBeCloseTo(expected.value, 9);
+  expect(rest).toEqual({ unit: expected.unit, digits: expected.digits });
 });
 
 test.each([
-  [0.4, "0 s"],
-  [59.4, "59 s"],
-  [185, "3 min 05 s"],
-  [7800, "2 h 10 min"],
-])("%d seconds read %s", (seconds, words) => {
-  expect(duration(seconds)).toBe(words);
-});
-
-test("shares read as per cent", () => {
-  expect(percent(0.256)).toBe("26 %");
+  [0.4, [[0, "second"]]],
+  [59.4, [[59, "second"]]],
+  [
+    185,
+    [
+      [3, "minute"],
+      [5, "second"],
+    ],
+  ],
+  [
+    7800,
+    [
+      [2, "hour"],
+      [10, "minute"],
+    ],
+  ],
+])("%d seconds are said in one or two units", (seconds, parts) => {
+  expect(timeParts(seconds)).toEqual(parts);
 });

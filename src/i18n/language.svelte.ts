@@ -1,21 +1,26 @@
-import i18next from "i18next";
+import i18next, { type TFunction } from "i18next";
+import type { en as developer } from "../messages/developer/en";
 import { en } from "../messages/en";
-import { scaled } from "../words";
+import { scaled, timeParts } from "../words";
 import { bestLanguage, type Language } from "./languages";
 
 declare module "i18next" {
   interface CustomTypeOptions {
-    resources: { translation: typeof en };
+    resources: { translation: typeof en; developer: typeof developer };
     returnNull: false;
   }
 }
 
-/** English is there at once; another language's texts come when it is chosen. */
-const TEXTS: Record<Language, () => object | Promise<object>> = {
-  en: () => en,
-  "zh-CN": async () => (await import("../messages/zh-CN")).zhCN,
-  ar: async () => (await import("../messages/ar")).ar,
-  de: async () => (await import("../messages/de")).de,
+type Texts = Record<Language, () => object | Promise<object>>;
+
+/** By namespace. English is there at once; another language's texts come when it is chosen. */
+const TEXTS: Record<string, Texts> = {
+  translation: {
+    en: () => en,
+    "zh-CN": async () => (await import("../messages/zh-CN")).zhCN,
+    ar: async () => (await import("../messages/ar")).ar,
+    de: async () => (await import("../messages/de")).de,
+  },
 };
 
 const KEY = "best-actor-language";
@@ -30,21 +35,37 @@ export const language = {
 
 const isArabic = (tag: Language): boolean => tag === "ar";
 
-async function show(tag: Language): Promise<void> {
-  if (!i18next.hasResourceBundle(tag, "translation")) {
-    i18next.addResourceBundle(tag, "translation", await TEXTS[tag]());
+async function load(tag: Language): Promise<void> {
+  for (const [namespace, texts] of Object.entries(TEXTS)) {
+    if (!i18next.hasResourceBundle(tag, namespace)) i18next.addResourceBundle(tag, namespace, await texts[tag]());
   }
+}
+
+async function show(tag: Language): Promise<void> {
+  await load(tag);
   await i18next.changeLanguage(tag);
   document.documentElement.lang = tag;
   document.documentElement.dir = isArabic(tag) ? "rtl" : "ltr";
   current = tag;
 }
 
+let starting: Promise<void> | undefined;
+
 /** Loads the texts of the language that was chosen here, or else of the browser's. */
-export async function startLanguage(): Promise<void> {
+export const startLanguage = (): Promise<void> => (starting ??= start());
+
+async function start(): Promise<void> {
   // Svelte escapes what it puts into the page.
   await i18next.init({ fallbackLng: false, interpolation: { escapeValue: false }, resources: {} });
   await show(bestLanguage([localStorage.getItem(KEY) ?? "", ...navigator.languages]));
+}
+
+/** Loads texts that only some pages need, in the language of now and in those that will be chosen. */
+export async function addTexts(namespace: string, texts: Texts): Promise<void> {
+  TEXTS[namespace] = texts;
+  // Which language it is may not be known yet.
+  await starting;
+  await load(current);
 }
 
 /** Changes the page's language, for good. */
@@ -55,6 +76,10 @@ export async function chooseLanguage(tag: Language): Promise<void> {
 
 const translate = (key: string, options: object): unknown => Reflect.apply(i18next.t, i18next, [key, options]);
 
+/** A text of the pages for developers in the language of the page: src/i18n/developer.ts has loaded it. */
+export const developerText = ((key: string, options?: object) =>
+  translate(key, { ...options, ns: "developer", lng: current })) as TFunction<"developer">;
+
 /** A text in the language of the page; where it is used in a component, it follows that language. */
 export const t = ((key: string, options?: object) => translate(key, { ...options, lng: current })) as typeof i18next.t;
 
@@ -63,11 +88,35 @@ const percent = $derived(new Intl.NumberFormat(current, { style: "percent" }));
 /** A whole number of per cent, as the language writes it. */
 export const percentText = (whole: number): string => percent.format(whole / 100);
 
+/** A share of one in per cent, as the language writes it. */
+export const shareText = (share: number, digits = 0): string =>
+  new Intl.NumberFormat(current, {
+    ...{ style: "percent", minimumFractionDigits: digits, maximumFractionDigits: digits },
+  }).format(share);
+
+/** A number, grouped and with so many digits behind the point, as the language writes it. */
+export const numberText = (value: number, digits = 0): string =>
+  new Intl.NumberFormat(current, { minimumFractionDigits: digits, maximumFractionDigits: digits }).format(value);
+
+const unitText = (value: number, unit: string, digits = 0): string =>
+  new Intl.NumberFormat(current, {
+    ...{ style: "unit", unit, minimumFractionDigits: digits, maximumFractionDigits: digits },
+  }).format(value);
+
+/** Seconds in the one or two units that people would say: `3 min 5 sec`, `3 Min. 5 Sek.`. */
+export const durationText = (seconds: number): string =>
+  timeParts(seconds)
+    .map(([value, unit]) => unitText(value, unit))
+    .join(" ");
+
+/** Milliseconds as they are while they are few, else as {@link durationText} has them. */
+export const millisecondsText = (ms: number): string =>
+  ms < 10_000 ? unitText(ms, "millisecond") : durationText(ms / 1000);
+
 const BYTES = ["byte", "kilobyte", "megabyte", "gigabyte", "terabyte"];
 
 /** Bytes in a decimal unit, as the language writes them: `20.4 MB`, `20,4 MB`. */
 export function bytesText(count: number): string {
   const { value, unit, digits } = scaled(count);
-  const form = { minimumFractionDigits: digits, maximumFractionDigits: digits };
-  return new Intl.NumberFormat(current, { style: "unit", unit: BYTES[unit] ?? "byte", ...form }).format(value);
+  return unitText(value, BYTES[unit] ?? "byte", digits);
 }

@@ -1,6 +1,10 @@
 import { expect, test } from "vitest";
 import { ar } from "../messages/ar";
 import { de } from "../messages/de";
+import { ar as developerAr } from "../messages/developer/ar";
+import { de as developerDe } from "../messages/developer/de";
+import { en as developerEn } from "../messages/developer/en";
+import { zhCN as developerZhCN } from "../messages/developer/zh-CN";
 import { en } from "../messages/en";
 import { zhCN } from "../messages/zh-CN";
 import { bestLanguage } from "./languages";
@@ -20,20 +24,24 @@ function flat(texts: object, prefix = ""): Map<string, string> {
 const names = (text: string): string[] => [...text.matchAll(/\{\{(\w+)\}\}/g)].map(([, name]) => name ?? "").sort();
 
 test.each([
-  ["de", de],
-  ["zh-CN", zhCN],
-  ["ar", ar],
-  ["en", en],
-])("%s has every text, every plural, and every value", (tag, texts) => {
-  const [english, others] = [flat(en), flat(texts)];
+  ["de", de, en],
+  ["zh-CN", zhCN, en],
+  ["ar", ar, en],
+  ["en", en, en],
+  ["de", developerDe, developerEn],
+  ["zh-CN", developerZhCN, developerEn],
+  ["ar", developerAr, developerEn],
+  ["en", developerEn, developerEn],
+])("%s has every text, every plural, and every value", (tag, texts, model) => {
+  const [english, others] = [flat(model), flat(texts)];
   const bases = (keys: Iterable<string>): string[] =>
     [...new Set([...keys].map((key) => key.replace(PLURAL, "")))].sort();
   expect(bases(others.keys())).toEqual(bases(english.keys()));
   for (const [key, text] of others) {
     expect(text.trim(), key).not.toBe("");
-    const model = english.get(key) ?? english.get(key.replace(PLURAL, "_other")) ?? "";
+    const same = english.get(key) ?? english.get(key.replace(PLURAL, "_other")) ?? "";
     // A plural of one or two may say the number in words.
-    if (!/_(zero|one|two)$/.test(key)) expect(names(text), key).toEqual(names(model));
+    if (!/_(zero|one|two)$/.test(key)) expect(names(text), key).toEqual(names(same));
   }
   const forms = new Intl.PluralRules(tag).resolvedOptions().pluralCategories;
   const plurals = new Set([...others.keys()].filter((key) => PLURAL.test(key)).map((key) => key.replace(PLURAL, "")));

@@ -1,3 +1,4 @@
+import type { en as developer } from "../messages/developer/en";
 import type { en } from "../messages/en";
 
 /** The forms of a plural, as Intl.PluralRules names them. */
@@ -14,3 +15,4 @@ type Shape<T> = T extends string
     };
 
 export type Messages = Shape<typeof en>;
+export type DeveloperMessages = Shape<typeof developer>;

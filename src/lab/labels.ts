@@ -1,15 +1,16 @@
 import type { DatasetName } from "../core/lab/config";
-import { EXPRESSIONS } from "../core/expressions";
+import { EXPRESSIONS, type Label } from "../core/expressions";
+import { nameWithin } from "../game/names";
+import { d } from "../i18n/developer";
 
 /** What a data set's labels are called. */
 export const labelsOf = (dataset: DatasetName): readonly string[] =>
-  dataset === "mnist" ? Array.from({ length: 10 }, (_, i) => String(i)) : EXPRESSIONS;
+  dataset === "mnist"
+    ? Array.from({ length: 10 }, (_, i) => String(i))
+    : EXPRESSIONS.map((_, i) => nameWithin(i as Label));
 
-export const DATASET_NAMES: Record<DatasetName, string> = {
-  drawn: "Drawn faces",
-  fer2013: "Faces (FER2013)",
-  mnist: "Digits (MNIST)",
-};
+/** What a data set is called. */
+export const datasetName = (dataset: DatasetName): string => d(`fields.dataset.options.${dataset}`);
 
 /** Colours of ten labels; the seven of the expressions first. */
 export const LABEL_COLORS = [

@@ -452,6 +452,7 @@ export const ar = {
     last: "ما فعله آخر تدريب بوجوهك المحجوزة",
     lastNumbers:
       "الوجوه: {{faces}}. الدقة {{accuracyBefore}} قبل، {{accuracyAfter}} بعد؛ الخسارة {{lossBefore}} قبل، {{lossAfter}} بعد. تبقى هذه الجداول على هذا الجهاز.",
+    shown: "ما عُرض",
     before: "قبل: الصفوف ما عُرض، الأعمدة ما رُئي",
     after: "بعد: الصفوف ما عُرض، الأعمدة ما رُئي",
     device: {

@@ -497,6 +497,7 @@ export const de = {
     last: "Was das letzte Training mit deinen zurückgehaltenen Gesichtern gemacht hat",
     lastNumbers:
       "Gesichter: {{faces}}. Genauigkeit {{accuracyBefore}} vorher, {{accuracyAfter}} nachher; Loss {{lossBefore}} vorher, {{lossAfter}} nachher. Diese Tabellen bleiben auf dem Gerät.",
+    shown: "Gezeigt",
     before: "Vorher: Zeilen gezeigt, Spalten gesehen",
     after: "Nachher: Zeilen gezeigt, Spalten gesehen",
     device: {

@@ -485,6 +485,7 @@ export const en = {
     last: "What the last training did to your held-out faces",
     lastNumbers:
       "Faces: {{faces}}. Accuracy {{accuracyBefore}} before, {{accuracyAfter}} after; loss {{lossBefore}} before, {{lossAfter}} after. These tables stay on this device.",
+    shown: "Shown",
     before: "Before: rows shown, columns seen",
     after: "After: rows shown, columns seen",
     device: {

@@ -420,6 +420,7 @@ export const zhCN = {
     last: "上次训练对你留作测试的脸的影响",
     lastNumbers:
       "脸：{{faces}}。准确率之前 {{accuracyBefore}}，之后 {{accuracyAfter}}；损失之前 {{lossBefore}}，之后 {{lossAfter}}。这些表格只留在这台设备上。",
+    shown: "实际表情",
     before: "之前：行是表演的，列是看到的",
     after: "之后：行是表演的，列是看到的",
     device: {

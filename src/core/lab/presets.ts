@@ -1,3 +1,4 @@
+import { ABOUT, type PresetName } from "./about";
 import { parseLabConfig, type LabConfig, type LabInput } from "./config";
 
 export interface Preset {
@@ -6,9 +7,9 @@ export interface Preset {
   config: LabConfig;
 }
 
-const preset = (name: string, about: string, config: LabInput): [string, Preset] => [
+const preset = (name: PresetName, config: LabInput): [PresetName, Preset] => [
   name,
-  { about, config: parseLabConfig({ name, ...config }) },
+  { about: ABOUT[name], config: parseLabConfig({ name, ...config }) },
 ];
 
 /** What the runs on MNIST share: section 3 of McMahan et al. 2017, K = 100 and C = 0.1. */
@@ -31,39 +32,35 @@ const NOTEBOOK = {
 const threeOf = (client: number): number[][] => Array.from({ length: 6 }, () => [client, client, client]);
 
 /** Federations that are worth a look, by name. */
-export const PRESETS: ReadonlyMap<string, Preset> = new Map([
-  preset("first-look", "Twenty clients teach the shipped model drawn faces in half a minute. Needs no data.", DRAWN),
-  preset("non-iid", "The same, but every client has faces of two or three expressions only.", {
+export const PRESETS: ReadonlyMap<PresetName, Preset> = new Map([
+  preset("first-look", DRAWN),
+  preset("non-iid", {
     ...DRAWN,
     ...{ partition: "dirichlet", alpha: 0.5 },
   }),
-  preset(
-    "against-the-edge",
-    "Five clients in two rounds. In the terminal they send their updates to a real edge, and both results are compared.",
-    {
-      ...{ dataset: "drawn", model: "compact", start: "shipped", clients: 5, fraction: 1, examplesPerClient: 20 },
-      ...{ epochs: 1, batchSize: 10, learningRate: 0.02, rounds: 2, testExamples: 280 },
-    },
-  ),
-  preset("seed-notebook", "The notebook as it ran: three copies of one client, then of the next, then of the third.", {
+  preset("against-the-edge", {
+    ...{ dataset: "drawn", model: "compact", start: "shipped", clients: 5, fraction: 1, examplesPerClient: 20 },
+    ...{ epochs: 1, batchSize: 10, learningRate: 0.02, rounds: 2, testExamples: 280 },
+  }),
+  preset("seed-notebook", {
     ...NOTEBOOK,
     statistics: "never",
     schedule: [...threeOf(0), ...threeOf(1), ...threeOf(2)],
   }),
-  preset("seed-intended", "The notebook as it was meant: three different clients in every round.", NOTEBOOK),
-  preset("mcmahan-2nn", "Rounds to 97 % on MNIST with the two-layer network: row B = 10 of the paper's table 1.", {
+  preset("seed-intended", NOTEBOOK),
+  preset("mcmahan-2nn", {
     ...MCMAHAN,
     ...{ model: "mnist-2nn", learningRate: 0.1, rounds: 300, target: 0.97 },
   }),
-  preset("mcmahan-2nn-non-iid", "The same with two shards of one digit each a client.", {
+  preset("mcmahan-2nn-non-iid", {
     ...MCMAHAN,
     ...{ model: "mnist-2nn", learningRate: 0.05, rounds: 1500, target: 0.97, partition: "shards" },
   }),
-  preset("mcmahan-cnn", "Rounds to 99 % on MNIST with the convolutional network: table 2.", {
+  preset("mcmahan-cnn", {
     ...MCMAHAN,
     ...{ model: "mnist-cnn", learningRate: 0.1, rounds: 60, target: 0.99, epochs: 5 },
   }),
-  preset("warm-start", "Fifty players in the dark, heads tilted, improve the shipped checkpoint.", {
+  preset("warm-start", {
     ...{ dataset: "fer2013", model: "compact", start: "shipped", clients: 50, fraction: 0.4, examplesPerClient: 40 },
     ...{ partition: "dirichlet", alpha: 0.5, heldOut: 0.25, camera: { gain: 0.2, angle: 35, mirror: true } },
     ...{ epochs: 2, batchSize: 10, optimizer: "adam", learningRate: 0.0004, rounds: 20, testExamples: 1000 },
