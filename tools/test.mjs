@@ -3,7 +3,7 @@ import { spawn } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { constants, setPriority, tmpdir } from "node:os";
 import { join } from "node:path";
-import { install, installBrowser, root, run } from "./setup.mjs";
+import { install, installBrowser, root } from "./setup.mjs";
 
 install();
 await installBrowser();
@@ -28,16 +28,16 @@ function count(name, status, read) {
   console.log(`${name}: ${sums.passed} passed, ${sums.failed} failed, ${sums.skipped} skipped\n`);
 }
 
-/** A runner that says nothing for so long hangs. No test takes a third of it. */
-const SILENCE_MS = 6 * 60_000;
+/** A runner that says nothing for so long hangs. No test takes half of it. */
+const SILENCE_MS = 12 * 60_000;
 
 /**
  * Runs a command beside others: what it says comes at once, or in one piece at its end. One that hangs is killed.
  * @returns its exit status; null if it was killed
  */
-function start(name, args, isQuiet) {
+function start(name, args, isQuiet, env = process.env) {
   return new Promise((resolve) => {
-    const child = spawn(process.execPath, args, { cwd: root, stdio: ["ignore", "pipe", "pipe"] });
+    const child = spawn(process.execPath, args, { cwd: root, env, stdio: ["ignore", "pipe", "pipe"] });
     const silence = setTimeout(() => {
       console.log(`FAILED: ${name} said nothing for ${SILENCE_MS / 60_000} minutes and was stopped`);
       child.kill("SIGKILL");
@@ -50,7 +50,7 @@ function start(name, args, isQuiet) {
         else process.stdout.write(text);
       });
     }
-    // The edge's tests wait for each other's clocks: they come first.
+    // What waits for clocks comes first.
     if (isQuiet) setPriority(child.pid, constants.priority.PRIORITY_LOW);
     child.once("exit", (status, signal) => {
       clearTimeout(silence);
@@ -94,14 +94,11 @@ function check(name, module, ...args) {
   });
 }
 
-function playwright() {
-  const file = join(reports, "browser.json");
-  const status = run(
-    process.execPath,
-    [`${root}node_modules/@playwright/test/cli.js`, "test", "--config", "playwright", "--reporter=list,json"],
-    { env: { ...process.env, PLAYWRIGHT_JSON_OUTPUT_NAME: file } },
-  );
-  count("browser", status, () => {
+async function playwright(name, config, isQuiet) {
+  const file = join(reports, `${name}.json`);
+  const args = [`${root}node_modules/@playwright/test/cli.js`, "test", "--config", config, "--reporter=list,json"];
+  const status = await start(name, args, isQuiet, { ...process.env, PLAYWRIGHT_JSON_OUTPUT_NAME: file });
+  count(name, status, () => {
     const { expected, unexpected, flaky, skipped } = JSON.parse(readFileSync(file, "utf8")).stats;
     return { passed: expected + flaky, failed: unexpected, skipped };
   });
@@ -120,7 +117,10 @@ await Promise.all([
 ]);
 
 await check("build", "vite/bin/vite.js", "build", "--logLevel", "warn");
-playwright();
+await Promise.all([
+  playwright("faults", "playwright/faults.config.ts", true),
+  playwright("browser", "playwright/playwright.config.ts", false),
+]);
 
 rmSync(reports, { recursive: true, force: true });
 console.log(`${passed} passed, ${failed} failed${skipped > 0 ? `, ${skipped} skipped` : ""}`);
