@@ -25,7 +25,7 @@ if (!existsSync(join(root, "dist/best_actor/index.js"))) {
 }
 const { WeightedSum } = await load("src/core/fedavg.ts");
 const { HeadlessClient, randomDelta } = await load("tools/headless.ts");
-const { DEFAULT_ROUND } = await load("src/core/protocol.ts");
+const { DEFAULT_ROUND } = await load("src/core/default-round.ts");
 const stop = new AbortController();
 const { model } = new HeadlessClient(() => "", TASK, stop.signal);
 const bytes = model.parameters * 4;
