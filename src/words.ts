@@ -1,5 +1,15 @@
 /** Numbers as people read them. */
 
+const formats = new Map<string, Intl.NumberFormat>();
+
+/** A way to write numbers: made once, for making one takes longer than using it many times. */
+export function numberFormat(language: string, options: Intl.NumberFormatOptions): Intl.NumberFormat {
+  const key = JSON.stringify([language, options]);
+  const format = formats.get(key) ?? new Intl.NumberFormat(language, options);
+  formats.set(key, format);
+  return format;
+}
+
 /** Thousands of thousands of thousands of thousands: terabytes. */
 const LARGEST = 4;
 

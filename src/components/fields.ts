@@ -7,13 +7,13 @@ import type { en } from "../messages/developer/en";
 
 type FieldTexts = typeof en.fields;
 /** A field's texts: its key, unless another form's field of that key says something else. */
-export type FieldText = keyof FieldTexts;
+type FieldText = keyof FieldTexts;
 type TextOf<Kind extends object> = {
   [K in FieldText]: FieldTexts[K] extends Kind ? K : never;
 }[FieldText];
-/** Those that have help, and those that have names of options. */
-export type HelpText = TextOf<{ help: string }>;
-export type ChoiceText = TextOf<{ options: object }>;
+/** Those that have help, and those of them that have names of options. */
+type HelpText = TextOf<{ help: string }>;
+type ChoiceText = TextOf<{ help: string; options: object }>;
 
 export interface NumberField {
   kind: "number";
@@ -53,8 +53,8 @@ export const number = (
   key: string = text,
 ): NumberField => ({ kind: "number", key, text, min, max, step, optional: false });
 
-/** A choice: the type checker names a value that has no text, and a text that has no value is one too many. */
-export const choice = <K extends ChoiceText & HelpText>(
+/** A choice: the type checker names a value that has no text. */
+export const choice = <K extends ChoiceText>(
   text: K,
   values: readonly (keyof (FieldTexts[K] & { options: unknown })["options"] & string)[],
 ): ChoiceField => ({ kind: "choice", key: text, text, values, named: true });

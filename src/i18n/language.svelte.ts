@@ -1,7 +1,7 @@
 import i18next, { type TFunction } from "i18next";
 import type { en as developer } from "../messages/developer/en";
 import { en } from "../messages/en";
-import { scaled, timeParts } from "../words";
+import { numberFormat, scaled, timeParts } from "../words";
 import { bestLanguage, type Language } from "./languages";
 
 declare module "i18next" {
@@ -83,23 +83,21 @@ export const developerText = ((key: string, options?: object) =>
 /** A text in the language of the page; where it is used in a component, it follows that language. */
 export const t = ((key: string, options?: object) => translate(key, { ...options, lng: current })) as typeof i18next.t;
 
-const percent = $derived(new Intl.NumberFormat(current, { style: "percent" }));
-
 /** A whole number of per cent, as the language writes it. */
-export const percentText = (whole: number): string => percent.format(whole / 100);
+export const percentText = (whole: number): string => shareText(whole / 100);
 
 /** A share of one in per cent, as the language writes it. */
 export const shareText = (share: number, digits = 0): string =>
-  new Intl.NumberFormat(current, {
+  numberFormat(current, {
     ...{ style: "percent", minimumFractionDigits: digits, maximumFractionDigits: digits },
   }).format(share);
 
 /** A number, grouped and with so many digits behind the point, as the language writes it. */
 export const numberText = (value: number, digits = 0): string =>
-  new Intl.NumberFormat(current, { minimumFractionDigits: digits, maximumFractionDigits: digits }).format(value);
+  numberFormat(current, { minimumFractionDigits: digits, maximumFractionDigits: digits }).format(value);
 
 const unitText = (value: number, unit: string, digits = 0): string =>
-  new Intl.NumberFormat(current, {
+  numberFormat(current, {
     ...{ style: "unit", unit, minimumFractionDigits: digits, maximumFractionDigits: digits },
   }).format(value);
 
@@ -108,6 +106,12 @@ export const durationText = (seconds: number): string =>
   timeParts(seconds)
     .map(([value, unit]) => unitText(value, unit))
     .join(" ");
+
+/** What was measured in seconds: few with two digits, `6.3 sec`, else as {@link durationText} has them. */
+export const secondsText = (seconds: number): string =>
+  seconds < 10
+    ? numberFormat(current, { style: "unit", unit: "second", maximumSignificantDigits: 2 }).format(seconds)
+    : durationText(seconds);
 
 /** Milliseconds as they are while they are few, else as {@link durationText} has them. */
 export const millisecondsText = (ms: number): string =>

@@ -212,7 +212,7 @@ export class Hub extends Aggregator {
     // The mean takes the place of this hub's own sum.
     this.dropSum();
     // Told of another plan while it was reading: that one's members are others.
-    if (this.#plan.generation !== plan.generation) return this.#join(epoch);
+    if (!this.#isCurrent(plan)) return this.#join(epoch);
     const extras = [totals.denominator, totals.examples, totals.count];
     this.#gossip = new BlockGossip(this.#name, plan.members, this.#epoch, sum, extras);
     return this.#gossip;
@@ -251,6 +251,10 @@ export class Hub extends Aggregator {
       const agrees = weights.every((w, i) => Math.abs(w - (others[i] as number)) <= TOLERANCE * (1 + Math.abs(w)));
       this.#set("outcome", { checkpoint: announced, agrees });
     }
+  }
+
+  #isCurrent({ generation }: HubPlan): boolean {
+    return this.#plan?.generation === generation;
   }
 
   get #plan(): HubPlan | null {
