@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, test as base, type Page } from "@playwright/test";
 import { serve } from "../tools/serve.mjs";
+import { SCENES, scenePath } from "./webcam";
 import { recordWire, type Wire } from "./wire";
 
 export { expect };
@@ -51,12 +52,14 @@ export async function playTake(page: Page, after = "Next role"): Promise<number>
   return score;
 }
 
-/** Plays takes until this browser keeps `count` faces, consenting at the first. */
+/** Plays takes until this browser keeps `count` faces, consenting at the first: that one with the camera, the others as photos. */
 export async function collectFaces(page: Page, url: string, count: number): Promise<void> {
   await openCamera(page, url);
   for (let i = 0; i < count; i++) {
-    await playTake(page);
-    if (i === 0) await page.getByRole("button", { name: "Keep my faces on this device" }).click();
+    if (i === 0) {
+      await playTake(page);
+      await page.getByRole("button", { name: "Keep my faces on this device" }).click();
+    } else await page.getByLabel("No camera? Act in a photo:").setInputFiles(scenePath(i % SCENES.length));
     await expect(page.getByText("Kept on this device,")).toBeVisible();
     await page.getByRole("button", { name: "Next role" }).click();
   }

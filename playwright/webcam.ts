@@ -15,6 +15,9 @@ export const SCENES = [
   { photo: "sample6.jpg", x: 947, y: 210 },
 ];
 
+/** A scene as a picture of its own, for players who have no camera. */
+export const scenePath = (scene: number): string => join(dirname(WEBCAM), `scene-${scene}.jpg`);
+
 /** Each scene is shown for so many of the camera's 30 frames a second. */
 const FRAMES = 45;
 
@@ -26,7 +29,8 @@ export default async function makeWebcam(): Promise<void> {
   try {
     const page = await browser.newPage();
     const frames: Buffer[] = [];
-    for (const { photo, x, y } of SCENES) {
+    mkdirSync(dirname(WEBCAM), { recursive: true });
+    for (const [scene, { photo, x, y }] of SCENES.entries()) {
       const jpeg = await page.evaluate(
         async ({ source, x, y }) => {
           const blob = await (await fetch(`data:image/jpeg;base64,${source}`)).blob();
@@ -38,9 +42,9 @@ export default async function makeWebcam(): Promise<void> {
         { source: readFileSync(photoPath(photo)).toString("base64"), x, y },
       );
       const frame = Buffer.from(jpeg, "base64");
+      writeFileSync(scenePath(scene), frame);
       for (let i = 0; i < FRAMES; i++) frames.push(frame);
     }
-    mkdirSync(dirname(WEBCAM), { recursive: true });
     writeFileSync(WEBCAM, Buffer.concat(frames));
   } finally {
     await browser.close();

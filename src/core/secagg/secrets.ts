@@ -46,17 +46,34 @@ export async function publicKeyOf(privateKey: Bytes): Promise<Bytes> {
   return fromBase64(x.replaceAll("-", "+").replaceAll("_", "/"));
 }
 
+/** What a private key and a public one agree on, before its use is known: a peer's is needed at every step. */
+const agreed = new WeakMap<Bytes, Map<string, Promise<CryptoKey>>>();
+
+function agreement(privateKey: Bytes, publicKey: Bytes): Promise<CryptoKey> {
+  const own = agreed.get(privateKey) ?? new Map<string, Promise<CryptoKey>>();
+  agreed.set(privateKey, own);
+  const known = own.get(String(publicKey));
+  if (known) return known;
+  const key = exchange(privateKey, publicKey);
+  own.set(String(publicKey), key);
+  return key;
+}
+
+async function exchange(privateKey: Bytes, publicKey: Bytes): Promise<CryptoKey> {
+  const peer = await crypto.subtle.importKey("raw", publicKey, ALGORITHM, false, []);
+  // "public" is how the standard calls it; workerd's types call it "$public".
+  const algorithm = { ...ALGORITHM, public: peer } as unknown as Parameters<SubtleCrypto["deriveBits"]>[0];
+  const shared = await crypto.subtle.deriveBits(algorithm, await importPrivate(privateKey), 256);
+  return crypto.subtle.importKey("raw", shared, "HKDF", false, ["deriveBits"]);
+}
+
 /**
  * A secret that only the two owners of these keys know, the same from either side, for one purpose in one round.
  * @throws when the public key is none
  */
 export async function agree(privateKey: Bytes, publicKey: Bytes, round: string, purpose: string): Promise<Bytes> {
-  const peer = await crypto.subtle.importKey("raw", publicKey, ALGORITHM, false, []);
-  // "public" is how the standard calls it; workerd's types call it "$public".
-  const algorithm = { ...ALGORITHM, public: peer } as unknown as Parameters<SubtleCrypto["deriveBits"]>[0];
-  const shared = await crypto.subtle.deriveBits(algorithm, await importPrivate(privateKey), 256);
-  const key = await crypto.subtle.importKey("raw", shared, "HKDF", false, ["deriveBits"]);
   const [salt, info] = [utf8(round), utf8(purpose)];
+  const key = await agreement(privateKey, publicKey);
   return new Uint8Array(await crypto.subtle.deriveBits({ name: "HKDF", hash: "SHA-256", salt, info }, key, 256));
 }
 
@@ -87,11 +104,11 @@ const PIECE = 1 << 20;
 /** Adds (or takes away) the numbers that a seed stands for, modulo 2^32: the stream of AES-256-CTR over zeros. */
 export async function addMask(vector: Uint32Array, seed: Bytes, sign: 1 | -1): Promise<void> {
   const key = await crypto.subtle.importKey("raw", seed, "AES-CTR", false, ["encrypt"]);
-  const zeros = new Uint8Array(PIECE);
-  for (let at = 0; at * 4 < vector.length * 4; at += PIECE / 4) {
+  const zeros = new Uint8Array(Math.min(PIECE, vector.length * 4));
+  for (let at = 0; at < vector.length; at += PIECE / 4) {
     const counter = new Uint8Array(16);
     new DataView(counter.buffer).setUint32(12, at / 4); // A block is four numbers.
-    const wanted = zeros.subarray(0, Math.min(PIECE, (vector.length - at) * 4));
+    const wanted = zeros.subarray(0, (vector.length - at) * 4);
     const mask = new Uint32Array(await crypto.subtle.encrypt({ name: "AES-CTR", counter, length: 32 }, key, wanted));
     for (let i = 0; i < mask.length; i++) {
       vector[at + i] = (vector[at + i] as number) + sign * (mask[i] as number);
