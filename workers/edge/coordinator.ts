@@ -252,7 +252,7 @@ export class Coordinator extends DurableObject<Env> {
   metrics(): { checkpoint: number; waiting: number; checkInsPerSecond: number } & ReturnType<RoundStore["counts"]> {
     return {
       checkpoint: this.task().checkpoint.version,
-      waiting: this.#store.waiting().length,
+      waiting: this.#store.countWaiting(),
       checkInsPerSecond: this.#rate.perSecond,
       ...this.#store.counts(),
     };
@@ -634,14 +634,15 @@ export class Coordinator extends DurableObject<Env> {
    */
   #select(round: RoundRow, now: number): void {
     const { goalCount, fraction, overSelection, deadlineSeconds, selectionSeconds, noise } = round.config;
-    const waiting = this.#store.waiting();
-    if (waiting.length < Math.ceil(goalCount / fraction)) return;
+    const count = this.#store.countWaiting();
+    if (count < Math.ceil(goalCount / fraction)) return;
     const most = Math.ceil(goalCount * overSelection);
-    if (waiting.length < Math.ceil(most / fraction) && selectionSeconds > 0) {
+    if (count < Math.ceil(most / fraction) && selectionSeconds > 0) {
       if (round.selectAt === null) this.#store.setSelectAt(round.number, now + selectionSeconds * 1000);
       if (round.selectAt === null || now < round.selectAt) return;
     }
-    const size = Math.min(most, Math.max(goalCount, Math.floor(waiting.length * fraction)));
+    const waiting = this.#store.waiting();
+    const size = Math.min(most, Math.max(goalCount, Math.floor(count * fraction)));
     const random = (): number => (crypto.getRandomValues(new Uint32Array(1))[0] ?? 0) / 2 ** 32;
     // With noise each by itself: what the accountant knows is Poisson sampling.
     const drawn = noise > 0 ? waiting.filter(() => random() < fraction) : shuffle(waiting, random).slice(0, size);
@@ -654,7 +655,7 @@ export class Coordinator extends DurableObject<Env> {
     }
     const needed = Math.ceil(goalCount / 2);
     if (drawn.length < needed) {
-      const reason = `The draw gave ${drawn.length} of ${waiting.length} clients; ${needed} are needed.`;
+      const reason = `The draw gave ${drawn.length} of ${count} clients; ${needed} are needed.`;
       this.#store.abandon(round.number, reason, now);
       this.#goOn(round);
     }

@@ -88,6 +88,9 @@ const MIGRATIONS = [
   `
   ALTER TABLE rounds ADD COLUMN plateau TEXT;
 `,
+  `
+  CREATE INDEX waiting_by_time ON waiting (seen_at);
+`,
 ];
 
 /** Wrong admin tokens from one address, each within a quarter of an hour of the one before, that lock it out for as long. */
@@ -496,6 +499,11 @@ export class RoundStore {
     return this.#all<{ client: string; label: string }>("SELECT client, label FROM waiting");
   }
 
+  /** How many clients wait, which is asked at every check-in. */
+  countWaiting(): number {
+    return this.#all<{ count: number }>("SELECT count(*) AS count FROM waiting")[0]?.count ?? 0;
+  }
+
   clearWaiting(): void {
     this.sql.exec("DELETE FROM waiting");
   }
@@ -842,7 +850,7 @@ export class RoundStore {
       trainingAt: row.training_at,
       endedAt: row.ended_at,
       deadline: row.deadline,
-      waiting: row.state === "selecting" ? this.waiting().length : 0,
+      waiting: row.state === "selecting" ? this.countWaiting() : 0,
       // Noise would be for nothing if the exact numbers of a client stood here.
       cohort: members.map(({ metadata: _, ...member }) =>
         config.noise > 0

@@ -180,6 +180,8 @@ const PART = 1 << 16;
  */
 export class DeltaDecoder {
   #bytes = new Uint8Array(0);
+  /** How many bytes of those that are wanted have come. */
+  #held = 0;
   #work: Generator<number | DecodedPart, void, Uint8Array>;
   #wanted = 0;
   #done = false;
@@ -194,23 +196,25 @@ export class DeltaDecoder {
 
   /** The numbers that are complete with some more bytes, in their order. @throws FormatError */
   push(bytes: Uint8Array): DecodedPart[] {
-    if (bytes.length === 0) return [];
-    if (this.#done) throw new FormatError("wrong-length", `${bytes.length} bytes follow the last tensor.`);
-    const joined = new Uint8Array(this.#bytes.length + bytes.length);
-    joined.set(this.#bytes);
-    joined.set(bytes, this.#bytes.length);
-    let at = 0;
     const parts: DecodedPart[] = [];
-    while (!this.#isDone() && joined.length - at >= this.#wanted) {
-      const piece = joined.subarray(at, at + this.#wanted);
-      at += this.#wanted;
-      this.#step(piece, parts);
-    }
-    this.#bytes = joined.slice(at);
-    if (this.#isDone() && this.#bytes.length > 0) {
-      throw new FormatError("wrong-length", `${this.#bytes.length} bytes follow the last tensor.`);
+    for (let at = 0; at < bytes.length;) {
+      if (this.#done) throw new FormatError("wrong-length", `${bytes.length - at} bytes follow the last tensor.`);
+      const piece = bytes.subarray(at, at + this.#wanted - this.#held);
+      at += piece.length;
+      if (piece.length === this.#wanted) this.#step(piece, parts);
+      else this.#hold(piece, parts);
     }
     return parts;
+  }
+
+  /** Joins a piece to what was held back of those before it, and runs on with all of it once that is as much as was wanted. */
+  #hold(piece: Uint8Array, parts: DecodedPart[]): void {
+    if (this.#held === 0) this.#bytes = new Uint8Array(this.#wanted);
+    this.#bytes.set(piece, this.#held);
+    this.#held += piece.length;
+    if (this.#held < this.#wanted) return;
+    this.#held = 0;
+    this.#step(this.#bytes, parts);
   }
 
   /** @throws FormatError `truncated` unless everything has come */
@@ -218,17 +222,11 @@ export class DeltaDecoder {
     if (!this.#done) throw new FormatError("truncated", "The update ends before its last tensor.");
   }
 
-  /** A function, since TypeScript does not expect a field to change in a call. */
-  #isDone(): boolean {
-    return this.#done;
-  }
-
   /** Runs on with the bytes that were wanted, until others are. */
   #step(piece: Uint8Array, parts: DecodedPart[]): void {
     for (let result = this.#work.next(piece); ; result = this.#work.next(piece)) {
       if (result.done) {
         this.#done = true;
-        this.#wanted = 0;
         return;
       }
       if (typeof result.value === "number") {
