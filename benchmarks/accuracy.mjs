@@ -5,20 +5,18 @@
  */
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { parseArgs } from "node:util";
 import { openPage } from "../tools/harness/open.mjs";
 import { root } from "../tools/setup.mjs";
 import { facesOf, fail, LABELS } from "../tools/faces.mjs";
 import { comparePeers } from "./peers.mjs";
+import { optionsOf } from "../tools/options.mjs";
 
 const BATCH = 64;
-const { values } = parseArgs({
-  options: {
-    data: { type: "string" },
-    model: { type: "string", default: "seed" },
-    checkpoint: { type: "string" },
-    "no-peers": { type: "boolean", default: false },
-  },
+const values = optionsOf(import.meta.url, {
+  data: { type: "string" },
+  model: { type: "string", default: "seed" },
+  checkpoint: { type: "string" },
+  "no-peers": { type: "boolean", default: false },
 });
 if (!values.data) fail("npm run bench:accuracy -- --data FILE: name a file of labelled faces.");
 

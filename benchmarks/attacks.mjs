@@ -11,20 +11,18 @@ import { mkdirSync, writeFileSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
-import { parseArgs } from "node:util";
 import { fail } from "../tools/faces.mjs";
 import { dataOf, lab, run, startOf, startPool } from "../tools/lab/node.mjs";
 import { root } from "../tools/setup.mjs";
+import { optionsOf } from "../tools/options.mjs";
 
-const { values } = parseArgs({
-  options: {
-    data: { type: "string" },
-    attacks: { type: "string", default: "inversion,membership" },
-    faces: { type: "string", default: "1,5,20" },
-    epochs: { type: "string", default: "1,5" },
-    iterations: { type: "string", default: "600" },
-    out: { type: "string", default: join(root, ".state/attacks") },
-  },
+const values = optionsOf(import.meta.url, {
+  data: { type: "string" },
+  attacks: { type: "string", default: "inversion,membership" },
+  faces: { type: "string", default: "1,5,20" },
+  epochs: { type: "string", default: "1,5" },
+  iterations: { type: "count", default: "600" },
+  out: { type: "string", default: join(root, ".state/attacks") },
 });
 if (!values.data) fail("npm run bench:attacks -- --data PATH: name a CSV of FER2013, or a folder with its records.");
 const python = ["python3", "/usr/bin/python3"].find((name) => spawnSync(name, ["-c", "import torch"]).status === 0);
@@ -64,7 +62,7 @@ console.log(JSON.stringify(report));
 /** Runs one part of the attacks. @returns its results, in the order of its cases */
 async function attack(part, parts) {
   const script = join(root, "tools/attacks/invert.py");
-  const args = [values.out, "--iterations", values.iterations, "--part", part, "--parts", parts];
+  const args = [values.out, "--iterations", String(values.iterations), "--part", part, "--parts", parts];
   const child = spawn(python, [script, ...args.map(String)], { stdio: ["ignore", "pipe", "inherit"] });
   let last = "";
   for await (const line of createInterface({ input: child.stdout })) {

@@ -6,20 +6,18 @@
  */
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { parseArgs } from "node:util";
 import { facesOf, fail } from "../tools/faces.mjs";
 import { openPage } from "../tools/harness/open.mjs";
 import { root } from "../tools/setup.mjs";
+import { optionsOf } from "../tools/options.mjs";
 
-const { values } = parseArgs({
-  options: {
-    data: { type: "string" },
-    faces: { type: "string", default: "500" },
-    model: { type: "string", default: "seed" },
-  },
+const values = optionsOf(import.meta.url, {
+  data: { type: "string" },
+  faces: { type: "count", default: "500" },
+  model: { type: "string", default: "seed" },
 });
 if (!values.data) fail("npm run bench:crop -- --data FILE: name a file of labelled faces.");
-const wanted = Number(values.faces);
+const wanted = values.faces;
 
 const { page, close } = await openPage();
 const checkpoint = readFileSync(join(root, `public/models/${values.model}/initial.safetensors`)).toString("base64");

@@ -6,12 +6,13 @@
 import { spawnSync } from "node:child_process";
 import { createRequire } from "node:module";
 import { join } from "node:path";
-import { parseArgs } from "node:util";
 import { runnerImport } from "vite";
 import { root } from "../tools/setup.mjs";
+import { optionsOf } from "../tools/options.mjs";
 
-const { values } = parseArgs({
-  options: { steps: { type: "string", default: "40" }, batches: { type: "string", default: "8,32,128" } },
+const values = optionsOf(import.meta.url, {
+  steps: { type: "count", default: "40" },
+  batches: { type: "string", default: "8,32,128" },
 });
 const batches = values.batches.split(",").map(Number);
 const round = (value) => Number(value.toFixed(1));
@@ -65,7 +66,7 @@ const { steps } = (await runnerImport(join(root, "tools/harness/steps.ts"))).mod
 const rows = [];
 for (const model of ["seed", "compact"]) {
   for (const batch of batches) {
-    const { stepMs, predictMs, loss } = await steps(model, batch, Number(values.steps));
+    const { stepMs, predictMs, loss } = await steps(model, batch, values.steps);
     const ms = median(stepMs);
     rows.push({
       ...{ model, batch, stepMs: round(ms), imagesPerSecond: round((batch * 1000) / ms) },

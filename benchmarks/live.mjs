@@ -6,14 +6,14 @@
 import { existsSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { parseArgs } from "node:util";
 import { chromium } from "@playwright/test";
 import { runnerImport } from "vite";
 import { fail } from "../tools/faces.mjs";
 import { serve } from "../tools/serve.mjs";
 import { findBrowser, root, run } from "../tools/setup.mjs";
+import { optionsOf } from "../tools/options.mjs";
 
-const { values } = parseArgs({ options: { seconds: { type: "string", default: "20" } } });
+const values = optionsOf(import.meta.url, { seconds: { type: "count", default: "20" } });
 if (!existsSync(join(root, "dist")) && run("npm", ["run", "-s", "build"]) !== 0) fail("The app could not be built.");
 const { default: makeWebcam, WEBCAM } = (await runnerImport(join(root, "playwright/webcam.ts"))).module;
 await makeWebcam();
@@ -53,14 +53,11 @@ for (const task of ["expressions", "expressions-compact"]) {
   await page.getByRole("button", { name: "Open the camera" }).click();
   await page.getByRole("list", { name: "What the model sees" }).getByText("%").first().waitFor({ timeout: 120_000 });
   await page.waitForTimeout(2000);
-  const { taken, frames } = await page.evaluate(
-    async (ms) => {
-      window.taken.length = window.frames.length = 0;
-      await new Promise((resolve) => setTimeout(resolve, ms));
-      return { taken: window.taken, frames: window.frames };
-    },
-    Number(values.seconds) * 1000,
-  );
+  const { taken, frames } = await page.evaluate(async (ms) => {
+    window.taken.length = window.frames.length = 0;
+    await new Promise((resolve) => setTimeout(resolve, ms));
+    return { taken: window.taken, frames: window.frames };
+  }, values.seconds * 1000);
   const ms = taken
     .slice(1)
     .flatMap((next, i) =>

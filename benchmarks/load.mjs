@@ -6,10 +6,10 @@
 import { existsSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { parseArgs } from "node:util";
 import { runnerImport } from "vite";
 import { root } from "../tools/setup.mjs";
 import { serve } from "../tools/serve.mjs";
+import { optionsOf } from "../tools/options.mjs";
 
 const TASK = "expressions-compact";
 const NO_LIMIT = { simple: { limit: 1e9, period: 60 } };
@@ -17,8 +17,8 @@ const NO_LIMIT = { simple: { limit: 1e9, period: 60 } };
 const AT_ONCE = 32;
 /** Different deltas: making one takes longer than sending it. */
 const DELTAS = 16;
-const { values } = parseArgs({ options: { clients: { type: "string", default: "1000" } } });
-const count = Number(values.clients);
+const values = optionsOf(import.meta.url, { clients: { type: "count", default: "1000" } });
+const count = values.clients;
 const load = async (path) => (await runnerImport(join(root, path))).module;
 
 if (!existsSync(join(root, "dist/best_actor/index.js"))) {

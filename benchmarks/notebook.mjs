@@ -3,15 +3,13 @@
  * several seeds, beside the notebook's own numbers; and why its test loss is so bad: the final weights tested with the moving
  * statistics that were never federated, with averaged ones, and with ones that fit. Its last line is one JSON object.
  */
-import { parseArgs } from "node:util";
 import { dataOf, lab, run, startPool } from "../tools/lab/node.mjs";
+import { optionsOf } from "../tools/options.mjs";
 
-const { values } = parseArgs({
-  options: {
-    data: { type: "string" },
-    seeds: { type: "string", default: "10" },
-    recalibrated: { type: "string", default: "3" },
-  },
+const values = optionsOf(import.meta.url, {
+  data: { type: "string" },
+  seeds: { type: "count", default: "10" },
+  recalibrated: { type: "string", default: "3" },
 });
 /** What stands under the notebook's cells: accuracy and loss in training after 6, 12 and 18 rounds, and on 5 test faces. */
 const NOTEBOOK = { 6: [0.8, 0.577], 12: [0.867, 0.399], 18: [1, 0.244], test: [0.2, 6.03] };
@@ -31,7 +29,7 @@ const say = ({ mean, sd }) => `${mean.toFixed(3)} ± ${sd.toFixed(3)}`;
 /** Accuracies and losses over the seeds, in training and on the test faces. */
 async function runs(config, onEnd) {
   const rounds = [];
-  for (let i = 0; i < Number(values.seeds); i++) {
+  for (let i = 0; i < values.seeds; i++) {
     const own = lab.parseLabConfig({ ...config, seed: config.seed + i });
     const state = await run(own, { data, pool });
     rounds.push(state.rounds);
@@ -99,4 +97,4 @@ for (const [name, words] of [
 ]) {
   console.log(`  ${words}: ${say(last[name].testAccuracy)} / ${say(last[name].testLoss)}`);
 }
-console.log(JSON.stringify({ seeds: Number(values.seeds), notebook: NOTEBOOK, ...results, statistics: last }));
+console.log(JSON.stringify({ seeds: values.seeds, notebook: NOTEBOOK, ...results, statistics: last }));

@@ -3,15 +3,13 @@
  * of 100 clients on MNIST with the 2NN, ten in a round, by attack, their share, and what the server does about them; test accuracy
  * and success of the attack, each the mean of the last five rounds. Its last line is one JSON object.
  */
-import { parseArgs } from "node:util";
 import { dataOf, lab, run, startPool } from "../tools/lab/node.mjs";
+import { optionsOf } from "../tools/options.mjs";
 
-const { values } = parseArgs({
-  options: {
-    rounds: { type: "string", default: "30" },
-    shares: { type: "string", default: "0.1,0.2,0.3" },
-    attacks: { type: "string", default: "label-flip,sign-flip,backdoor,replacement" },
-  },
+const values = optionsOf(import.meta.url, {
+  rounds: { type: "count", default: "30" },
+  shares: { type: "string", default: "0.1,0.2,0.3" },
+  attacks: { type: "string", default: "label-flip,sign-flip,backdoor,replacement" },
 });
 // Three wrong ones in ten, which is also the most that Krum bears: it needs 2 f + 3.
 const DEFENCES = {
@@ -22,7 +20,7 @@ const DEFENCES = {
   "Multi-Krum": { aggregation: "multi-krum", byzantine: 3 },
 };
 const { config } = lab.PRESETS.get("mcmahan-2nn");
-const base = { ...config, rounds: Number(values.rounds), learningRate: 0.1, target: null };
+const base = { ...config, rounds: values.rounds, learningRate: 0.1, target: null };
 const mean = (numbers) => numbers.reduce((a, b) => a + b, 0) / numbers.length;
 const round = (value) => Number(value.toFixed(4));
 

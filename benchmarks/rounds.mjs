@@ -5,9 +5,9 @@
  */
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { parseArgs } from "node:util";
 import { dataOf, lab, run, startPool } from "../tools/lab/node.mjs";
 import { root } from "../tools/setup.mjs";
+import { optionsOf } from "../tools/options.mjs";
 
 /** E, B and what the paper found; `most` ends a run that comes to nothing. */
 const ROWS = {
@@ -30,13 +30,11 @@ const TARGETS = { "mnist-2nn": 0.97, "mnist-cnn": 0.99 };
 /** "Multiplicative grid of resolution 10^(1/3)": section 3 of the paper. */
 const STEP = 10 ** (1 / 3);
 
-const { values: options } = parseArgs({
-  options: {
-    rows: { type: "string", default: "2nn-iid,2nn-non-iid" },
-    out: { type: "string", default: join(root, ".state/rounds") },
-    strategies: { type: "boolean", default: false },
-    "no-search": { type: "boolean", default: false },
-  },
+const options = optionsOf(import.meta.url, {
+  rows: { type: "string", default: "2nn-iid,2nn-non-iid" },
+  out: { type: "string", default: join(root, ".state/rounds") },
+  strategies: { type: "boolean", default: false },
+  "no-search": { type: "boolean", default: false },
 });
 mkdirSync(options.out, { recursive: true });
 const chosen = options.rows === "" ? [] : options.rows.split(",");

@@ -4,12 +4,13 @@
  * The last row is the setting of Bonawitz et al. 2017 (2^10 users, 2^20 values of 16 bits), who report 1.73 times the bytes of
  * the plain vector. Its last line is one JSON object.
  */
-import { parseArgs } from "node:util";
 import { lab } from "../tools/lab/node.mjs";
+import { optionsOf } from "../tools/options.mjs";
 
 const { secagg } = lab;
-const { values } = parseArgs({
-  options: { cohorts: { type: "string", default: "10,50,200" }, models: { type: "string", default: "compact,seed" } },
+const values = optionsOf(import.meta.url, {
+  cohorts: { type: "string", default: "10,50,200" },
+  models: { type: "string", default: "compact,seed" },
 });
 const ROUND = "expressions/1";
 const size = (message) => Buffer.byteLength(JSON.stringify(message));

@@ -5,15 +5,13 @@
  * of its squared norm that one sending brings over. Beside the codecs what low rank would keep, which is none of them. The last line is
  * one JSON object.
  */
-import { parseArgs } from "node:util";
 import { dataOf, lab, run, startOf, startPool } from "../tools/lab/node.mjs";
+import { optionsOf } from "../tools/options.mjs";
 
-const { values } = parseArgs({
-  options: {
-    data: { type: "string" },
-    rounds: { type: "string", default: "100" },
-    codecs: { type: "string", default: "float32,float16,int8,int4,topk-0.1,topk-0.01,ternary-0.05,ternary-0.03" },
-  },
+const values = optionsOf(import.meta.url, {
+  data: { type: "string" },
+  rounds: { type: "count", default: "100" },
+  codecs: { type: "string", default: "float32,float16,int8,int4,topk-0.1,topk-0.01,ternary-0.05,ternary-0.03" },
 });
 const PLAIN = { gain: 1, angle: 0, mirror: false };
 const round = (value, digits) => Number(value.toFixed(digits));
@@ -158,7 +156,7 @@ async function accuracies(config, path) {
 }
 
 const preset = (name, changes) => lab.parseLabConfig({ ...lab.PRESETS.get(name).config, ...changes });
-const rounds = Number(values.rounds);
+const rounds = values.rounds;
 const digits = await accuracies(preset("mcmahan-2nn-non-iid", { rounds, learningRate: 0.1, target: null }));
 const warm = { central: false, personalEpochs: 0, evaluateEvery: 3 };
 const faces = values.data ? await accuracies(preset("warm-start", warm), values.data) : null;

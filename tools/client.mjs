@@ -2,24 +2,22 @@
  * `npm run client -- --url URL [--task NAME] [--clients 5] [--rounds 1]`: headless clients take part in rounds with random
  * deltas: a federation to look at without browsers. An administrator starts the rounds.
  */
-import { parseArgs } from "node:util";
 import { runnerImport } from "vite";
+import { optionsOf } from "./options.mjs";
 
-const { values } = parseArgs({
-  options: {
-    url: { type: "string", default: "http://127.0.0.1:8787" },
-    task: { type: "string", default: "expressions-compact" },
-    clients: { type: "string", default: "5" },
-    rounds: { type: "string", default: "1" },
-  },
+const values = optionsOf(import.meta.url, {
+  url: { type: "string", default: "http://127.0.0.1:8787" },
+  task: { type: "string", default: "expressions-compact" },
+  clients: { type: "count", default: "5" },
+  rounds: { type: "count", default: "1" },
 });
 const { module } = await runnerImport(new URL("./headless.ts", import.meta.url).pathname);
 const stop = new AbortController();
 process.once("SIGINT", () => stop.abort());
 await Promise.all(
-  Array.from({ length: Number(values.clients) }, async (_, i) => {
+  Array.from({ length: values.clients }, async (_, i) => {
     const client = new module.HeadlessClient(() => values.url, values.task, stop.signal);
-    for (let done = 0; done < Number(values.rounds); done++) {
+    for (let done = 0; done < values.rounds; done++) {
       try {
         const examples = 5 + i;
         const assignment = await client.assignment(examples);

@@ -5,14 +5,14 @@
  */
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { parseArgs } from "node:util";
 import { facesOf, fail, LABELS } from "./faces.mjs";
 import { openPage } from "./harness/open.mjs";
 import { root } from "./setup.mjs";
+import { optionsOf } from "./options.mjs";
 
 const STEPS = 20;
 const BATCH = 64;
-const { values } = parseArgs({ options: { data: { type: "string" } } });
+const values = optionsOf(import.meta.url, { data: { type: "string" } });
 if (!values.data) fail("node tools/scoring.mjs --data FILE: name a file of labelled faces.");
 
 const faces = [];

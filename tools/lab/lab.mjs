@@ -5,24 +5,22 @@
  */
 import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { parseArgs } from "node:util";
 import v8 from "node:v8";
 import { againstEdge } from "./edge.mjs";
 import { dataOf, DataError, lab, run, startPool } from "./node.mjs";
+import { optionsOf } from "../options.mjs";
 
-const { values: options } = parseArgs({
-  options: {
-    preset: { type: "string" },
-    config: { type: "string" },
-    data: { type: "string" },
-    set: { type: "string", multiple: true, default: [] },
-    seeds: { type: "string", default: "1" },
-    workers: { type: "string" },
-    out: { type: "string" },
-    edge: { type: "boolean", default: false },
-    url: { type: "string" },
-    token: { type: "string" },
-  },
+const options = optionsOf(import.meta.url, {
+  preset: { type: "string" },
+  config: { type: "string" },
+  data: { type: "string" },
+  set: { type: "string", multiple: true, default: [] },
+  seeds: { type: "count", default: "1" },
+  workers: { type: "count" },
+  out: { type: "string" },
+  edge: { type: "boolean", default: false },
+  url: { type: "string" },
+  token: { type: "string" },
 });
 
 function fail(message) {
@@ -155,7 +153,7 @@ async function main() {
   const config = configuration();
   const data = await dataOf(config, options.data);
   drawPartition(config, data);
-  const { pool, stop } = await startPool(config, data, options.workers ? Number(options.workers) : undefined);
+  const { pool, stop } = await startPool(config, data, options.workers);
   if (options.edge || options.preset === "against-the-edge") {
     const { url, token } = options;
     console.log(`\nEvery client trains and sends its update to ${url ?? "an edge of its own"}:`);
@@ -167,10 +165,10 @@ async function main() {
     return console.log(JSON.stringify({ name: config.name, ...result }));
   }
   const states = [];
-  for (let i = 0; i < Number(options.seeds); i++) {
+  for (let i = 0; i < options.seeds; i++) {
     const own = { ...config, seed: config.seed + i };
-    const folder = options.out && (Number(options.seeds) > 1 ? join(options.out, `seed-${own.seed}`) : options.out);
-    if (Number(options.seeds) > 1) console.log(`\nSeed ${own.seed}`);
+    const folder = options.out && (options.seeds > 1 ? join(options.out, `seed-${own.seed}`) : options.out);
+    if (options.seeds > 1) console.log(`\nSeed ${own.seed}`);
     states.push(await once(own, data, pool, folder));
   }
   await stop();
