@@ -101,6 +101,10 @@ export const shareText = (share: number, digits = 0): string =>
 export const numberText = (value: number, digits = 0): string =>
   numberFormat(current, { minimumFractionDigits: digits, maximumFractionDigits: digits }).format(value);
 
+/** A number at an axis: of four digits at most, as the language writes it. */
+export const tickText = (value: number): string =>
+  numberFormat(current, { maximumSignificantDigits: 4, useGrouping: false }).format(value);
+
 const unitText = (value: number, unit: string, digits = 0): string =>
   numberFormat(current, {
     ...{ style: "unit", unit, minimumFractionDigits: digits, maximumFractionDigits: digits },

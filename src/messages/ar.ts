@@ -417,7 +417,8 @@ export const ar = {
     preferences: {
       title: "ماذا ومتى يتدرب",
       model: "النموذج",
-      size: "{{model}}: {{weights}} مليون وزن، {{work}} مليون عملية ضرب وجمع لكل وجه، {{update}} لكل تحديث",
+      option: "{{model}}: {{update}} لكل تحديث",
+      size: "{{weights}} مليون وزن، {{work}} مليون عملية ضرب وجمع لكل وجه",
       whenHidden: "المتابعة عندما تكون علامة التبويب مخفية",
       onLowBattery: "المتابعة مع بطارية ضعيفة",
       onDataSaver: "المتابعة عندما يوفر المتصفح البيانات",

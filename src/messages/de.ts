@@ -462,7 +462,8 @@ export const de = {
     preferences: {
       title: "Was und wann es trainieren darf",
       model: "Modell",
-      size: "{{model}}: {{weights}} Millionen Gewichte, {{work}} Millionen Multiplikationen je Gesicht, {{update}} je Update",
+      option: "{{model}}: {{update}} je Update",
+      size: "{{weights}} Millionen Gewichte, {{work}} Millionen Multiplikationen je Gesicht",
       whenHidden: "Weitermachen, wenn dieser Tab verdeckt ist",
       onLowBattery: "Weitermachen, wenn der Akku fast leer ist",
       onDataSaver: "Weitermachen, wenn der Browser Daten spart",

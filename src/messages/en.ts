@@ -450,7 +450,8 @@ export const en = {
     preferences: {
       title: "What and when it may train",
       model: "Model",
-      size: "{{model}}: {{weights}} million weights, {{work}} million multiply-adds a face, {{update}} an update",
+      option: "{{model}}: {{update}} an update",
+      size: "{{weights}} million weights, {{work}} million multiply-adds a face",
       whenHidden: "Go on while this tab is hidden",
       onLowBattery: "Go on with a low battery",
       onDataSaver: "Go on while the browser saves data",

@@ -385,7 +385,8 @@ export const zhCN = {
     preferences: {
       title: "训练什么，何时训练",
       model: "模型",
-      size: "{{model}}：{{weights}} 百万个权重，每张脸 {{work}} 百万次乘加，每次更新 {{update}}",
+      option: "{{model}}：每次更新 {{update}}",
+      size: "{{weights}} 百万个权重，每张脸 {{work}} 百万次乘加",
       whenHidden: "标签页隐藏时也继续",
       onLowBattery: "电量低时也继续",
       onDataSaver: "浏览器节省流量时也继续",

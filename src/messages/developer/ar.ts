@@ -8,7 +8,7 @@ export const ar = {
     live: "مباشر",
     lost: "انقطع الاتصال، تجري المحاولة مجدداً…",
     task: "المهمة والنموذج",
-    taskIs: "المهمة {{task}}، النموذج {{model}} ({{parameters}} معامل، {{millions}} مليون عملية ضرب وجمع لكل وجه).",
+    taskIs: "المهمة {{task}}، النموذج {{model}}.",
     checkpointIs: "نقطة الحفظ، الإصدار {{version}}:",
     checkpointFile: "{{size}}، safetensors",
     untrained: "قيمها عشوائية، ولم تدرّبها أي جولة بعد.",
@@ -79,7 +79,8 @@ export const ar = {
     deadline: "بقي {{time}} حتى الموعد النهائي.",
     fromVersion: "{{plan}}، من الإصدار {{version}}.",
     plan: {
-      rates: "E = {{epochs}}، B = {{batchSize}}، C = {{fraction}}، معدل التعلّم {{rate}}",
+      rates:
+        "\u2066E\u00a0=\u00a0{{epochs}}, B\u00a0=\u00a0{{batchSize}}, C\u00a0=\u00a0{{fraction}}\u2069، معدل التعلّم {{rate}}",
       clip: "قصّ التدرج {{norm}}",
       head: "الرأس فقط",
       async: "غير متزامنة (FedBuff)",
@@ -199,7 +200,7 @@ export const ar = {
     },
     one: "الجولة {{first}}",
     several: "الجولات {{first}} إلى {{last}}",
-    plan: "E = {{epochs}}، B = {{batchSize}}، المعدل {{rate}}",
+    plan: "\u2066E\u00a0=\u00a0{{epochs}}, B\u00a0=\u00a0{{batchSize}}\u2069، المعدل {{rate}}",
     async: "غير متزامنة",
     underWay: "جارية",
   },
@@ -544,13 +545,11 @@ export const ar = {
     pausesOther: "يتوقف التشغيل الجاري مؤقتاً عندئذ.",
     shares_zero: "لا عملاء.",
     shares_one: "لدى عميل واحد {{examples}} من الأمثلة، من {{labels}} تسمية في المتوسط.",
-    shares_two: "لدى عميلين {{examples}} من الأمثلة، من {{least}} إلى {{most}} لكلٍّ، من {{labels}} تسمية في المتوسط.",
-    shares_few:
-      "لدى {{count}} عملاء {{examples}} من الأمثلة، من {{least}} إلى {{most}} لكلٍّ، من {{labels}} تسمية في المتوسط.",
-    shares_many:
-      "لدى {{count}} عميلاً {{examples}} من الأمثلة، من {{least}} إلى {{most}} لكلٍّ، من {{labels}} تسمية في المتوسط.",
-    shares_other:
-      "لدى {{count}} عميل {{examples}} من الأمثلة، من {{least}} إلى {{most}} لكلٍّ، من {{labels}} تسمية في المتوسط.",
+    shares_two: "لدى عميلين {{examples}} من الأمثلة، {{each}} لكلٍّ، من {{labels}} تسمية في المتوسط.",
+    shares_few: "لدى {{count}} عملاء {{examples}} من الأمثلة، {{each}} لكلٍّ، من {{labels}} تسمية في المتوسط.",
+    shares_many: "لدى {{count}} عميلاً {{examples}} من الأمثلة، {{each}} لكلٍّ، من {{labels}} تسمية في المتوسط.",
+    shares_other: "لدى {{count}} عميل {{examples}} من الأمثلة، {{each}} لكلٍّ، من {{labels}} تسمية في المتوسط.",
+    range: "من {{least}} إلى {{most}}",
     firstDrawn: "رُسم أول {{count}}.",
     presets: {
       "first-look": "عشرون عميلاً يعلّمون النموذج المرفق وجوهاً مرسومة في نصف دقيقة. لا يحتاج إلى بيانات.",

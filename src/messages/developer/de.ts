@@ -8,8 +8,7 @@ export const de = {
     live: "Live",
     lost: "Verbindung verloren, neuer Versuch…",
     task: "Aufgabe und Modell",
-    taskIs:
-      "Aufgabe {{task}}, Modell {{model}} ({{parameters}} Parameter, {{millions}} Millionen Multiplikationen je Gesicht).",
+    taskIs: "Aufgabe {{task}}, Modell {{model}}.",
     checkpointIs: "Checkpoint Version {{version}}:",
     checkpointFile: "{{size}}, safetensors",
     untrained: "Er ist zufällig initialisiert, und noch keine Runde hat ihn trainiert.",
@@ -74,7 +73,7 @@ export const de = {
     halvedHere: "Ab hier ist die Lernrate halbiert.",
     givenUp: "Die Runde wurde aufgegeben.",
     progress: "Fortschritt der Runde",
-    waiting: "{{waiting}} von {{wanted}} Clients haben sich gemeldet, offen seit {{time}}.",
+    waiting: "Seit {{time}} offen: {{waiting}} von {{wanted}} Clients haben sich gemeldet.",
     counted: "{{counted}} von {{cohort}} Updates gezählt, Ziel {{goal}}.",
     since: "{{time}} seit der Wahl der Kohorte.",
     deadline: "Noch {{time}} bis zur Frist.",
@@ -98,7 +97,7 @@ export const de = {
     },
     becameOf: "Was aus der Kohorte wurde",
     funnel: { selected: "Gewählt", uploaded: "Trainiert und hochgeladen", counted: "Gezählt" },
-    took: "Updates brauchten im Median {{median}}, im 95. Perzentil {{slowest}}.",
+    took: "Dauer der Updates: {{median}} im Median, {{slowest}} im 95. Perzentil.",
     cohort: "Die Kohorte der Runde {{number}}",
     columns: {
       client: "Client",
@@ -464,8 +463,8 @@ export const de = {
     pausedAfter: "Nach Runde {{number}} pausiert. Von da geht es weiter.",
     federation_one: "{{count}} Client, {{partition}}; Startwert {{seed}}.",
     federation_other: "{{count}} Clients, {{partition}}; Startwert {{seed}}.",
-    cost_one: "{{count}} Runde, {{down}} herunter, {{up}} hinauf in {{time}}.",
-    cost_other: "{{count}} Runden, {{down}} herunter, {{up}} hinauf in {{time}}.",
+    cost_one: "{{count}} Runde in {{time}}: {{down}} herunter, {{up}} hinauf.",
+    cost_other: "{{count}} Runden in {{time}}: {{down}} herunter, {{up}} hinauf.",
     on: "Trainiert auf {{on}}.",
     result: "An {{examples}} Testbeispielen jetzt: Genauigkeit {{accuracy}}, Verlust {{loss}}.",
     test: "Test",
@@ -521,7 +520,8 @@ export const de = {
     pausesOther: "Der laufende Lauf wird dann pausiert.",
     shares_one: "{{count}} Client hat {{examples}} Beispiele von durchschnittlich {{labels}} Labels.",
     shares_other:
-      "{{count}} Clients haben {{examples}} Beispiele, jeder {{least}} bis {{most}}, von durchschnittlich {{labels}} Labels.",
+      "{{count}} Clients haben {{examples}} Beispiele, jeder {{each}}, von durchschnittlich {{labels}} Labels.",
+    range: "{{least}} bis {{most}}",
     firstDrawn: "Gezeichnet sind die ersten {{count}}.",
     presets: {
       "first-look":

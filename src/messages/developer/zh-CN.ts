@@ -8,7 +8,7 @@ export const zhCN = {
     live: "实时",
     lost: "连接断开，正在重试…",
     task: "任务和模型",
-    taskIs: "任务 {{task}}，模型 {{model}}（{{parameters}} 个参数，每张脸 {{millions}} 百万次乘加）。",
+    taskIs: "任务 {{task}}，模型 {{model}}。",
     checkpointIs: "检查点版本 {{version}}：",
     checkpointFile: "{{size}}，safetensors",
     untrained: "它是随机初始化的，还没有任何一轮训练过它。",
@@ -480,7 +480,8 @@ export const zhCN = {
     stopping: "提前停止和比较",
     start: "开始",
     pausesOther: "正在进行的运行会被暂停。",
-    shares_other: "{{count}} 个客户端共有 {{examples}} 个样本，每个 {{least}} 到 {{most}} 个，平均 {{labels}} 种标签。",
+    shares_other: "{{count}} 个客户端共有 {{examples}} 个样本，每个 {{each}} 个，平均 {{labels}} 种标签。",
+    range: "{{least}} 到 {{most}}",
     firstDrawn: "只画出前 {{count}} 个。",
     presets: {
       "first-look": "二十个客户端在半分钟内教会自带模型识别绘制的脸。不需要数据。",
