@@ -215,7 +215,7 @@ test("MNIST's four files are imported, and a missing one is named", async ({ pag
   await page.getByLabel("Preset").selectOption("mcmahan-2nn-non-iid");
   // Two shards of 300; MNIST's digits are not equally many, so some shards hold the end of one and the start of the next.
   await expect(
-    page.getByRole("img", { name: /100 clients have 60,000 examples, 600 to 600 each, of [12]\.\d labels/ }),
+    page.getByRole("img", { name: /100 clients have 60,000 examples, 600 each, of [12]\.\d labels/ }),
   ).toBeVisible();
 });
 
