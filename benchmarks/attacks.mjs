@@ -62,7 +62,7 @@ console.log(JSON.stringify(report));
 /** Runs one part of the attacks. @returns its results, in the order of its cases */
 async function attack(part, parts) {
   const script = join(root, "tools/attacks/invert.py");
-  const args = [values.out, "--iterations", String(values.iterations), "--part", part, "--parts", parts];
+  const args = [values.out, "--iterations", values.iterations, "--part", part, "--parts", parts];
   const child = spawn(python, [script, ...args.map(String)], { stdio: ["ignore", "pipe", "inherit"] });
   let last = "";
   for await (const line of createInterface({ input: child.stdout })) {
