@@ -29,7 +29,9 @@ for (const [backend, steps, optimizer] of [
   ["wasm", 3, "sgd"],
   ["wasm", 3, "momentum"],
   ["wasm", 3, "adam"],
+  ["wasm", 3, "careful"],
   ["webgpu", 1, "sgd"],
+  ["webgpu", 1, "careful"],
   ["cpu", 1, "sgd"],
 ] as const) {
   test(`${backend} gives PyTorch's losses and gradients with ${optimizer}`, async () => {
@@ -48,7 +50,7 @@ for (const [backend, steps, optimizer] of [
       expect(difference, `loss ${i}`).toBeLessThan(i === 0 ? 1e-5 : tolerance);
     });
     for (const [name, values] of Object.entries(gradients)) {
-      const reference = expected.get(`gradient/${name}`) ?? [];
+      const reference = expected.get(`${optimizer === "careful" ? "careful-" : ""}gradient/${name}`) ?? [];
       const error = difference(values, reference) / norm(reference);
       expect(error, name).toBeLessThan(1e-3);
     }

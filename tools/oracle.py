@@ -6,7 +6,8 @@
 Needs PyTorch and NumPy (Debian: python3-torch). The weights and the faces come from the project's own generator
 (src/core/random.ts and src/core/initialize.ts), written again here. Dropout is off. For every tensor the file holds the
 gradient's norm and its values at 128 places (all, where there are fewer), the same of the change of the weights after three
-steps of SGD, SGD with momentum and Adam, and the losses of those steps.
+steps of SGD, SGD with momentum and Adam, and the losses of those steps; and the same of careful SGD: batch normalization
+stays at statistics that are not the batch's, one of the three faces has no label, and a teacher's answers are distilled.
 """
 import os
 import sys
@@ -22,6 +23,8 @@ from layout import ours, tensors, write_safetensors  # noqa: E402
 from train import build  # noqa: E402
 
 SEED, FACES, RATE, STEPS, SAMPLES = 2013, 3, 0.0001, 3, 128
+# Careful SGD: faces with a label, the weight of the teacher's answers, and what softens them.
+LABELLED, DISTILL, TEMPERATURE = 2, 0.5, 2.0
 MASK = 0xFFFFFFFF
 
 
@@ -81,29 +84,52 @@ def main():
     y = torch.arange(FACES) % 7
     begin = {name: tensor.detach().clone() for name, tensor in trainable(model)}
     out = {}
+    # What careful SGD needs beyond that: statistics of batch normalization, and a teacher's logits.
+    random = generator(7)
+    statistics = {name: [next(random) for _ in range(tensor.numel())]
+                  for name, tensor, yes in tensors(model) if not yes}
+    teacher = torch.tensor([[next(random) * 4 - 2 for _ in range(7)] for _ in range(FACES)], dtype=torch.float64)
     # The rates are of the size that each optimizer's steps need to stay where float32 and float64 agree.
-    for kind, rate in (("sgd", RATE), ("momentum", RATE), ("adam", 1e-6)):
+    for kind, rate in (("sgd", RATE), ("momentum", RATE), ("adam", 1e-6), ("careful", RATE)):
+        careful = kind == "careful"
         with torch.no_grad():
-            for name, tensor in trainable(model):
-                tensor.copy_(begin[name])
-        parameters = list(model.parameters())
+            for name, tensor, yes in tensors(model):
+                if yes:
+                    tensor.copy_(begin[name])
+                elif careful:
+                    values = np.float32(np.array(statistics[name]) * 0.5 + (0.5 if name.endswith("variance") else 0))
+                    tensor.copy_(torch.from_numpy(values.astype(np.float64)))
+        norms = [layer for layer in model if isinstance(layer, nn.BatchNorm2d)]
+        for layer in norms:
+            layer.requires_grad_(not careful)
+        parameters = [p for p in model.parameters() if p.requires_grad]
         if kind == "adam":
             optimizer = torch.optim.Adam(parameters, rate)
         else:
             optimizer = torch.optim.SGD(parameters, rate, momentum=0.9 if kind == "momentum" else 0)
         losses = []
         model.train()
+        if careful:
+            for layer in norms:
+                layer.eval()
         for step in range(STEPS):
-            optimizer.zero_grad()
-            loss = F.cross_entropy(model(x), y)
-            loss.backward()
+            optimizer.zero_grad(set_to_none=True)
+            logits = model(x)
+            loss = F.cross_entropy(logits[:LABELLED], y[:LABELLED]) if careful else F.cross_entropy(logits, y)
             losses.append(loss.item())
-            if kind == "sgd" and step == 0:
+            if careful:
+                apart = F.cross_entropy(logits / TEMPERATURE, F.softmax(teacher / TEMPERATURE, 1))
+                loss = loss + DISTILL * TEMPERATURE**2 * apart
+            loss.backward()
+            if kind in ("sgd", "careful") and step == 0:
                 for name, tensor in trainable(model):
-                    out[f"gradient/{name}"] = summary(ours(tensor.grad).ravel())
+                    if tensor.grad is not None:
+                        title = "gradient" if kind == "sgd" else "careful-gradient"
+                        out[f"{title}/{name}"] = summary(ours(tensor.grad).ravel())
             optimizer.step()
         for name, tensor in trainable(model):
-            out[f"{kind}/{name}"] = summary((ours(tensor) - ours(begin[name])).ravel())
+            if tensor.requires_grad:
+                out[f"{kind}/{name}"] = summary((ours(tensor) - ours(begin[name])).ravel())
         out[f"losses/{kind}"] = np.array(losses, dtype=np.float32)
         print(kind, losses)
     path = os.path.join(HERE, "..", "workers", "tf", "oracle.safetensors")

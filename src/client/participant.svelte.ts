@@ -37,6 +37,7 @@ import {
 import { chooseBackends } from "./backends";
 import { conditions, type Rest } from "./conditions.svelte";
 import { getCheckpoint } from "./checkpoints";
+import { getDreams } from "./dreams";
 import { checkIn, secureStep, sendEvaluation, sendUpdate } from "./edge";
 import { EdgeAwayError, edgeNow, EdgeRefusalError } from "./http";
 import { model } from "./model.svelte";
@@ -411,12 +412,14 @@ class Participant {
     const complete = train.length === participation.train.length;
     const backends = await this.#backends(assignment, signal);
     const localNorms = (await getSetting("localNorms"))?.[assignment.task];
+    const rehearsal = assignment.plan.rehearse > 0 ? await getDreams(signal) : undefined;
     const job = (backend: Backend): TrainingJob => ({
       model: TASKS[assignment.task].model,
       checkpoint: file,
       train: pack(train),
       heldOut: pack(chosen(participation.heldOut)),
       plan: assignment.plan,
+      rehearsal,
       seed,
       backend,
       localNorms,

@@ -71,6 +71,7 @@ export const SERVER_NUMBERS = [
   number("serverBeta2", 0, 0.99999, "any"),
   number("serverTau", 1e-9, 1, "any"),
   number("updateClip", 0, 1e6, "any"),
+  number("prior", 0, 1e6, "any"),
   number("byzantine", 0, 400),
   number("q", 0, 10, "any"),
 ];
@@ -90,11 +91,13 @@ export const CLIENT_FIELDS: Field[] = [
   number("batchSize", 1, 512),
   number("learningRate", 0.00001, 10, "any"),
   number("proximal", 0, 100, "any"),
+  number("distill", 0, 100, "any"),
+  number("rehearse", 0, 100, "any"),
   number("clipNorm", 0, 1e6, "any"),
   number("patience", 0, 100),
   choice("optimizer", ["sgd", "momentum", "adam"]),
   choice("layers", ["all", "head"]),
-  choice("batchNorm", ["average", "local"]),
+  choice("batchNorm", ["average", "local", "frozen"]),
   check("augment"),
   check("balanceLabels"),
 ];

@@ -47,8 +47,22 @@ export const planEntries = {
   /** What an update is encoded as, and of topk and ternary the share of numbers that is kept. What it loses is sent in later rounds. */
   codec: v.optional(v.picklist(CODECS), "float32"),
   topShare: v.optional(v.pipe(v.number(), v.gtValue(0), v.maxValue(1)), 0.01),
-  /** FedBN (Li et al. 2021, arXiv 2102.07623): batch normalization is averaged with the rest, or every client keeps its own. */
-  batchNorm: v.optional(v.picklist(["average", "local"]), "average"),
+  /**
+   * Batch normalization: normalizes by its batch and is averaged with the rest; every client keeps its own (FedBN, Li et al. 2021,
+   * arXiv 2102.07623); or it is `frozen`: normalizes by the checkpoint's statistics and stays as it is, for batches too small to
+   * say anything of a mean and a variance.
+   */
+  batchNorm: v.optional(v.picklist(["average", "local", "frozen"]), "average"),
+  /**
+   * Learning without forgetting (Li and Hoiem 2016, arXiv 1606.09282): how much the base checkpoint's own answers of the faces count
+   * beside their labels. 0 is off.
+   */
+  distill: v.optional(real(0, 100), 0),
+  /**
+   * How much the base checkpoint's answers of dreamed faces count, as many of which join every batch: what it knows of other faces
+   * than the client's stays known. See src/core/dreams.ts. 0 is off.
+   */
+  rehearse: v.optional(real(0, 100), 0),
 };
 export const planSchema = v.object({
   ...planEntries,
@@ -85,6 +99,8 @@ export const roundConfigSchema = v.strictObject({
   byzantine: v.optional(whole(0, 400), 1),
   /** The largest norm of an update; longer ones are scaled down. 0 is off. */
   updateClip: v.optional(real(0, 1e6), 0),
+  /** Examples that the base counts as in the average, so that few faces move it little: see `shrinkage`. 0 is off. */
+  prior: v.optional(real(0, 1e6), 0),
   /**
    * z: Gaussian noise of standard deviation z * updateClip on the sum of the updates, which then count the same however many faces
    * they had (DP-FedAvg, McMahan et al. 2018). Each waiting client is drawn by itself with probability C. 0 is off.
@@ -162,11 +178,13 @@ export function conflictOf(config: RoundConfig): string | undefined {
   }
   if (config.noise > 0) {
     if (config.updateClip === 0) return "Noise is scaled by the update clip: choose one above 0.";
+    if (config.prior > 0)
+      return "Noise is calibrated for clients that count the same however many faces they have: choose prior 0.";
     if (config.aggregation !== "mean" || config.mode !== "sync" || config.topology !== "central") {
       return "Noise is calibrated for the mean of a synchronous, central round. Choose these, or no noise.";
     }
-    if (config.batchNorm !== "local") {
-      return "Noise could make the variances of batch normalization negative: let clients keep their own.";
+    if (config.batchNorm === "average") {
+      return "Noise could make the variances of batch normalization negative: let clients keep their own, or freeze it.";
     }
     if (config.clipQuantile > 0) {
       try {

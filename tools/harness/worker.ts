@@ -7,14 +7,24 @@ import { initializeWeights } from "../../src/core/initialize";
 import { MODELS, summarize, type ModelName } from "../../src/core/model";
 import { seededRandom } from "../../src/core/random";
 import { startBackend, startWasm } from "../../workers/tf/backend";
-import { convRelu, convReluAffine, convReluNorm, denseRelu, foldBlock, maxPool } from "../../workers/tf/fused";
-import { picturesToTensor, Network, sgd, type StepPlan } from "../../workers/tf/network";
+import {
+  convRelu,
+  convReluAffine,
+  convReluNorm,
+  denseRelu,
+  foldBlock,
+  maxPool,
+  scaleShift,
+} from "../../workers/tf/fused";
+import { picturesToTensor, Network, sgd, type Batch, type StepPlan } from "../../workers/tf/network";
 
 /** What tests ask of a backend, in a worker: the numbers behind the network, which the app itself never shows. */
 
 /** The batch of tools/oracle.py. */
 const FACES = 3;
-const RATES = { sgd: 0.0001, momentum: 0.0001, adam: 1e-6 };
+const RATES = { sgd: 0.0001, momentum: 0.0001, adam: 1e-6, careful: 0.0001 };
+/** Of careful SGD: faces with a label, and the weight of the teacher's answers. */
+const [LABELLED, DISTILL] = [2, 0.5];
 const SAMPLES = 128;
 
 function faces(count: number): { pixels: Uint8Array; labels: Uint8Array } {
@@ -41,24 +51,41 @@ function sample(values: Float32Array): number[] {
 /** Losses of `steps` steps on the oracle's batch, gradients of the first, changes of the weights after the last. */
 async function oracle(backend: "wasm" | "webgpu" | "cpu", steps: number, optimizer: keyof typeof RATES) {
   await start(backend);
-  const plan: StepPlan = { ...sgd(RATES[optimizer]), optimizer };
-  const { tensors } = summarize(MODELS.seed);
+  const isCareful = optimizer === "careful";
+  const plan: StepPlan = isCareful
+    ? { ...sgd(RATES.careful), batchNorm: "frozen" }
+    : { ...sgd(RATES[optimizer]), optimizer };
+  const { tensors, classes } = summarize(MODELS.seed);
   const begin = initializeWeights(MODELS.seed, 2013);
+  const random = seededRandom(7);
+  if (isCareful) {
+    for (const { name, offset, size, trainable } of tensors) {
+      if (trainable) continue;
+      const least = name.endsWith("variance") ? 0.5 : 0;
+      for (let i = offset; i < offset + size; i++) begin[i] = random() * 0.5 + least;
+    }
+  }
   const network = new Network(MODELS.seed);
   network.setWeights(begin);
   const { pixels, labels } = faces(FACES);
-  const x = picturesToTensor(pixels, MODELS.seed.inputShape);
+  const batch: Batch = { x: picturesToTensor(pixels, MODELS.seed.inputShape), labels };
+  if (isCareful) {
+    batch.labels = labels.subarray(0, LABELLED);
+    const logits = Float32Array.from({ length: FACES * classes }, () => random() * 4 - 2);
+    const weights = new Float32Array(FACES).fill(DISTILL / FACES);
+    batch.taught = { logits: tf.tensor2d(logits, [FACES, classes]), weights: tf.tensor1d(weights) };
+  }
   const losses: number[] = [];
   const gradients: Record<string, number[]> = {};
   for (let step = 0; step < steps; step++) {
     if (step === 0) {
-      const result = network.gradients(x, labels, plan, null, () => undefined);
+      const result = network.gradients(batch, plan, null, () => undefined);
       for (const [name, gradient] of result.gradients)
         gradients[name] = sample((await gradient.data()) as Float32Array);
       losses.push((await result.loss.data())[0] ?? NaN);
       if (steps === 1) break;
     }
-    const { loss } = await network.step(x, labels, plan, null);
+    const { loss } = await network.step(batch, plan, null);
     losses[step] = loss;
   }
   const end = await network.getWeights();
@@ -82,7 +109,7 @@ async function repeat(steps: number): Promise<string[]> {
     network.setWeights(initializeWeights(MODELS.seed, 2013));
     const { pixels, labels } = faces(4);
     const x = picturesToTensor(pixels, MODELS.seed.inputShape);
-    for (let step = 0; step < steps; step++) await network.step(x, labels, sgd(0.02), step);
+    for (let step = 0; step < steps; step++) await network.step({ x, labels }, sgd(0.02), step);
     hashes.push(await sha256Hex(new Uint8Array((await network.getWeights()).buffer)));
     network.dispose();
     x.dispose();
@@ -175,6 +202,11 @@ async function kernelErrors(
       const [input, ...block] = inputs as [tf.Tensor4D, tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor];
       const folded = foldBlock(of(...block), tensor(mean) as tf.Tensor1D, tensor(variance) as tf.Tensor1D);
       keep("convReluAffine", convReluAffine(input, folded, padding));
+      const constants = [block[2], block[3]] as [tf.Tensor1D, tf.Tensor1D];
+      const affine = (value: tf.Tensor): tf.Tensor => scaleShift(value as tf.Tensor4D, ...constants);
+      keep("scaleShift", affine(tensor(weights)));
+      const affineGradient = tf.grad((value) => tf.sum(tf.mul(affine(value), tensor(weights))));
+      keep("scaleShiftGradient", affineGradient(tensor(weights)));
       const dense = [rows, matrix, parameters.bias].map(tensor) as [tf.Tensor2D, tf.Tensor2D, tf.Tensor1D];
       const g = (x: tf.Tensor, k: tf.Tensor, b: tf.Tensor): tf.Tensor =>
         denseRelu(x as tf.Tensor2D, k as tf.Tensor2D, b as tf.Tensor1D, false);
@@ -244,7 +276,7 @@ async function profile(count: number, steps: number): Promise<Record<"step" | "p
     return { total, ...Object.fromEntries(kernels), other };
   };
   return {
-    step: await measure(steps, () => network.step(x, labels, sgd(0.0001), 1)),
+    step: await measure(steps, () => network.step({ x, labels }, sgd(0.0001), 1)),
     predict: await measure(20, async () => {
       const y = network.predict(one);
       await y.data();
@@ -263,7 +295,7 @@ async function tensorsByEpoch(epochs: number): Promise<number[]> {
   for (let epoch = 0; epoch < epochs; epoch++) {
     for (const from of [0, 4]) {
       const x = picturesToTensor(pixels.subarray(from * FACE_PIXELS, (from + 4) * FACE_PIXELS), MODELS.seed.inputShape);
-      await network.step(x, labels.subarray(from, from + 4), sgd(0.0001), epoch);
+      await network.step({ x, labels: labels.subarray(from, from + 4) }, sgd(0.0001), epoch);
       x.dispose();
     }
     counts.push(tf.memory().numTensors);
@@ -279,7 +311,7 @@ async function cpuStep(count: number): Promise<number> {
   const { pixels, labels } = faces(count);
   const x = picturesToTensor(pixels, MODELS.seed.inputShape);
   const begun = performance.now();
-  await network.step(x, labels, sgd(0.0001), 1);
+  await network.step({ x, labels }, sgd(0.0001), 1);
   return performance.now() - begun;
 }
 

@@ -8,6 +8,7 @@ export { decodeIdx } from "../../src/core/data/idx";
 export { initializeWeights } from "../../src/core/initialize";
 export { LabConfigError, parseLabConfig } from "../../src/core/lab/config";
 export { poison } from "../../src/core/lab/attack";
+export { decodeDreams, DREAMS_PATH } from "../../src/core/dreams";
 export { drawnData, isTest, prepare } from "../../src/core/lab/data";
 export { configOf, exportRun, roundsToCsv } from "../../src/core/lab/export";
 export { LabPool } from "../../src/core/lab/pool";

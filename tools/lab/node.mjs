@@ -65,11 +65,14 @@ async function fer2013(path) {
   );
 }
 
+/** The dreamed faces that the app serves. */
+export const dreams = async () => lab.decodeDreams(new Uint8Array(readFileSync(join(root, "public", lab.DREAMS_PATH))));
+
 /** The examples of a configuration. @throws DataError */
 export async function dataOf(config, path) {
-  const { dataset, camera, attack = "none" } = config;
+  const { dataset, camera, attack = "none", rehearse = 0 } = config;
   const data = dataset === "mnist" ? mnist() : dataset === "drawn" ? lab.drawnData() : await fer2013(path);
-  const prepared = lab.prepare(data, camera);
+  const prepared = lab.prepare(rehearse > 0 ? { ...data, rehearsal: await dreams() } : data, camera);
   return attack === "none" ? prepared : lab.poison(prepared, config);
 }
 

@@ -13,6 +13,7 @@ import { fromBase64 } from "../../src/core/base64";
 import { addMask } from "../../src/core/secagg/secrets";
 import type { Correction } from "../../src/core/secagg/server";
 import { addGaussian } from "../../src/core/privacy/gaussian";
+import { shrinkage } from "../../src/core/strategies/weights";
 import { BLOCK, robustAverage, stepModel, type BlockAverage } from "../../src/core/strategies/aggregate";
 import {
   hasMoments,
@@ -61,7 +62,9 @@ export interface MergePlan {
   /** f of the robust rules. */
   byzantine: number;
   optimizer: ServerOptimizer;
-  /** FedBN: batch normalization stays as it is in the base. */
+  /** Examples that the base counts as in the average. */
+  prior: number;
+  /** Batch normalization stays as it is in the base. */
   keepBatchNorm: boolean;
   downloadCodec: RoundConfig["downloadCodec"];
   /** DP-FedAvg: what the sum is divided by, and the standard deviation of the noise on the average. */
@@ -206,6 +209,7 @@ export class Aggregator extends DurableObject<Env> {
     await stepModel(this.model, weights, {
       optimizer,
       average,
+      share: shrinkage(plan.expected.examples, plan.prior),
       keep: (tensor) => plan.keepBatchNorm && isNorm(this.model, tensor),
       moments: async (start, length) =>
         hasMoments(optimizer) ? this.#moments(base.version, start, length, optimizer) : null,

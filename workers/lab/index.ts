@@ -1,6 +1,7 @@
 import * as Comlink from "comlink";
 import { decodeCheckpoint } from "../../src/core/checkpoint";
 import { drawnLabels } from "../../src/core/data/drawn";
+import { decodeDreams, DREAMS_PATH } from "../../src/core/dreams";
 import { initializeWeights } from "../../src/core/initialize";
 import type { DatasetName, LabConfig } from "../../src/core/lab/config";
 import { poison } from "../../src/core/lab/attack";
@@ -23,10 +24,13 @@ const MAX_WORKERS = 8;
 const isMissing = (name: DatasetName): Error =>
   Object.assign(new Error(`The data set ${name} has not been imported here.`), { name: NO_DATA });
 
-async function dataOf(name: DatasetName): Promise<LabData> {
-  const data = name === "drawn" ? drawnData() : await readDataset(name);
-  if (!data) throw isMissing(name);
-  return data;
+async function dataOf({ dataset, rehearse }: LabConfig): Promise<LabData> {
+  const data = dataset === "drawn" ? drawnData() : await readDataset(dataset);
+  if (!data) throw isMissing(dataset);
+  if (rehearse === 0) return data;
+  const response = await fetch(DREAMS_PATH);
+  if (!response.ok) throw new Error(`The dreamed faces could not be loaded (${response.status}).`);
+  return { ...data, rehearsal: await decodeDreams(new Uint8Array(await response.arrayBuffer())) };
 }
 
 async function startOf({ start, model, seed }: LabConfig): Promise<Float32Array<ArrayBuffer>> {
@@ -47,7 +51,7 @@ const run: LabApi["run"] = async (id, onUpdate) => {
   const { run, state } = await readRun(id);
   if (!run) throw new Error("This run has been deleted.");
   const { config } = run;
-  const data = poison(prepare(await dataOf(config.dataset), config.camera), config);
+  const data = poison(prepare(await dataOf(config), config.camera), config);
   // A GPU is one device, whoever uses it; cores are as many as there are.
   const backend: Backend = (await hasRealGpu()) ? "webgpu" : "wasm";
   const count = backend === "webgpu" ? 1 : Math.max(1, Math.min(MAX_WORKERS, navigator.hardwareConcurrency));

@@ -7,13 +7,14 @@ import { MODELS, summarize, type ModelName } from "../../src/core/model";
 import type { Backend } from "../tf/backend";
 import { Network } from "../tf/network";
 import type { Examples } from "../trainer/api";
-import { batchOf, evaluate, localSgd } from "../trainer/local-sgd";
+import { askTeacher, batchOf, evaluate, localSgd } from "../trainer/local-sgd";
 
 /** One worker of the lab, in a browser or in Node: the clients that it simulates, one after the other. */
 export class LabWorker implements LabWorkerApi {
   #network: Network | undefined;
   #data: Record<"train" | "test", Examples> | undefined;
   #triggered: Examples | undefined;
+  #rehearsal: Uint8Array | undefined;
 
   /** @param startBackend gets tfjs ready on a backend */
   constructor(readonly startBackend: (backend: Backend) => Promise<unknown>) {}
@@ -24,6 +25,7 @@ export class LabWorker implements LabWorkerApi {
     this.#network = new Network(MODELS[model]);
     this.#data = data as Record<"train" | "test", Examples>;
     this.#triggered = data.triggered as Examples | undefined;
+    this.#rehearsal = data.rehearsal;
   }
 
   async train({ weights, train, heldOut, plan, seed, norms }: ClientTask): Promise<ClientResult> {
@@ -36,7 +38,8 @@ export class LabWorker implements LabWorkerApi {
     network.setOptimizer({ steps: 0, first: null, second: null });
     const [own, kept] = [batchOf(data.train, [...train]), batchOf(data.train, [...heldOut])];
     const initialLoss = plan.reportInitialLoss ? (await evaluate(network, own)).loss : null;
-    const { sums } = await localSgd(network, { train: own, heldOut: kept, plan, seed });
+    const teacher = await askTeacher(network, own, plan, this.#rehearsal);
+    const { sums } = await localSgd(network, { train: own, teacher, heldOut: kept, plan, seed });
     const trained = await network.getWeights();
     const result = delta(trained, base);
     const ownNorms = isLocal ? takeNorms(model, trained) : null;

@@ -19,6 +19,7 @@ const NAMES = {
   convRelu: "ConvRelu",
   convReluBackward: "ConvReluGrad",
   pack: "PackConvFilter",
+  scaleShift: "ScaleShift",
   dense: "DenseRelu",
   denseBackward: "DenseReluGrad",
   pool: "MaxPoolStride2",
@@ -109,6 +110,16 @@ export function convRelu(
   return (input ? op(kernel, bias) : op(x, kernel, bias)) as tf.Tensor4D;
 }
 
+/** Batch normalization with fixed statistics as `x * scale + shift`. */
+export function normConstants(
+  { gamma, beta }: Pick<ConvParameters, "gamma" | "beta">,
+  mean: tf.Tensor1D,
+  variance: tf.Tensor1D,
+): { scale: tf.Tensor1D; shift: tf.Tensor1D } {
+  const scale = tf.mul<tf.Tensor1D>(gamma, tf.rsqrt(tf.add(variance, BATCH_NORM.epsilon)));
+  return { scale, shift: tf.sub<tf.Tensor1D>(beta, tf.mul(mean, scale)) };
+}
+
 /** A block with batch normalization folded into scale and shift, its filter laid out for the backend: see {@link foldBlock}. */
 export interface FoldedBlock {
   kernel: tf.Tensor;
@@ -124,8 +135,7 @@ export function foldBlock(
   variance: tf.Tensor1D,
 ): FoldedBlock {
   return tf.tidy(() => {
-    const scale = tf.mul<tf.Tensor1D>(gamma, tf.rsqrt(tf.add(variance, BATCH_NORM.epsilon)));
-    const shift = tf.sub<tf.Tensor1D>(beta, tf.mul(mean, scale));
+    const { scale, shift } = normConstants({ gamma, beta }, mean, variance);
     const packed = isFused() ? (runKernel(NAMES.pack, { kernel }, {})[0] as tf.Tensor) : kernel.clone();
     return { kernel: packed, bias: bias.clone(), scale, shift };
   });
@@ -148,6 +158,28 @@ export function convReluAffine(
   }
   const [y] = runKernel(NAMES.affine, { x, kernel, bias, scale, shift }, { padding });
   return y as tf.Tensor4D;
+}
+
+/**
+ * `x * scale + shift` by channel, with constants: batch normalization that does not follow its batch. Only x is differentiated.
+ * @param x N x H x W x C
+ */
+export function scaleShift(x: tf.Tensor4D, scale: tf.Tensor1D, shift: tf.Tensor1D): tf.Tensor4D {
+  const apply = (values: tf.Tensor4D, by: tf.Tensor1D, plus: tf.Tensor1D | null): tf.Tensor4D => {
+    if (isFused())
+      return runKernel(NAMES.scaleShift, { x: values, scale: by, ...(plus && { shift: plus }) }, {})[0] as tf.Tensor4D;
+    const scaled = tf.mul<tf.Tensor4D>(values, by);
+    return plus ? tf.add(scaled, plus) : scaled;
+  };
+  const op = tf.customGrad((...values) => {
+    const [x, save] = values as [tf.Tensor4D, tf.GradSaveFunc];
+    save([scale]);
+    return {
+      value: apply(x, scale, shift),
+      gradFunc: (dy: tf.Tensor4D, [scale]: tf.Tensor[]) => apply(dy, scale as tf.Tensor1D, null),
+    };
+  });
+  return op(x) as tf.Tensor4D;
 }
 
 /**
@@ -373,6 +405,14 @@ export function registerFusedKernels(backend: WasmBackend, pool: KernelPool): vo
     });
     backend.disposeData(rstd.dataId);
     return [...gradients, dBias, dGamma, dBeta];
+  });
+
+  register(NAMES.scaleShift, (inputs) => {
+    const { x, scale, shift = zeros } = inputs as Record<"x" | "scale", tf.TensorInfo> & { shift?: tf.TensorInfo };
+    const C = x.shape.at(-1) ?? 0;
+    const y = output(...x.shape);
+    run("affine", x, y, scale, shift, tf.util.sizeFromShape(x.shape) / C, C);
+    return [y];
   });
 
   register(NAMES.convRelu, (inputs, { pad }) => {

@@ -15,6 +15,8 @@ import {
   convReluNorm,
   denseRelu,
   foldBlock,
+  normConstants,
+  scaleShift,
   maxPool,
   type ConvParameters,
   type FoldedBlock,
@@ -23,15 +25,40 @@ import {
 type Of<K extends LayerSpec["kind"]> = Extract<LayerSpec, { kind: K }>;
 
 /** What a step needs of a round's plan. */
-export type StepPlan = Pick<Plan, "learningRate" | "optimizer" | "proximal" | "clipNorm" | "layers"> & {
+export type StepPlan = Pick<Plan, "learningRate" | "optimizer" | "proximal" | "clipNorm" | "layers" | "batchNorm"> & {
   /** Of each label; 1 where there are none. */
   labelWeights?: readonly number[] | undefined;
 };
 
 /** Plain SGD over all layers. */
 export const sgd = (learningRate: number): StepPlan => ({
-  ...{ learningRate, optimizer: "sgd", proximal: 0, clipNorm: 0, layers: "all" },
+  learningRate,
+  optimizer: "sgd",
+  proximal: 0,
+  clipNorm: 0,
+  layers: "all",
+  batchNorm: "average",
 });
+
+/** Softens what teacher and student say in distillation; Li and Hoiem 2016 take 2. */
+const TEMPERATURE = 2;
+
+/** What a step learns from: inputs, each with its label, and what a teacher says of some of them. */
+export interface Batch {
+  /** N x height x width x channels. */
+  x: tf.Tensor4D;
+  /** Of the first inputs; those that follow have none, and only the teacher speaks of them. */
+  labels: Uint8Array;
+  taught?: Taught | undefined;
+}
+
+/** What a teacher says of a batch's inputs. */
+export interface Taught {
+  /** N x classes. */
+  logits: tf.Tensor2D;
+  /** How much its answer counts in the loss, N; 0 where it does not. */
+  weights: tf.Tensor1D;
+}
 
 /** What an optimizer remembers between steps: flat vectors laid out like the weights. */
 export interface OptimizerState {
@@ -95,21 +122,24 @@ export class Network {
 
   /** Probabilities, N x classes, of N inputs, dropout off, with the moving statistics. */
   predict(x: tf.Tensor4D): tf.Tensor2D {
-    return tf.tidy(() => {
-      const logits = this.#forward(x, (input, conv, norm) =>
-        convReluAffine(input, this.#foldedBlock(conv, norm), conv.padding),
-      );
-      return tf.softmax(logits);
-    });
+    return tf.tidy(() => tf.softmax(this.logits(x)));
+  }
+
+  /** Logits, N x classes, of N inputs, dropout off, with the moving statistics. */
+  logits(x: tf.Tensor4D): tf.Tensor2D {
+    return tf.tidy(() =>
+      this.#forward(x, (input, conv, norm) => convReluAffine(input, this.#foldedBlock(conv, norm), conv.padding)),
+    );
   }
 
   /**
-   * One step of the plan's optimizer on N faces with their labels; the moving statistics of batch normalization follow the
-   * batch's with momentum 0.99.
+   * One step of the plan's optimizer on a batch. The moving statistics of batch normalization follow the batch's with momentum
+   * 0.99, unless the plan freezes it.
    * @param seed decides the dropout masks; null leaves dropout out
    */
-  async step(x: tf.Tensor4D, labels: Uint8Array, plan: StepPlan, seed: number | null): Promise<StepResult> {
-    const { loss, logits, gradients } = this.gradients(x, labels, plan, seed, (norm, mean, variance) => {
+  async step(batch: Batch, plan: StepPlan, seed: number | null): Promise<StepResult> {
+    const { labels } = batch;
+    const { loss, logits, gradients } = this.gradients(batch, plan, seed, (norm, mean, variance) => {
       this.#follow(`${norm}/moving_mean`, mean);
       this.#follow(`${norm}/moving_variance`, variance);
     });
@@ -118,7 +148,7 @@ export class Network {
     if (plan.layers === "all") this.#forgetFolded();
     const [value, rows] = await Promise.all([loss.data(), logits.array()]);
     tf.dispose([loss, logits, ...gradients.values()]);
-    const hits = rows.filter((row, i) => row.indexOf(Math.max(...row)) === labels[i]).length;
+    const hits = Array.from(labels).filter((label, i) => isLargest(rows[i] ?? [], label)).length;
     return { loss: value[0] as number, accuracy: hits / labels.length };
   }
 
@@ -191,42 +221,62 @@ export class Network {
     return tf.div(mean, tf.add(tf.sqrt(tf.div(square, 1 - beta2 ** this.#steps)), epsilon));
   }
 
-  /** Loss, logits and every gradient of a batch by the tensor's name, to be disposed of by the caller. */
+  /**
+   * Loss, logits and every gradient of a batch by the tensor's name, to be disposed of by the caller. What is differentiated is
+   * the mean cross-entropy of the labels, with their weights, and where there is a teacher
+   * `T^2 * sum_i weight_i * H(softmax(teacher_i / T), softmax(logits_i / T))` (Hinton et al. 2015, arXiv 1503.02531, section 2;
+   * Li and Hoiem 2016, arXiv 1606.09282, equation 2). The loss that is returned is the first alone.
+   */
   gradients(
-    x: tf.Tensor4D,
-    labels: Uint8Array,
-    { layers, labelWeights }: Pick<StepPlan, "layers" | "labelWeights">,
+    { x, labels, taught }: Batch,
+    { layers, labelWeights, batchNorm }: StepPlan,
     seed: number | null,
     onStatistics: (norm: string, mean: tf.Tensor1D, variance: tf.Tensor1D) => void,
   ): { loss: tf.Scalar; logits: tf.Tensor2D; gradients: Map<string, tf.Tensor> } {
     const head = new Set(this.spec.layers.filter(({ kind }) => kind === "dense").map(({ name }) => name));
+    const norms = new Set(this.spec.layers.filter(({ kind }) => kind === "batchNorm").map(({ name }) => name));
     const names = this.#summary.tensors
-      .filter(({ name, trainable }) => trainable && (layers === "all" || head.has(name.split("/")[0] ?? "")))
-      .map(({ name }) => name);
+      .filter(({ trainable }) => trainable)
+      .map(({ name }) => name)
+      .filter((name) => {
+        const layer = name.split("/")[0] ?? "";
+        return (layers === "all" || head.has(layer)) && (batchNorm !== "frozen" || !norms.has(layer));
+      });
+    const block = (input: tf.Tensor4D, conv: Of<"conv2d">, norm: Of<"batchNorm">): tf.Tensor4D => {
+      if (layers === "head") return convReluAffine(input, this.#foldedBlock(conv, norm), conv.padding);
+      if (batchNorm === "frozen") {
+        const active = convRelu(input, this.#filter(conv), conv.padding, input === x);
+        const { scale, shift } = normConstants(this.#convParameters(conv, norm), ...this.#statistics(norm));
+        return scaleShift(active, scale, shift);
+      }
+      return convReluNorm(input, this.#convParameters(conv, norm), conv.padding, input === x, (mean, variance) => {
+        onStatistics(norm.name, mean, variance);
+        tf.dispose([mean, variance]);
+      });
+    };
     let logits: tf.Tensor2D | undefined;
+    let loss: tf.Scalar | undefined;
     const { value, grads } = tf.variableGrads(
       () => {
-        const output = this.#forward(
-          x,
-          (input, conv, norm) =>
-            layers === "head"
-              ? convReluAffine(input, this.#foldedBlock(conv, norm), conv.padding)
-              : convReluNorm(input, this.#convParameters(conv, norm), conv.padding, input === x, (mean, variance) => {
-                  onStatistics(norm.name, mean, variance);
-                  tf.dispose([mean, variance]);
-                }),
-          seed,
-        );
+        const output = this.#forward(x, block, seed);
         logits = tf.keep(output.clone());
+        const labelled = tf.slice(output, [0, 0], [labels.length, -1]);
         const truth = tf.oneHot(tf.tensor1d(labels, "int32"), output.shape[1]);
-        const losses = tf.losses.softmaxCrossEntropy(truth, output, undefined, 0, tf.Reduction.NONE);
+        const losses = tf.losses.softmaxCrossEntropy(truth, labelled, undefined, 0, tf.Reduction.NONE);
         const weights = Float32Array.from(labels, (label) => labelWeights?.[label] ?? 1);
-        return tf.mean(tf.mul(losses, tf.tensor1d(weights))).asScalar();
+        const own = tf.mean(tf.mul(losses, tf.tensor1d(weights))).asScalar();
+        loss = tf.keep(own.clone());
+        if (!taught) return own;
+        const soft = tf.softmax(tf.div(taught.logits, TEMPERATURE));
+        const softened = tf.div<tf.Tensor2D>(output, TEMPERATURE);
+        const apart = tf.losses.softmaxCrossEntropy(soft, softened, undefined, 0, tf.Reduction.NONE);
+        return tf.add<tf.Scalar>(own, tf.mul(tf.sum(tf.mul(apart, taught.weights)), TEMPERATURE ** 2));
       },
       names.map((name) => this.#variable(name)),
     );
+    value.dispose();
     const gradients = new Map(names.map((name) => [name, grads[this.#variable(name).name] as tf.Tensor]));
-    return { loss: value, logits: logits as tf.Tensor2D, gradients };
+    return { loss: loss as tf.Scalar, logits: logits as tf.Tensor2D, gradients };
   }
 
   dispose(): void {
@@ -295,6 +345,12 @@ export class Network {
     };
   }
 
+  /** Moving mean and variance. */
+  #statistics({ name }: Of<"batchNorm">): [tf.Tensor1D, tf.Tensor1D] {
+    const role = (of: string): tf.Tensor1D => this.#variable(`${name}/${of}`) as tf.Tensor as tf.Tensor1D;
+    return [role("moving_mean"), role("moving_variance")];
+  }
+
   #follow(name: string, batch: tf.Tensor): void {
     const { momentum } = BATCH_NORM;
     const variable = this.#variable(name);
@@ -304,12 +360,7 @@ export class Network {
   #foldedBlock(conv: Of<"conv2d">, norm: Of<"batchNorm">): FoldedBlock {
     let block = this.#folded.get(conv.name);
     if (!block) {
-      const [mean, variance] = ["moving_mean", "moving_variance"].map((role) => this.#variable(`${norm.name}/${role}`));
-      block = foldBlock(
-        this.#convParameters(conv, norm),
-        mean as tf.Tensor as tf.Tensor1D,
-        variance as tf.Tensor as tf.Tensor1D,
-      );
+      block = foldBlock(this.#convParameters(conv, norm), ...this.#statistics(norm));
       // They outlive the tidy around a prediction.
       for (const tensor of Object.values(block) as tf.Tensor[]) tf.keep(tensor);
       this.#folded.set(conv.name, block);
@@ -334,6 +385,8 @@ export class Network {
     return variable;
   }
 }
+
+const isLargest = (row: readonly number[], place: number): boolean => row.indexOf(Math.max(...row)) === place;
 
 /** A moment that follows a value: `moment = keep * moment + take * value`, from 0 on. Gives the new one. */
 function follow(

@@ -23,6 +23,8 @@ export interface TrainingJob {
   train: Examples;
   heldOut: Examples;
   plan: Plan;
+  /** Pictures to rehearse, laid out like examples, where the plan wants that. */
+  rehearsal?: Uint8Array<ArrayBuffer> | undefined;
   /** Decides the order of the faces and the dropout masks. */
   seed: number;
   backend: Backend;

@@ -10,7 +10,7 @@ import { holdLifeLock } from "../life";
 import { startBackend } from "../tf/backend";
 import { Network, sgd } from "../tf/network";
 import { PAUSED, type Examples, type Snapshot, type TrainerApi } from "./api";
-import { evaluate, localSgd, step } from "./local-sgd";
+import { askTeacher, evaluate, localSgd, step } from "./local-sgd";
 
 /** A snapshot is handed out at most this often; see also the end of every epoch. */
 const SNAPSHOT_MS = 20_000;
@@ -43,8 +43,10 @@ const train: TrainerApi["train"] = async (job, onProgress, onSnapshot) => {
   if (isLocal && job.localNorms) putNorms(summarize(spec), base, job.localNorms);
   const network = new Network(spec);
   try {
-    network.setWeights(resume?.weights ?? base);
+    network.setWeights(base);
     network.setAnchor(base);
+    const teacher = await askTeacher(network, job.train, job.plan, job.rehearsal);
+    if (resume) network.setWeights(resume.weights);
     if (resume) network.setOptimizer(resume.optimizer);
     onProgress({ phase: "evaluating", backend });
     const heldOut = resume?.heldOut ?? (await evaluate(network, job.heldOut));
@@ -57,7 +59,7 @@ const train: TrainerApi["train"] = async (job, onProgress, onSnapshot) => {
     const begun = performance.now();
     let images = 0;
     let saved = begun;
-    const { sums, best, ...ended } = await localSgd(network, { ...job, from: resume }, async (done) => {
+    const { sums, best, ...ended } = await localSgd(network, { ...job, teacher, from: resume }, async (done) => {
       images += done.examples;
       const imagesPerSecond = images / ((performance.now() - begun) / 1000);
       const { epoch, batch, batches, loss, accuracy } = done;

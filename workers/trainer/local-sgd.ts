@@ -1,7 +1,7 @@
 import * as tf from "@tensorflow/tfjs";
 import { augmentFace, balancedWeights } from "../../src/core/augment";
 import type { Evaluation } from "../../src/core/evaluation";
-import { summarize } from "../../src/core/model";
+import { summarize, type ModelSummary } from "../../src/core/model";
 import type { Plan } from "../../src/core/protocol";
 import { hash32 } from "../../src/core/random";
 import { picturesToTensor, type Network, type StepPlan, type StepResult } from "../tf/network";
@@ -10,6 +10,8 @@ import { batchesOf } from "./batches";
 
 export interface LocalJob {
   train: Examples;
+  /** What the base checkpoint says, where the plan distills. */
+  teacher?: Teacher | undefined;
   /** For early stopping, where the plan has a patience. */
   heldOut: Examples;
   plan: Plan;
@@ -17,6 +19,58 @@ export interface LocalJob {
   seed: number;
   /** Where a training that was interrupted goes on; the network then has that training's weights and moments. */
   from?: { position: Position; sums: EpochSums; best: Best | null } | undefined;
+}
+
+/** Pictures of which only the base checkpoint's answers are known, and these: logits, one row after the other. */
+interface Answered {
+  pixels: Uint8Array;
+  logits: Float32Array;
+}
+
+/** The base checkpoint as a teacher, which keeps a training from forgetting. */
+export interface Teacher {
+  /** What it says of the training examples, where the plan distills. */
+  own: Answered | null;
+  /** What it says of pictures that are to be rehearsed, where the plan rehearses. */
+  rehearsal: Answered | null;
+}
+
+/**
+ * Asks a network that still has the base checkpoint's weights.
+ * @param rehearsal pictures without labels, laid out like examples
+ * @throws RangeError when the plan rehearses and there is nothing to rehearse
+ */
+export async function askTeacher(
+  network: Network,
+  train: Examples,
+  { distill, rehearse }: Plan,
+  rehearsal: Uint8Array = new Uint8Array(),
+): Promise<Teacher | undefined> {
+  if (distill === 0 && rehearse === 0) return undefined;
+  if (rehearse > 0 && rehearsal.length === 0) throw new RangeError("The plan rehearses pictures, and there are none.");
+  const answered = async (pixels: Uint8Array): Promise<Answered> => ({
+    pixels,
+    logits: await logitsOf(network, pixels),
+  });
+  return {
+    own: distill > 0 ? await answered(train.pixels) : null,
+    rehearsal: rehearse > 0 ? await answered(rehearsal) : null,
+  };
+}
+
+/** Logits of some pictures, one row after the other. */
+async function logitsOf(network: Network, pixels: Uint8Array): Promise<Float32Array> {
+  const { inputs, classes } = summarize(network.spec);
+  const count = pixels.length / inputs;
+  const batch = Math.ceil(EVALUATION_PIXELS / inputs);
+  const all = new Float32Array(count * classes);
+  for (let from = 0; from < count; from += batch) {
+    const some = pixels.subarray(from * inputs, Math.min(count, from + batch) * inputs);
+    const logits = tf.tidy(() => network.logits(picturesToTensor(some, network.spec.inputShape)));
+    all.set((await logits.data()) as Float32Array, from * classes);
+    logits.dispose();
+  }
+  return all;
 }
 
 /** Where a training stands after a batch. */
@@ -44,7 +98,7 @@ const NONE: EpochSums = { loss: 0, hits: 0, examples: 0 };
  */
 export async function localSgd(
   network: Network,
-  { train, heldOut, plan, seed, from }: LocalJob,
+  { train, teacher, heldOut, plan, seed, from }: LocalJob,
   onBatch?: (done: BatchDone) => Promise<void>,
 ): Promise<{ sums: EpochSums; best: Best | null; epochs: number }> {
   const { classes } = summarize(network.spec);
@@ -66,7 +120,8 @@ export async function localSgd(
     for (let batch = epoch === start.epoch ? start.batch : 0; batch < order.length; batch++) {
       const indices = order[batch] ?? [];
       const examples = batchOf(train, indices, plan.augment ? seed + done : undefined);
-      const result = await step(network, examples, stepPlan, seed + done);
+      const taught = teacher && lesson(teacher, indices, plan, summarize(network.spec), seed + done);
+      const result = await step(network, examples, stepPlan, seed + done, taught);
       if (!Number.isFinite(result.loss)) {
         const message = `Training diverged in batch ${done + 1} (loss ${result.loss}). A lower learning rate is needed.`;
         throw Object.assign(new Error(message), { name: DIVERGED });
@@ -113,19 +168,66 @@ export function batchOf({ pixels, labels }: Examples, indices: readonly number[]
   return { pixels: batch, labels: Uint8Array.from(indices, (example) => labels[example] ?? 0) };
 }
 
-/** One step on all of some examples. */
+/** What a teacher adds to a batch: pictures without labels that come behind its examples, and what it says of all of them. */
+interface Lesson {
+  pixels: Uint8Array;
+  /** Rows of the examples, which weigh nothing where it does not speak of them, then of the pictures. */
+  logits: Float32Array;
+  weights: Float32Array;
+}
+
+/** As many pictures to rehearse as there are examples; each kind of answer counts by the plan, on the mean of its kind. */
+function lesson(
+  { own, rehearsal }: Teacher,
+  indices: readonly number[],
+  { distill, rehearse }: Plan,
+  { inputs, classes }: ModelSummary,
+  seed: number,
+): Lesson {
+  const count = indices.length;
+  const pictures = rehearsal ? rehearsal.pixels.length / inputs : 0;
+  const chosen = rehearsal ? indices.map((_, i) => hash32(seed, i) % pictures) : [];
+  const logits = new Float32Array((count + chosen.length) * classes);
+  const weights = new Float32Array(count + chosen.length).fill(distill / count, 0, count);
+  weights.fill(rehearse / count, count);
+  const pixels = new Uint8Array(chosen.length * inputs);
+  const copyRow = (from: Float32Array, row: number, to: number): void =>
+    logits.set(from.subarray(row * classes, (row + 1) * classes), to * classes);
+  if (own) indices.forEach((example, i) => copyRow(own.logits, example, i));
+  if (rehearsal) {
+    chosen.forEach((picture, i) => {
+      pixels.set(rehearsal.pixels.subarray(picture * inputs, (picture + 1) * inputs), i * inputs);
+      copyRow(rehearsal.logits, picture, count + i);
+    });
+  }
+  return { pixels, logits, weights };
+}
+
+/** One step on all of some examples, beside what a teacher says. */
 export async function step(
   network: Network,
   { pixels, labels }: Examples,
   plan: StepPlan,
   seed: number,
+  lesson?: Lesson,
 ): Promise<StepResult> {
-  const x = picturesToTensor(pixels, network.spec.inputShape);
+  const x = picturesToTensor(lesson ? joined(pixels, lesson.pixels) : pixels, network.spec.inputShape);
+  const taught = lesson && {
+    logits: tf.tensor2d(lesson.logits, [lesson.weights.length, lesson.logits.length / lesson.weights.length]),
+    weights: tf.tensor1d(lesson.weights),
+  };
   try {
-    return await network.step(x, labels, plan, seed);
+    return await network.step({ x, labels, taught }, plan, seed);
   } finally {
-    x.dispose();
+    tf.dispose([x, ...(taught ? [taught.logits, taught.weights] : [])]);
   }
+}
+
+function joined(first: Uint8Array, second: Uint8Array): Uint8Array {
+  const all = new Uint8Array(first.length + second.length);
+  all.set(first);
+  all.set(second, first.length);
+  return all;
 }
 
 /** Examples that are evaluated at once: few enough of the largest pictures to stay in a processor's cache. */

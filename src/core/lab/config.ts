@@ -20,7 +20,7 @@ export const cameraSchema = v.strictObject({
 export type Camera = v.InferOutput<typeof cameraSchema>;
 export const PLAIN_CAMERA: Camera = { gain: 1, angle: 0, mirror: false };
 
-const { aggregation, q, byzantine, updateClip, noise, serverOptimizer, serverLearningRate, serverMomentum } =
+const { aggregation, q, byzantine, updateClip, prior, noise, serverOptimizer, serverLearningRate, serverMomentum } =
   roundConfigSchema.entries;
 const { serverBeta2, serverTau, stopPatience, stopDelta, atPlateau, tolerance, fraction } = roundConfigSchema.entries;
 
@@ -67,6 +67,7 @@ const entries = {
   q,
   byzantine,
   updateClip,
+  prior,
   noise,
   ...{ serverOptimizer, serverLearningRate, serverMomentum, serverBeta2, serverTau },
   /** A client keeps what its codec loses, and adds it to its next update. */
@@ -103,10 +104,18 @@ const RULES: [(config: v.InferOutput<v.StrictObjectSchema<typeof entries, undefi
   ],
   [
     ({ noise, model, batchNorm, statistics }) =>
-      noise === 0 || batchNorm === "local" || statistics === "never" || model.startsWith("mnist"),
-    "Noise could make a variance negative: choose statistics never, or batchNorm local.",
+      noise === 0 || batchNorm !== "average" || statistics === "never" || model.startsWith("mnist"),
+    "Noise could make a variance negative: choose statistics never, or batchNorm local or frozen.",
+  ],
+  [
+    ({ rehearse, dataset }) => rehearse === 0 || dataset !== "mnist",
+    "What is rehearsed are dreamed faces, which no digits' model takes: choose rehearse 0.",
   ],
   [({ noise, aggregation }) => noise === 0 || aggregation === "mean", "Noise is calibrated for the mean: choose it."],
+  [
+    ({ noise, prior }) => noise === 0 || prior === 0,
+    "Noise is calibrated for clients that count the same however many examples they have: choose prior 0.",
+  ],
   [({ noise, updateClip }) => noise === 0 || updateClip > 0, "Noise needs an update clip: it is scaled by it."],
   [
     ({ augment, dataset }) => !augment || dataset !== "mnist",

@@ -31,11 +31,11 @@ export function shared(bytes: Uint8Array): Uint8Array {
   return copy;
 }
 
-/** A run's examples, taken by its camera, where every worker can read them. */
-export function prepare({ train, test }: LabData, camera: Camera): LabData {
+/** A run's examples, taken by its camera, where every worker can read them. Dreams stay as they are. */
+export function prepare({ train, test, rehearsal }: LabData, camera: Camera): LabData {
   const ready = ({ pixels, labels }: LabData["train"]): LabData["train"] => ({
     pixels: shared(throughCamera(pixels, camera)),
     labels: shared(labels),
   });
-  return { train: ready(train), test: ready(test) };
+  return { train: ready(train), test: ready(test), ...(rehearsal && { rehearsal: shared(rehearsal) }) };
 }

@@ -10,6 +10,8 @@ export interface LabData {
   test: { pixels: Uint8Array; labels: Uint8Array };
   /** Test examples with an attacker's patch, and the label that it wants for them. */
   triggered?: { pixels: Uint8Array; labels: Uint8Array };
+  /** Pictures to rehearse, where the plan wants that. */
+  rehearsal?: Uint8Array;
 }
 
 export interface ClientTask {

@@ -5,6 +5,7 @@ import type { Evaluation } from "../evaluation";
 import { MODELS, summarize, type TensorSpec } from "../model";
 import { seededRandom, shuffle } from "../random";
 import { stepModel } from "../strategies/aggregate";
+import { shrinkage } from "../strategies/weights";
 import { hasMoments, initialMoments, type ServerMoments, type ServerOptimizer } from "../strategies/server-optimizers";
 import { attackSuccess } from "./attack";
 import { clientSeed, cohortOf, planOf, shareOut } from "./cohort";
@@ -179,8 +180,9 @@ export async function runLab(run: LabRun): Promise<LabState> {
       await stepModel(model, candidate, {
         optimizer,
         average: config.noise > 0 ? withNoise(average, config, round) : average,
+        share: shrinkage(facts.examples, config.prior),
         keep: (tensor) =>
-          (config.batchNorm === "local" && isNorm(model, tensor)) ||
+          (config.batchNorm !== "average" && isNorm(model, tensor)) ||
           (config.statistics === "never" && isStatistic(tensor)),
         moments: (start, length) => Promise.resolve(moments && part(moments, start, length)),
       });

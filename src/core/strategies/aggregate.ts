@@ -76,6 +76,8 @@ export async function robustAverage(
 export interface ServerStep {
   optimizer: ServerOptimizer;
   average: BlockAverage;
+  /** How much of the average is taken: see {@link shrinkage}. */
+  share: number;
   /** Tensors that stay as they are: a client's own batch normalization, for example. */
   keep: (tensor: TensorSpec) => boolean;
   /** The optimizer's moments of a block, to be changed in place; null where it has none. */
@@ -88,12 +90,13 @@ export interface ServerStep {
 export async function stepModel(
   { tensors, parameters }: ModelSummary,
   weights: Float32Array,
-  { optimizer, average, keep, moments, onMoments }: ServerStep,
+  { optimizer, average, share, keep, moments, onMoments }: ServerStep,
 ): Promise<void> {
   for (let start = 0; start < parameters; start += BLOCK) {
     const block = weights.subarray(start, Math.min(parameters, start + BLOCK));
     const inBlock = tensors.filter(({ offset, size }) => offset < start + block.length && offset + size > start);
-    const delta = await average(start, block.length);
+    const mean = await average(start, block.length);
+    const delta = share === 1 ? mean : mean.map((value) => value * share);
     const own = await moments(start, block.length);
     for (const tensor of inBlock) {
       if (keep(tensor)) continue;

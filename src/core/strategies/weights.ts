@@ -56,3 +56,10 @@ export function linearWeight(
     denominator: q * loss ** (q - 1) * (lipschitz * length) ** 2 + lipschitz * loss ** q,
   };
 }
+
+/**
+ * How much of an average of updates the server takes where its base counts as `prior` more examples with nothing to change:
+ * `n / (n + prior)`, the posterior mean of a normal model with that many prior observations (Gelman et al. 2013, Bayesian Data
+ * Analysis, section 2.5). A few faces move the model a little, many nearly all the way. 1 where the prior is 0.
+ */
+export const shrinkage = (examples: number, prior: number): number => (prior === 0 ? 1 : examples / (examples + prior));

@@ -351,9 +351,16 @@ export const de = {
     batchNorm: {
       name: "Batch-Normalisierung",
       help: "Gewichte und Statistik",
-      options: { average: "Gemittelt", local: "Behält jeder Client (FedBN)" },
+      options: {
+        average: "Gemittelt",
+        local: "Behält jeder Client (FedBN)",
+        frozen: "Eingefroren: die des Checkpoints",
+      },
     },
     augment: { name: "Gesichter augmentieren" },
+    distill: { name: "Destillation", help: "Gewicht der Antworten der Basis zu den Gesichtern des Clients" },
+    rehearse: { name: "Auffrischung", help: "Gewicht der Antworten der Basis zu geträumten Gesichtern" },
+    prior: { name: "Die Basis zählt so viel wie", help: "Gesichter, damit eine kleine Kohorte sie wenig bewegt" },
     balanceLabels: { name: "Labels gleich gewichten" },
     stopPatience: { name: "Geduld", help: "Runden ohne Besserung; 0 ist aus" },
     stopDelta: { name: "Mindeständerung", help: "des Verlusts, um als besser zu gelten" },

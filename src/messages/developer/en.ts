@@ -351,9 +351,12 @@ export const en = {
     batchNorm: {
       name: "Batch normalization",
       help: "weights and statistics",
-      options: { average: "Averaged", local: "Kept by each client (FedBN)" },
+      options: { average: "Averaged", local: "Kept by each client (FedBN)", frozen: "Frozen: the checkpoint's own" },
     },
     augment: { name: "Augment the faces" },
+    distill: { name: "Distillation", help: "weight of the base's answers on the client's faces" },
+    rehearse: { name: "Rehearsal", help: "weight of the base's answers on dreamed faces" },
+    prior: { name: "The base counts as", help: "faces, so that a small cohort moves it little" },
     balanceLabels: { name: "Weigh the labels evenly" },
     stopPatience: { name: "Patience", help: "rounds that are no better; 0 is off" },
     stopDelta: { name: "Minimum change", help: "of the loss, to count as better" },

@@ -327,9 +327,12 @@ export const zhCN = {
     batchNorm: {
       name: "批归一化",
       help: "权重和统计量",
-      options: { average: "取平均", local: "各客户端自留（FedBN）" },
+      options: { average: "取平均", local: "各客户端自留（FedBN）", frozen: "冻结：沿用检查点的" },
     },
     augment: { name: "增强脸部数据" },
+    distill: { name: "蒸馏", help: "基础模型对客户端脸部的回答所占权重" },
+    rehearse: { name: "复习", help: "基础模型对梦境脸的回答所占权重" },
+    prior: { name: "基础模型相当于", help: "张脸，使小批客户端不会大幅改变它" },
     balanceLabels: { name: "标签均衡加权" },
     stopPatience: { name: "耐心", help: "没有改善的轮数；0 为关" },
     stopDelta: { name: "最小变化", help: "损失变化多少才算更好" },
