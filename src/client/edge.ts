@@ -7,6 +7,8 @@ import {
   deadLettersSchema,
   historySchema,
   liveEventSchema,
+  READING,
+  READING_EVERY,
   roundSchema,
   taskSchema,
   type Assignment,
@@ -95,7 +97,13 @@ async function read<S extends v.GenericSchema>(schema: S, path: string, init?: R
 export const getTask = (task: TaskName, signal?: AbortSignal): Promise<Task> =>
   read(taskSchema, api(task), signal ? { signal } : {});
 
-export const getHistory = (task: TaskName): Promise<History> => read(historySchema, `${api(task)}/rounds`);
+/** The latest rounds, or those before one. */
+export const getHistory = (task: TaskName, before?: number): Promise<History> =>
+  read(historySchema, `${api(task)}/rounds${before === undefined ? "" : `?before=${before}`}`);
+
+/** A round with all its members. */
+export const getRound = (task: TaskName, number: number): Promise<Round> =>
+  read(roundSchema, `${api(task)}/rounds/${number}`);
 
 export const checkIn = (
   task: TaskName,
@@ -188,9 +196,13 @@ export function watchRounds(
   let delay = 1000;
   let ended = false;
   const connect = (): void => {
-    socket = new WebSocket(`${location.origin.replace("http", "ws")}${api(task)}/live`);
+    const opened = new WebSocket(`${location.origin.replace("http", "ws")}${api(task)}/live`);
+    let read = 0;
+    socket = opened;
     socket.onmessage = ({ data }) => {
       delay = 1000;
+      read += 1;
+      if (read % READING_EVERY === 0) opened.send(READING);
       onConnected(true);
       onEvent(v.parse(liveEventSchema, JSON.parse(String(data))));
     };

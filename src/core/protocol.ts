@@ -24,45 +24,61 @@ export const taskNameSchema = v.picklist(TASK_NAMES);
 export const whole = (min: number, max: number) => v.pipe(v.number(), v.integer(), v.minValue(min), v.maxValue(max));
 export const real = (min: number, max: number) => v.pipe(v.number(), v.minValue(min), v.maxValue(max));
 
+/**
+ * Until when a field may change in an open round: while its clients are still to be chosen, or for as long as it is open. It is part
+ * of each field's own description, and so of the interface's.
+ */
+export type Changeable = "selecting" | "open";
+const selecting = <S extends v.GenericSchema>(schema: S) =>
+  v.pipe(schema, v.metadata({ changeable: "selecting" satisfies Changeable }));
+const open = <S extends v.GenericSchema>(schema: S) =>
+  v.pipe(schema, v.metadata({ changeable: "open" satisfies Changeable }));
+
+/** Until when a field may change; `never` for one that does not say so. */
+export function changeableOf(field: keyof RoundConfig): Changeable | "never" {
+  const { changeable } = v.getMetadata(roundConfigSchema.entries[field]) as { changeable?: Changeable };
+  return changeable ?? "never";
+}
+
 /** How a client trains. What came later than the first version is optional, with what the first version did. */
 export const planEntries = {
   /** E: passes over a client's faces. */
-  epochs: whole(1, 100),
+  epochs: selecting(whole(1, 100)),
   /** B: faces in a batch. */
-  batchSize: whole(1, 512),
-  learningRate: v.pipe(v.number(), v.gtValue(0), v.maxValue(10)),
-  optimizer: v.optional(v.picklist(["sgd", "momentum", "adam"]), "sgd"),
+  batchSize: selecting(whole(1, 512)),
+  learningRate: selecting(v.pipe(v.number(), v.gtValue(0), v.maxValue(10))),
+  optimizer: selecting(v.optional(v.picklist(["sgd", "momentum", "adam"]), "sgd")),
   /** FedProx's mu: how strongly the client's weights are held to the checkpoint's. 0 is off. */
-  proximal: v.optional(v.pipe(v.number(), v.minValue(0), v.maxValue(100)), 0),
+  proximal: selecting(v.optional(v.pipe(v.number(), v.minValue(0), v.maxValue(100)), 0)),
   /** The largest norm of a batch's gradient, over all layers together. 0 is off. */
-  clipNorm: v.optional(v.pipe(v.number(), v.minValue(0), v.maxValue(1e6)), 0),
+  clipNorm: selecting(v.optional(v.pipe(v.number(), v.minValue(0), v.maxValue(1e6)), 0)),
   /** Every label that a client has weighs the same, however many faces show it. */
-  balanceLabels: v.optional(v.boolean(), false),
+  balanceLabels: selecting(v.optional(v.boolean(), false)),
   /** Faces are mirrored, turned, moved and brightened a little, anew in every epoch. */
-  augment: v.optional(v.boolean(), false),
+  augment: selecting(v.optional(v.boolean(), false)),
   /** Train everything, or only the dense layers behind the convolutions. */
-  layers: v.optional(v.picklist(["all", "head"]), "all"),
+  layers: selecting(v.optional(v.picklist(["all", "head"]), "all")),
   /** Epochs without a lower loss on the client's held-out faces that end its training early. 0 is off. */
-  patience: v.optional(whole(0, 100), 0),
+  patience: selecting(v.optional(whole(0, 100), 0)),
   /** What an update is encoded as, and of topk and ternary the share of numbers that is kept. What it loses is sent in later rounds. */
-  codec: v.optional(v.picklist(CODECS), "float32"),
-  topShare: v.optional(v.pipe(v.number(), v.gtValue(0), v.maxValue(1)), 0.01),
+  codec: selecting(v.optional(v.picklist(CODECS), "float32")),
+  topShare: selecting(v.optional(v.pipe(v.number(), v.gtValue(0), v.maxValue(1)), 0.01)),
   /**
    * Batch normalization: normalizes by its batch and is averaged with the rest; every client keeps its own (FedBN, Li et al. 2021,
    * arXiv 2102.07623); or it is `frozen`: normalizes by the checkpoint's statistics and stays as it is, for batches too small to
    * say anything of a mean and a variance.
    */
-  batchNorm: v.optional(v.picklist(["average", "local", "frozen"]), "average"),
+  batchNorm: selecting(v.optional(v.picklist(["average", "local", "frozen"]), "average")),
   /**
    * Learning without forgetting (Li and Hoiem 2016, arXiv 1606.09282): how much the base checkpoint's own answers of the faces count
    * beside their labels. 0 is off.
    */
-  distill: v.optional(real(0, 100), 0),
+  distill: selecting(v.optional(real(0, 100), 0)),
   /**
    * How much the base checkpoint's answers of dreamed faces count, as many of which join every batch: what it knows of other faces
    * than the client's stays known. See src/core/dreams.ts. 0 is off.
    */
-  rehearse: v.optional(real(0, 100), 0),
+  rehearse: selecting(v.optional(real(0, 100), 0)),
 };
 export const planSchema = v.object({
   ...planEntries,
@@ -75,69 +91,88 @@ export type Plan = v.InferOutput<typeof planSchema>;
 export const AGGREGATIONS = ["mean", "q-fair", "median", "trimmed-mean", "krum", "multi-krum", "bulyan"] as const;
 export type Aggregation = (typeof AGGREGATIONS)[number];
 
-/** How a round is run. What came later than the first version is optional, with what the first version did. */
+/**
+ * The most that an update may move the weights, as a share of their own norm, unless a round says otherwise. The one place where
+ * this default stands.
+ */
+export const DEFAULT_MAX_UPDATE_NORM = 1;
+
+/** How a round is run. Every field has a default, which the form shows too: the least that a call may say is nothing. */
 export const roundConfigSchema = v.strictObject({
   /** Updates that close the round. */
-  goalCount: whole(1, 1000),
+  goalCount: selecting(v.optional(whole(1, 1000), 3)),
   /** C: the share of the clients that have checked in which is chosen for the cohort. */
-  fraction: v.pipe(v.number(), v.gtValue(0), v.maxValue(1)),
+  fraction: selecting(v.optional(v.pipe(v.number(), v.gtValue(0), v.maxValue(1)), 1)),
   ...planEntries,
+  // Rates and batches of the seed and of its notebook.
+  epochs: selecting(v.optional(planEntries.epochs, 1)),
+  batchSize: selecting(v.optional(planEntries.batchSize, 5)),
+  learningRate: selecting(v.optional(planEntries.learningRate, 0.02)),
   /** How many times the goal is chosen where enough clients wait, for those who will leave. */
-  overSelection: v.optional(real(1, 3), 1.3),
+  overSelection: open(v.optional(real(1, 3), 1.3)),
   /** Seconds that the choice waits for more clients once goal / C of them are there. */
-  selectionSeconds: v.optional(whole(0, 3600), 3),
+  selectionSeconds: open(v.optional(whole(0, 3600), 3)),
+  /** Seconds that the round waits for enough clients to check in, before it is given up. */
+  waitSeconds: selecting(v.optional(whole(5, 7 * 86_400), 86_400)),
   /** `async`: FedBuff. Who checks in trains at once, and an update counts in whatever round is open when it comes. */
   mode: v.optional(v.picklist(["sync", "async"]), "sync"),
   /** In async rounds: how many versions an update's base may be behind. */
-  maxStaleness: v.optional(whole(0, 100), 5),
+  maxStaleness: open(v.optional(whole(0, 100), 5)),
   /** Where the average is made: in one place, or by hubs in several regions that gossip. */
-  topology: v.optional(v.picklist(["central", "gossip"]), "central"),
-  aggregation: v.optional(v.picklist(AGGREGATIONS), "mean"),
+  topology: selecting(v.optional(v.picklist(["central", "gossip"]), "central")),
+  aggregation: selecting(v.optional(v.picklist(AGGREGATIONS), "mean")),
   /** q of q-FedAvg: 0 is the plain mean, more cares more for the clients with the largest loss. */
-  q: v.optional(real(0, 10), 1),
+  q: selecting(v.optional(real(0, 10), 1)),
   /** f: wrong updates that a robust aggregation has to bear. */
-  byzantine: v.optional(whole(0, 400), 1),
+  byzantine: selecting(v.optional(whole(0, 400), 1)),
+  /** The most faces that an update counts for, whatever its client says: n_k is its own word. */
+  maxExamples: selecting(v.optional(whole(1, 100_000), 200)),
+  /**
+   * The largest norm of an update as a share of the norm of the weights that it starts from; longer ones are scaled down. The bound for
+   * rounds that are open to strangers, which needs no knowledge of norms. 0 is off.
+   */
+  maxUpdateNorm: selecting(v.optional(real(0, 1e6), DEFAULT_MAX_UPDATE_NORM)),
   /** The largest norm of an update; longer ones are scaled down. 0 is off. */
-  updateClip: v.optional(real(0, 1e6), 0),
+  updateClip: selecting(v.optional(real(0, 1e6), 0)),
   /** Examples that the base counts as in the average, so that few faces move it little: see `shrinkage`. 0 is off. */
-  prior: v.optional(real(0, 1e6), 0),
+  prior: selecting(v.optional(real(0, 1e6), 0)),
   /**
    * z: Gaussian noise of standard deviation z * updateClip on the sum of the updates, which then count the same however many faces
    * they had (DP-FedAvg, McMahan et al. 2018). Each waiting client is drawn by itself with probability C. 0 is off.
    */
-  noise: v.optional(real(0, 100), 0),
+  noise: selecting(v.optional(real(0, 100), 0)),
   /** The share of updates that the clip should leave as they are; it follows their norms from round to round. 0 is off. */
-  clipQuantile: v.optional(real(0, 0.99), 0),
+  clipQuantile: selecting(v.optional(real(0, 0.99), 0)),
   /** Secure aggregation: the edge learns the sum of the updates only. With noise, the clients add it. */
-  secure: v.optional(v.boolean(), false),
+  secure: selecting(v.optional(v.boolean(), false)),
   /** Seconds that a step of it waits for the slowest clients. */
-  secureStepSeconds: v.optional(whole(1, 3600), 30),
-  serverOptimizer: v.optional(v.picklist(SERVER_OPTIMIZERS), "sgd"),
-  serverLearningRate: v.optional(v.pipe(v.number(), v.gtValue(0), v.maxValue(100)), 1),
-  serverMomentum: v.optional(real(0, 0.9999), 0.9),
-  serverBeta2: v.optional(real(0, 0.99999), 0.99),
-  serverTau: v.optional(v.pipe(v.number(), v.gtValue(0), v.maxValue(1)), 1e-3),
+  secureStepSeconds: selecting(v.optional(whole(1, 3600), 30)),
+  serverOptimizer: selecting(v.optional(v.picklist(SERVER_OPTIMIZERS), "sgd")),
+  serverLearningRate: selecting(v.optional(v.pipe(v.number(), v.gtValue(0), v.maxValue(100)), 1)),
+  serverMomentum: selecting(v.optional(real(0, 0.9999), 0.9)),
+  serverBeta2: selecting(v.optional(real(0, 0.99999), 0.99)),
+  serverTau: selecting(v.optional(v.pipe(v.number(), v.gtValue(0), v.maxValue(1)), 1e-3)),
   /** Clients that evaluate a round's candidate before it is published. 0 publishes at once. */
-  evaluators: v.optional(whole(0, 1000), 0),
-  evaluationSeconds: v.optional(whole(5, 86_400), 60),
+  evaluators: open(v.optional(whole(0, 1000), 0)),
+  evaluationSeconds: open(v.optional(whole(5, 86_400), 60)),
   /** Evaluators also tell how many faces of each expression the candidate took for which. */
-  evaluateByClass: v.optional(v.boolean(), false),
+  evaluateByClass: selecting(v.optional(v.boolean(), false)),
   /** Rounds without a better evaluation that make a plateau. 0 is off. */
-  stopPatience: v.optional(whole(0, 1000), 0),
-  stopDelta: v.optional(real(0, 100), 0),
+  stopPatience: open(v.optional(whole(0, 1000), 0)),
+  stopDelta: open(v.optional(real(0, 100), 0)),
   /** At a plateau: refuse further updates, halve the clients' learning rate, or go on. */
-  atPlateau: v.optional(v.picklist(["stop", "lower-rate", "go-on"]), "stop"),
+  atPlateau: open(v.optional(v.picklist(["stop", "lower-rate", "go-on"]), "stop")),
   /** A candidate whose loss is higher than its base's by more than this is rejected. null publishes whatever comes. */
-  tolerance: v.optional(v.nullable(real(0, 1000)), null),
+  tolerance: open(v.optional(v.nullable(real(0, 1000)), null)),
   /**
    * What clients that have a round's base get of its checkpoint: all of it, or the difference in this codec. The checkpoint is
    * then the base plus what that decodes to.
    */
-  downloadCodec: v.optional(v.picklist(["float32", "float16", "int8", "int4"]), "float32"),
+  downloadCodec: selecting(v.optional(v.picklist(["float32", "float16", "int8", "int4"]), "float32")),
   /** Seconds from the choice of the cohort to the end of the round, come what may. */
-  deadlineSeconds: whole(5, 86_400),
+  deadlineSeconds: open(v.optional(whole(5, 86_400), 600)),
   /** How many rounds to run, one after the other. */
-  rounds: whole(1, 10_000),
+  rounds: open(v.optional(whole(1, 10_000), 1)),
 });
 export type RoundConfig = v.InferOutput<typeof roundConfigSchema>;
 
@@ -343,6 +378,21 @@ export const hubSchema = v.object({
 });
 export type HubState = v.InferOutput<typeof hubSchema>;
 
+/** What became of a round's whole cohort. */
+export const tallySchema = v.object({
+  selected: v.number(),
+  uploaded: v.number(),
+  counted: v.number(),
+  dropped: v.number(),
+  dead: v.number(),
+  bytesUp: v.number(),
+  bytesDown: v.number(),
+  /** How long its clients took from when they were chosen until their updates were there, in seconds: median, 95th percentile. */
+  medianSeconds: v.nullable(v.number()),
+  slowestSeconds: v.nullable(v.number()),
+});
+export type Tally = v.InferOutput<typeof tallySchema>;
+
 export const roundSchema = v.object({
   number: v.number(),
   /** The first round of the run that it belongs to: of all that was started together. */
@@ -361,6 +411,11 @@ export const roundSchema = v.object({
   deadline: v.nullable(v.number()),
   /** Clients that have checked in and wait to be chosen. */
   waiting: v.number(),
+  tally: tallySchema,
+  /**
+   * Its members, or some of them: a page of rounds tells of a hundred at most, a round by itself of all, and one that has ended long
+   * ago of none any more.
+   */
   cohort: v.array(memberSchema),
   /** Updates that were refused, by problem code. */
   refused: v.record(v.string(), v.number()),
@@ -389,15 +444,38 @@ export const taskSchema = v.object({
 });
 export type Task = v.InferOutput<typeof taskSchema>;
 
+/** A page of the task's rounds, the oldest first. */
 export const historySchema = v.object({ task: taskSchema, rounds: v.array(roundSchema) });
 export type History = v.InferOutput<typeof historySchema>;
 
-/** What the WebSocket says: everything once, then each round as it changes. */
+/** Which page: rounds whose number is lower than `before`, at most `limit` of them. */
+export const MOST_ROUNDS = 30;
+const digits = v.pipe(v.string(), v.regex(/^[0-9]{1,9}$/, "not a whole number"), v.transform(Number));
+export const pageSchema = v.strictObject({
+  before: v.optional(v.pipe(digits, v.minValue(1))),
+  limit: v.optional(v.pipe(digits, v.minValue(1), v.maxValue(MOST_ROUNDS)), String(MOST_ROUNDS)),
+});
+export type Page = v.InferOutput<typeof pageSchema>;
+
+/** What has changed in a round: the fields that are others now, and members by their places. */
+export const roundDifferenceSchema = v.object({
+  number: v.number(),
+  fields: v.partial(v.omit(roundSchema, ["number", "cohort"])),
+  cohort: v.array(v.tuple([v.number(), memberSchema])),
+});
+export type RoundDifference = v.InferOutput<typeof roundDifferenceSchema>;
+
+/** What the WebSocket says: the latest rounds once, a round that is new, then what changes of it, ten times a second at most. */
 export const liveEventSchema = v.variant("type", [
   v.object({ type: v.literal("history"), history: historySchema }),
   v.object({ type: v.literal("round"), round: roundSchema, task: taskSchema }),
+  v.object({ type: v.literal("change"), change: roundDifferenceSchema, task: v.optional(taskSchema) }),
 ]);
 export type LiveEvent = v.InferOutput<typeof liveEventSchema>;
+/** What a watcher says now and then, so that the edge need not write to one that no longer reads. */
+export const READING = "reading";
+/** Messages after which it says so. */
+export const READING_EVERY = 50;
 
 /** A checkpoint of the task's past. */
 export const checkpointRecordSchema = v.object({

@@ -12,6 +12,8 @@ const HASHED = { name: "ECDSA", hash: "SHA-256" } as const;
 const ALGORITHM = "ecdsa-p256-sha256";
 /** Of signatures that are made for this application and no other. */
 const TAG = "best-actor";
+/** The longest Signature-Input and Signature that are read, and the longest nonce: theirs are 250, 100 and 24 characters. */
+const MOST = { header: 600, nonce: 64 } as const;
 /** How old a signature may be, and how far ahead its clock, in seconds. */
 export const FRESH_SECONDS = { past: 300, future: 60 } as const;
 
@@ -101,6 +103,11 @@ export interface Signer {
  * @throws SigningError
  */
 export async function verify(request: Request, now: number): Promise<Signer> {
+  for (const name of ["signature-input", "signature"]) {
+    if ((request.headers.get(name)?.length ?? 0) > MOST.header) {
+      throw new SigningError("bad-signature", `${name} has more than ${MOST.header} characters.`);
+    }
+  }
   const verified = await verifySignature(request, {
     label: "client",
     policy: {
@@ -123,6 +130,8 @@ export async function verify(request: Request, now: number): Promise<Signer> {
     throw new SigningError("bad-signature", error instanceof Error ? error.message : String(error), { cause: error });
   });
   const { created = 0, nonce = "", keyid = "" } = verified.parameters;
+  if (nonce.length > MOST.nonce)
+    throw new SigningError("bad-signature", `A nonce has ${MOST.nonce} characters at most.`);
   const age = now / 1000 - created;
   if (age > FRESH_SECONDS.past || age < -FRESH_SECONDS.future) {
     throw new SigningError(

@@ -17,9 +17,18 @@ import type { ModelSummary } from "./model";
  * as the format wants; {@link readUpdateMetadata} checks and types them.
  */
 
+/** No mean loss is higher. */
+export const MAX_LOSS = 1000;
+/** What a client can have trained on: everything that a client says is one of few things, or a number with bounds. */
+export const UPDATE_BACKENDS = ["webgpu", "wasm", "webgl", "cpu", "headless"] as const;
+
 const text = v.pipe(v.string(), v.maxLength(100));
 const numeric = v.pipe(text, v.transform(Number), v.number(), v.finite());
 const count = v.pipe(numeric, v.integer(), v.minValue(0), v.maxValue(1e9));
+/** A mean cross-entropy: tfjs cuts probabilities off at 1e-7, so that it stays far below this. */
+const loss = v.pipe(numeric, v.minValue(0), v.maxValue(MAX_LOSS));
+const share = v.pipe(numeric, v.minValue(0), v.maxValue(1));
+const faces = (least: number) => v.pipe(numeric, v.integer(), v.minValue(least), v.maxValue(100_000));
 
 const metadataSchema = v.object({
   codec: v.picklist(CODECS),
@@ -28,21 +37,21 @@ const metadataSchema = v.object({
   /** SHA-256 of the checkpoint that the delta starts from. */
   base: v.pipe(v.string(), v.regex(/^[0-9a-f]{64}$/)),
   /** n_k: how many faces it was trained on. */
-  examples: v.pipe(numeric, v.integer(), v.minValue(1), v.maxValue(100_000)),
+  examples: faces(1),
   /** Mean over the last epoch's batches, with dropout on. */
-  trainLoss: numeric,
-  trainAccuracy: numeric,
+  trainLoss: loss,
+  trainAccuracy: share,
   /** The base checkpoint on faces that were held out; 0 examples when there are none. */
-  evalExamples: count,
-  evalLoss: numeric,
-  evalAccuracy: numeric,
+  evalExamples: faces(0),
+  evalLoss: loss,
+  evalAccuracy: share,
   /** Bytes that the client downloaded for this round: 0 when it had the checkpoint. */
   bytesDown: count,
   /** Milliseconds from the first batch to the last. */
-  trainingMs: v.pipe(numeric, v.minValue(0)),
-  backend: text,
+  trainingMs: v.pipe(numeric, v.minValue(0), v.maxValue(7 * 86_400_000)),
+  backend: v.picklist(UPDATE_BACKENDS),
   /** F_k(w_t): mean loss of the base checkpoint on the training faces, where the plan asks for it. */
-  initialLoss: v.optional(v.pipe(numeric, v.minValue(0))),
+  initialLoss: v.optional(loss),
 });
 
 export type UpdateMetadata = v.InferOutput<typeof metadataSchema>;

@@ -7,11 +7,13 @@ import { WeightedSum, type Totals } from "../../src/core/fedavg";
 import { isNorm } from "../../src/core/batch-norm";
 import { gzip } from "../../src/core/gzip";
 import type { ModelSummary } from "../../src/core/model";
-import { taskNameSchema, type Aggregation, type RoundConfig, type TaskName } from "../../src/core/protocol";
+import { isRobust, taskNameSchema, type Aggregation, type RoundConfig, type TaskName } from "../../src/core/protocol";
 import { fromRing, RingSum, type Ring, type RingFacts } from "../../src/core/secagg/ring";
 import { fromBase64 } from "../../src/core/base64";
 import { addMask } from "../../src/core/secagg/secrets";
 import type { Correction } from "../../src/core/secagg/server";
+import { checkWeights } from "../../src/core/plausible";
+import { normOf } from "../../src/core/privacy/clip";
 import { addGaussian } from "../../src/core/privacy/gaussian";
 import { shrinkage } from "../../src/core/strategies/weights";
 import { BLOCK, robustAverage, stepModel, type BlockAverage } from "../../src/core/strategies/aggregate";
@@ -38,6 +40,11 @@ export interface UpdateLocation {
   key: string;
 }
 
+/** An update that a robust rule compares with the others, and what it is multiplied by to keep the round's clip. */
+export interface ComparedUpdate extends UpdateLocation {
+  factor: number;
+}
+
 /** An update and what it brings to the sum. */
 export interface WeightedUpdate extends UpdateLocation {
   examples: number;
@@ -51,6 +58,8 @@ export interface WeightedUpdate extends UpdateLocation {
 export interface PublishedFile {
   sha256: string;
   bytes: number;
+  /** L2 norm of its weights. */
+  norm: number;
   differenceBytes?: number;
   /** Of a round with secure aggregation: what its vectors held beside their deltas. */
   facts?: RingFacts;
@@ -76,7 +85,7 @@ export interface MergePlan {
   /** The shards that hold a sum; none for a robust rule. */
   shards: string[];
   /** Every counted update, for the robust rules. */
-  updates: UpdateLocation[];
+  updates: ComparedUpdate[];
   /** What the Coordinator counted; a sum of anything else is not published. */
   expected: { count: number; examples: number };
   metadata: Record<string, string>;
@@ -91,6 +100,7 @@ export interface MergePlan {
  */
 export class Aggregator extends DurableObject<Env> {
   #sum: WeightedSum | RingSum | undefined;
+  #isCleared = false;
   #turn: Promise<unknown> = Promise.resolve();
   protected readonly task: TaskName;
   protected readonly model: ModelSummary;
@@ -100,16 +110,13 @@ export class Aggregator extends DurableObject<Env> {
     // Its name is the task's, the round's and the shard's.
     this.task = v.parse(taskNameSchema, nameOf(ctx).split("/")[0]);
     this.model = modelOf(this.task);
-    ctx.storage.sql.exec(
-      `CREATE TABLE IF NOT EXISTS added (id TEXT PRIMARY KEY, key TEXT NOT NULL, examples INTEGER NOT NULL,
-       weight REAL NOT NULL, denominator REAL NOT NULL, vector INTEGER NOT NULL)`,
-    );
-    ctx.storage.sql.exec("CREATE TABLE IF NOT EXISTS removed (id TEXT PRIMARY KEY)");
+    this.createTables();
   }
 
   /** Adds an update once, however often it is asked to. */
   add(update: WeightedUpdate): Promise<void> {
     return this.next(async () => {
+      this.reopen();
       const sum = await this.#sumOf(update.vector);
       const known = this.ctx.storage.sql.exec("SELECT 1 FROM added WHERE id = ?", update.id).toArray();
       const removed = this.ctx.storage.sql.exec("SELECT 1 FROM removed WHERE id = ?", update.id).toArray();
@@ -126,6 +133,7 @@ export class Aggregator extends DurableObject<Env> {
   /** Takes an update out, for good: the sum is built again without it. */
   remove(id: string): Promise<void> {
     return this.next(() => {
+      this.reopen();
       this.ctx.storage.sql.exec("INSERT OR IGNORE INTO removed VALUES (?)", id);
       this.ctx.storage.sql.exec("DELETE FROM added WHERE id = ?", id);
       this.dropSum();
@@ -150,7 +158,7 @@ export class Aggregator extends DurableObject<Env> {
   async merge(plan: MergePlan): Promise<PublishedFile> {
     const unmasked = plan.secure ? await this.#unmask(plan, plan.secure) : undefined;
     const average =
-      unmasked?.average ?? (plan.shards.length > 0 ? await this.#linearAverage(plan) : await this.#robustAverage(plan));
+      unmasked?.average ?? (isRobust(plan) ? await this.#robustAverage(plan) : await this.#linearAverage(plan));
     const weights = await this.step(plan, average, true);
     const file =
       plan.downloadCodec === "float32"
@@ -198,7 +206,11 @@ export class Aggregator extends DurableObject<Env> {
     return { ...file, differenceBytes: difference.length };
   }
 
-  /** The weights of the next checkpoint. @param keepMoments whether the optimizer's moments are stored, too */
+  /**
+   * The weights of the next checkpoint.
+   * @param keepMoments whether the optimizer's moments are stored, too
+   * @throws RangeError where they would be none that anybody could use
+   */
   protected async step(
     plan: Omit<MergePlan, "shards" | "updates">,
     average: BlockAverage,
@@ -206,6 +218,7 @@ export class Aggregator extends DurableObject<Env> {
   ): Promise<Float32Array<ArrayBuffer>> {
     const { optimizer, base, version } = plan;
     const weights = decodeCheckpoint(await this.read(checkpointKey(base.sha256)), this.model);
+    const norm = normOf(weights);
     await stepModel(this.model, weights, {
       optimizer,
       average,
@@ -217,6 +230,7 @@ export class Aggregator extends DurableObject<Env> {
         if (keepMoments) await this.#keepMoments(version, start, moments, optimizer);
       },
     });
+    checkWeights(this.model, weights, norm);
     return weights;
   }
 
@@ -237,16 +251,39 @@ export class Aggregator extends DurableObject<Env> {
     const sha256 = toHex(await digest.digest);
     const file = new FixedLengthStream(bytes);
     await Promise.all([this.env.STORE.put(checkpointKey(sha256), file.readable, { sha256 }), write(file.writable)]);
-    return { sha256, bytes };
+    return { sha256, bytes, norm: normOf(weights) };
   }
 
-  /** Forgets everything, once the round has ended. */
+  /** Forgets everything, once the round has ended: an object that stores nothing is no more. */
   clear(): Promise<void> {
-    return this.next(() => {
+    return this.next(async () => {
       this.dropSum();
-      this.ctx.storage.sql.exec("DELETE FROM added");
-      this.ctx.storage.sql.exec("DELETE FROM removed");
+      await this.ctx.storage.deleteAlarm();
+      await this.ctx.storage.deleteAll();
+      this.#isCleared = true;
     });
+  }
+
+  /** Makes the tables, which an object that was cleared has no more. */
+  protected createTables(): void {
+    this.ctx.storage.sql.exec(
+      `CREATE TABLE IF NOT EXISTS added (id TEXT PRIMARY KEY, key TEXT NOT NULL, examples INTEGER NOT NULL,
+       weight REAL NOT NULL, denominator REAL NOT NULL, vector INTEGER NOT NULL);
+       CREATE TABLE IF NOT EXISTS removed (id TEXT PRIMARY KEY);`,
+    );
+  }
+
+  /** Whether there is nothing here: all was cleared, and nothing has come since. */
+  protected get isCleared(): boolean {
+    return this.#isCleared;
+  }
+
+  /** Before anything is stored again. */
+  protected reopen(): void {
+    if (!this.#isCleared) return;
+    nameOf(this.ctx);
+    this.createTables();
+    this.#isCleared = false;
   }
 
   /** The sum in memory is no longer that of the updates: the next call that needs it builds it again. */
@@ -296,20 +333,22 @@ export class Aggregator extends DurableObject<Env> {
       { aggregation, byzantine, updates: updates.length, parameters, piece },
       (which, start, length) =>
         this.#rows(
-          which.map((i) => updates[i] as UpdateLocation),
+          which.map((i) => updates[i] as ComparedUpdate),
           start,
           length,
         ),
     );
   }
 
-  /** The same coordinates of several updates, by range reads. */
-  #rows(updates: UpdateLocation[], start: number, length: number): Promise<Float32Array[]> {
+  /** The same coordinates of several updates, clipped, by range reads. */
+  #rows(updates: ComparedUpdate[], start: number, length: number): Promise<Float32Array[]> {
     return Promise.all(
-      updates.map(async ({ key }) => {
+      updates.map(async ({ key, factor }) => {
         const object = await this.env.STORE.get(key, { range: { offset: start * 4, length: length * 4 } });
         if (!object) throw new Error(`${key} is not in the store.`);
-        return new Float32Array(await object.arrayBuffer());
+        const row = new Float32Array(await object.arrayBuffer());
+        if (factor !== 1) for (let i = 0; i < row.length; i++) row[i] = (row[i] as number) * factor;
+        return row;
       }),
     );
   }
@@ -351,6 +390,7 @@ export class Aggregator extends DurableObject<Env> {
   /** The sum, built again where it was lost. @param vector numbers of a masked vector, where the first one is about to come */
   async #sumOf(vector = 0): Promise<WeightedSum | RingSum> {
     if (this.#sum) return this.#sum;
+    this.reopen();
     const rows = this.ctx.storage.sql
       .exec<{ key: string; examples: number; weight: number; denominator: number; vector: number }>(
         "SELECT key, examples, weight, denominator, vector FROM added",

@@ -1,12 +1,14 @@
 import { DurableObject } from "cloudflare:workers";
 import * as v from "valibot";
 import { decodeCheckpoint, encodeCheckpoint } from "../../src/core/checkpoint";
+import { normOf } from "../../src/core/privacy/clip";
 import { sha256Hex } from "../../src/core/digest";
 import { isAcceptable, isPlateau } from "../../src/core/early-stopping";
 import { initializeWeights } from "../../src/core/initialize";
 import { MODELS, summarize, type ModelSpec } from "../../src/core/model";
 import type { ProblemCode } from "../../src/core/problems";
 import {
+  changeableOf,
   conflictOf,
   isRobust,
   taskNameSchema,
@@ -18,13 +20,14 @@ import {
   type Evaluation,
   type History,
   type HubState,
-  type LiveEvent,
+  type Page,
   type Round,
   type RoundConfig,
   type Task,
   type TaskName,
 } from "../../src/core/protocol";
 import { nextClip, noiseOf } from "../../src/core/privacy/adaptive-clip";
+import { whyUnusable } from "../../src/core/secagg/check";
 import type { SecureMessage, SecureStep } from "../../src/core/secagg/messages";
 import { ringOf, type Ring } from "../../src/core/secagg/ring";
 import { UnmaskingError, type Correction } from "../../src/core/secagg/server";
@@ -32,19 +35,27 @@ import { shuffle } from "../../src/core/random";
 import { linearWeight } from "../../src/core/strategies/weights";
 import type { Signer } from "../../src/core/signing";
 import type { UpdateSummary } from "../../src/core/update";
-import type { MergePlan, PublishedFile, UpdateLocation, WeightedUpdate } from "./aggregator";
+import type { ComparedUpdate, MergePlan, PublishedFile, UpdateLocation, WeightedUpdate } from "./aggregator";
+import { bounded, clipOf, factorOf } from "./bounds";
 import { checkpointKey, differenceKey, hubOf, updateKey, type Env } from "./env";
 import type { HubPlan, HubProgress } from "./hub";
 import { nameOf } from "./identity";
 import { log } from "./log";
-import { RoundStore, type RoundRow, type UpdateRow } from "./round-store";
+import { RoundStore, type RoundRow, type UpdateRow, type WaitingClient } from "./round-store";
+import { MOST_MEMBERS, RoundView } from "./round-view";
 import { SecureStore } from "./secure-store";
 import type { VectorFormat } from "./upload";
+import { Uploads } from "./uploads";
+import { Watchers } from "./watchers";
 
 /** Seed of the initialization: the year of FER2013. */
 const INITIAL_SEED = 2013;
-/** A client that waits and has not asked for this long has gone. */
+/** A client that waits and has not asked for this long has gone; more where clients are told to stay away for longer. */
 const WAITING_MS = 30_000;
+/** The longest that the averaging of a round may take: whatever fails for so long will not work any more. */
+const AGGREGATING_MS = 600_000;
+/** The longest that one upload may take. */
+const UPLOAD_MS = 600_000;
 /** An accepted update that is not counted after this long is put in the queue again. */
 const REQUEUE_MS = 5_000;
 /** After an alarm that failed. */
@@ -56,7 +67,6 @@ const SECURE_POLL_MS = 200;
 const HUB_SILENCE_MS = 10_000;
 /** Clocks of two machines that run the object one after the other may differ by this. */
 const CLOCK_SLACK_MS = 5_000;
-const HISTORY = 1000;
 /** Check-ins a second that a Coordinator wants at most: beyond it, clients are told to come back later. */
 const CHECK_INS_PER_SECOND = 100;
 
@@ -67,6 +77,13 @@ function privacyOf({ noise, clipQuantile, updateClip, goalCount, secure }: Round
   // With secure aggregation the clients have added it.
   return { denominator: goalCount, deviation: secure ? 0 : deviation };
 }
+
+/** When a round that waits for clients is given up, and when one whose updates cannot be averaged is. */
+const waitsUntil = ({ openedAt, config }: RoundRow): number => openedAt + config.waitSeconds * 1000;
+const aggregatesUntil = ({ aggregatingAt, config }: RoundRow): number =>
+  (aggregatingAt ?? 0) + AGGREGATING_MS + (config.secure ? 3000 * config.secureStepSeconds : 0);
+const isOverdue = (round: RoundRow, now: number): boolean =>
+  round.state === "aggregating" && now >= aggregatesUntil(round);
 
 const newHub = (name: string): HubState => ({
   ...{ name, state: "waiting", updates: 0, block: 0, blocks: 0 },
@@ -88,6 +105,11 @@ export type UploadAnswer =
   /** The upload is worth reading; as a masked vector, where its round wants one. */
   | { status: "go-on"; vector: VectorFormat | null };
 
+/** That an upload may begin: until when it is of use, and its name, by which its end is told. */
+export type Admission =
+  | Exclude<UploadAnswer, { status: "go-on" }>
+  | { status: "go-on"; vector: VectorFormat | null; until: number; upload: string };
+
 /**
  * Keeps the state of one task's rounds: selecting, training, aggregating, published or abandoned. Everything is in
  * SQLite; every transition is one transaction, made by a request or by the alarm, so that a round ends also when every
@@ -95,6 +117,9 @@ export type UploadAnswer =
  */
 export class Coordinator extends DurableObject<Env> {
   readonly #store: RoundStore;
+  readonly #view: RoundView;
+  readonly #watchers: Watchers;
+  readonly #uploads = new Uploads();
   readonly #secure: SecureStore;
   readonly #task: TaskName;
   readonly #model: ModelSpec;
@@ -110,6 +135,12 @@ export class Coordinator extends DurableObject<Env> {
     this.#task = v.parse(taskNameSchema, nameOf(ctx));
     this.#model = MODELS[TASKS[this.#task].model];
     this.#store = new RoundStore(ctx.storage.sql, this.#task);
+    this.#view = new RoundView(ctx.storage.sql, this.#store);
+    this.#watchers = new Watchers(ctx, {
+      round: (number) => this.#view.round(number, MOST_MEMBERS),
+      task: () => this.task(),
+      history: () => this.history(),
+    });
     this.#secure = new SecureStore(ctx.storage.sql, this.#task);
     void ctx.blockConcurrencyWhile(async () => {
       await this.#initialize();
@@ -120,21 +151,25 @@ export class Coordinator extends DurableObject<Env> {
 
   /** Publishes version 0, once: the checkpoint that was deployed with the app, else a seeded random initialization. */
   async #initialize(): Promise<void> {
-    if (this.#store.nextVersion() > 0) return;
     const model = summarize(this.#model);
+    if (this.#store.nextVersion() > 0) {
+      // An older edge has not noted how large the weights are that updates are held against.
+      const current = this.#store.currentCheckpoint();
+      if (current?.norm !== null) return;
+      const stored = await this.env.STORE.get(checkpointKey(current.sha256));
+      if (!stored) return;
+      const weights = decodeCheckpoint(new Uint8Array(await stored.arrayBuffer()), model);
+      this.#store.setNorm(current.version, normOf(weights));
+      return;
+    }
     const deployed = await this.#deployedCheckpoint();
-    if (deployed) decodeCheckpoint(deployed, model); // Throws here, not on a thousand devices, when it is damaged.
-    const file =
-      deployed ??
-      encodeCheckpoint(
-        model,
-        initializeWeights(this.#model, INITIAL_SEED),
-        { task: this.#task, version: "0" },
-        "float32",
-      );
+    // Throws here, not on a thousand devices, when it is damaged.
+    const weights = deployed ? decodeCheckpoint(deployed, model) : initializeWeights(this.#model, INITIAL_SEED);
+    const file = deployed ?? encodeCheckpoint(model, weights, { task: this.#task, version: "0" }, "float32");
     const sha256 = await sha256Hex(file);
     await this.env.STORE.put(checkpointKey(sha256), file, { sha256 });
-    const checkpoint = { version: 0, sha256, bytes: file.length, trained: deployed !== undefined };
+    const norm = normOf(weights);
+    const checkpoint = { version: 0, sha256, bytes: file.length, trained: deployed !== undefined, norm };
     this.#store.addCheckpoint(checkpoint, "published", null, Date.now());
   }
 
@@ -149,13 +184,19 @@ export class Coordinator extends DurableObject<Env> {
   task(): Task {
     const checkpoint = this.#store.currentCheckpoint();
     if (!checkpoint) throw new Error("The task has no checkpoint.");
-    const { trained, ...info } = checkpoint;
+    const { trained, norm: _, ...info } = checkpoint;
     const privacy = this.#store.mechanisms();
     return { task: this.#task, model: TASKS[this.#task].model, checkpoint: info, trained, privacy };
   }
 
-  history(): History {
-    return { task: this.task(), rounds: this.#store.rounds(HISTORY) };
+  /** The latest rounds, or those before one. */
+  history(page: Partial<Page> = {}): History {
+    return { task: this.task(), rounds: this.#view.page(page) };
+  }
+
+  /** A round with all its members; undefined where there is none of this number. */
+  round(number: number): Round | undefined {
+    return this.#store.roundExists(number) ? this.#view.round(number) : undefined;
   }
 
   /** Opens a round that waits for clients, unless one is under way. */
@@ -169,45 +210,29 @@ export class Coordinator extends DurableObject<Env> {
     if (number === undefined) return "round-open";
     this.#announce(number);
     await this.#schedule();
-    return this.#store.round(number);
+    return this.#view.round(number);
   }
 
-  /** Changes the open round's configuration; what its clients were told already stays. */
+  /** Changes the open round's configuration, as far as its fields let it: what its clients were told stays. */
   async changeRound(
     change: Partial<RoundConfig>,
-  ): Promise<Round | "no-open-round" | "not-possible" | { conflict: string }> {
+  ): Promise<Round | "no-open-round" | { fixed: string[] } | { conflict: string }> {
     const round = this.#store.openRound();
     if (!round) return "no-open-round";
     const config = { ...round.config, ...change };
-    // The sum of the round is made by one rule: it cannot change once updates may have been added.
-    const fixed = [
-      "aggregation",
-      "q",
-      "byzantine",
-      "updateClip",
-      "prior",
-      "noise",
-      "clipQuantile",
-      "goalCount",
-      "mode",
-      "learningRate",
-      "topology",
-      "codec",
-    ] as const;
     const conflict = conflictOf(config);
     if (conflict !== undefined) return { conflict };
-    const keys = round.config.noise > 0 ? ([...fixed, "goalCount", "fraction"] as const) : fixed;
-    if (round.state !== "selecting" && keys.some((key) => config[key] !== round.config[key])) return "not-possible";
+    const allowed = round.state === "selecting" ? ["selecting", "open"] : ["open"];
+    const keys = (Object.keys(change) as (keyof RoundConfig)[]).filter((key) => config[key] !== round.config[key]);
+    const fixed = keys.filter((key) => !allowed.includes(changeableOf(key)));
+    if (fixed.length > 0) return { fixed };
     this.#store.setConfig(round.number, config);
     if (config.topology !== round.config.topology) this.#setUpHubs(round.number, config);
+    // Another goal may have been reached already, or not any more.
+    if (round.state === "selecting") this.#choose(round.number, Date.now());
     this.#announce(round.number);
     await this.#schedule();
-    return this.#store.round(round.number);
-  }
-
-  /** Whether an administrator's call from an address may go on. */
-  adminCall(address: string, isRight: boolean): ReturnType<RoundStore["adminCall"]> {
-    return this.#store.adminCall(address, isRight, Date.now());
+    return this.#view.round(round.number);
   }
 
   checkpoints(): CheckpointRecord[] {
@@ -265,12 +290,14 @@ export class Coordinator extends DurableObject<Env> {
     this.#store.abandon(round.number, "Stopped by the administrator.", Date.now());
     this.#announce(round.number);
     await this.#schedule();
-    return this.#store.round(round.number);
+    return this.#view.round(round.number);
   }
 
   /** Whether a signed request is the first of its kind, and of the client that its id was given to. */
   claim(signer: Signer, id?: string): "claimed" | "replayed" | "other-key" {
     const owner = id === undefined ? undefined : this.#store.ownerOf(id);
+    // An id that was never given out has no owner, and what is asked of it is refused: nothing of it is kept.
+    if (id !== undefined && owner === undefined) return "claimed";
     if (owner !== undefined && owner !== signer.client) return "other-key";
     return this.#store.isNew(signer, Date.now()) ? "claimed" : "replayed";
   }
@@ -288,11 +315,10 @@ export class Coordinator extends DurableObject<Env> {
     const changed = this.ctx.storage.transactionSync(() => {
       const round = this.#store.openRound();
       if (round?.number !== open.number) return false;
-      if (round.config.mode === "async") return this.#join(round, { client, label }, now);
+      if (round.config.mode === "async") return this.#join(round, { client, label, examples: checkIn.examples }, now);
       if (round.state !== "selecting") return false;
-      this.#store.forgetWaiting(now - WAITING_MS);
       this.#store.wait(client, checkIn, label, now);
-      this.#select(round, now);
+      this.#choose(round.number, now);
       return true;
     });
     if (changed) {
@@ -328,17 +354,34 @@ export class Coordinator extends DurableObject<Env> {
     return "accepted";
   }
 
-  /** A member's answer in a round with secure aggregation, or only its question: what does it have to do next? */
-  async secure(round: number, id: string, message: SecureMessage | null): Promise<SecureStep> {
+  /**
+   * A member's answer in a round with secure aggregation, or only its question: what does it have to do next? One whose answer cannot
+   * be right is out of the round, and the others go on without it.
+   */
+  async secure(round: number, id: string, message: SecureMessage | null): Promise<SecureStep | { refused: string }> {
+    const unusable = message?.step === "keys" ? await whyUnusable(message) : undefined;
     const open = this.#store.openRound();
     const update = this.#store.update(id);
     if (open?.number !== round || !open.config.secure || update?.assignedRound !== round) {
-      const published = this.#store.roundExists(round) && this.#store.round(round).state === "published";
+      const published = this.#store.roundExists(round) && this.#view.round(round, 0).state === "published";
       return { step: "over", published };
     }
     if (message) {
-      this.#secure.take(round, id, message);
+      const refused = this.ctx.storage.transactionSync(() => {
+        const why = this.#secure.take(round, id, message, unusable);
+        if (why !== undefined) {
+          this.#secure.exclude(round, id);
+          this.#store.drop(id);
+        }
+        return why;
+      });
       this.#advanceSecure(round, Date.now());
+      if (refused !== undefined) {
+        log("secure-member-out", { task: this.#task, round, reason: refused });
+        this.#announce(round);
+        await this.#closeIfComplete();
+        return { refused };
+      }
       await this.#schedule();
     }
     return this.#secure.stepOf(round, id);
@@ -356,7 +399,7 @@ export class Coordinator extends DurableObject<Env> {
         next = this.#secure.close(number, counted, round.config, now);
       }
       if (!next) return false;
-      if ("stuck" in next) this.#store.abandon(number, next.stuck, now);
+      if ("stuck" in next) this.#giveUp(round, next.stuck, now);
       else for (const id of next.out) this.#store.drop(id);
       return true;
     });
@@ -370,9 +413,24 @@ export class Coordinator extends DurableObject<Env> {
     return ringOf(summarize(this.#model), { codec, ...this.#store.secureFacts(round) });
   }
 
-  /** Whether an upload is worth reading, before its body is. */
-  admit(assignedRound: number, id: string, digest: string): UploadAnswer {
-    const refused = (code: ProblemCode): UploadAnswer => this.refuse(assignedRound, code);
+  /** Whether an upload is worth reading, before its body is, and until when. Its end is to be told: {@link uploadOver}. */
+  admit(assignedRound: number, id: string, digest: string): Admission {
+    const answer = this.#judge(assignedRound, id, digest);
+    if (answer.status !== "go-on") return answer;
+    const now = Date.now();
+    // After its deadline a round takes nothing; a moment later, so that it is the Coordinator that says so.
+    const until = Math.min(now + UPLOAD_MS, (this.#store.openRound()?.deadline ?? now + UPLOAD_MS) + 1000);
+    const upload = this.#uploads.begin(id, until, now);
+    if (upload === undefined) return this.refuse(assignedRound, "too-many-requests");
+    return { ...answer, until, upload };
+  }
+
+  uploadOver(id: string, upload: string): void {
+    this.#uploads.end(id, upload);
+  }
+
+  #judge(assignedRound: number, id: string, digest: string): UploadAnswer {
+    const refused = (code: ProblemCode) => this.refuse(assignedRound, code);
     const update = this.#store.update(id);
     if (!update) return refused("not-selected");
     if (update.assignedRound !== assignedRound) return refused("wrong-round");
@@ -404,7 +462,7 @@ export class Coordinator extends DurableObject<Env> {
     const now = Date.now();
     let place = assignedRound;
     const answer = this.ctx.storage.transactionSync((): UploadAnswer => {
-      const admitted = this.admit(assignedRound, id, upload.digest);
+      const admitted = this.#judge(assignedRound, id, upload.digest);
       const update = this.#store.update(id);
       const open = this.#store.openRound();
       if (admitted.status !== "go-on" || !update || !open) return admitted;
@@ -423,7 +481,9 @@ export class Coordinator extends DurableObject<Env> {
         return this.refuse(assignedRound, "bad-header");
       }
       place = open.number;
-      this.#store.setUploaded(id, upload, { round: place, staleness: open.base - update.base }, now);
+      const counted = bounded(metadata, update.claimed, open.config);
+      const summary = { ...upload.summary, metadata: counted };
+      this.#store.setUploaded(id, { ...upload, summary }, { round: place, staleness: open.base - update.base }, now);
       if (open.config.topology === "gossip" && upload.continent !== null) {
         const near = this.env.HUBS.find(({ continents }) => continents.includes(upload.continent ?? ""))?.name;
         const hub = this.#store.hubs(place).findIndex(({ name, state }) => name === near && state !== "gone");
@@ -449,7 +509,7 @@ export class Coordinator extends DurableObject<Env> {
     log("update-withdrawn", { task: this.#task, round: update.round });
     await this.#removeWithdrawn(update.round);
     this.#announce(update.round);
-    await this.#schedule();
+    await this.#closeIfComplete();
     return "withdrawn";
   }
 
@@ -468,7 +528,7 @@ export class Coordinator extends DurableObject<Env> {
   }
 
   /** Counts a refusal on the dashboard and returns it. */
-  refuse(round: number, code: ProblemCode): UploadAnswer {
+  refuse(round: number, code: ProblemCode): { status: "refused"; code: ProblemCode } {
     if (this.#store.roundExists(round)) {
       this.#store.refuse(round, code);
       this.#announce(round);
@@ -508,12 +568,12 @@ export class Coordinator extends DurableObject<Env> {
     }
     if (!update.metadata) return null;
     const { examples, initialLoss = null } = update.metadata;
-    const { aggregation, q, updateClip, learningRate, noise } = open.config;
+    const { aggregation, q, learningRate, noise } = open.config;
     const facts = { examples, norm: update.norm ?? 0, initialLoss, staleness: update.staleness };
     const rule = {
       q: aggregation === "q-fair" ? q : null,
       clientLearningRate: learningRate,
-      clip: updateClip,
+      clip: clipOf(open.config, this.#store.normOf(update.base)),
       equally: noise > 0,
     };
     return { ...place, update: { ...this.#locate(update), examples, ...linearWeight(facts, rule), vector: 0 } };
@@ -535,19 +595,24 @@ export class Coordinator extends DurableObject<Env> {
     await this.#closeIfComplete();
   }
 
-  /** Begins to aggregate once the goal is reached, or in a synchronous round once nobody is left to wait for. */
+  /**
+   * Begins to aggregate once the goal is reached, or in a synchronous round once nobody is left to wait for. With noise the goal ends
+   * nothing: everybody who was drawn counts, or one client's update would decide whether another's does.
+   */
   async #closeIfComplete(): Promise<void> {
-    const round = this.ctx.storage.transactionSync(() => {
+    const number = this.ctx.storage.transactionSync(() => {
       const open = this.#store.openRound();
       if (open?.state !== "training") return undefined;
+      const now = Date.now();
       const { counted, training, uploaded } = this.#store.tally(open.number);
       const alone = open.config.mode === "sync" && training + uploaded === 0;
-      if (counted >= open.config.goalCount || (alone && counted > 0)) {
-        this.#store.startAggregating(open.number, open.config.mode === "sync");
-      }
+      const enough = open.config.noise === 0 && counted >= open.config.goalCount;
+      if (enough || (alone && (counted > 0 || open.config.noise > 0))) {
+        this.#store.startAggregating(open.number, open.config.mode === "sync", now);
+      } else if (alone) this.#giveUp(open, "Every client of the round has left.", now);
       return open.number;
     });
-    if (round !== undefined) this.#announce(round);
+    if (number !== undefined) this.#announce(number);
     await this.#schedule();
   }
 
@@ -559,6 +624,10 @@ export class Coordinator extends DurableObject<Env> {
     } catch (error) {
       // The store or a shard fails. The platform would try six times and give up; a round must not hang for that.
       log("alarm-failed", { task: this.#task, error: String(error) });
+      const round = this.#store.openRound();
+      if (round && isOverdue(round, Date.now())) {
+        this.#giveUp(round, `The updates could not be averaged: ${String(error)}`, Date.now());
+      }
       await this.ctx.storage.setAlarm(Date.now() + RETRY_MS);
     }
   }
@@ -566,13 +635,7 @@ export class Coordinator extends DurableObject<Env> {
   async #drive(now: number): Promise<void> {
     const round = this.#store.openRound();
     if (round) {
-      if (round.state === "selecting" && round.selectAt !== null && now >= round.selectAt) {
-        this.ctx.storage.transactionSync(() => {
-          this.#store.forgetWaiting(now - WAITING_MS);
-          this.#select(round, now);
-        });
-        this.#announce(round.number);
-      }
+      if (round.state === "selecting") this.#driveSelection(round, now);
       if (round.state === "training" && round.deadline !== null && now >= round.deadline) this.#close(round, now);
       if (round.state === "evaluating" && round.evaluateUntil !== null && now >= round.evaluateUntil) {
         this.#conclude(round, now);
@@ -581,23 +644,69 @@ export class Coordinator extends DurableObject<Env> {
       await this.#requeue(round.number, now);
       await this.#removeWithdrawn(round.number);
       if (round.config.secure) this.#advanceSecure(round.number, now);
-      if (this.#store.openRound()?.state === "aggregating" && this.#store.tally(round.number).uploaded === 0) {
-        await this.#merge(round);
+      const open = this.#store.openRound();
+      if (open?.number === round.number && open.state === "aggregating") {
+        if (isOverdue(open, now)) this.#giveUp(open, "The updates could not be averaged in time.", now);
+        else if (this.#store.tally(round.number).uploaded === 0) await this.#merge(open);
       }
     }
     for (const number of this.#store.uncleaned()) await this.#clean(number);
+    this.#view.foldOld();
+  }
+
+  /** While clients are awaited: those who have gone are forgotten, the cohort is chosen in its time, and nothing waits for ever. */
+  #driveSelection(round: RoundRow, now: number): void {
+    const before = this.#store.countWaiting();
+    this.#choose(round.number, now);
+    const after = this.#store.countWaiting();
+    if (this.#store.openRound()?.state === "selecting" && now >= waitsUntil(round)) {
+      const { goalCount, fraction, waitSeconds } = round.config;
+      const wanted = Math.ceil(goalCount / fraction);
+      this.#giveUp(round, `In ${waitSeconds} s ${after} of the ${wanted} clients that it needs had checked in.`, now);
+    } else if (before !== after) this.#announce(round.number);
+  }
+
+  /** Chooses the cohort of a round from those who still wait, if it is time to. */
+  #choose(number: number, now: number): void {
+    this.ctx.storage.transactionSync(() => {
+      const round = this.#store.openRound();
+      if (round?.number !== number || round.state !== "selecting") return;
+      this.#store.forgetWaiting(now - this.#patience());
+      this.#select(round, now);
+    });
+  }
+
+  /** How long a client that waits may stay away: more than what it was told to. */
+  #patience(): number {
+    return Math.max(WAITING_MS, 8000 * this.#crowd());
+  }
+
+  /** In a crowd, by how much clients are told to come back later. */
+  #crowd(): number {
+    return Math.max(1, this.#rate.perSecond / CHECK_INS_PER_SECOND);
+  }
+
+  /** Ends a round without a checkpoint, and goes on with its series. */
+  #giveUp(round: RoundRow, reason: string, now: number): void {
+    this.ctx.storage.transactionSync(() => {
+      if (this.#store.openRound()?.number !== round.number) return;
+      this.#store.abandon(round.number, reason, now);
+      log("round-abandoned", { task: this.#task, round: round.number, reason });
+      this.#goOn(round);
+    });
+    this.#announce(round.number);
   }
 
   override async fetch(request: Request): Promise<Response> {
     if (request.headers.get("upgrade") !== "websocket") return new Response("WebSocket expected", { status: 426 });
-    const { 0: client, 1: server } = new WebSocketPair();
-    this.ctx.acceptWebSocket(server);
-    server.send(JSON.stringify({ type: "history", history: this.history() } satisfies LiveEvent));
-    return Promise.resolve(new Response(null, { status: 101, webSocket: client }));
+    const socket = this.#watchers.add();
+    if (!socket) return Promise.resolve(new Response("Too many watch already.", { status: 503 }));
+    return Promise.resolve(new Response(null, { status: 101, webSocket: socket }));
   }
 
-  override webSocketMessage(): void {
-    // Watchers only listen.
+  override webSocketMessage(socket: WebSocket): void {
+    // All that a watcher has to say is that it reads.
+    this.#watchers.reads(socket);
   }
 
   override webSocketClose(socket: WebSocket, code: number): void {
@@ -610,6 +719,7 @@ export class Coordinator extends DurableObject<Env> {
     const number = this.#store.addRound(config, this.task().checkpoint.version, run, now);
     // Who waited for a round that was stopped bears a name of that round.
     this.#store.clearWaiting();
+    this.#uploads.clear();
     if (config.mode === "async") {
       this.#store.dropStale(this.task().checkpoint.version - config.maxStaleness);
       this.#store.startTraining(number, now + config.deadlineSeconds * 1000, now);
@@ -621,10 +731,11 @@ export class Coordinator extends DurableObject<Env> {
   }
 
   /** An async round: a client trains as soon as fewer than 1.3 times the goal are at work. @returns whether it joined */
-  #join(round: RoundRow, client: { client: string; label: string }, now: number): boolean {
-    const { goalCount, overSelection } = round.config;
+  #join(round: RoundRow, client: WaitingClient, now: number): boolean {
+    const { goalCount, overSelection, deadlineSeconds } = round.config;
     if (round.state !== "training" || this.#store.assignment(round, client.client)) return false;
-    if (this.#store.atWork() >= Math.ceil(goalCount * overSelection)) return false;
+    // Who has been silent for half of a round keeps nobody out any more, though its update would still count.
+    if (this.#store.atWork(now - deadlineSeconds * 500) >= Math.ceil(goalCount * overSelection)) return false;
     this.#store.assign(round, client, now);
     return true;
   }
@@ -636,7 +747,11 @@ export class Coordinator extends DurableObject<Env> {
   #select(round: RoundRow, now: number): void {
     const { goalCount, fraction, overSelection, deadlineSeconds, selectionSeconds, noise } = round.config;
     const count = this.#store.countWaiting();
-    if (count < Math.ceil(goalCount / fraction)) return;
+    if (count < Math.ceil(goalCount / fraction)) {
+      // Some have left again, or the goal is another: the choice waits for more.
+      if (round.selectAt !== null) this.#store.setSelectAt(round.number, null);
+      return;
+    }
     const most = Math.ceil(goalCount * overSelection);
     if (count < Math.ceil(most / fraction) && selectionSeconds > 0) {
       if (round.selectAt === null) this.#store.setSelectAt(round.number, now + selectionSeconds * 1000);
@@ -656,22 +771,25 @@ export class Coordinator extends DurableObject<Env> {
     }
     const needed = Math.ceil(goalCount / 2);
     if (drawn.length < needed) {
-      const reason = `The draw gave ${drawn.length} of ${count} clients; ${needed} are needed.`;
-      this.#store.abandon(round.number, reason, now);
-      this.#goOn(round);
+      this.#giveUp(round, `The draw gave ${drawn.length} of ${count} clients; ${needed} are needed.`, now);
     }
   }
 
-  /** At the deadline: average what has come if it is at least half the goal, else give the round up. */
+  /**
+   * At the deadline: average what has come if it is at least half the goal, else give the round up. With noise, average it in any case:
+   * whether one client's update came must not decide whether the others' are seen. Its threshold was at the draw.
+   */
   #close(round: RoundRow, now: number): void {
+    const { goalCount, mode, noise, secure } = round.config;
     const { counted, uploaded } = this.#store.tally(round.number);
-    const needed = Math.ceil(round.config.goalCount / 2);
-    if (counted + uploaded >= needed) this.#store.startAggregating(round.number, round.config.mode === "sync");
-    else {
-      const reason = `At the deadline ${counted + uploaded} of ${round.config.goalCount} updates had arrived; ${needed} were needed.`;
-      this.#store.abandon(round.number, reason, now);
+    const needed = noise > 0 && !secure ? 0 : Math.ceil(goalCount / 2);
+    if (counted + uploaded >= needed) {
+      this.#store.startAggregating(round.number, mode === "sync", now);
+      this.#announce(round.number);
+      return;
     }
-    this.#announce(round.number);
+    const reason = `At the deadline ${counted + uploaded} of ${goalCount} updates had arrived; ${needed} were needed.`;
+    this.#giveUp(round, reason, now);
   }
 
   async #requeue(round: number, now: number): Promise<void> {
@@ -687,9 +805,8 @@ export class Coordinator extends DurableObject<Env> {
     const base = this.#store.checkpoint(round.base);
     const { counted, examples } = this.#store.tally(round.number);
     const version = this.#store.nextVersion();
-    if (counted === 0) {
-      this.#store.abandon(round.number, "Every update of the round is a dead letter.", Date.now());
-      this.#announce(round.number);
+    if (counted === 0 && config.noise === 0) {
+      this.#giveUp(round, "Every update of the round is a dead letter.", Date.now());
       return;
     }
     const corrections = config.secure ? await this.#corrections(round) : null;
@@ -729,15 +846,14 @@ export class Coordinator extends DurableObject<Env> {
         merged = await this.#aggregator(`${this.#task}/${round.number}/merge`).merge({
           ...plan,
           shards: shards.map((i) => this.#shardName(round.number, i)),
-          updates: robust ? this.#store.countedUpdates(round.number).map((update) => this.#locate(update)) : [],
+          updates: robust ? this.#compared(round) : [],
         });
       }
       if (!merged) return;
     } catch (error) {
       // Too few updates for a robust rule, or hubs that do not agree: no later try can help. Everything else is tried again by the next alarm.
       if (!(error instanceof RangeError)) throw error;
-      this.#store.abandon(round.number, error.message, Date.now());
-      this.#announce(round.number);
+      this.#giveUp(round, error.message, Date.now());
       return;
     }
     const { differenceBytes, facts, ...file } = merged;
@@ -758,14 +874,21 @@ export class Coordinator extends DurableObject<Env> {
     this.#announce(round.number);
   }
 
+  /** Every counted update of a round, for a rule that compares them. */
+  #compared({ number, config }: RoundRow): ComparedUpdate[] {
+    return this.#store.countedUpdates(number).map((update) => ({
+      ...this.#locate(update),
+      factor: factorOf(update.norm ?? 0, clipOf(config, this.#store.normOf(update.base))),
+    }));
+  }
+
   /** What takes the masks off a round's sum; undefined while its members still open their shares, or when they cannot. */
   async #corrections(round: RoundRow): Promise<Correction[] | undefined> {
     try {
       return await this.#secure.corrections(round.number, Date.now());
     } catch (error) {
       if (!(error instanceof UnmaskingError)) throw error;
-      this.#store.abandon(round.number, error.message, Date.now());
-      this.#announce(round.number);
+      this.#giveUp(round, error.message, Date.now());
       return undefined;
     }
   }
@@ -783,7 +906,7 @@ export class Coordinator extends DurableObject<Env> {
   async #gossip(
     { number }: RoundRow,
     plan: Omit<HubPlan, "round" | "members" | "generation">,
-  ): Promise<{ sha256: string; bytes: number } | undefined> {
+  ): Promise<{ sha256: string; bytes: number; norm: number } | undefined> {
     const before = this.#store.hubs(number);
     const names = before.filter(({ state }) => state !== "gone").map(({ name }) => name);
     if (names.length === 0) throw new RangeError("No hub of the round answers.");
@@ -798,7 +921,7 @@ export class Coordinator extends DurableObject<Env> {
       const name = names[i] ?? "";
       if (answer) {
         this.#silentSince.delete(name);
-        const { checkpoint: _, ...progress } = answer;
+        const { checkpoint: _, failure: __, ...progress } = answer;
         states.set(name, { ...newHub(name), ...progress });
       } else if (!this.#silentSince.has(name)) this.#silentSince.set(name, now);
     }
@@ -806,6 +929,8 @@ export class Coordinator extends DurableObject<Env> {
     const silent = names.filter((name) => now - (this.#silentSince.get(name) ?? now) >= HUB_SILENCE_MS);
     for (const name of silent) await this.hubGone(number, name);
     this.#announce(number);
+    const failure = answers.find((answer) => answer?.failure != null)?.failure;
+    if (failure != null) throw new RangeError(failure);
     if (answers.some((answer) => answer?.state === "disagrees")) {
       throw new RangeError("A hub has computed another mean than the one that was announced.");
     }
@@ -914,7 +1039,7 @@ export class Coordinator extends DurableObject<Env> {
     const counted = this.#store.countedUpdates(round);
     if (counted.length === 0) return updateClip;
     const below = this.#store.facts(round)?.below ?? counted.filter(({ norm }) => (norm ?? 0) <= updateClip).length;
-    return nextClip(updateClip, below, goalCount, clipQuantile);
+    return nextClip(updateClip, { below, counted: counted.length, expected: goalCount }, clipQuantile);
   }
 
   /** Forgets the sums and deletes the updates of a round that has ended, and the checkpoints that the policy lets go. */
@@ -959,6 +1084,12 @@ export class Coordinator extends DurableObject<Env> {
     const round = this.#store.openRound();
     if (round) {
       const { state, config, selectAt, deadline, evaluateUntil } = round;
+      if (state === "selecting") {
+        const oldest = this.#store.oldestWaiting();
+        if (oldest !== null) due.push(oldest + this.#patience() + 1);
+        due.push(waitsUntil(round));
+      }
+      if (state === "aggregating") due.push(aggregatesUntil(round));
       const oldest = this.#store.oldestQueued(round.number);
       const secureUntil = config.secure ? this.#secure.until(round.number) : null;
       if (secureUntil !== null) due.push(secureUntil);
@@ -1001,14 +1132,10 @@ export class Coordinator extends DurableObject<Env> {
   }
 
   #announce(round: number): void {
-    const sockets = this.ctx.getWebSockets();
-    if (sockets.length === 0) return;
-    const event: LiveEvent = { type: "round", round: this.#store.round(round), task: this.task() };
-    const text = JSON.stringify(event);
-    for (const socket of sockets) socket.send(text);
+    this.#watchers.announce(round);
     // A round that has just ended may have opened the next one.
     const open = this.#store.openRound();
-    if (open && open.number !== round) this.#announce(open.number);
+    if (open && open.number !== round) this.#watchers.announce(open.number);
   }
 
   /** A clock that was set back would leave what is due far in the future: it is due after its time from now, then. */
@@ -1034,7 +1161,7 @@ export class Coordinator extends DurableObject<Env> {
    * two times `seconds`, and over more when more clients ask than the Coordinator wants.
    */
   #wait(reason: Extract<CheckInAnswer, { decision: "wait" }>["reason"], seconds: number): CheckInAnswer {
-    const crowd = Math.max(1, this.#rate.perSecond / CHECK_INS_PER_SECOND);
+    const crowd = this.#crowd();
     const round = this.#store.openRound()?.number ?? null;
     return { decision: "wait", reason, retryAfterSeconds: seconds * crowd * (1 + Math.random()), round };
   }

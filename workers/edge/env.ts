@@ -16,6 +16,10 @@ export interface Env {
   CLIENT_LIMIT: RateLimit;
   /** Requests of one address. */
   ADDRESS_LIMIT: RateLimit;
+  /** Wrong admin tokens of one address. */
+  ADMIN_LIMIT: RateLimit;
+  /** Addresses of proxies in front of an own server, with commas between them, whose X-Forwarded-For is believed. */
+  TRUSTED_PROXIES: string;
   /** Secret that guards the administrator's calls. */
   ADMIN_TOKEN: string;
   /** Paths, among the assets, of the checkpoints that the tasks start from; a task without one starts at random. */

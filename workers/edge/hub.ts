@@ -30,12 +30,14 @@ export interface HubPlan extends Omit<MergePlan, "shards" | "updates"> {
 interface StoredCheckpoint {
   sha256: string;
   bytes: number;
+  norm: number;
 }
 
-/** How a hub's gossip has ended: the checkpoint, and whether it is what this hub's own mean gives. */
+/** How a hub's gossip has ended: the checkpoint, and whether it is what this hub's own mean gives; or why it cannot be one. */
 interface Outcome {
-  checkpoint: StoredCheckpoint;
+  checkpoint: StoredCheckpoint | null;
   agrees: boolean;
+  failure?: string;
 }
 
 export interface HubProgress {
@@ -48,6 +50,8 @@ export interface HubProgress {
   asked: number;
   lost: number;
   checkpoint: StoredCheckpoint | null;
+  /** Why no checkpoint can be made of the mean. */
+  failure: string | null;
 }
 
 export interface HubAnswer {
@@ -76,7 +80,11 @@ export class Hub extends Aggregator {
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env);
     this.#name = nameOf(ctx).split("/").at(-1) ?? "";
-    ctx.storage.sql.exec("CREATE TABLE IF NOT EXISTS hub (key TEXT PRIMARY KEY, value TEXT NOT NULL)");
+  }
+
+  protected override createTables(): void {
+    super.createTables();
+    this.ctx.storage.sql.exec("CREATE TABLE IF NOT EXISTS hub (key TEXT PRIMARY KEY, value TEXT NOT NULL)");
   }
 
   override add(update: WeightedUpdate): Promise<void> {
@@ -87,6 +95,7 @@ export class Hub extends Aggregator {
 
   /** Begins to mix, or goes on, and says how far it is. Asking again is harmless. */
   async mix(plan: HubPlan): Promise<HubProgress> {
+    this.reopen();
     const known = this.#plan;
     if (!known || plan.generation > known.generation) {
       this.#set("plan", plan);
@@ -98,6 +107,7 @@ export class Hub extends Aggregator {
     if (!outcome && (await this.ctx.storage.getAlarm()) === null) await this.ctx.storage.setAlarm(Date.now());
     return {
       state: !outcome ? "mixing" : outcome.agrees ? "done" : "disagrees",
+      failure: outcome?.failure ?? null,
       block: this.#gossip?.progress ?? 0,
       blocks: this.#gossip?.blocks ?? 0,
       epoch: this.#epoch,
@@ -139,9 +149,7 @@ export class Hub extends Aggregator {
 
   override async clear(): Promise<void> {
     await super.clear();
-    await this.ctx.storage.deleteAlarm();
     this.#gossip = undefined;
-    this.ctx.storage.sql.exec("DELETE FROM hub");
   }
 
   /** Asks one hub, and ends the gossip when it is over. @returns milliseconds to wait before the next step */
@@ -237,7 +245,15 @@ export class Hub extends Aggregator {
     }
     const average = (start: number, length: number): Promise<Float64Array<ArrayBuffer>> =>
       Promise.resolve(gossip.values.slice(start, start + length).map((value) => value / denominator));
-    const weights = await this.step(plan, average, first);
+    let weights: Float32Array<ArrayBuffer>;
+    try {
+      weights = await this.step(plan, average, first);
+    } catch (error) {
+      // What the mean comes to is the same for everybody, and no later try can help.
+      if (!(error instanceof RangeError)) throw error;
+      this.#set("outcome", { checkpoint: null, agrees: false, failure: error.message });
+      return;
+    }
     // Told of another plan in the meantime: what this one has come to is nobody's.
     const isOver = (): boolean => this.#gossip !== gossip;
     if (first) {
@@ -274,11 +290,13 @@ export class Hub extends Aggregator {
   }
 
   #get(key: string): unknown {
+    if (this.isCleared) return null;
     const [row] = this.ctx.storage.sql.exec<{ value: string }>("SELECT value FROM hub WHERE key = ?", key).toArray();
     return row ? JSON.parse(row.value) : null;
   }
 
   #set(key: string, value: unknown): void {
+    if (this.isCleared) return;
     if (value === null) this.ctx.storage.sql.exec("DELETE FROM hub WHERE key = ?", key);
     else this.ctx.storage.sql.exec("INSERT OR REPLACE INTO hub VALUES (?, ?)", key, JSON.stringify(value));
   }

@@ -1,20 +1,22 @@
 import { Hono, type Context } from "hono";
-import { PROBLEMS } from "../../src/core/problems";
+import { PROBLEMS, type ProblemCode } from "../../src/core/problems";
 import {
   checkInSchema,
   conflictOf,
-  DEFAULT_TASK,
   evaluationSchema,
   idSchema,
+  pageSchema,
   roundChangeSchema,
   roundConfigSchema,
   sha256Schema,
   TASK_NAMES,
+  whole,
   type TaskName,
 } from "../../src/core/protocol";
 import { secureMessageSchema } from "../../src/core/secagg/messages";
 import { SigningError, verify, type Signer } from "../../src/core/signing";
-import { contentDigest, parse, readJson, readSigned } from "./body";
+import { addressOf, isForeign } from "./address";
+import { contentDigest, MAX_SECURE_BYTES, parse, readJson, readSigned } from "./body";
 import { sameSecret } from "./digest";
 import type { UpdatePlace } from "./coordinator";
 import { checkpointKey, differenceKey, hubOf, updateKey, type Env, type UpdateMessage } from "./env";
@@ -56,16 +58,36 @@ function taskOf(c: Context<{ Bindings: Env }>): TaskName {
   return task;
 }
 
-/** @throws ProblemError `unauthorized`, and after many wrong tokens `too-many-requests` */
+/** A number in the path. @throws ProblemError `bad-request` */
+function numberOf(c: Context<{ Bindings: Env }>, name: "round" | "version", least: number): number {
+  const text = c.req.param(name) ?? "";
+  return parse(whole(least, 1e9), /^\d{1,10}$/.test(text) ? Number(text) : NaN);
+}
+
+/**
+ * Who has the token always comes in: it is compared first, in constant time, and only wrong ones are counted and limited. A request
+ * without any is no guess: any page that an administrator visits can make the browser send one.
+ * @throws ProblemError `unauthorized`, and after many wrong tokens `too-many-requests`
+ */
 async function requireAdmin(c: Context<{ Bindings: Env }>): Promise<void> {
   const token = /^Bearer (.+)$/.exec(c.req.header("authorization") ?? "")?.[1];
-  const isRight = token !== undefined && c.env.ADMIN_TOKEN !== "" && (await sameSecret(token, c.env.ADMIN_TOKEN));
-  // One place counts for all tasks.
-  const call = await coordinator(c.env, DEFAULT_TASK).adminCall(addressOf(c.req.raw), isRight);
-  if (call === "locked") {
-    throw new ProblemError("too-many-requests", "Too many wrong admin tokens came from here. Try again in 15 minutes.");
+  if (token === undefined) throw new ProblemError("unauthorized");
+  if (c.env.ADMIN_TOKEN !== "" && (await sameSecret(token, c.env.ADMIN_TOKEN))) return;
+  const { success } = await c.env.ADMIN_LIMIT.limit({ key: addressOf(c.req.raw, c.env) });
+  if (!success) {
+    throw new ProblemError("too-many-requests", "Too many wrong admin tokens came from here. Try again in a minute.");
   }
-  if (call === "wrong") throw new ProblemError("unauthorized");
+  throw new ProblemError("unauthorized");
+}
+
+/** Who has signed a request. @throws ProblemError `bad-signature`, `stale` */
+async function signerOf(c: Context<{ Bindings: Env }>): Promise<Signer> {
+  try {
+    return await verify(c.req.raw, Date.now());
+  } catch (error) {
+    if (error instanceof SigningError) throw new ProblemError(error.code, error.message);
+    throw error;
+  }
 }
 
 /**
@@ -73,19 +95,13 @@ async function requireAdmin(c: Context<{ Bindings: Env }>): Promise<void> {
  * @throws ProblemError `bad-signature`, `stale`, `other-key`, `replayed`
  */
 async function clientOf(c: Context<{ Bindings: Env }>, id?: string): Promise<string> {
-  let signer: Signer;
-  try {
-    signer = await verify(c.req.raw, Date.now());
-  } catch (error) {
-    if (error instanceof SigningError) throw new ProblemError(error.code, error.message);
-    throw error;
-  }
+  const signer = await signerOf(c);
+  // Before anything of it is kept.
+  if (id === undefined) await limit(c.env.CLIENT_LIMIT, signer.client);
   const claim = await coordinator(c.env, taskOf(c)).claim(signer, id);
   if (claim !== "claimed") throw new ProblemError(claim);
   return signer.client;
 }
-
-const addressOf = ({ headers }: Request): string => headers.get("cf-connecting-ip") ?? "unknown";
 
 /** What the interface answers is data: no page of another origin may use it, and no browser may take it for a page. */
 app.use("/api/*", async (c, next) => {
@@ -94,6 +110,12 @@ app.use("/api/*", async (c, next) => {
   for (const [name, value] of Object.entries(API_HEADERS)) c.res.headers.set(name, value);
   // A client whose clock is wrong signs by this one.
   c.res.headers.set("date", new Date().toUTCString());
+});
+
+/** Every call of one address counts together. */
+app.use("/api/*", async (c, next) => {
+  await limit(c.env.ADDRESS_LIMIT, addressOf(c.req.raw, c.env));
+  await next();
 });
 
 app.get("/api/health", async (c) => {
@@ -114,12 +136,6 @@ app.get("/api/metrics", async (c) => {
   return c.text(prometheus(tasks), 200, { "content-type": "text/plain; version=0.0.4; charset=utf-8" });
 });
 
-/** Every call of one address counts together. */
-app.use("/api/*", async (c, next) => {
-  await limit(c.env.ADDRESS_LIMIT, addressOf(c.req.raw));
-  await next();
-});
-
 /** @throws ProblemError `too-many-requests` */
 async function limit(limiter: RateLimit, key: string): Promise<void> {
   const { success } = await limiter.limit({ key });
@@ -128,13 +144,23 @@ async function limit(limiter: RateLimit, key: string): Promise<void> {
 
 app.get("/api/tasks/:task", async (c) => c.json(await coordinator(c.env, taskOf(c)).task()));
 
-app.get("/api/tasks/:task/rounds", async (c) => c.json(await coordinator(c.env, taskOf(c)).history()));
+app.get("/api/tasks/:task/rounds", async (c) =>
+  c.json(await coordinator(c.env, taskOf(c)).history(parse(pageSchema, c.req.query()))),
+);
 
-app.get("/api/tasks/:task/live", (c) => coordinator(c.env, taskOf(c)).fetch(c.req.raw));
+app.get("/api/tasks/:task/rounds/:round", async (c) => {
+  const round = await coordinator(c.env, taskOf(c)).round(numberOf(c, "round", 1));
+  if (!round) throw new ProblemError("not-found", "There is no such round.");
+  return c.json(round);
+});
+
+app.get("/api/tasks/:task/live", (c) => {
+  if (isForeign(c.req.raw)) throw new ProblemError("foreign-origin");
+  return coordinator(c.env, taskOf(c)).fetch(c.req.raw);
+});
 
 app.post("/api/tasks/:task/check-ins", async (c) => {
   const client = await clientOf(c);
-  await limit(c.env.CLIENT_LIMIT, client);
   const checkIn = await readSigned(c.req.raw, checkInSchema);
   const answer = await coordinator(c.env, taskOf(c)).checkIn(client, checkIn);
   if (answer.decision === "wait") c.header("retry-after", String(Math.ceil(answer.retryAfterSeconds)));
@@ -144,13 +170,20 @@ app.post("/api/tasks/:task/check-ins", async (c) => {
 app.get("/api/checkpoints/:sha256", async (c) => {
   const sha256 = parse(sha256Schema, c.req.param("sha256"));
   const from = rangeStart(c.req.header("range"));
+  if (from > 0) {
+    const size = (await c.env.STORE.head(checkpointKey(sha256)))?.size ?? Infinity;
+    if (from >= size) {
+      c.header("content-range", `bytes */${size}`);
+      throw new ProblemError("range-not-satisfiable", `The file has ${size} bytes.`);
+    }
+  }
   const object = await c.env.STORE.get(checkpointKey(sha256), from > 0 ? { range: { offset: from } } : {});
   if (!object) throw new ProblemError("not-found", `There is no checkpoint ${sha256}.`);
   return immutable(object, from);
 });
 
 /** Where a download that broke off goes on, by its header (`bytes=123-`); 0 for the whole file and for any other range. */
-const rangeStart = (range: string | undefined): number => Number(/^bytes=(\d{1,9})-$/.exec(range ?? "")?.[1] ?? 0);
+const rangeStart = (range: string | undefined): number => Number(/^bytes=(\d{1,12})-$/.exec(range ?? "")?.[1] ?? 0);
 
 /** A file that is for ever the same, or what of it comes from an offset on. */
 const immutable = (object: R2ObjectBody, from = 0): Response =>
@@ -175,43 +208,49 @@ app.get("/api/checkpoints/:sha256/difference", async (c) => {
 
 app.put("/api/tasks/:task/rounds/:round/updates/:id", async (c) => {
   const task = taskOf(c);
-  const round = Number(c.req.param("round"));
+  const round = numberOf(c, "round", 1);
   const id = parse(idSchema, c.req.param("id"));
-  const stub = coordinator(c.env, taskOf(c));
+  const stub = coordinator(c.env, task);
+  // What is not signed by the id's own key is nothing of the round's, and changes nothing that anybody sees.
+  await clientOf(c, id);
   try {
-    await clientOf(c, id);
     const digest = contentDigest(c.req.raw);
     const gzipped = isGzipped(c.req.raw);
     const bytes = contentLength(c.req.raw, task);
     const admitted = await stub.admit(round, id, digest);
     if (admitted.status === "refused") throw new ProblemError(admitted.code);
     if (admitted.status !== "go-on") return c.json(admitted);
-    const { vector } = admitted;
     const body = c.req.raw.body as ReadableStream<Uint8Array> | null;
     if (!body) throw new ProblemError("truncated", "The body is empty.");
-    const summary = await storeUpdate(c.env, body, { task, round, id, digest, gzipped, vector });
-    const continent = (c.req.raw.cf as IncomingRequestCfProperties | undefined)?.continent ?? null;
-    const answer = await stub.accept(round, id, { digest, bytes, summary, continent });
-    if (answer.status === "refused") {
-      await c.env.STORE.delete(updateKey(task, round, id, digest));
-      throw new ProblemError(answer.code);
+    const { vector, until, upload } = admitted;
+    try {
+      const summary = await storeUpdate(c.env, body, { task, round, id, digest, gzipped, vector, until });
+      const continent = (c.req.raw.cf as IncomingRequestCfProperties | undefined)?.continent ?? null;
+      const answer = await stub.accept(round, id, { digest, bytes, summary, continent });
+      if (answer.status === "refused") {
+        await c.env.STORE.delete(updateKey(task, round, id, digest));
+        throw new ProblemError(answer.code);
+      }
+      // Should this fail, the Coordinator's alarm sends it again: it has the update already.
+      if (answer.status === "accepted") await c.env.UPDATES.send({ task, id });
+      return c.json({ status: answer.status }, answer.status === "accepted" ? 202 : 200);
+    } finally {
+      await stub.uploadOver(id, upload);
     }
-    // Should this fail, the Coordinator's alarm sends it again: it has the update already.
-    if (answer.status === "accepted") await c.env.UPDATES.send({ task, id });
-    return c.json(answer, answer.status === "accepted" ? 202 : 200);
   } catch (error) {
     // The Coordinator has counted its own refusals already.
-    if (error instanceof ProblemError && PROBLEMS[error.code].status !== 409 && error.code !== "not-selected") {
-      await stub.refuse(round, error.code);
-    }
+    if (error instanceof ProblemError && isOfTheBody(error.code)) await stub.refuse(round, error.code);
     throw error;
   }
 });
 
+/** Whether a refusal is about the bytes of an update, and not about when it came: that, the Coordinator says itself. */
+const isOfTheBody = (code: ProblemCode): boolean => [411, 413, 415, 422].includes(PROBLEMS[code].status);
+
 app.delete("/api/tasks/:task/rounds/:round/updates/:id", async (c) => {
   const id = parse(idSchema, c.req.param("id"));
   await clientOf(c, id);
-  const status = await coordinator(c.env, taskOf(c)).withdraw(Number(c.req.param("round")), id);
+  const status = await coordinator(c.env, taskOf(c)).withdraw(numberOf(c, "round", 1), id);
   if (status === "not-found") throw new ProblemError(status, "There is no such update.");
   return c.json({ status });
 });
@@ -219,14 +258,16 @@ app.delete("/api/tasks/:task/rounds/:round/updates/:id", async (c) => {
 app.get("/api/tasks/:task/rounds/:round/secure/:id", async (c) => {
   const id = parse(idSchema, c.req.param("id"));
   await clientOf(c, id);
-  return c.json(await coordinator(c.env, taskOf(c)).secure(Number(c.req.param("round")), id, null));
+  return c.json(await coordinator(c.env, taskOf(c)).secure(numberOf(c, "round", 1), id, null));
 });
 
 app.post("/api/tasks/:task/rounds/:round/secure/:id", async (c) => {
   const id = parse(idSchema, c.req.param("id"));
   await clientOf(c, id);
-  const message = await readSigned(c.req.raw, secureMessageSchema);
-  return c.json(await coordinator(c.env, taskOf(c)).secure(Number(c.req.param("round")), id, message));
+  const message = await readSigned(c.req.raw, secureMessageSchema, MAX_SECURE_BYTES);
+  const answer = await coordinator(c.env, taskOf(c)).secure(numberOf(c, "round", 1), id, message);
+  if ("refused" in answer) throw new ProblemError("bad-request", answer.refused);
+  return c.json(answer);
 });
 
 app.post("/api/tasks/:task/evaluations/:id", async (c) => {
@@ -261,10 +302,10 @@ app.patch("/api/tasks/:task/rounds/current", async (c) => {
   await requireAdmin(c);
   const change = await readJson(c.req.raw, roundChangeSchema);
   const round = await coordinator(c.env, taskOf(c)).changeRound(change);
-  if (round === "not-possible") {
-    throw new ProblemError(round, "The clients are at work already: how their updates are averaged cannot change now.");
-  }
   if (round === "no-open-round") throw new ProblemError(round);
+  if ("fixed" in round) {
+    throw new ProblemError("not-possible", `This cannot change any more in this round: ${round.fixed.join(", ")}.`);
+  }
   if ("conflict" in round) throw new ProblemError("bad-request", round.conflict);
   return c.json(round);
 });
@@ -273,7 +314,7 @@ app.get("/api/tasks/:task/checkpoints", async (c) => c.json(await coordinator(c.
 
 app.post("/api/tasks/:task/checkpoints/:version/restore", async (c) => {
   await requireAdmin(c);
-  const checkpoints = await coordinator(c.env, taskOf(c)).rollBack(Number(c.req.param("version")));
+  const checkpoints = await coordinator(c.env, taskOf(c)).rollBack(numberOf(c, "version", 0));
   if (checkpoints === "round-open") throw new ProblemError(checkpoints, "Stop the round first, then go back.");
   if (checkpoints === "not-found") throw new ProblemError(checkpoints, "No published checkpoint has this version.");
   return c.json(checkpoints);
@@ -298,12 +339,15 @@ app.delete("/api/tasks/:task/rounds/current", async (c) => {
   return c.json(round);
 });
 
-app.notFound((c) => new ProblemError("not-found", `There is no ${c.req.method} ${c.req.path}.`).toResponse());
+app.notFound((c) =>
+  c.newResponse(...new ProblemError("not-found", `There is no ${c.req.method} ${c.req.path}.`).toAnswer()),
+);
 
-app.onError((error) => {
-  if (error instanceof ProblemError) return error.toResponse();
+app.onError((error, c) => {
+  if (error instanceof ProblemError) return c.newResponse(...error.toAnswer());
   console.error(error);
-  return new ProblemError("internal-error", "The edge failed; its log says why. Try again later.").toResponse();
+  const failed = new ProblemError("internal-error", "The edge failed; its log says why. Try again later.");
+  return c.newResponse(...failed.toAnswer());
 });
 
 /** Every route that is served, for the test that holds the description to it. */

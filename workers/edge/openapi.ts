@@ -8,6 +8,7 @@ import {
   deadLettersSchema,
   evaluationSchema,
   historySchema,
+  pageSchema,
   problemSchema,
   roundChangeSchema,
   roundConfigSchema,
@@ -24,12 +25,14 @@ interface Endpoint {
   /** As the router writes it. */
   path: string;
   summary: string;
+  /** Parameters of its query. */
+  query?: v.StrictObjectSchema<v.ObjectEntries, undefined>;
   admin?: true;
   /** Signed by the client's key, and, where an id is named, by the key that it was given to. */
   signed?: true;
   body?: v.GenericSchema | "binary";
   /** By status; a string names a media type. */
-  answers: Partial<Record<200 | 201 | 202 | 101, v.GenericSchema | string>>;
+  answers: Partial<Record<200 | 201 | 202 | 206 | 101, v.GenericSchema | string>>;
   problems?: ProblemCode[];
 }
 
@@ -52,12 +55,27 @@ export const ENDPOINTS: Endpoint[] = [
   },
   { method: "get", path: "/api/metrics", summary: "Counts and gauges for Prometheus", answers: { 200: "text/plain" } },
   { method: "get", path: task, summary: "A task: its model and current checkpoint", answers: { 200: taskSchema } },
-  { method: "get", path: `${task}/rounds`, summary: "The latest thousand rounds", answers: { 200: historySchema } },
+  {
+    method: "get",
+    path: `${task}/rounds`,
+    summary: "The latest rounds, or those before one; a page tells of a hundred of their members at most",
+    query: pageSchema,
+    answers: { 200: historySchema },
+    problems: ["bad-request"],
+  },
+  {
+    method: "get",
+    path: `${task}/rounds/:round`,
+    summary: "A round with all its members, as long as they are kept",
+    answers: { 200: roundSchema },
+    problems: ["bad-request", "not-found"],
+  },
   {
     method: "get",
     path: `${task}/live`,
-    summary: "A WebSocket: everything once, then each round as it changes",
+    summary: "A WebSocket: the latest rounds once, then what changes of them, ten times a second at most",
     answers: { 101: "application/json" },
+    problems: ["foreign-origin"],
   },
   {
     method: "post",
@@ -71,15 +89,16 @@ export const ENDPOINTS: Endpoint[] = [
   {
     method: "get",
     path: "/api/checkpoints/:sha256",
-    summary: "A checkpoint's file, for ever the same",
-    answers: { 200: "application/octet-stream" },
+    summary: "A checkpoint's file, for ever the same, or the rest of it from an offset on",
+    answers: { 200: "application/octet-stream", 206: "application/octet-stream" },
+    problems: ["bad-request", "not-found", "range-not-satisfiable"],
   },
   {
     method: "get",
     path: "/api/checkpoints/:sha256/difference",
     summary: "A checkpoint as the gzipped difference to its base, where its round made one",
     answers: { 200: "application/octet-stream" },
-    problems: ["not-found"],
+    problems: ["bad-request", "not-found"],
   },
   {
     method: "put",
@@ -108,6 +127,8 @@ export const ENDPOINTS: Endpoint[] = [
       "not-finite",
       "bad-index",
       "round-busy",
+      "store-failed",
+      "too-slow",
     ],
   },
   {
@@ -219,12 +240,16 @@ function schemaOf(schema: v.GenericSchema, typeMode: "input" | "output"): Json {
 const content = (schema: v.GenericSchema | string): Json =>
   typeof schema === "string" ? { [schema]: {} } : { "application/json": { schema: schemaOf(schema, "output") } };
 
+const BODY = ["too-large", "too-slow", "truncated"] as const satisfies ProblemCode[];
 const SIGNED: ProblemCode[] = ["bad-signature", "stale", "other-key", "replayed", "wrong-digest"];
 
-function operation({ path, method, summary, admin, signed, body, answers, problems = [] }: Endpoint): Json {
+function operation({ path, method, summary, query, admin, signed, body, answers, problems = [] }: Endpoint): Json {
   const names = [...path.matchAll(/:(\w+)/g)].map(([, name]) => name as string);
   const codes: ProblemCode[] = [
     ...problems,
+    "too-many-requests",
+    ...(names.length > 0 ? (["bad-request", "not-found"] as const) : []),
+    ...(body !== undefined && body !== "binary" ? (["bad-request", ...BODY] as const) : []),
     ...(admin ? (["unauthorized"] as const) : []),
     ...(signed ? SIGNED : []),
     "internal-error",
@@ -233,8 +258,14 @@ function operation({ path, method, summary, admin, signed, body, answers, proble
   return {
     summary,
     operationId: `${method}${path.replace(/\W+(\w)/g, (_, letter: string) => letter.toUpperCase())}`,
-    ...(names.length > 0 && {
-      parameters: names.map((name) => ({ name, in: "path", required: true, schema: PARAMETERS[name] ?? {} })),
+    ...((names.length > 0 || query) && {
+      parameters: [
+        ...names.map((name) => ({ name, in: "path", required: true, schema: PARAMETERS[name] ?? {} })),
+        ...Object.entries(query?.entries ?? {}).map(([name, schema]) => ({
+          ...{ name, in: "query", required: false },
+          schema: schemaOf(schema, "input"),
+        })),
+      ],
     }),
     ...(admin && { security: [{ admin: [] }] }),
     ...(signed && { security: [{ client: [] }] }),
@@ -255,7 +286,7 @@ function operation({ path, method, summary, admin, signed, body, answers, proble
         statuses.map((status) => [
           status,
           {
-            description: codes.filter((code) => PROBLEMS[code].status === status).join(", "),
+            description: [...new Set(codes.filter((code) => PROBLEMS[code].status === status))].join(", "),
             content: { "application/problem+json": { schema: { $ref: "#/components/schemas/Problem" } } },
           },
         ]),

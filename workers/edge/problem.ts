@@ -1,3 +1,4 @@
+import type { ContentfulStatusCode } from "hono/utils/http-status";
 import { PROBLEMS, type ProblemCode } from "../../src/core/problems";
 import type { Problem } from "../../src/core/protocol";
 
@@ -11,7 +12,8 @@ export class ProblemError extends Error {
     super(detail ?? `${PROBLEMS[code].title}.`);
   }
 
-  toResponse(): Response {
+  /** The body, status and headers of its answer. */
+  toAnswer(): [string, ContentfulStatusCode, Record<string, string>] {
     const { status, title } = PROBLEMS[this.code];
     const problem: Problem = {
       type: `/api/problems#${this.code}`,
@@ -20,6 +22,6 @@ export class ProblemError extends Error {
       code: this.code,
       detail: this.message,
     };
-    return Response.json(problem, { status, headers: { "content-type": "application/problem+json" } });
+    return [JSON.stringify(problem), status, { "content-type": "application/problem+json" }];
   }
 }

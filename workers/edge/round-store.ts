@@ -20,82 +20,9 @@ import type {
 } from "../../src/core/protocol";
 import type { Signer } from "../../src/core/signing";
 import type { UpdateMetadata, UpdateSummary } from "../../src/core/update";
+import { MIGRATIONS } from "./migrations";
 
 /** The Coordinator's tables. Every method is synchronous, so that a transition can group several in one transaction. */
-
-/** What each version of the tables adds to the one before. Append, never change: a deployment may come from any version. */
-const MIGRATIONS = [
-  `
-  CREATE TABLE IF NOT EXISTS checkpoints (
-    version INTEGER PRIMARY KEY, sha256 TEXT NOT NULL, bytes INTEGER NOT NULL, created_at INTEGER NOT NULL);
-  CREATE TABLE IF NOT EXISTS rounds (
-    number INTEGER PRIMARY KEY AUTOINCREMENT, state TEXT NOT NULL, config TEXT NOT NULL,
-    base INTEGER NOT NULL REFERENCES checkpoints, checkpoint INTEGER REFERENCES checkpoints,
-    opened_at INTEGER NOT NULL, training_at INTEGER, deadline INTEGER, ended_at INTEGER, reason TEXT,
-    cleaned INTEGER NOT NULL DEFAULT 0);
-  CREATE TABLE IF NOT EXISTS waiting (
-    client TEXT PRIMARY KEY, label TEXT NOT NULL, examples INTEGER NOT NULL, seen_at INTEGER NOT NULL);
-  CREATE TABLE IF NOT EXISTS updates (
-    id TEXT PRIMARY KEY, round INTEGER NOT NULL REFERENCES rounds, client TEXT NOT NULL, label TEXT NOT NULL,
-    state TEXT NOT NULL, assigned_at INTEGER NOT NULL, uploaded_at INTEGER, queued_at INTEGER,
-    digest TEXT, bytes INTEGER NOT NULL DEFAULT 0, metadata TEXT, shard INTEGER, UNIQUE (round, client));
-  CREATE TABLE IF NOT EXISTS refusals (
-    round INTEGER NOT NULL REFERENCES rounds, code TEXT NOT NULL, count INTEGER NOT NULL, PRIMARY KEY (round, code));
-`,
-  `
-  ALTER TABLE checkpoints ADD COLUMN trained INTEGER NOT NULL DEFAULT 1;
-  UPDATE checkpoints SET trained = 0 WHERE version = 0;
-`,
-  `
-  ALTER TABLE checkpoints ADD COLUMN status TEXT NOT NULL DEFAULT 'published';
-  ALTER TABLE checkpoints ADD COLUMN round INTEGER;
-  ALTER TABLE rounds ADD COLUMN run INTEGER NOT NULL DEFAULT 0;
-  ALTER TABLE rounds ADD COLUMN select_at INTEGER;
-  ALTER TABLE rounds ADD COLUMN evaluate_until INTEGER;
-  CREATE TABLE settings (key TEXT PRIMARY KEY, value TEXT NOT NULL);
-  CREATE TABLE evaluations (
-    id TEXT PRIMARY KEY, round INTEGER NOT NULL REFERENCES rounds, client TEXT NOT NULL, asked_at INTEGER NOT NULL,
-    result TEXT, UNIQUE (round, client));
-  CREATE TABLE updates_3 (
-    id TEXT PRIMARY KEY, round INTEGER NOT NULL REFERENCES rounds, assigned_round INTEGER NOT NULL REFERENCES rounds,
-    base INTEGER NOT NULL REFERENCES checkpoints, client TEXT NOT NULL, label TEXT NOT NULL, state TEXT NOT NULL,
-    assigned_at INTEGER NOT NULL, uploaded_at INTEGER, queued_at INTEGER, digest TEXT, bytes INTEGER NOT NULL DEFAULT 0,
-    metadata TEXT, norm REAL, data_start INTEGER, staleness INTEGER NOT NULL DEFAULT 0, shard INTEGER, reason TEXT,
-    UNIQUE (assigned_round, client));
-  INSERT INTO updates_3 (id, round, assigned_round, base, client, label, state, assigned_at, uploaded_at, queued_at, digest,
-    bytes, metadata, shard)
-    SELECT u.id, u.round, u.round, r.base, u.client, u.label, u.state, u.assigned_at, u.uploaded_at, u.queued_at, u.digest,
-    u.bytes, u.metadata, u.shard FROM updates u JOIN rounds r ON r.number = u.round;
-  DROP TABLE updates;
-  ALTER TABLE updates_3 RENAME TO updates;
-  CREATE INDEX updates_by_round ON updates (round, state);
-`,
-  `
-  ALTER TABLE rounds ADD COLUMN hubs TEXT NOT NULL DEFAULT '[]';
-`,
-  // Updates lie decoded in the store from here on: those of an open round lie there in the old form.
-  `
-  UPDATE rounds SET state = 'abandoned', reason = 'The edge was updated.', ended_at = opened_at WHERE ended_at IS NULL;
-  UPDATE updates SET state = 'dropped' WHERE state IN ('training', 'uploaded');
-  ALTER TABLE updates DROP COLUMN data_start;
-  ALTER TABLE checkpoints ADD COLUMN difference TEXT;
-  ALTER TABLE rounds ADD COLUMN facts TEXT;
-`,
-  `
-  CREATE TABLE nonces (client TEXT NOT NULL, nonce TEXT NOT NULL, until INTEGER NOT NULL, PRIMARY KEY (client, nonce));
-  CREATE INDEX nonces_by_time ON nonces (until);
-`,
-  `
-  ALTER TABLE rounds ADD COLUMN plateau TEXT;
-`,
-  `
-  CREATE INDEX waiting_by_time ON waiting (seen_at);
-`,
-];
-
-/** Wrong admin tokens from one address, each within a quarter of an hour of the one before, that lock it out for as long. */
-const LOCK_OUT_AFTER = 10;
-const LOCK_OUT_MS = 900_000;
 
 export interface RoundRow {
   number: number;
@@ -108,11 +35,16 @@ export interface RoundRow {
   /** When the cohort is chosen from those who wait; null until enough do. */
   selectAt: number | null;
   evaluateUntil: number | null;
+  openedAt: number;
+  /** Since when its updates are averaged. */
+  aggregatingAt: number | null;
 }
 
 export interface StoredCheckpoint extends CheckpointInfo {
   /** False for a random initialization. */
   trained: boolean;
+  /** L2 norm of its weights; null where an older edge has not noted it. */
+  norm: number | null;
 }
 
 export interface UpdateRow {
@@ -128,7 +60,29 @@ export interface UpdateRow {
   norm: number | null;
   staleness: number;
   metadata: UpdateMetadata | null;
+  /** Faces that its client said it had when it checked in; null where an older edge has not noted it. */
+  claimed: number | null;
 }
+
+/** A client that has checked in. */
+export interface WaitingClient {
+  client: string;
+  /** What it is called in this round. */
+  label: string;
+  /** Faces that it says it has. */
+  examples: number;
+}
+
+/** What a round's members came to: all that is kept of them in the end. */
+export type Totals = Pick<
+  Round,
+  "tally" | "trainLoss" | "trainAccuracy" | "evalLoss" | "evalAccuracy" | "evalExamples" | "evaluation"
+>;
+
+/** How many of the last rounds keep their members. */
+const KEPT = 100;
+/** How far back every tenth checkpoint is kept. */
+const LONGEST = 1000;
 
 type Row = Record<string, SqlStorageValue>;
 
@@ -159,26 +113,6 @@ export class RoundStore {
       this.sql.exec("INSERT INTO settings VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value", key, value);
   }
 
-  /**
-   * Notes an administrator's call from an address.
-   * @returns whether it may go on: not with a wrong token, and with none at all for a while after too many wrong ones
-   */
-  adminCall(address: string, isRight: boolean, now: number): "allowed" | "wrong" | "locked" {
-    const key = `admin-failures/${address}`;
-    const stored = this.#setting(key);
-    const { failures, since } = stored
-      ? (JSON.parse(stored) as { failures: number; since: number })
-      : { failures: 0, since: now };
-    const isFresh = now - since < LOCK_OUT_MS;
-    if (isFresh && failures >= LOCK_OUT_AFTER) return "locked";
-    if (isRight) {
-      this.#set(key, null);
-      return "allowed";
-    }
-    this.#set(key, JSON.stringify({ failures: isFresh ? failures + 1 : 1, since: now }));
-    return "wrong";
-  }
-
   /** Why the last run of rounds was stopped early; undefined while it was not. */
   get earlyStop(): string | undefined {
     return this.#setting("early-stop");
@@ -195,13 +129,24 @@ export class RoundStore {
   /** The checkpoint that clients get: the last that was published, or what an administrator went back to. */
   currentCheckpoint(): StoredCheckpoint | undefined {
     const chosen = this.#setting("current");
-    const [row] = this.#all<CheckpointRow & { trained: number }>(
-      `SELECT version, sha256, bytes, difference, trained FROM checkpoints WHERE status = 'published' AND (? IS NULL OR version = ?)
+    const [row] = this.#all<CheckpointRow & { trained: number; norm: number | null }>(
+      `SELECT version, sha256, bytes, difference, trained, norm FROM checkpoints WHERE status = 'published' AND (? IS NULL OR version = ?)
        ORDER BY version DESC LIMIT 1`,
       chosen ?? null,
       Number(chosen ?? 0),
     );
-    return row && { ...checkpointOf(row), trained: row.trained === 1 };
+    return row && { ...checkpointOf(row), trained: row.trained === 1, norm: row.norm };
+  }
+
+  /** L2 norm of the weights of a version; null where nobody knows. */
+  normOf(version: number): number | null {
+    return (
+      this.#all<{ norm: number | null }>("SELECT norm FROM checkpoints WHERE version = ?", version)[0]?.norm ?? null
+    );
+  }
+
+  setNorm(version: number, norm: number): void {
+    this.sql.exec("UPDATE checkpoints SET norm = ? WHERE version = ?", norm, version);
   }
 
   setCurrent(version: number): void {
@@ -222,29 +167,32 @@ export class RoundStore {
       status: string;
       round: number | null;
       created_at: number;
-    }>("SELECT version, sha256, bytes, status, round, created_at FROM checkpoints ORDER BY version DESC").map(
-      ({ created_at, status, ...row }) => ({
-        ...row,
-        status: status as CheckpointRecord["status"],
-        createdAt: created_at,
-        current: row.version === current,
-      }),
-    );
+    }>(
+      "SELECT version, sha256, bytes, status, round, created_at FROM checkpoints ORDER BY version DESC LIMIT 1000",
+    ).map(({ created_at, status, ...row }) => ({
+      ...row,
+      status: status as CheckpointRecord["status"],
+      createdAt: created_at,
+      current: row.version === current,
+    }));
   }
 
   setCheckpointStatus(version: number, status: CheckpointRecord["status"]): void {
     this.sql.exec("UPDATE checkpoints SET status = ? WHERE version = ?", status, version);
   }
 
-  /** Files that the policy lets go: all but the last `keep`, every tenth, the current one, and what a round starts from. */
+  /**
+   * Files that the policy lets go: all but the first one, the last `keep`, every tenth of the last {@link LONGEST}, the current one,
+   * and what a round starts from.
+   */
   disposableCheckpoints(keep: number): { version: number; sha256: string }[] {
     return this.#all<{ version: number; sha256: string }>(
-      `SELECT version, sha256 FROM checkpoints WHERE status IN ('published', 'rejected') AND version % 10 != 0
+      `SELECT version, sha256 FROM checkpoints WHERE status IN ('published', 'rejected')
+       AND version > 0 AND (version % 10 != 0 OR version < (SELECT max(version) FROM checkpoints) - ?)
        AND version NOT IN (SELECT version FROM checkpoints WHERE status = 'published' ORDER BY version DESC LIMIT ?)
        AND version != ? AND version NOT IN
          (SELECT base FROM updates WHERE state = 'training' UNION SELECT base FROM rounds WHERE ended_at IS NULL)`,
-      keep,
-      this.currentCheckpoint()?.version ?? 0,
+      ...[LONGEST, keep, this.currentCheckpoint()?.version ?? 0],
     );
   }
 
@@ -257,15 +205,16 @@ export class RoundStore {
   }
 
   addCheckpoint(
-    { version, sha256, bytes, trained, difference }: StoredCheckpoint,
+    { version, sha256, bytes, trained, difference, norm }: StoredCheckpoint,
     status: "published" | "candidate",
     round: number | null,
     now: number,
   ): void {
     this.sql.exec(
-      `INSERT INTO checkpoints (version, sha256, bytes, created_at, trained, status, round, difference)
-       VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
-      ...[version, sha256, bytes, now, Number(trained), status, round, difference ? JSON.stringify(difference) : null],
+      `INSERT INTO checkpoints (version, sha256, bytes, created_at, trained, status, round, difference, norm)
+       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+      ...[version, sha256, bytes, now, Number(trained), status, round],
+      ...[difference ? JSON.stringify(difference) : null, norm],
     );
   }
 
@@ -279,13 +228,17 @@ export class RoundStore {
       deadline: number | null;
       select_at: number | null;
       evaluate_until: number | null;
+      opened_at: number;
+      aggregating_at: number | null;
     }>(
-      `SELECT number, state, config, base, run, deadline, select_at, evaluate_until FROM rounds
+      `SELECT number, state, config, base, run, deadline, select_at, evaluate_until, opened_at, aggregating_at FROM rounds
        WHERE ended_at IS NULL ORDER BY number DESC LIMIT 1`,
     );
     if (!row) return undefined;
-    const { select_at: selectAt, evaluate_until: evaluateUntil, ...rest } = row;
-    return { ...rest, state: row.state as RoundState, config: readConfig(row.config), selectAt, evaluateUntil };
+    const { select_at: selectAt, evaluate_until: evaluateUntil, opened_at: openedAt, ...rest } = row;
+    const { aggregating_at: aggregatingAt, ...others } = rest;
+    const [state, config] = [row.state as RoundState, readConfig(row.config)];
+    return { ...others, state, config, selectAt, evaluateUntil, openedAt, aggregatingAt };
   }
 
   /** @param run the first round of the series; null begins one */
@@ -293,7 +246,7 @@ export class RoundStore {
     const { number } = this.sql
       .exec<{ number: number }>(
         "INSERT INTO rounds (state, config, base, opened_at) VALUES ('selecting', ?, ?, ?) RETURNING number",
-        JSON.stringify(config),
+        writeConfig(config),
         base,
         now,
       )
@@ -303,10 +256,11 @@ export class RoundStore {
   }
 
   setConfig(number: number, config: RoundConfig): void {
-    this.sql.exec("UPDATE rounds SET config = ? WHERE number = ?", JSON.stringify(config), number);
+    this.sql.exec("UPDATE rounds SET config = ? WHERE number = ?", writeConfig(config), number);
   }
 
-  setSelectAt(number: number, at: number): void {
+  /** @param at null: until enough clients wait */
+  setSelectAt(number: number, at: number | null): void {
     this.sql.exec("UPDATE rounds SET select_at = ? WHERE number = ?", at, number);
   }
 
@@ -320,15 +274,18 @@ export class RoundStore {
   }
 
   /** Takes no more updates: in a synchronous round, who has not uploaded by now has dropped out. */
-  startAggregating(number: number, drop: boolean): void {
-    this.sql.exec("UPDATE rounds SET state = 'aggregating' WHERE number = ?", number);
+  startAggregating(number: number, drop: boolean, now: number): void {
+    this.sql.exec("UPDATE rounds SET state = 'aggregating', aggregating_at = ? WHERE number = ?", now, number);
     if (drop) this.dropMissing(number);
   }
 
   /** Brings what is due in an open round into the time that it has at most from now on. */
   limitTimes({ number, config }: RoundRow, now: number): void {
     this.sql.exec(
-      "UPDATE rounds SET deadline = min(deadline, ?), select_at = min(select_at, ?), evaluate_until = min(evaluate_until, ?) WHERE number = ?",
+      `UPDATE rounds SET opened_at = min(opened_at, ?), aggregating_at = min(aggregating_at, ?), deadline = min(deadline, ?),
+       select_at = min(select_at, ?), evaluate_until = min(evaluate_until, ?) WHERE number = ?`,
+      now,
+      now,
       now + config.deadlineSeconds * 1000,
       now + config.selectionSeconds * 1000,
       now + config.evaluationSeconds * 1000,
@@ -416,6 +373,8 @@ export class RoundStore {
 
   /** The evaluators' answers as means over all their faces; null while there is none. */
   evaluation(round: number): Round["evaluation"] {
+    const folded = this.totals(round);
+    if (folded) return folded.evaluation;
     const results = this.#all<{ result: string }>(
       "SELECT result FROM evaluations WHERE round = ? AND result IS NOT NULL",
       round,
@@ -468,6 +427,28 @@ export class RoundStore {
     this.sql.exec("UPDATE updates SET state = 'dropped' WHERE round = ? AND state = 'training'", number);
   }
 
+  /** What is kept of a round's members once they are folded; undefined while they are there. */
+  totals(round: number): Totals | undefined {
+    const [row] = this.#all<{ totals: string | null }>("SELECT totals FROM rounds WHERE number = ?", round);
+    return row?.totals == null ? undefined : (JSON.parse(row.totals) as Totals);
+  }
+
+  /** Rounds that have ended, are cleared up, and are older than the last {@link KEPT}: their members can be folded. */
+  foldable(): number[] {
+    return this.#all<{ number: number }>(
+      `SELECT number FROM rounds WHERE totals IS NULL AND cleaned = 1 AND ended_at IS NOT NULL
+       AND number <= (SELECT max(number) FROM rounds) - ?`,
+      KEPT,
+    ).map(({ number }) => number);
+  }
+
+  /** Keeps of a round what its members came to, and forgets them and its evaluators. */
+  fold(round: number, totals: Totals): void {
+    this.sql.exec("UPDATE rounds SET totals = ?, hubs = '[]' WHERE number = ?", JSON.stringify(totals), round);
+    this.sql.exec("DELETE FROM updates WHERE round = ? AND state != 'training'", round);
+    this.sql.exec("DELETE FROM evaluations WHERE round = ?", round);
+  }
+
   /** Rounds that have ended and whose updates are still in R2. */
   uncleaned(): number[] {
     return this.#all<{ number: number }>("SELECT number FROM rounds WHERE cleaned = 0 AND ended_at IS NOT NULL").map(
@@ -490,13 +471,13 @@ export class RoundStore {
     );
   }
 
-  /** Forgets clients that have not asked again since `since`. */
-  forgetWaiting(since: number): void {
-    this.sql.exec("DELETE FROM waiting WHERE seen_at < ?", since);
+  /** Forgets clients that have not asked again since `since`. @returns whether there were any */
+  forgetWaiting(since: number): boolean {
+    return this.sql.exec("DELETE FROM waiting WHERE seen_at < ?", since).rowsWritten > 0;
   }
 
-  waiting(): { client: string; label: string }[] {
-    return this.#all<{ client: string; label: string }>("SELECT client, label FROM waiting");
+  waiting(): WaitingClient[] {
+    return this.#all<WaitingClient & Row>("SELECT client, label, examples FROM waiting");
   }
 
   /** How many clients wait, which is asked at every check-in. */
@@ -504,15 +485,20 @@ export class RoundStore {
     return this.#all<{ count: number }>("SELECT count(*) AS count FROM waiting")[0]?.count ?? 0;
   }
 
+  /** When the client that has not asked for longest was last seen; null when nobody waits. */
+  oldestWaiting(): number | null {
+    return this.sql.exec<{ at: number | null }>("SELECT min(seen_at) AS at FROM waiting").one().at;
+  }
+
   clearWaiting(): void {
     this.sql.exec("DELETE FROM waiting");
   }
 
-  assign({ number, base }: RoundRow, client: { client: string; label: string }, now: number): void {
+  assign({ number, base }: RoundRow, { client, label, examples }: WaitingClient, now: number): void {
     this.sql.exec(
-      `INSERT INTO updates (id, round, assigned_round, base, client, label, state, assigned_at)
-       VALUES (?, ?, ?, ?, ?, ?, 'training', ?)`,
-      ...[crypto.randomUUID(), number, number, base, client.client, client.label, now],
+      `INSERT INTO updates (id, round, assigned_round, base, client, label, state, assigned_at, claimed)
+       VALUES (?, ?, ?, ?, ?, ?, 'training', ?, ?)`,
+      ...[crypto.randomUUID(), number, number, base, client, label, now, examples],
     );
   }
 
@@ -559,9 +545,11 @@ export class RoundStore {
     );
   }
 
-  /** Clients of any round that are still at work. */
-  atWork(): number {
-    return this.sql.exec<{ n: number }>("SELECT count(*) AS n FROM updates WHERE state = 'training'").one().n;
+  /** Clients of any round that have been at work since `since` or later. */
+  atWork(since: number): number {
+    return this.sql
+      .exec<{ n: number }>("SELECT count(*) AS n FROM updates WHERE state = 'training' AND assigned_at >= ?", since)
+      .one().n;
   }
 
   /** What a client was told to do in the open round, or in an async series in an earlier one and has not done yet. */
@@ -609,8 +597,9 @@ export class RoundStore {
       norm: number | null;
       staleness: number;
       metadata: string | null;
+      claimed: number | null;
     }>(
-      `SELECT id, round, assigned_round, base, state, digest, shard, norm, staleness, metadata
+      `SELECT id, round, assigned_round, base, state, digest, shard, norm, staleness, metadata, claimed
        FROM updates WHERE ${condition}`,
       ...values,
     ).map(({ assigned_round: assignedRound, ...row }) => ({
@@ -747,15 +736,30 @@ export class RoundStore {
   /** How many members of a round's cohort are in each state, and the examples of those that are counted. */
   tally(round: number): Record<Member["state"], number> & { examples: number } {
     const tally = { training: 0, uploaded: 0, counted: 0, dropped: 0, dead: 0, examples: 0 };
-    for (const member of this.members(round)) {
-      tally[member.state] += 1;
-      if (member.state === "counted") tally.examples += member.metadata?.examples ?? 0;
+    const rows = this.#all<{ state: Member["state"]; n: number; examples: number | null }>(
+      "SELECT state, count(*) AS n, sum(json_extract(metadata, '$.examples')) AS examples FROM updates WHERE round = ? GROUP BY state",
+      round,
+    );
+    for (const { state, n, examples } of rows) {
+      tally[state] = n;
+      if (state === "counted") tally.examples = examples ?? 0;
     }
     return tally;
   }
 
   refuse(round: number, code: string): void {
     this.sql.exec(`INSERT INTO refusals VALUES (?, ?, 1) ON CONFLICT DO UPDATE SET count = count + 1`, round, code);
+  }
+
+  /** What a round, open or not, was told to do, and the checkpoint that it has come to. */
+  round(number: number): { config: RoundConfig; checkpoint: CheckpointInfo | null } {
+    const { config, checkpoint } = this.sql
+      .exec<{ config: string; checkpoint: number | null }>(
+        "SELECT config, checkpoint FROM rounds WHERE number = ?",
+        number,
+      )
+      .one();
+    return { config: readConfig(config), checkpoint: checkpoint === null ? null : this.checkpoint(checkpoint) };
   }
 
   roundExists(number: number): boolean {
@@ -774,110 +778,6 @@ export class RoundStore {
        GROUP BY 1, 2`,
     );
   }
-
-  private members(round: number): (Member & { metadata: UpdateMetadata | null })[] {
-    return this.#all<{
-      label: string;
-      state: string;
-      bytes: number;
-      metadata: string | null;
-      assigned_at: number;
-      uploaded_at: number | null;
-      staleness: number;
-      norm: number | null;
-    }>(
-      `SELECT label, state, bytes, metadata, assigned_at, uploaded_at, staleness, norm FROM updates WHERE round = ?
-       ORDER BY rowid`,
-      round,
-    ).map((row) => {
-      const metadata = row.metadata === null ? null : (JSON.parse(row.metadata) as UpdateMetadata);
-      return {
-        client: row.label,
-        state: row.state as Member["state"],
-        examples: metadata?.examples ?? null,
-        bytesUp: row.bytes,
-        bytesDown: metadata?.bytesDown ?? 0,
-        trainLoss: metadata?.trainLoss ?? null,
-        trainAccuracy: metadata?.trainAccuracy ?? null,
-        backend: metadata?.backend ?? null,
-        assignedAt: row.assigned_at,
-        uploadedAt: row.uploaded_at,
-        staleness: row.staleness,
-        norm: row.norm,
-        metadata,
-      };
-    });
-  }
-
-  /** A round as clients and the dashboard see it. */
-  round(number: number): Round {
-    const row = this.sql
-      .exec<{
-        number: number;
-        state: string;
-        config: string;
-        base: number;
-        checkpoint: number | null;
-        opened_at: number;
-        training_at: number | null;
-        deadline: number | null;
-        ended_at: number | null;
-        reason: string | null;
-        run: number;
-        plateau: string | null;
-      }>("SELECT * FROM rounds WHERE number = ?", number)
-      .one();
-    const members = this.members(number);
-    const hubs = this.hubs(number);
-    const loads = hubs.length > 0 ? this.shardLoads(number) : undefined;
-    const config = readConfig(row.config);
-    const counted = members.flatMap(({ state, metadata }) => (state === "counted" && metadata ? [metadata] : []));
-    const facts = this.facts(number);
-    const refused = this.#all<{ code: string; count: number }>(
-      "SELECT code, count FROM refusals WHERE round = ?",
-      number,
-    );
-    return {
-      number,
-      run: row.run,
-      state: row.state as RoundState,
-      reason: row.reason,
-      plateau: row.plateau,
-      config,
-      base: this.checkpoint(row.base),
-      checkpoint: row.checkpoint === null ? null : this.checkpoint(row.checkpoint),
-      openedAt: row.opened_at,
-      trainingAt: row.training_at,
-      endedAt: row.ended_at,
-      deadline: row.deadline,
-      waiting: row.state === "selecting" ? this.countWaiting() : 0,
-      // Noise would be for nothing if the exact numbers of a client stood here.
-      cohort: members.map(({ metadata: _, ...member }) =>
-        config.noise > 0
-          ? { ...member, norm: null, examples: null, trainLoss: null, trainAccuracy: null, bytesUp: 0 }
-          : member,
-      ),
-      refused: Object.fromEntries(refused.map(({ code, count }) => [code, count])),
-      trainLoss: facts?.trainLoss ?? weightedMean(counted, "trainLoss", "examples"),
-      trainAccuracy: facts?.trainAccuracy ?? weightedMean(counted, "trainAccuracy", "examples"),
-      ...(facts && facts.evalExamples > 0
-        ? { evalLoss: facts.evalLoss, evalAccuracy: facts.evalAccuracy, evalExamples: facts.evalExamples }
-        : {
-            evalLoss: weightedMean(counted, "evalLoss", "evalExamples"),
-            evalAccuracy: weightedMean(counted, "evalAccuracy", "evalExamples"),
-            evalExamples: counted.reduce((n, { evalExamples }) => n + evalExamples, 0),
-          }),
-      evaluation: this.evaluation(number),
-      hubs: hubs.map((hub, i) => ({ ...hub, updates: loads?.get(i) ?? 0 })),
-    };
-  }
-
-  /** The latest rounds, oldest first. */
-  rounds(limit: number): Round[] {
-    return this.#all<{ number: number }>("SELECT number FROM rounds ORDER BY number DESC LIMIT ?", limit)
-      .map(({ number }) => this.round(number))
-      .reverse();
-  }
 }
 
 /** A checkpoint as its table has it. */
@@ -888,14 +788,16 @@ const checkpointOf = ({ version, sha256, bytes, difference }: CheckpointRow): Ch
   ...(difference !== null && { difference: JSON.parse(difference) as CheckpointInfo["difference"] }),
 });
 
-/** A stored configuration; an older one lacks what came later. */
-const readConfig = (json: string): RoundConfig => v.parse(roundConfigSchema, JSON.parse(json));
+/** A configuration as it is kept. @throws ValiError rather than keep one that could not be read again */
+const writeConfig = (config: RoundConfig): string => JSON.stringify(v.parse(roundConfigSchema, config));
 
-function weightedMean(
-  rows: UpdateMetadata[],
-  value: "trainLoss" | "trainAccuracy" | "evalLoss" | "evalAccuracy",
-  weight: "examples" | "evalExamples",
-): number | null {
-  const total = rows.reduce((n, row) => n + row[weight], 0);
-  return total === 0 ? null : rows.reduce((sum, row) => sum + row[value] * row[weight], 0) / total;
+/** A stored configuration. An older one lacks what came later; what cannot be read any more has its default, so that a task can always be opened. */
+export function readConfig(json: string): RoundConfig {
+  const stored = JSON.parse(json) as Record<string, unknown>;
+  const whole = v.safeParse(roundConfigSchema, stored);
+  if (whole.success) return whole.output;
+  const readable = Object.entries(roundConfigSchema.entries).filter(
+    ([key, field]) => key in stored && v.is(field, stored[key]),
+  );
+  return v.parse(roundConfigSchema, Object.fromEntries(readable.map(([key]) => [key, stored[key]])));
 }

@@ -35,7 +35,8 @@ export class SecureStore {
     sql.exec(
       `CREATE TABLE IF NOT EXISTS secure_rounds (round INTEGER PRIMARY KEY, state TEXT NOT NULL);
        CREATE TABLE IF NOT EXISTS secure_members (id TEXT PRIMARY KEY, round INTEGER NOT NULL, keys TEXT, shares TEXT,
-         confirmation TEXT, reveal TEXT);`,
+         confirmation TEXT, reveal TEXT);
+       CREATE TABLE IF NOT EXISTS secure_excluded (id TEXT PRIMARY KEY, round INTEGER NOT NULL);`,
     );
   }
 
@@ -57,14 +58,62 @@ export class SecureStore {
     return state?.step === "mask" && this.#has(id, "shares");
   }
 
-  /** Keeps an answer, the first one of a member for the step that the round is at; another one changes nothing. */
-  take(round: number, id: string, { step, ...answer }: SecureMessage): void {
-    if (this.#state(round)?.step !== step) return;
+  /**
+   * Keeps an answer, the first one of a member for the step that the round is at; another one changes nothing.
+   * @param unusable why the keys of this answer can be used by nobody, if they cannot
+   * @returns what is wrong with it, as far as anybody can see who cannot read it; it is not kept, then
+   */
+  take(round: number, id: string, { step, ...answer }: SecureMessage, unusable?: string): string | undefined {
+    const state = this.#state(round);
+    const row = this.#rows(round).find((one) => one.id === id);
     const column = isAnswerTo[step];
+    if (state?.step !== step || !row || row[column] !== null) return undefined;
+    const wrong = unusable ?? this.#whyWrong(round, state, id, { step, ...answer } as SecureMessage);
+    if (wrong !== undefined) return wrong;
     this.sql.exec(
-      `UPDATE secure_members SET ${column} = coalesce(${column}, ?) WHERE id = ? AND round = ?`,
+      `UPDATE secure_members SET ${column} = ? WHERE id = ? AND round = ?`,
       ...[JSON.stringify(answer), id, round],
     );
+    return undefined;
+  }
+
+  /** A member is out of the round: nobody waits for it, and it is asked for nothing more. */
+  exclude(round: number, id: string): void {
+    this.sql.exec("INSERT OR IGNORE INTO secure_excluded VALUES (?, ?)", id, round);
+  }
+
+  /** Whom a message names, and whose keys it repeats: all that can be seen of it. */
+  #whyWrong(round: number, state: State, id: string, message: SecureMessage): string | undefined {
+    if (message.step === "keys") {
+      const own = [message.cipherKey, message.maskKey];
+      const isTaken = this.#rows(round).some((row) => {
+        if (row.keys === null || row.id === id) return false;
+        const { cipherKey, maskKey } = JSON.parse(row.keys) as Keys;
+        return own.includes(cipherKey) || own.includes(maskKey);
+      });
+      return isTaken ? "Another member has one of its keys." : undefined;
+    }
+    const me = state.members.indexOf(id);
+    const peers = new Set(state.around[me]);
+    const came = new Set(state.survivors);
+    const all = (named: number[], may: (member: number) => boolean): boolean =>
+      new Set(named).size === named.length && named.every(may);
+    if (message.step === "shares") {
+      const to = message.shares.map((share) => share.to);
+      const isRight = to.length === peers.size && all(to, (member) => peers.has(member));
+      return isRight ? undefined : "It has to share with each of its peers, once.";
+    }
+    if (message.step === "confirm") {
+      const named = message.macs.map(({ member }) => member);
+      const isRight = all(named, (member) => peers.has(member) && came.has(member));
+      return isRight ? undefined : "It confirms to somebody who is no peer of it, or twice.";
+    }
+    const seeds = message.seeds.map(({ of }) => of);
+    const keys = message.keys.map(({ of }) => of);
+    const isRight =
+      all(seeds, (member) => came.has(member) && (member === me || peers.has(member))) &&
+      all(keys, (member) => !came.has(member) && peers.has(member));
+    return isRight ? undefined : "It opens shares that it was not asked for.";
   }
 
   /**
@@ -76,7 +125,8 @@ export class SecureStore {
     if (!state || state.step === "mask" || state.step === "reveal") return undefined;
     const rows = this.#rows(round);
     const asked = state.step === "confirm" ? new Set(state.survivors) : new Set(state.members.keys());
-    const wanted = state.step === "keys" ? rows : rows.filter(({ id }) => asked.has(state.members.indexOf(id)));
+    const inside = rows.filter(({ excluded }) => excluded === 0);
+    const wanted = state.step === "keys" ? inside : inside.filter(({ id }) => asked.has(state.members.indexOf(id)));
     const column = isAnswerTo[state.step];
     const answered = wanted.filter((row) => row[column] !== null);
     if (answered.length < wanted.length && now < (state.until ?? 0)) return undefined;
@@ -97,8 +147,8 @@ export class SecureStore {
     if (state.step === "shares") {
       if (answered.length < needed) return stuck(answered.length, needed, "have shared their secrets");
       this.#save(round, { ...state, step: "mask", until: null });
-      const inside = new Set(answered.map(({ id }) => id));
-      return { out: rows.flatMap(({ id }) => (inside.has(id) ? [] : [id])) };
+      const shared = new Set(answered.map(({ id }) => id));
+      return { out: rows.flatMap(({ id }) => (shared.has(id) ? [] : [id])) };
     }
     if (answered.length < needed) return stuck(answered.length, needed, "have confirmed who has sent a vector");
     this.#save(round, { ...state, step: "reveal", until });
@@ -122,7 +172,7 @@ export class SecureStore {
     const row = this.#rows(round).find((one) => one.id === id);
     const me = state?.members.indexOf(id) ?? -1;
     const wait: SecureStep = { step: "wait", seconds: 1 };
-    if (!state || !row) return { step: "over", published: false };
+    if (!state || !row || row.excluded === 1) return { step: "over", published: false };
     if (state.step === "keys") return row.keys === null ? { step: "keys" } : wait;
     if (me < 0) return { step: "over", published: false };
     if (state.step === "shares") {
@@ -155,7 +205,9 @@ export class SecureStore {
     const state = this.#state(round);
     if (state?.step !== "reveal") return undefined;
     const rows = this.#rows(round);
-    const missing = rows.some(({ confirmation, reveal }) => confirmation !== null && reveal === null);
+    const missing = rows.some(
+      ({ confirmation, reveal, excluded }) => confirmation !== null && reveal === null && excluded === 0,
+    );
     if (missing && now < (state.until ?? 0)) return undefined;
     const inside = new Set(rows.flatMap(({ id, shares }) => (shares === null ? [] : [state.members.indexOf(id)])));
     const members = new Map(
@@ -178,6 +230,7 @@ export class SecureStore {
   /** Forgets a round: its secrets are worth nothing to anybody any more. */
   forget(round: number): void {
     this.sql.exec("DELETE FROM secure_members WHERE round = ?", round);
+    this.sql.exec("DELETE FROM secure_excluded WHERE round = ?", round);
     this.sql.exec("DELETE FROM secure_rounds WHERE round = ?", round);
   }
 
@@ -216,7 +269,8 @@ export class SecureStore {
   #rows(round: number): Row[] {
     return this.sql
       .exec<Row>(
-        "SELECT id, keys, shares, confirmation, reveal FROM secure_members WHERE round = ? ORDER BY rowid",
+        `SELECT id, keys, shares, confirmation, reveal, id IN (SELECT id FROM secure_excluded) AS excluded
+         FROM secure_members WHERE round = ? ORDER BY rowid`,
         round,
       )
       .toArray();
@@ -238,6 +292,8 @@ type Row = {
   shares: string | null;
   confirmation: string | null;
   reveal: string | null;
+  /** 1 where one of its answers was wrong. */
+  excluded: number;
 };
 
 const stuck = (have: number, needed: number, what: string): Stuck => ({

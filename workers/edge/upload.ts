@@ -5,13 +5,16 @@ import { TASKS, type TaskName } from "../../src/core/protocol";
 import { FormatError, MAX_HEADER_BYTES } from "../../src/core/safetensors";
 import { Unpacker } from "../../src/core/secagg/ring";
 import { UpdateReader, type UpdateSummary } from "../../src/core/update";
+import { inTime } from "./body";
 import { updateKey, type Env } from "./env";
 import { ProblemError } from "./problem";
 
 export const modelOf = (task: TaskName): ModelSummary => summarize(MODELS[TASKS[task].model]);
 
 /** Bytes of a body that are read, checked and passed on at once. A body comes in pieces of 4 KB, each with a cost of its own. */
-const CHUNK = 1 << 20;
+const CHUNK = 1 << 18;
+/** How long so many bytes may take: at 9 KB a second an update is still taken, and one that stalls is ended. */
+export const STALL_MS = 30_000;
 /** Bytes that are decompressed at once: gzip makes at most a thousand times as many of them. */
 const GZIP_CHUNK = 1 << 12;
 
@@ -68,13 +71,22 @@ export interface VectorFormat {
 
 /**
  * Streams an update into R2 as plain float32 numbers, decoding and checking every byte on the way; nothing is stored when
- * anything is wrong with it; a masked one as uint32. Of the body it holds a megabyte; what unpacks to more than its model is refused as soon as it does.
+ * anything is wrong with it; a masked one as uint32. Of the body it holds a quarter of a megabyte; what unpacks to more than its model is refused as soon as it does.
  * @throws ProblemError with the code of what was wrong.
  */
 export async function storeUpdate(
   env: Env,
   body: ReadableStream<Uint8Array>,
-  update: { task: TaskName; round: number; id: string; digest: string; gzipped: boolean; vector: VectorFormat | null },
+  update: {
+    task: TaskName;
+    round: number;
+    id: string;
+    digest: string;
+    gzipped: boolean;
+    vector: VectorFormat | null;
+    /** Unix time in milliseconds at which it is too late in any case. */
+    until: number;
+  },
 ): Promise<UpdateSummary> {
   const model = modelOf(update.task);
   const reader: Reader = update.vector ? vectorReader(update.vector) : new UpdateReader(model);
@@ -102,7 +114,8 @@ export async function storeUpdate(
     try {
       let buffer = new ArrayBuffer(CHUNK);
       for (let read = CHUNK; read === CHUNK;) {
-        const { value } = await source.readAtLeast(CHUNK, new Uint8Array(buffer));
+        const patience = Math.min(STALL_MS, update.until - Date.now());
+        const { value } = await inTime(source.readAtLeast(CHUNK, new Uint8Array(buffer)), patience);
         read = value?.byteLength ?? 0;
         if (!value || read === 0) break;
         await digested.write(value.slice());
@@ -125,13 +138,9 @@ export async function storeUpdate(
       if (error instanceof FormatError) problem = new ProblemError(error.code, error.message);
       if (error instanceof ProblemError) problem = error;
       digest.digest.catch(() => undefined);
-      await Promise.allSettled([
-        source.cancel(error),
-        packed?.abort(error),
-        unpacked,
-        digested.abort(error),
-        target.abort(error),
-      ]);
+      // A body that has stalled answers nothing, nor that it is no longer wanted.
+      void source.cancel(error).catch(() => undefined);
+      await Promise.allSettled([packed?.abort(error), unpacked, digested.abort(error), target.abort(error)]);
       throw error;
     }
   };

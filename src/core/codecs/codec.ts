@@ -55,10 +55,11 @@ export function encodeDelta(model: ModelSummary, delta: Float32Array, options: C
     else if (codec === "float16") for (const value of values) out.uint16(toFloat16(value));
     else if (isSparse(codec)) encodeLargest(out, values, tensor, options);
     else {
-      const scale = scalesOf(values, channelsOf(tensor), LEVELS[codec as "int8" | "int4"]);
+      const levels = LEVELS[codec as "int8" | "int4"];
+      const scale = scalesOf(values, channelsOf(tensor), levels);
       for (const one of scale) out.float32(one);
       const q = (i: number): number =>
-        roundAtRandom((values[i] ?? 0) / (scale[i % scale.length] || 1), hash32(seed, tensor.offset + i));
+        roundAtRandom((values[i] ?? 0) / (scale[i % scale.length] || 1), levels, hash32(seed, tensor.offset + i));
       if (codec === "int8") for (let i = 0; i < values.length; i++) out.uint8(q(i) & 0xff);
       else
         for (let i = 0; i < values.length; i += 2)
@@ -97,11 +98,11 @@ function scalesOf(values: Float32Array, channels: number, levels: number): Float
   return scale;
 }
 
-/** The integer below or above, so that the mean over all draws is x. @param draw uniform in 0..2^32 - 1 */
-const roundAtRandom = (x: number, draw: number): number => {
+/** The integer below or above, so that the mean over all draws is x. @param most of the codec @param draw uniform in 0..2^32 - 1 */
+const roundAtRandom = (x: number, most: number, draw: number): number => {
   const below = Math.floor(x);
-  // A scale is rounded to float32, which may leave x a hair above the largest integer.
-  return Math.max(-127, Math.min(127, below + (draw < (x - below) * 2 ** 32 ? 1 : 0)));
+  // A scale is rounded to float32, which may leave x a hair above the largest integer: of four bits, the next one is its opposite.
+  return Math.max(-most, Math.min(most, below + (draw < (x - below) * 2 ** 32 ? 1 : 0)));
 };
 
 function encodeLargest(
@@ -136,7 +137,7 @@ function encodeLargest(
     if (codec === "ternary") out.varint(2 * gap + (value < 0 ? 1 : 0));
     else {
       out.varint(gap);
-      out.uint8(roundAtRandom(value / (scale || 1), hash32(seed, offset + i)) & 0xff);
+      out.uint8(roundAtRandom(value / (scale || 1), LEVELS.topk, hash32(seed, offset + i)) & 0xff);
     }
   }
 }

@@ -13,7 +13,11 @@ test("the clip comes to the quantile of the norms, from far above and from far b
     let mean = 0;
     for (let round = 0; round < 400; round++) {
       const norms = Array.from({ length: 100 }, () => 2 + random());
-      clip = nextClip(clip, norms.filter((norm) => norm <= clip).length, 100, quantile);
+      clip = nextClip(
+        clip,
+        { below: norms.filter((norm) => norm <= clip).length, counted: 100, expected: 100 },
+        quantile,
+      );
       if (round >= 200) mean += clip / 200;
     }
     // Norms are uniform in 2..3.

@@ -40,29 +40,26 @@ export async function corrections(unmasking: Unmasking): Promise<Correction[]> {
   }
   const came = new Set(survivors);
   const out: Correction[] = [];
+  /** Who has opened a share that fitted nothing. */
+  const liars = new Set<number>();
   for (const [member, { keys, peers }] of members) {
     const which = came.has(member) ? "seeds" : "keys";
-    const shares = new Map<string, Bytes>();
-    for (const reveal of reveals) {
+    const shares = reveals.flatMap((reveal, from) => {
       const own = reveal[which].find(({ of }) => of === member);
-      if (own) shares.set(own.share, fromBase64(own.share));
-    }
+      return own ? [{ from, share: own.share }] : [];
+    });
     // Nobody that has come shares a mask with this one: there is nothing to take away.
     const touched = peers.filter((peer) => came.has(peer));
     if (!came.has(member) && touched.length === 0) continue;
-    if (shares.size < threshold) {
-      throw new UnmaskingError(
-        `${shares.size} of the ${threshold} shares that open member ${member}'s secret have come.`,
-      );
-    }
-    const secret = Uint8Array.from(await combine([...shares.values()].slice(0, threshold)));
+    const fits = async (secret: Bytes): Promise<boolean> =>
+      came.has(member)
+        ? toBase64(new Uint8Array(await crypto.subtle.digest("SHA-256", secret))) === keys.seedDigest
+        : toBase64(await publicKeyOf(secret)) === keys.maskKey;
+    const secret = await openSecret(member, shares, { threshold, liars, fits });
     if (came.has(member)) {
-      const digest = toBase64(new Uint8Array(await crypto.subtle.digest("SHA-256", secret)));
-      if (digest !== keys.seedDigest) throw wrong(member);
       out.push({ seed: toBase64(secret), sign: -1 });
       continue;
     }
-    if (toBase64(await publicKeyOf(secret)) !== keys.maskKey) throw wrong(member);
     for (const peer of touched) {
       const other = members.get(peer);
       if (!other) continue;
@@ -74,5 +71,46 @@ export async function corrections(unmasking: Unmasking): Promise<Correction[]> {
   return out;
 }
 
-const wrong = (member: number): UnmaskingError =>
-  new UnmaskingError(`The shares of member ${member}'s secret do not fit it.`);
+/** Choices of shares that are tried where the first ones do not fit: with one liar among them, each of them is left out once. */
+const MOST_TRIES = 64;
+
+/**
+ * A member's secret from its shares. Who opens a wrong share spoils the sum of those that are used with it, and nothing tells which it
+ * is: others are tried, each time without one of those that were used. Who is found to have lied once is used last from then on.
+ * @throws UnmaskingError
+ */
+async function openSecret(
+  member: number,
+  shares: readonly { from: number; share: string }[],
+  { threshold, liars, fits }: { threshold: number; liars: Set<number>; fits: (secret: Bytes) => Promise<boolean> },
+): Promise<Bytes> {
+  // A share that came twice is one share.
+  const all = [...new Map(shares.map((one) => [one.share, one])).values()].sort(
+    (a, b) => Number(liars.has(a.from)) - Number(liars.has(b.from)),
+  );
+  if (all.length < threshold) {
+    throw new UnmaskingError(`${all.length} of the ${threshold} shares that open member ${member}'s secret have come.`);
+  }
+  const attempt = async (used: typeof all): Promise<Bytes | undefined> => {
+    try {
+      const secret = Uint8Array.from(await combine(used.map(({ share }) => fromBase64(share))));
+      return (await fits(secret)) ? secret : undefined;
+    } catch {
+      // Two shares of the same place, or a secret that is no key.
+      return undefined;
+    }
+  };
+  const first = all.slice(0, threshold);
+  const found = await attempt(first);
+  if (found) return found;
+  const spare = all.slice(threshold);
+  for (const [i, other] of first.slice(0, MOST_TRIES).entries()) {
+    const [instead] = spare;
+    if (!instead) break;
+    const secret = await attempt(first.with(i, instead));
+    if (!secret) continue;
+    liars.add(other.from);
+    return secret;
+  }
+  throw new UnmaskingError(`The shares of member ${member}'s secret do not fit it.`);
+}

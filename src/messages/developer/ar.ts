@@ -87,6 +87,7 @@ export const ar = {
       server: "الخادم {{optimizer}}، المعدل {{rate}}",
       gossip: "محاور تتبادل",
       updateClip: "التحديثات مقصوصة إلى {{norm}}",
+      maxUpdateNorm: "تحديثات لا تتجاوز {{share}} من معيار الأوزان",
       localNorm: "تطبيع الدفعات محلي",
       differences: "الفروق بترميز {{codec}}",
       secure: "تجميع آمن",
@@ -115,6 +116,12 @@ export const ar = {
       took: "المدة",
       on: "على",
     },
+    more_zero: "ولا عميل آخر.",
+    more_one: "وعميل واحد آخر.",
+    more_two: "وعميلان آخران.",
+    more_few: "و{{count}} عملاء آخرين.",
+    more_many: "و{{count}} عميلًا آخر.",
+    more_other: "و{{count}} عميل آخر.",
     lookAt: "انظر إلى العميل",
     members: {
       training: "يتدرب",
@@ -283,6 +290,7 @@ export const ar = {
     rounds: { name: "الجولات", help: "واحدة بعد أخرى" },
     overSelection: { name: "فائض الاختيار", help: "أضعاف الهدف، لمن يغادر" },
     selectionSeconds: { name: "الاختيار", help: "ثوانٍ ينتظر فيها المزيد" },
+    waitSeconds: { name: "الانتظار", help: "ثوانٍ حتى يكتمل العدد؛ بعدها تُترك الجولة" },
     deadlineSeconds: { name: "الموعد النهائي", help: "ثوانٍ من اختيار المجموعة" },
     maxStaleness: { name: "التأخر", help: "بالإصدارات، في الجولات غير المتزامنة" },
     mode: {
@@ -324,6 +332,8 @@ export const ar = {
     serverBeta2: { name: "بيتا 2", help: "لـ FedAdam و FedYogi" },
     serverTau: { name: "تاو", help: "للتكيفية منها" },
     updateClip: { name: "قصّ التحديث", help: "معيار تحديث العميل؛ 0 يعطّله" },
+    maxUpdateNorm: { name: "أكبر تحديث", help: "نسبة من معيار الأوزان نفسها؛ 0 يعطّله" },
+    maxExamples: { name: "أقصى عدد للوجوه", help: "مما يُحسب لتحديث عميل واحد" },
     byzantine: { name: "تحديثات خاطئة f", help: "تتحملها قاعدة متينة" },
     q: { name: "العدالة q", help: "لـ q-FedAvg" },
     codec: {

@@ -86,6 +86,7 @@ export const de = {
       server: "Server {{optimizer}}, Rate {{rate}}",
       gossip: "Hubs, die sich absprechen",
       updateClip: "Updates auf {{norm}} gekürzt",
+      maxUpdateNorm: "Updates höchstens {{share}} der Norm der Gewichte",
       localNorm: "Batch-Normalisierung lokal",
       differences: "Differenzen in {{codec}}",
       secure: "sichere Aggregation",
@@ -110,6 +111,8 @@ export const de = {
       took: "Dauer",
       on: "Auf",
     },
+    more_one: "Und {{count}} weiterer Client.",
+    more_other: "Und {{count}} weitere Clients.",
     lookAt: "Sieh den Client an:",
     members: {
       training: "trainiert",
@@ -263,6 +266,7 @@ export const de = {
     rounds: { name: "Runden", help: "eine nach der anderen" },
     overSelection: { name: "Überauswahl", help: "mal das Ziel, für die, die gehen" },
     selectionSeconds: { name: "Auswahl", help: "Sekunden, die sie auf weitere wartet" },
+    waitSeconds: { name: "Warten", help: "Sekunden, bis genug da sind; dann wird die Runde aufgegeben" },
     deadlineSeconds: { name: "Frist", help: "Sekunden ab der Wahl der Kohorte" },
     maxStaleness: { name: "Rückstand", help: "in Versionen, in asynchronen Runden" },
     mode: {
@@ -304,6 +308,8 @@ export const de = {
     serverBeta2: { name: "Beta 2", help: "von FedAdam und FedYogi" },
     serverTau: { name: "Tau", help: "der adaptiven" },
     updateClip: { name: "Update kürzen", help: "auf diese Norm; 0 ist aus" },
+    maxUpdateNorm: { name: "Größtes Update", help: "Anteil an der Norm der Gewichte; 0 ist aus" },
+    maxExamples: { name: "Höchstens Gesichter", help: "für die das Update eines Clients zählt" },
     byzantine: { name: "Falsche Updates f", help: "die eine robuste Regel verträgt" },
     q: { name: "Fairness q", help: "von q-FedAvg" },
     codec: {

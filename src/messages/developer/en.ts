@@ -92,6 +92,7 @@ export const en = {
       server: "server {{optimizer}}, rate {{rate}}",
       gossip: "hubs that gossip",
       updateClip: "updates clipped to {{norm}}",
+      maxUpdateNorm: "updates of at most {{share}} of the weights' norm",
       localNorm: "batch normalization local",
       differences: "differences in {{codec}}",
       secure: "secure aggregation",
@@ -116,6 +117,8 @@ export const en = {
       took: "Took",
       on: "On",
     },
+    more_one: "And {{count}} more client.",
+    more_other: "And {{count}} more clients.",
     lookAt: "Look at client",
     members: {
       training: "training",
@@ -263,6 +266,7 @@ export const en = {
     rounds: { name: "Rounds", help: "one after the other" },
     overSelection: { name: "Over-selection", help: "times the goal, for those who leave" },
     selectionSeconds: { name: "Selection", help: "seconds that the choice waits for more" },
+    waitSeconds: { name: "Wait", help: "seconds until enough have checked in; then the round is given up" },
     deadlineSeconds: { name: "Deadline", help: "seconds from the cohort's choice" },
     maxStaleness: { name: "Staleness", help: "versions behind, in async rounds" },
     mode: {
@@ -304,6 +308,8 @@ export const en = {
     serverBeta2: { name: "Beta 2", help: "of FedAdam and FedYogi" },
     serverTau: { name: "Tau", help: "of the adaptive ones" },
     updateClip: { name: "Update clip", help: "norm of a client's update; 0 is off" },
+    maxUpdateNorm: { name: "Largest update", help: "share of the weights' own norm; 0 is off" },
+    maxExamples: { name: "Most faces", help: "that one client's update counts for" },
     byzantine: { name: "Wrong updates f", help: "that a robust rule bears" },
     q: { name: "Fairness q", help: "of q-FedAvg" },
     codec: {

@@ -85,6 +85,7 @@ export const zhCN = {
       server: "服务器 {{optimizer}}，学习率 {{rate}}",
       gossip: "枢纽互传",
       updateClip: "更新裁剪到 {{norm}}",
+      maxUpdateNorm: "更新不超过权重范数的 {{share}}",
       localNorm: "批归一化留在本地",
       differences: "以 {{codec}} 下发差值",
       secure: "安全聚合",
@@ -108,6 +109,7 @@ export const zhCN = {
       took: "用时",
       on: "后端",
     },
+    more_other: "还有 {{count}} 个客户端。",
     lookAt: "查看客户端",
     members: {
       training: "训练中",
@@ -243,6 +245,7 @@ export const zhCN = {
     rounds: { name: "轮数", help: "一轮接一轮" },
     overSelection: { name: "超额选择", help: "目标的倍数，以防有人离开" },
     selectionSeconds: { name: "选择", help: "为等更多客户端而等待的秒数" },
+    waitSeconds: { name: "等待", help: "等够客户端的秒数；过后放弃这一轮" },
     deadlineSeconds: { name: "截止", help: "选定队列后的秒数" },
     maxStaleness: { name: "陈旧度", help: "异步轮次中落后的版本数" },
     mode: { name: "模式", help: "谁等谁", options: { sync: "同步", async: "异步（FedBuff）" } },
@@ -280,6 +283,8 @@ export const zhCN = {
     serverBeta2: { name: "Beta 2", help: "FedAdam 和 FedYogi 的" },
     serverTau: { name: "Tau", help: "自适应方法的" },
     updateClip: { name: "更新裁剪", help: "客户端更新的范数；0 为关" },
+    maxUpdateNorm: { name: "最大更新", help: "占权重自身范数的比例；0 为关" },
+    maxExamples: { name: "最多人脸", help: "一个客户端的更新最多计多少张" },
     byzantine: { name: "错误更新 f", help: "鲁棒规则能承受的个数" },
     q: { name: "公平度 q", help: "q-FedAvg 的" },
     codec: {

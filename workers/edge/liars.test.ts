@@ -1,0 +1,367 @@
+import { runDurableObjectAlarm, runInDurableObject } from "cloudflare:test";
+import { env } from "cloudflare:workers";
+import { afterEach, expect, test, vi } from "vitest";
+import { normOf } from "../../src/core/privacy/clip";
+import type { Assignment, History, Round, Task } from "../../src/core/protocol";
+import { createSigningKey } from "../../src/core/signing";
+import { encodeUpdate, type UpdateMetadata } from "../../src/core/update";
+import { TestTask, worst } from "./testing";
+
+/** What one client can do to a round, whatever it says. Every number of it is a claim. */
+const task = new TestTask("expressions-compact");
+const { parameters, tensors } = task.model;
+const filled = (value: number): Float32Array<ArrayBuffer> => new Float32Array(parameters).fill(value);
+const coordinator = () => env.COORDINATOR.get(env.COORDINATOR.idFromName(task.name)) as DurableObjectStub;
+const latest = async (): Promise<Round> => (await task.get<History>("/rounds")).rounds.at(-1) as Round;
+
+afterEach(() => {
+  vi.restoreAllMocks();
+});
+
+const clock = Date.now.bind(Date);
+/** Lets the clock be some seconds ahead of what it is, and what is due then happen. */
+async function later(seconds: number): Promise<void> {
+  vi.spyOn(Date, "now").mockImplementation(() => clock() + seconds * 1000);
+  await runDurableObjectAlarm(coordinator());
+}
+
+async function cohortOf(examples: readonly number[]): Promise<Assignment[]> {
+  const clients = examples.map(() => crypto.randomUUID());
+  for (const [i, client] of clients.entries()) await task.checkIn(client, { examples: examples[i] as number });
+  const answers = await Promise.all(
+    clients.map((client, i) => task.checkIn(client, { examples: examples[i] as number })),
+  );
+  return answers.map((answer) => {
+    if (answer.decision !== "train") throw new Error("not selected");
+    return answer.assignment;
+  });
+}
+
+test("an update counts for the faces that its client checked in with, and for the cap of its round at most", async () => {
+  await task.startRound({ goalCount: 3, overSelection: 1, maxExamples: 20 });
+  const base = await task.download(await task.get<Task>(""));
+  // One who checked in with 5 and says 100,000 now; one who lied from the beginning; one who is honest.
+  const [late, liar, honest] = await cohortOf([5, 100_000, 10]);
+  if (!late || !liar || !honest) throw new Error("no cohort");
+  await task.send(late, filled(0.001), 100_000);
+  await task.send(liar, filled(0.002), 100_000);
+  await task.send(honest, filled(0.004), 10);
+  const next = await task.download(await task.published(1));
+  // By hand: (5 * 1 + 20 * 2 + 10 * 4) / 35 thousandths.
+  expect(worst(next, (i) => (base[i] as number) + 0.085 / 35)).toBeLessThan(1e-6);
+  expect((await task.ended(1)).cohort.map(({ examples }) => examples).sort()).toEqual([10, 20, 5]);
+});
+
+test.each(["mean", "median"] as const)(
+  "no update moves the weights by more than its share of their norm: %s",
+  async (aggregation) => {
+    await task.startRound({ goalCount: 1, overSelection: 1, maxUpdateNorm: 0.25, aggregation });
+    const base = await task.download(await task.get<Task>(""));
+    const [one] = await task.cohort(1);
+    if (!one) throw new Error("no cohort");
+    await task.send(one, filled(1e30));
+    const next = await task.download(await task.published(1));
+    const step = next.map((value, i) => value - (base[i] as number));
+    expect(normOf(step) / normOf(base)).toBeCloseTo(0.25, 3);
+  },
+);
+
+test("a clip holds for a rule that compares updates, too", async () => {
+  await task.startRound({ goalCount: 3, overSelection: 1, aggregation: "median", updateClip: 2 });
+  const base = await task.download(await task.get<Task>(""));
+  for (const one of await task.cohort(3)) await task.send(one, task.randomDelta(1));
+  const next = await task.download(await task.published(1));
+  expect(normOf(next.map((value, i) => value - (base[i] as number)))).toBeCloseTo(2, 3);
+});
+
+test.each([
+  ["not finite", { serverLearningRate: 2 }, () => filled(3.4e38)],
+  ["grown", {}, () => filled(1e30)],
+  [
+    "no variance",
+    {},
+    () => {
+      const delta = filled(0);
+      const variance = tensors.find(({ name }) => name.endsWith("/moving_variance"));
+      delta[variance?.offset ?? 0] = -3;
+      return delta;
+    },
+  ],
+] as const)(
+  "weights that are %s are never published: the round ends, says why, and its series goes on",
+  async (why, config, delta) => {
+    await task.startRound({ goalCount: 1, overSelection: 1, rounds: 2, ...config });
+    const [one] = await task.cohort(1);
+    if (!one) throw new Error("no cohort");
+    await task.send(one, delta());
+    expect(await task.ended(1)).toMatchObject({ state: "abandoned", reason: expect.stringContaining(why) as string });
+    const { rounds, task: now } = await task.get<History>("/rounds");
+    expect(now.checkpoint.version).toBe(0);
+    expect(rounds[1]?.state).toBe("selecting");
+  },
+);
+
+test.each([
+  { trainLoss: 1e308 },
+  { trainAccuracy: -1e300 },
+  { trainAccuracy: 1.01 },
+  { evalLoss: -1 },
+  { evalExamples: 1e8 },
+  { trainingMs: 1e300 },
+  { initialLoss: 1e308 },
+  { backend: "<img src=x onerror=alert(1)>" as UpdateMetadata["backend"] },
+])("a number that nothing can be, or a word that nobody knows, is refused: %o", async (more) => {
+  await task.startRound({ goalCount: 1, overSelection: 1 });
+  const [one] = await task.cohort(1);
+  if (!one) throw new Error("no cohort");
+  const file = encodeUpdate(task.model, filled(0), { ...task.metadataFor(one, 4), ...more });
+  expect(await task.upload(one, file)).toMatchObject({ status: 422, body: { code: "bad-header" } });
+});
+
+test("a round whose updates cannot be averaged is tried again for a while, then given up with the reason", async () => {
+  const store = Object.getPrototypeOf(env.STORE) as R2Bucket;
+  await task.startRound({ goalCount: 1, overSelection: 1, rounds: 2 });
+  const [one] = await task.cohort(1);
+  if (!one) throw new Error("no cohort");
+  const real = Reflect.get(store, "get") as (this: R2Bucket, key: string, ...args: unknown[]) => Promise<never>;
+  vi.spyOn(store, "get").mockImplementation(async function (this: R2Bucket, key: string, ...args: unknown[]) {
+    if (key.startsWith("checkpoints/")) throw new Error("The store is away.");
+    return real.call(this, key, ...args);
+  });
+  await task.send(one, filled(0));
+  await task.until(({ rounds }) => rounds[0]?.state === "aggregating", "it is averaged");
+  await later(700);
+  expect(await task.ended(1)).toMatchObject({
+    state: "abandoned",
+    reason: expect.stringContaining("could not be averaged") as string,
+  });
+});
+
+test("a round that nobody comes to is given up in its time, and those who went away are forgotten", async () => {
+  await task.startRound({ goalCount: 5, waitSeconds: 120, rounds: 2 });
+  for (let i = 0; i < 3; i++) await task.checkIn(crypto.randomUUID());
+  expect((await latest()).waiting).toBe(3);
+  await later(45);
+  expect(await latest()).toMatchObject({ state: "selecting", waiting: 0 });
+  await later(121);
+  const { rounds } = await task.get<History>("/rounds");
+  expect(rounds[0]).toMatchObject({
+    state: "abandoned",
+    reason: expect.stringContaining("In 120 s 0 of the 5") as string,
+  });
+  expect(rounds[1]?.state).toBe("selecting");
+});
+
+test("a choice for which too many have left again, or whose goal was raised, waits in peace for more", async () => {
+  await task.startRound({ goalCount: 2, selectionSeconds: 35 });
+  for (let i = 0; i < 2; i++) await task.checkIn(crypto.randomUUID());
+  await task.admin("PATCH", "/rounds/current", { goalCount: 10 });
+  const alarmIn = (): Promise<number> =>
+    runInDurableObject(coordinator(), async (_, state) => ((await state.storage.getAlarm()) ?? 0) - Date.now());
+  expect(await alarmIn()).toBeGreaterThan(5000);
+  await later(36);
+  expect(await latest()).toMatchObject({ state: "selecting", waiting: 0 });
+  expect(await alarmIn()).toBeGreaterThan(5000);
+});
+
+test("a silent cohort costs a series one round, and silent clients keep nobody out of an async one", async () => {
+  await task.startRound({ goalCount: 1, overSelection: 1, deadlineSeconds: 5, rounds: 2 });
+  await task.cohort(1);
+  expect((await task.ended(1)).state).toBe("abandoned");
+  expect((await latest()).state).toBe("selecting");
+  await task.admin("DELETE", "/rounds/current");
+
+  await task.startRound({ goalCount: 2, overSelection: 1, mode: "async", deadlineSeconds: 600 });
+  await task.cohort(2);
+  const honest = crypto.randomUUID();
+  expect(await task.checkIn(honest)).toMatchObject({ decision: "wait", reason: "not-selected" });
+  await later(301);
+  expect((await task.checkIn(honest)).decision).toBe("train");
+});
+
+test("a round whose last member takes its update back is over at once", async () => {
+  await task.startRound({ goalCount: 1, overSelection: 1, deadlineSeconds: 3600, rounds: 2 });
+  const [one] = await task.cohort(1);
+  if (!one) throw new Error("no cohort");
+  await task.fetchSigned(`/rounds/1/updates/${one.id}`, one, { method: "DELETE" });
+  const { rounds } = await task.get<History>("/rounds");
+  expect(rounds[0]).toMatchObject({ state: "abandoned", reason: "Every client of the round has left." });
+  expect(rounds[1]?.state).toBe("selecting");
+});
+
+test("what the members were told cannot change under their hands; what they were not told can", async () => {
+  await task.startRound({ goalCount: 3, overSelection: 1, secure: true, codec: "int8", updateClip: 1 });
+  await task.cohort(3);
+  for (const change of [
+    ...[{ secure: false }, { epochs: 3 }, { codec: "float32" }, { maxExamples: 5 }],
+    ...[{ maxUpdateNorm: 3 }, { downloadCodec: "int8" }, { serverLearningRate: 2 }, { evaluateByClass: true }],
+  ]) {
+    expect((await task.admin("PATCH", "/rounds/current", change)).status, JSON.stringify(change)).not.toBe(200);
+  }
+  expect((await task.admin("PATCH", "/rounds/current", { rounds: 9 })).status).toBe(200);
+  expect((await latest()).config.secure).toBe(true);
+});
+
+test("with noise nobody who was drawn is cut off, and what came in time is averaged however little it is", async () => {
+  const noise = { noise: 0.1, updateClip: 1, batchNorm: "local", overSelection: 1 } as const;
+  await task.startRound({ ...noise, goalCount: 1, fraction: 0.25, deadlineSeconds: 3600, rounds: 2 });
+  const clients = Array.from({ length: 60 }, () => crypto.randomUUID());
+  // All wait before any is chosen.
+  await runInDurableObject(coordinator(), (_, state) => {
+    for (const client of clients) {
+      const row = [client, client.slice(0, 8), 4, Date.now()];
+      state.storage.sql.exec("INSERT INTO waiting VALUES (?, ?, ?, ?)", ...row);
+    }
+  });
+  await task.checkIn(crypto.randomUUID());
+  const drawn = (await latest()).cohort.length;
+  expect(drawn).toBeGreaterThan(1);
+  const ids = await runInDurableObject(coordinator(), (_, state) =>
+    state.storage.sql.exec<{ id: string }>("SELECT id FROM updates").toArray(),
+  );
+  await runInDurableObject(coordinator(), async (instance) => {
+    const accept = Reflect.get(instance, "withdraw") as (round: number, id: string) => Promise<unknown>;
+    for (const { id } of ids.slice(1)) await accept.call(instance, 1, id);
+  });
+  // One is left, which is the goal, and it has not come yet.
+  expect((await latest()).state).toBe("training");
+  await later(3601);
+  expect(await task.ended(1)).toMatchObject({ state: "published" });
+});
+
+test("an observer of a round with noise or secure aggregation learns of no client but where it is", async () => {
+  const secret = { noise: 1, updateClip: 1, batchNorm: "local" } as const;
+  await task.startRound({ ...secret, goalCount: 3, overSelection: 1, evaluators: 1 });
+  const seen: Round[] = [];
+  for (const one of await task.cohort(3)) {
+    await task.send(one, filled(0.001), 7, { trainLoss: 1.25, evalExamples: 3, evalLoss: 2.5, evalAccuracy: 0.5 });
+    seen.push(await latest());
+  }
+  await task.until(({ rounds }) => rounds[0]?.state === "evaluating", "it is evaluated");
+  seen.push(await latest());
+  await later(61);
+  seen.push(await task.ended(1));
+  for (const { trainLoss, trainAccuracy, evalLoss, evalAccuracy, evalExamples, cohort, tally } of seen) {
+    expect([trainLoss, trainAccuracy, evalLoss, evalAccuracy, evalExamples]).toEqual([null, null, null, null, 0]);
+    expect([tally.bytesUp, tally.bytesDown]).toEqual([0, 0]);
+    for (const { examples, norm, backend, bytesUp, bytesDown } of cohort) {
+      expect([examples, norm, backend, bytesUp, bytesDown]).toEqual([null, null, null, 0, 0]);
+    }
+  }
+});
+
+test("a key of a secure round that nobody can use, or that another has, costs its member the round and nobody else", async () => {
+  const secure = { secure: true, codec: "int8", updateClip: 1, secureStepSeconds: 2 } as const;
+  await task.startRound({ goalCount: 6, overSelection: 1, ...secure });
+  const members = await task.cohort(6);
+  const random = (): string => btoa(String.fromCharCode(...crypto.getRandomValues(new Uint8Array(32))));
+  const key = async (): Promise<string> => {
+    const pair = (await crypto.subtle.generateKey({ name: "X25519" }, true, ["deriveBits"])) as CryptoKeyPair;
+    return btoa(
+      String.fromCharCode(...new Uint8Array((await crypto.subtle.exportKey("raw", pair.publicKey)) as ArrayBuffer)),
+    );
+  };
+  const [one, two] = [await key(), await key()];
+  const zero = btoa(String.fromCharCode(...new Uint8Array(32)));
+  const say = (member: Assignment, cipherKey: string, maskKey: string): Promise<Response> => {
+    const body = JSON.stringify({ step: "keys", cipherKey, maskKey, seedDigest: random() });
+    return task.fetchSigned(`/rounds/1/secure/${member.id}`, member, { method: "POST", body });
+  };
+  const at = (i: number): Assignment => members[i] as Assignment;
+  expect((await say(at(0), one, two)).status).toBe(200);
+  expect((await say(at(1), one, await key())).status).toBe(400);
+  expect((await say(at(2), zero, await key())).status).toBe(400);
+  const same = await key();
+  expect((await say(at(3), same, same)).status).toBe(400);
+  expect((await say(at(4), await key(), await key())).status).toBe(200);
+  expect((await say(at(5), await key(), await key())).status).toBe(200);
+  const step = async (member: Assignment): Promise<unknown> =>
+    (await task.fetchSigned(`/rounds/1/secure/${member.id}`, member)).json();
+  // The three honest ones go on at once: nobody waits for the others.
+  expect(await step(at(0))).toMatchObject({ step: "shares", peers: [{}, {}] });
+  expect(await step(at(1))).toMatchObject({ step: "over" });
+  // Shares for somebody who is no peer.
+  const sealed = btoa(String.fromCharCode(...new Uint8Array(94)));
+  const body = JSON.stringify({ step: "shares", shares: [{ to: 900, sealed }] });
+  const shared = await task.fetchSigned(`/rounds/1/secure/${at(4).id}`, at(4), { method: "POST", body });
+  expect(shared.status).toBe(400);
+  expect((await latest()).state).toBe("training");
+});
+
+test("a body is neither long, nor deep, nor slow: the edge reads no more of it than it has to", async () => {
+  await task.startRound({ goalCount: 3 });
+  const key = await createSigningKey();
+  const refused = async (path: string, body: string): Promise<[number, string]> => {
+    const response = await task.fetchSigned(path, key, { method: "POST", body });
+    return [response.status, (await response.json<{ code: string }>()).code];
+  };
+  expect(await refused("/check-ins", "[".repeat(3_000_000))).toEqual([413, "too-large"]);
+  expect(await refused("/check-ins", "[".repeat(10_000))).toEqual([400, "bad-request"]);
+  expect(await refused("/check-ins", '{"a":1,')).toEqual([400, "bad-request"]);
+  const admin = await task.admin("POST", "/rounds", "x".repeat(50_000));
+  expect(admin.status).toBe(413);
+});
+
+test("an update whose body stalls is ended, two at a time are read of one, and none after the deadline", async () => {
+  await task.startRound({ goalCount: 1, overSelection: 1, deadlineSeconds: 6 });
+  const [one] = await task.cohort(1);
+  if (!one) throw new Error("no cohort");
+  const body = encodeUpdate(task.model, filled(0), task.metadataFor(one, 4));
+  const stalled = (): Promise<Response> => {
+    const { readable, writable } = new IdentityTransformStream();
+    const writer = writable.getWriter();
+    void writer.write(body.slice(0, 1000)).catch(() => undefined);
+    return task.fetchSigned(
+      `/rounds/1/updates/${one.id}`,
+      one,
+      { method: "PUT", body, headers: { "content-length": String(body.length) } },
+      readable as unknown as Uint8Array<ArrayBuffer>,
+    );
+  };
+  const began = Date.now();
+  const hanging = [stalled(), stalled()];
+  await new Promise((resolve) => setTimeout(resolve, 500));
+  const third = await task.upload(one, body);
+  expect(third).toMatchObject({ status: 429, body: { code: "too-many-requests" } });
+  const answers = await Promise.all(hanging);
+  expect(answers.map(({ status }) => status)).toEqual([408, 408]);
+  // Their round's deadline ended them, long before a body may stall.
+  expect(Date.now() - began).toBeLessThan(25_000);
+  expect((await env.STORE.list({ prefix: "updates/" })).objects).toEqual([]);
+});
+
+test("who has not signed for an update says nothing to the watchers, who hear ten times a second and only what is new", async () => {
+  const response = await task.fetch("/live", { headers: { upgrade: "websocket" } });
+  const socket = response.webSocket;
+  if (!socket) throw new Error("no WebSocket");
+  const heard: { at: number; text: string }[] = [];
+  socket.addEventListener("message", ({ data }) => {
+    heard.push({ at: Date.now(), text: data as string });
+  });
+  socket.accept();
+  await task.startRound({ goalCount: 50, overSelection: 1 });
+  await new Promise((resolve) => setTimeout(resolve, 300));
+  const before = heard.length;
+  const path = `/rounds/1/updates/${crypto.randomUUID()}`;
+  for (let i = 0; i < 20; i++) await task.fetch(path, { method: "PUT", body: new Uint8Array(10) });
+  await new Promise((resolve) => setTimeout(resolve, 300));
+  expect(heard.length).toBe(before);
+  expect((await latest()).refused).toEqual({});
+  await Promise.all(Array.from({ length: 40 }, () => task.checkIn(crypto.randomUUID())));
+  await new Promise((resolve) => setTimeout(resolve, 300));
+  socket.close();
+  const news = heard.slice(before);
+  expect(news.length).toBeGreaterThan(0);
+  for (const [i, { at }] of news.entries()) if (i > 0) expect(at - (news[i - 1]?.at ?? 0)).toBeGreaterThan(50);
+  // What has changed is a number; the whole round is a hundred times as long.
+  for (const { text } of news) expect(text.length).toBeLessThan(400);
+  expect(news.at(-1)?.text).toContain('"waiting":40');
+});
+
+test("a page of another origin may not listen", async () => {
+  const ask = async (origin: string): Promise<number> =>
+    (await task.fetch("/live", { headers: { upgrade: "websocket", origin } })).status;
+  expect(await ask("https://elsewhere.example")).toBe(403);
+  expect(await ask("null")).toBe(403);
+  expect(await ask("http://edge")).toBe(101);
+});
