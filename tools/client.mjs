@@ -1,6 +1,9 @@
 /**
  * `npm run client -- --url URL [--task NAME] [--clients 5] [--rounds 1]`: headless clients take part in rounds with random
  * deltas: a federation to look at without browsers. An administrator starts the rounds.
+ *
+ * `npm run client -- --url URL [--task NAME] --evaluate DATA --token TOKEN`: the operator's evaluator. It waits for candidates and says
+ * how each does on labelled faces of the operator's own, a CSV or a folder as the lab takes them; it goes on until it is stopped.
  */
 import { runnerImport } from "vite";
 import { optionsOf } from "./options.mjs";
@@ -10,10 +13,17 @@ const values = optionsOf(import.meta.url, {
   task: { type: "string", default: "expressions-compact" },
   clients: { type: "count", default: "5" },
   rounds: { type: "count", default: "1" },
+  evaluate: { type: "string" },
+  token: { type: "string" },
 });
 const { module } = await runnerImport(new URL("./headless.ts", import.meta.url).pathname);
 const stop = new AbortController();
 process.once("SIGINT", () => stop.abort());
+if (values.evaluate) {
+  const { evaluateCandidates } = await import("./evaluate.mjs");
+  await evaluateCandidates(values, stop.signal);
+  process.exit();
+}
 await Promise.all(
   Array.from({ length: values.clients }, async (_, i) => {
     const client = new module.HeadlessClient(() => values.url, values.task, stop.signal);

@@ -1,6 +1,7 @@
 import * as v from "valibot";
 import { EXPRESSIONS } from "./expressions";
 import { CODECS } from "./codecs/codec";
+import { EVIDENCE_KINDS } from "./guard";
 import { MODEL_NAMES, type ModelName } from "./model";
 import { noiseBesideShares } from "./privacy/adaptive-clip";
 import { FEWEST } from "./secagg/graph";
@@ -152,8 +153,8 @@ export const roundConfigSchema = v.strictObject({
   serverMomentum: selecting(v.optional(real(0, 0.9999), 0.9)),
   serverBeta2: selecting(v.optional(real(0, 0.99999), 0.99)),
   serverTau: selecting(v.optional(v.pipe(v.number(), v.gtValue(0), v.maxValue(1)), 1e-3)),
-  /** Clients that evaluate a round's candidate before it is published. 0 publishes at once. */
-  evaluators: open(v.optional(whole(0, 1000), 0)),
+  /** Clients that evaluate a round's candidate before it is published, or all of its cohort where that is less. 0 asks nobody. */
+  evaluators: open(v.optional(whole(0, 1000), 3)),
   evaluationSeconds: open(v.optional(whole(5, 86_400), 60)),
   /** Evaluators also tell how many faces of each expression the candidate took for which. */
   evaluateByClass: selecting(v.optional(v.boolean(), false)),
@@ -162,8 +163,10 @@ export const roundConfigSchema = v.strictObject({
   stopDelta: open(v.optional(real(0, 100), 0)),
   /** At a plateau: refuse further updates, halve the clients' learning rate, or go on. */
   atPlateau: open(v.optional(v.picklist(["stop", "lower-rate", "go-on"]), "stop")),
-  /** A candidate whose loss is higher than its base's by more than this is rejected. null publishes whatever comes. */
-  tolerance: open(v.optional(v.nullable(real(0, 1000)), null)),
+  /** A candidate whose loss is higher than its base's by more than this is rejected: see guard.ts. null publishes whatever comes. */
+  tolerance: open(v.optional(v.nullable(real(0, 1000)), 0.1)),
+  /** The least share of dreamed faces on which a candidate answers as its base does, where that has been trained. 0 is off. */
+  agreement: open(v.optional(real(0, 1), 0.8)),
   /**
    * What clients that have a round's base get of its checkpoint: all of it, or the difference in this codec. The checkpoint is
    * then the base plus what that decodes to.
@@ -323,6 +326,9 @@ export const evaluationSchema = v.strictObject({
 });
 export type Evaluation = v.InferOutput<typeof evaluationSchema>;
 
+/** Means over evaluators, weighted by their faces up to the round's cap. */
+const evaluationSumSchema = v.object({ ...evaluationSchema.entries, clients: v.number() });
+
 export const checkInAnswerSchema = v.variant("decision", [
   v.object({ decision: v.literal("evaluate"), evaluation: evaluationTaskSchema }),
   v.object({ decision: v.literal("train"), assignment: assignmentSchema }),
@@ -427,7 +433,11 @@ export const roundSchema = v.object({
   evalAccuracy: v.nullable(v.number()),
   evalExamples: v.number(),
   /** The candidate and its base on the evaluators' faces; null until there is one. */
-  evaluation: v.nullable(v.object({ ...evaluationSchema.entries, clients: v.number() })),
+  evaluation: v.nullable(evaluationSumSchema),
+  /** The same by who evaluated: members of the cohort, clients that were not in it, the operator. */
+  evidence: v.optional(v.record(v.picklist(EVIDENCE_KINDS), v.optional(evaluationSumSchema)), {}),
+  /** How the candidate answers on dreamed faces, held against its base; null where that was not looked at. */
+  dreams: v.optional(v.nullable(v.object({ agreement: real(0, 1), divergence: v.number() })), null),
   /** The hubs of a round that gossips; none in a central one. */
   hubs: v.optional(v.array(hubSchema), []),
 });

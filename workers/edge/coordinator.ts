@@ -3,7 +3,8 @@ import * as v from "valibot";
 import { decodeCheckpoint, encodeCheckpoint } from "../../src/core/checkpoint";
 import { normOf } from "../../src/core/privacy/clip";
 import { sha256Hex } from "../../src/core/digest";
-import { isAcceptable, isPlateau } from "../../src/core/early-stopping";
+import { isPlateau } from "../../src/core/early-stopping";
+import { objectionTo } from "../../src/core/guard";
 import { initializeWeights } from "../../src/core/initialize";
 import { MODELS, summarize, type ModelSpec } from "../../src/core/model";
 import type { ProblemCode } from "../../src/core/problems";
@@ -345,10 +346,7 @@ export class Coordinator extends DurableObject<Env> {
     const number = this.#store.answerEvaluation(id, evaluation);
     if (number === undefined) return "already-accepted";
     const round = this.#store.openRound();
-    if (round?.number === number && round.state === "evaluating") {
-      const { clients = 0 } = this.#store.evaluation(number) ?? {};
-      if (clients >= round.config.evaluators) this.#conclude(round, Date.now());
-    }
+    if (round?.number === number && round.state === "evaluating") this.#concludeIfKnown(round, Date.now());
     this.#announce(number);
     await this.#schedule();
     return "accepted";
@@ -867,9 +865,8 @@ export class Coordinator extends DurableObject<Env> {
       const now = Date.now();
       if (facts) this.#store.setFacts(round.number, facts);
       this.#store.addCheckpoint({ ...checkpoint, version, trained: true }, "candidate", round.number, now);
-      if (config.evaluators > 0) {
-        this.#store.startEvaluating(round.number, version, now + config.evaluationSeconds * 1000);
-      } else this.#publish(round, version, null, now);
+      this.#store.startEvaluating(round.number, version, now + config.evaluationSeconds * 1000);
+      if (config.evaluators === 0) this.#conclude({ ...round, state: "evaluating" }, now);
     });
     this.#announce(round.number);
   }
@@ -985,23 +982,44 @@ export class Coordinator extends DurableObject<Env> {
     };
   }
 
-  /** Publishes or rejects an evaluated candidate. Without any answer it is published: nothing speaks against it. */
+  /** Evaluations that a candidate waits for: those that were asked for, or what its cohort can give where that is less. */
+  #wantedEvaluations({ number, config }: RoundRow): number {
+    return Math.min(config.evaluators, Math.max(1, this.#store.tally(number).counted));
+  }
+
+  /** Publishes or rejects a candidate, by what there is to be said of it: see src/core/guard.ts. */
   #conclude(round: RoundRow, now: number): void {
     this.ctx.storage.transactionSync(() => {
       const open = this.#store.openRound();
       const candidate = this.#store.round(round.number).checkpoint;
       if (open?.number !== round.number || open.state !== "evaluating" || !candidate) return;
-      const evaluation = this.#store.evaluation(round.number);
-      if (evaluation && !isAcceptable(evaluation, round.config)) {
-        this.#store.setCheckpointStatus(candidate.version, "rejected");
-        const reason =
-          `Its loss on ${evaluation.examples} held-out faces was ${evaluation.loss.toFixed(4)}, that of its base ` +
-          `${evaluation.baseLoss.toFixed(4)}: more than the tolerance of ${round.config.tolerance} worse.`;
-        this.#store.end(round.number, "rejected", candidate.version, reason, now);
-        log("round-rejected", { task: this.#task, round: round.number, reason });
-        this.#goOn(round);
-      } else this.#publish(round, candidate.version, evaluation ? null : "Nobody evaluated it in time.", now);
+      const reason = objectionTo(this.#store.evidence(round.number), this.#store.dreams(round.number), round.config);
+      if (reason === null) {
+        this.#publish(round, candidate.version, null, now);
+        return;
+      }
+      this.#store.setCheckpointStatus(candidate.version, "rejected");
+      this.#store.end(round.number, "rejected", candidate.version, reason, now);
+      log("round-rejected", { task: this.#task, round: round.number, reason });
+      this.#goOn(round);
     });
+  }
+
+  /** The operator's own evaluation of the candidate that waits for one. */
+  async operatorEvaluated(round: number, evaluation: Evaluation): Promise<"accepted" | "not-evaluating"> {
+    const open = this.#store.openRound();
+    if (open?.number !== round || open.state !== "evaluating") return "not-evaluating";
+    const now = Date.now();
+    this.#store.setOperatorEvaluation(round, evaluation, now);
+    this.#concludeIfKnown(open, now);
+    this.#announce(round);
+    await this.#schedule();
+    return "accepted";
+  }
+
+  #concludeIfKnown(round: RoundRow, now: number): void {
+    const clients = this.#store.evidence(round.number).filter(({ kind }) => kind !== "operator").length;
+    if (clients >= this.#wantedEvaluations(round)) this.#conclude(round, now);
   }
 
   /** In a transaction: makes a candidate the current checkpoint, ends its round, and goes on with the series. */

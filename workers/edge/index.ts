@@ -4,6 +4,7 @@ import {
   checkInSchema,
   conflictOf,
   evaluationSchema,
+  type Evaluation,
   idSchema,
   pageSchema,
   roundChangeSchema,
@@ -273,17 +274,27 @@ app.post("/api/tasks/:task/rounds/:round/secure/:id", async (c) => {
 app.post("/api/tasks/:task/evaluations/:id", async (c) => {
   const id = parse(idSchema, c.req.param("id"));
   await clientOf(c, id);
-  const evaluation = await readSigned(c.req.raw, evaluationSchema);
-  const counted = evaluation.confusion?.flat().reduce((sum, count) => sum + count, 0) ?? evaluation.examples;
-  if (counted !== evaluation.examples) {
-    throw new ProblemError(
-      "bad-request",
-      `Its counts by class are of ${counted} examples, not ${evaluation.examples}.`,
-    );
-  }
+  const evaluation = countedAsSaid(await readSigned(c.req.raw, evaluationSchema));
   const status = await coordinator(c.env, taskOf(c)).evaluated(id, evaluation);
   if (status === "not-asked") {
     throw new ProblemError("bad-request", "The round does not ask for counts by class: leave confusion out.");
+  }
+  return c.json({ status });
+});
+
+/** @throws ProblemError where an evaluation's counts by class are of another number of examples than it says */
+function countedAsSaid(evaluation: Evaluation): Evaluation {
+  const counted = evaluation.confusion?.flat().reduce((sum, count) => sum + count, 0) ?? evaluation.examples;
+  if (counted === evaluation.examples) return evaluation;
+  throw new ProblemError("bad-request", `Its counts by class are of ${counted} examples, not ${evaluation.examples}.`);
+}
+
+app.put("/api/tasks/:task/rounds/:round/evaluation", async (c) => {
+  await requireAdmin(c);
+  const evaluation = countedAsSaid(await readJson(c.req.raw, evaluationSchema));
+  const status = await coordinator(c.env, taskOf(c)).operatorEvaluated(numberOf(c, "round", 1), evaluation);
+  if (status === "not-evaluating") {
+    throw new ProblemError("not-possible", "No candidate of this round waits to be evaluated.");
   }
   return c.json({ status });
 });

@@ -165,6 +165,15 @@ export const ENDPOINTS: Endpoint[] = [
     problems: ["bad-request"],
   },
   {
+    method: "put",
+    path: `${task}/rounds/:round/evaluation`,
+    summary: "Say how the round's candidate does on the operator's own labelled faces",
+    admin: true,
+    body: evaluationSchema,
+    answers: { 200: statusSchema },
+    problems: ["bad-request", "not-possible"],
+  },
+  {
     method: "post",
     path: `${task}/rounds`,
     summary: "Start rounds",

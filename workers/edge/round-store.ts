@@ -1,5 +1,6 @@
 import * as v from "valibot";
 import { addCounts } from "../../src/core/evaluation";
+import { EVIDENCE_KINDS, summarizeEvidence, type DreamVerdict, type Evidence } from "../../src/core/guard";
 import { noiseOf } from "../../src/core/privacy/adaptive-clip";
 import type { RingFacts } from "../../src/core/secagg/ring";
 import { planSchema, roundConfigSchema } from "../../src/core/protocol";
@@ -76,8 +77,11 @@ export interface WaitingClient {
 /** What a round's members came to: all that is kept of them in the end. */
 export type Totals = Pick<
   Round,
-  "tally" | "trainLoss" | "trainAccuracy" | "evalLoss" | "evalAccuracy" | "evalExamples" | "evaluation"
+  "tally" | "trainLoss" | "trainAccuracy" | "evalLoss" | "evalAccuracy" | "evalExamples" | "evaluation" | "evidence"
 >;
+
+/** Stands for a client among a round's evaluations: no key's hash is this. */
+const OPERATOR = "operator";
 
 /** How many of the last rounds keep their members. */
 const KEPT = 100;
@@ -371,28 +375,65 @@ export class RoundStore {
     };
   }
 
-  /** The evaluators' answers as means over all their faces; null while there is none. */
+  /** What every evaluator of a round has said, and which kind each is. */
+  evidence(round: number): (Evaluation & Pick<Evidence, "kind">)[] {
+    return this.#all<{ client: string; result: string; member: number }>(
+      `SELECT client, result, EXISTS (SELECT 1 FROM updates u WHERE u.round = e.round AND u.client = e.client) AS member
+       FROM evaluations e WHERE round = ? AND result IS NOT NULL`,
+      round,
+    ).map(({ client, result, member }) => ({
+      ...(JSON.parse(result) as Evaluation),
+      kind: client === OPERATOR ? "operator" : member === 1 ? "cohort" : "others",
+    }));
+  }
+
+  /** Takes the operator's own evaluation of a round's candidate; a later one replaces it. */
+  setOperatorEvaluation(round: number, evaluation: Evaluation, now: number): void {
+    this.sql.exec("DELETE FROM evaluations WHERE round = ? AND client = ?", round, OPERATOR);
+    this.sql.exec(
+      "INSERT INTO evaluations VALUES (?, ?, ?, ?, ?)",
+      crypto.randomUUID(),
+      round,
+      OPERATOR,
+      now,
+      JSON.stringify(evaluation),
+    );
+  }
+
+  setDreams(round: number, verdict: DreamVerdict): void {
+    this.sql.exec("UPDATE rounds SET dreams = ? WHERE number = ?", JSON.stringify(verdict), round);
+  }
+
+  dreams(round: number): DreamVerdict | null {
+    const text = this.#all<{ dreams: string | null }>("SELECT dreams FROM rounds WHERE number = ?", round)[0]?.dreams;
+    return text ? (JSON.parse(text) as DreamVerdict) : null;
+  }
+
+  /** The clients' and the operator's answers, as means over all their faces; null while there is none. */
   evaluation(round: number): Round["evaluation"] {
     const folded = this.totals(round);
     if (folded) return folded.evaluation;
-    const results = this.#all<{ result: string }>(
-      "SELECT result FROM evaluations WHERE round = ? AND result IS NOT NULL",
-      round,
-    ).map(({ result }) => JSON.parse(result) as Evaluation);
-    const examples = results.reduce((n, one) => n + one.examples, 0);
-    if (examples === 0) return null;
-    const mean = (key: "loss" | "accuracy" | "baseLoss" | "baseAccuracy"): number =>
-      results.reduce((sum, one) => sum + one[key] * one.examples, 0) / examples;
-    const told = results.flatMap(({ confusion }) => (confusion ? [confusion] : []));
-    return {
-      ...(told.length > 0 && { confusion: addCounts(told) }),
-      examples,
-      clients: results.length,
-      loss: mean("loss"),
-      accuracy: mean("accuracy"),
-      baseLoss: mean("baseLoss"),
-      baseAccuracy: mean("baseAccuracy"),
-    };
+    const evidence = this.evidence(round);
+    const sum = summarizeEvidence(evidence, this.round(round).config.maxExamples);
+    const told = evidence.flatMap(({ confusion }) => (confusion ? [confusion] : []));
+    return sum && { ...(told.length > 0 && { confusion: addCounts(told) }), ...sum };
+  }
+
+  /** The same by who evaluated. */
+  evidenceByKind(round: number): Round["evidence"] {
+    const folded = this.totals(round);
+    if (folded) return folded.evidence ?? {};
+    const all = this.evidence(round);
+    const { maxExamples } = this.round(round).config;
+    return Object.fromEntries(
+      EVIDENCE_KINDS.flatMap((kind) => {
+        const sum = summarizeEvidence(
+          all.filter((one) => one.kind === kind),
+          maxExamples,
+        );
+        return sum ? [[kind, sum]] : [];
+      }),
+    );
   }
 
   /** Losses of the candidates of a run's rounds that have ended, in their order. */

@@ -58,6 +58,9 @@ export class RoundView {
       refused: Object.fromEntries(refused.map(({ code, count }) => [code, count])),
       ...known,
       evaluation: isOver || !isPrivate(config) ? known.evaluation : null,
+      // A kind may be a single client.
+      evidence: isPrivate(config) ? {} : (known.evidence ?? {}),
+      dreams: this.store.dreams(number),
       hubs: hubs.map((hub, i) => ({ ...hub, updates: loads?.get(i) ?? 0 })),
     };
   }
@@ -86,29 +89,28 @@ export class RoundView {
   /** Folds the members of rounds that ended long ago into what they came to. */
   foldOld(): void {
     for (const number of this.store.foldable()) {
-      const { tally, trainLoss, trainAccuracy, evalLoss, evalAccuracy, evalExamples, evaluation } = this.round(
-        number,
-        0,
-      );
-      const totals = { tally, trainLoss, trainAccuracy, evalLoss, evalAccuracy, evalExamples, evaluation };
+      const round = this.round(number, 0);
+      const { tally, trainLoss, trainAccuracy, evalLoss, evalAccuracy, evalExamples, evaluation, evidence } = round;
+      const totals = { tally, trainLoss, trainAccuracy, evalLoss, evalAccuracy, evalExamples, evaluation, evidence };
       this.store.fold(number, totals);
     }
   }
 
   #totals(number: number, config: RoundConfig, isOver: boolean): Totals {
     const evaluation = this.store.evaluation(number);
+    const evidence = this.store.evidenceByKind(number);
     const tally = this.#tally(number, config);
     const facts = this.store.facts(number);
     // With noise never, and under secure aggregation not before the sum that everybody has agreed to open.
     const hidden = config.noise > 0 || (config.secure && (!isOver || !facts));
-    if (hidden) return { tally, evaluation, ...NOTHING };
+    if (hidden) return { tally, evaluation, evidence, ...NOTHING };
     if (facts) {
       const { trainLoss, trainAccuracy, evalExamples } = facts;
       const evaluated = evalExamples > 0 ? facts : { evalLoss: null, evalAccuracy: null };
       const { evalLoss, evalAccuracy } = evaluated;
-      return { tally, evaluation, trainLoss, trainAccuracy, evalLoss, evalAccuracy, evalExamples };
+      return { tally, evaluation, evidence, trainLoss, trainAccuracy, evalLoss, evalAccuracy, evalExamples };
     }
-    return { tally, evaluation, ...this.#means(number) };
+    return { tally, evaluation, evidence, ...this.#means(number) };
   }
 
   /** Means over the counted updates, weighted by their faces. */

@@ -1,0 +1,113 @@
+/**
+ * The guard of what is published: a round's candidate becomes the model that everybody gets only when it is seen to be no worse than
+ * its base. Three kinds of evidence speak: the faces that clients hold out, the operator's own labelled faces where there are any,
+ * and dreamed faces, which do not depend on who came. Nobody can be made to evaluate, so that silence is no consent.
+ */
+
+/** Who has evaluated: a member of the round's cohort, a client that was not in it, or the operator. */
+export const EVIDENCE_KINDS = ["cohort", "others", "operator"] as const;
+export type EvidenceKind = (typeof EVIDENCE_KINDS)[number];
+
+/** What one evaluator says: mean losses and accuracies of candidate and base on the same labelled faces. */
+export interface Evidence {
+  kind: EvidenceKind;
+  examples: number;
+  loss: number;
+  accuracy: number;
+  baseLoss: number;
+  baseAccuracy: number;
+}
+
+/** How a candidate answers on dreamed faces, held against its base. */
+export interface DreamVerdict {
+  /** Share of the dreams that both take for the same expression, 0..1. */
+  agreement: number;
+  /** Mean Kullback-Leibler divergence of the candidate's answers from the base's, in nats. */
+  divergence: number;
+}
+
+export interface GuardRules {
+  /** Clients that should evaluate; 0 asks nobody. */
+  evaluators: number;
+  /** How much higher than the base's loss the candidate's may be; null: whatever it is. */
+  tolerance: number | null;
+  /** The least agreement on dreamed faces; 0 is off. */
+  agreement: number;
+  /** Faces of an evaluator that count at most: their number is its own word. */
+  maxExamples: number;
+}
+
+/** Faces from which on the whole tolerance holds. */
+const ENOUGH = 50;
+
+/**
+ * Means over evaluators, each weighted by its faces up to a cap.
+ * @returns null where nobody has any face
+ */
+export function summarizeEvidence(
+  evidence: readonly Evidence[],
+  maxExamples: number,
+): (Omit<Evidence, "kind"> & { clients: number }) | null {
+  const weights = evidence.map(({ examples }) => Math.min(examples, maxExamples));
+  const examples = weights.reduce((a, b) => a + b, 0);
+  if (examples === 0) return null;
+  const mean = (key: "loss" | "accuracy" | "baseLoss" | "baseAccuracy"): number =>
+    evidence.reduce((sum, one, i) => sum + one[key] * (weights[i] ?? 0), 0) / examples;
+  return {
+    examples,
+    clients: evidence.length,
+    loss: mean("loss"),
+    accuracy: mean("accuracy"),
+    baseLoss: mean("baseLoss"),
+    baseAccuracy: mean("baseAccuracy"),
+  };
+}
+
+/**
+ * By how much the loss rose, as the middle one of the evaluators has it, each with one voice: whoever lies moves it no further than
+ * to what an honest neighbour says. Of two middle ones the worse counts.
+ */
+function middleRise(evidence: readonly Evidence[]): number {
+  const rises = evidence.map(({ loss, baseLoss }) => loss - baseLoss).sort((a, b) => a - b);
+  return rises[Math.floor(rises.length / 2)] ?? 0;
+}
+
+/**
+ * Why a candidate must not be published, in words; null where nothing speaks against it.
+ *
+ * The clients' tolerance shrinks with the root of the faces behind it, as the error of a mean grows: few evaluators make the bound
+ * tighter, not absent.
+ * @param dreams null where the base has not learned anything yet, so that its answers say nothing
+ */
+export function objectionTo(
+  evidence: readonly Evidence[],
+  dreams: DreamVerdict | null,
+  { evaluators, tolerance, agreement, maxExamples }: GuardRules,
+): string | null {
+  const percent = (share: number): string => `${(share * 100).toFixed(0)} %`;
+  if (dreams && dreams.agreement < agreement) {
+    return (
+      `It answers as its base does on ${percent(dreams.agreement)} of the dreamed faces; ${percent(agreement)} are needed. ` +
+      "It has forgotten too much."
+    );
+  }
+  if (evaluators > 0 && evidence.length === 0) return "Nobody evaluated it in time.";
+  if (tolerance === null) return null;
+  const byOperator = ({ kind }: Evidence): boolean => kind === "operator";
+  const groups = [
+    { whose: "the operator's faces", voices: evidence.filter(byOperator), enough: 0 },
+    { whose: "the clients' held-out faces", voices: evidence.filter((one) => !byOperator(one)), enough: ENOUGH },
+  ];
+  for (const { whose, voices, enough } of groups) {
+    const sum = summarizeEvidence(voices, maxExamples);
+    if (!sum) continue;
+    const bound = tolerance * Math.min(1, Math.sqrt(sum.examples / enough));
+    const rise = middleRise(voices);
+    if (rise <= bound) continue;
+    return (
+      `It is worse on ${whose}: the loss rose by ${rise.toFixed(4)}, and by their number (${sum.examples}, ` +
+      `evaluated by ${sum.clients}) ${bound.toFixed(4)} would do.`
+    );
+  }
+  return null;
+}
