@@ -1,9 +1,12 @@
 import { defineConfig } from "@playwright/test";
 
-/** The edge that is killed again and again, and clients without a browser: they mostly wait, and so run beside the browser's tests. */
+/**
+ * The edge as a whole, from outside and without a browser: killed again and again, on an own server, by the guides' commands. Its
+ * tests mostly wait, and so run beside the browser's.
+ */
 export default defineConfig({
   testDir: ".",
-  testMatch: "faults.spec.ts",
+  testMatch: ["faults.spec.ts", "server.spec.ts"],
   outputDir: "../test-results/faults",
   workers: 1,
   globalTimeout: 30 * 60_000,

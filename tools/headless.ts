@@ -206,5 +206,11 @@ export class HeadlessClient {
 /** A delta of small numbers that the same seed gives again. */
 export function randomDelta(model: ModelSummary, seed: number): Float32Array<ArrayBuffer> {
   const random = seededRandom(seed);
-  return Float32Array.from({ length: model.parameters }, () => (random() - 0.5) / 100);
+  const delta = Float32Array.from({ length: model.parameters }, () => (random() - 0.5) / 100);
+  // No honest client's delta makes a variance negative, and no edge publishes one that is.
+  for (const { name, offset, size } of model.tensors) {
+    if (!name.endsWith("/moving_variance")) continue;
+    for (let i = offset; i < offset + size; i++) delta[i] = Math.abs(delta[i] as number);
+  }
+  return delta;
 }

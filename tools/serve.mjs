@@ -3,11 +3,32 @@
  * those of `wrangler dev`, without its proxy in front (which takes 1.1 s for a 20 MB update; this takes 0.1 s).
  */
 import { randomBytes } from "node:crypto";
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import fs, { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { Log, LogLevel, Miniflare } from "miniflare";
 import { unstable_getMiniflareWorkerOptions as workerOptions } from "wrangler";
 import { root } from "./setup.mjs";
+
+/** Miniflare's own worker, through which every request comes, and where it takes over the address that a client writes itself. */
+const ENTRY = join("workers", "core", "entry.worker.js");
+const BELIEVES = 'clientIp && !request.headers.get("CF-Connecting-IP")';
+
+/**
+ * Has Miniflare say where a request really comes from. It would pass a `cf-connecting-ip` on that a client has made up, and has no
+ * setting for that; on Cloudflare, nobody can write this header. Its worker is read once, when the first server starts.
+ */
+function knowSockets() {
+  const read = fs.readFileSync;
+  fs.readFileSync = function readAndMend(path, ...args) {
+    const text = read.call(fs, path, ...args);
+    if (typeof path !== "string" || !path.endsWith(ENTRY)) return text;
+    if (!text.includes(BELIEVES)) throw new Error("Miniflare has changed: look how it tells a request's address.");
+    return text.replace(BELIEVES, "clientIp");
+  };
+  return () => {
+    fs.readFileSync = read;
+  };
+}
 
 /** The administrator's token: from the environment, else made once and kept with the state. */
 export function adminTokenOf(stateFolder) {
@@ -18,6 +39,25 @@ export function adminTokenOf(stateFolder) {
     writeFileSync(file, randomBytes(24).toString("base64url"), { mode: 0o600 });
   }
   return readFileSync(file, "utf8").trim();
+}
+
+/** A database of one page has no table. */
+const EMPTY_BYTES = 4096;
+
+/**
+ * Deletes what is left of objects that have deleted all they had, as those of a round do at its end: on Cloudflare they are no more, here
+ * an empty file of each stays. Before a server starts, when nobody has them open.
+ */
+function sweep(state) {
+  for (const kind of ["Aggregator", "Hub"]) {
+    const folder = join(state, "v3/do", `best-actor-${kind}`);
+    const names = existsSync(folder) ? readdirSync(folder) : [];
+    for (const name of names) {
+      const file = join(folder, name);
+      const isEmpty = /^[0-9a-f]{64}\.sqlite$/.test(name) && statSync(file).size <= EMPTY_BYTES;
+      if (isEmpty && !names.includes(`${name}-wal`)) rmSync(file);
+    }
+  }
 }
 
 /**
@@ -34,8 +74,10 @@ export async function serve({
 }) {
   const state = resolve(stateFolder);
   const adminToken = adminTokenOf(state);
+  sweep(state);
   const config = join(root, "dist/best_actor/wrangler.json");
   const { workerOptions: options, main } = workerOptions(config);
+  const forget = knowSockets();
   const miniflare = new Miniflare({
     ...options,
     host,
@@ -47,11 +89,16 @@ export async function serve({
     modules: true,
     modulesRoot: join(root, "dist/best_actor"),
     scriptPath: main ?? join(root, "dist/best_actor/index.js"),
-    bindings: { ...options.bindings, ...bindings, ADMIN_TOKEN: adminToken },
-    ...(ratelimits ? { ratelimits } : {}),
+    bindings: {
+      ...options.bindings,
+      ...(process.env.TRUSTED_PROXIES ? { TRUSTED_PROXIES: process.env.TRUSTED_PROXIES } : {}),
+      ...bindings,
+      ADMIN_TOKEN: adminToken,
+    },
+    ratelimits: { ...options.ratelimits, ...ratelimits },
     ...(inspectorPort ? { inspectorPort } : {}),
     defaultPersistRoot: join(state, "v3"),
   });
-  const url = (await miniflare.ready).origin;
+  const url = (await miniflare.ready.finally(forget)).origin;
   return { url, adminToken, stateFolder: state, stop: () => miniflare.dispose() };
 }

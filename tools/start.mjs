@@ -1,21 +1,67 @@
-/** `npm start`: installs what is missing, builds, and serves app and edge from workerd on one port. */
+/**
+ * `npm start`: installs what is missing, builds (`-- --no-build` takes what was built last), and serves app and edge from workerd on
+ * one port.
+ */
 import { install, root, run } from "./setup.mjs";
 
 install();
-if (run(process.execPath, [`${root}node_modules/vite/bin/vite.js`, "build", "--logLevel", "warn"]) !== 0)
-  process.exit(1);
+const build = [`${root}node_modules/vite/bin/vite.js`, "build", "--logLevel", "warn"];
+if (!process.argv.includes("--no-build") && run(process.execPath, build) !== 0) process.exit(1);
 
 const { serve } = await import("./serve.mjs");
+
+/** How often it is seen whether workerd answers, and how long an answer may take while it is at work. */
+const LOOK_MS = 2000;
+const PATIENCE_MS = 60_000;
+/** So many times in a row it is started again: what ends at once every time, needs a person. */
+const MOST_STARTS = 5;
+
 const port = Number(process.env.PORT ?? 8787);
-const { url, adminToken, stateFolder, stop } = await serve({ port, stateFolder: process.env.STATE });
+const start = () => serve({ port, stateFolder: process.env.STATE });
+let edge = await start();
 console.log(`
-  Best Actor       ${url}
-  Rounds           ${url}/rounds
-  Admin token      ${adminToken}
-  State            ${stateFolder} (delete it to begin again)
+  Best Actor       ${edge.url}
+  Rounds           ${edge.url}/rounds
+  Admin token      ${edge.adminToken}
+  State            ${edge.stateFolder} (delete it to begin again)
 
   Ctrl+C stops it; the next start goes on where this one stopped.
 `);
+let isStopping = false;
 for (const signal of ["SIGINT", "SIGTERM"]) {
-  process.once(signal, () => void stop().then(() => process.exit(0)));
+  process.once(signal, () => {
+    isStopping = true;
+    void edge.stop().then(() => process.exit(0));
+  });
+}
+
+/** Whether something listens on the port. One that listens and is busy is alive. */
+async function isAlive() {
+  try {
+    await fetch(`${edge.url}/api/problems`, { signal: AbortSignal.timeout(PATIENCE_MS) });
+    return true;
+  } catch (error) {
+    return error.cause?.code !== "ECONNREFUSED";
+  }
+}
+
+/** Miniflare does not notice when its workerd ends, as it does when the system runs out of memory: the port would be dead for good. */
+for (let starts = 0; !isStopping;) {
+  await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
+  if (isStopping || (await isAlive())) {
+    starts = 0;
+    continue;
+  }
+  starts += 1;
+  if (starts > MOST_STARTS) {
+    console.error(`workerd has ended ${starts} times in a row. Its last words are above.`);
+    process.exit(1);
+  }
+  console.error("workerd has ended by itself: starting it again. Rounds go on where they were.");
+  await edge.stop().catch(() => undefined);
+  // What fails now is tried again: the port may not be free yet.
+  edge = await start().catch((error) => {
+    console.error(String(error));
+    return edge;
+  });
 }

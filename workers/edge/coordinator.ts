@@ -1068,6 +1068,7 @@ export class Coordinator extends DurableObject<Env> {
       await (hub.state === "gone" ? cleared.catch(() => undefined) : cleared);
     }
     if (this.#store.hubs(round).length === 0) {
+      await this.#aggregator(`${this.#task}/${round}/merge`).clear();
       for (const shard of this.#store.shardLoads(round).keys()) {
         await this.#aggregator(this.#shardName(round, shard)).clear();
       }

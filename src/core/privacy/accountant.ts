@@ -1,7 +1,7 @@
 /**
  * What rounds with noise say about one client at most: the Rényi differential privacy of the sampled Gaussian mechanism (Mironov,
- * Talwar, Zhang 2019, arXiv 1908.10530), composed over the rounds and turned into (epsilon, delta) by Mironov 2017, arXiv
- * 1702.07476, proposition 3. Neighbours differ by one client with all its faces; clients are drawn by Poisson sampling.
+ * Talwar, Zhang 2019, arXiv 1908.10530), composed over the rounds and turned into (epsilon, delta) by Canonne, Kamath, Steinke 2020,
+ * arXiv 2004.00010, proposition 12. Neighbours differ by one client with all its faces; clients are drawn by Poisson sampling.
  */
 
 /** A series of rounds with the same noise. */
@@ -31,7 +31,9 @@ export function epsilon(mechanisms: readonly Mechanism[], delta = DELTA): number
   let best = Infinity;
   for (const order of ORDERS) {
     const rdp = done.reduce((sum, { sampling, noise, rounds }) => sum + rounds * renyi(sampling, noise, order), 0);
-    best = Math.min(best, rdp - Math.log(delta) / (order - 1));
+    // The bound can fall below zero, where nothing is said at all.
+    const bound = rdp + Math.log1p(-1 / order) - (Math.log(delta) + Math.log(order)) / (order - 1);
+    best = Math.min(best, Math.max(0, bound));
   }
   return best;
 }

@@ -1,6 +1,8 @@
 import { expect, test } from "vitest";
 import { seededRandom } from "../random";
-import { nextClip, noiseBesideShares } from "./adaptive-clip";
+import { epsilon } from "./accountant";
+import { nextClip, noiseBesideShares, shareBelow } from "./adaptive-clip";
+import oracle from "./oracle.json";
 
 test("the clip comes to the quantile of the norms, from far above and from far below", () => {
   const random = seededRandom(1);
@@ -30,4 +32,39 @@ test("the noise on the updates grows by what the shares tell, and a cohort that 
   expect(noiseBesideShares(1, 100) ** -2 + (2 * 5) ** -2).toBeCloseTo(1, 12);
   expect(() => noiseBesideShares(1, 10)).toThrow("at least 11");
   expect(noiseBesideShares(1, 11)).toBeGreaterThan(1);
+});
+
+test("one client more changes the sum of the shares by one half, whatever its norm and whoever else came", () => {
+  for (const expected of [3, 20, 500]) {
+    for (const [below, counted] of [
+      [0, 0],
+      [0, 7],
+      [5, 7],
+      [7, 7],
+    ] as const) {
+      const before = shareBelow({ below, counted, expected });
+      for (const bit of [0, 1]) {
+        const after = shareBelow({ below: below + bit, counted: counted + 1, expected });
+        expect(expected * Math.abs(after - before)).toBeCloseTo(0.5, 12);
+      }
+    }
+  }
+});
+
+test.each(oracle.adaptive)(
+  "with $clients clients a round, sums and shares together are as private as the page says",
+  ({ sampling, noise, rounds, clients, beside, rdp }) => {
+    expect(noiseBesideShares(noise, clients)).toBeCloseTo(beside, 9);
+    const own = epsilon([{ sampling, noise, rounds }], oracle.delta);
+    expect(Math.abs(own / rdp - 1)).toBeLessThan(0.01);
+  },
+);
+
+test("the clip stays within what a configuration may hold, however long the shares push it", () => {
+  let [high, low] = [1, 1];
+  for (let round = 0; round < 2000; round++) {
+    high = nextClip(high, { below: 0, counted: 50, expected: 100 }, 0.99);
+    low = nextClip(low, { below: 100, counted: 100, expected: 100 }, 0.01);
+  }
+  expect([high, low]).toEqual([1e6, 1e-6]);
 });

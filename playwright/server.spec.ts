@@ -1,0 +1,158 @@
+import { execFileSync, spawn, type ChildProcess } from "node:child_process";
+import { mkdtempSync, readFileSync, readdirSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { expect, test } from "@playwright/test";
+import type { Task } from "../src/core/protocol";
+import { HeadlessClient, randomDelta } from "../tools/headless";
+import { serve } from "../tools/serve.mjs";
+import { root } from "../tools/setup.mjs";
+
+/** An own server, as an operator runs it. */
+const TASK = "expressions-compact";
+
+async function withEdge(
+  use: (edge: { url: string; adminToken: string }) => Promise<void>,
+  bindings: Record<string, string> = {},
+): Promise<void> {
+  const stateFolder = mkdtempSync(join(tmpdir(), "best-actor-server-"));
+  const edge = await serve({ port: 0, stateFolder, bindings });
+  try {
+    await use(edge);
+  } finally {
+    await edge.stop();
+    rmSync(stateFolder, { recursive: true, force: true });
+  }
+}
+
+/** Every command of a guide that calls the edge, as it is printed. */
+function commandsOf(guide: string): string[] {
+  const text = readFileSync(join(root, guide), "utf8");
+  return [...text.matchAll(/^```\w*\n([\s\S]*?)^```/gm)]
+    .map(([, code]) => code ?? "")
+    .filter((code) => /\bcurl /.test(code));
+}
+
+test("every call that a guide prints runs as it is printed", async () => {
+  const guides = ["README.md", ...readdirSync(join(root, "docs")).map((name) => `docs/${name}`)];
+  const commands = guides.filter((name) => name.endsWith(".md")).flatMap(commandsOf);
+  expect(commands.length).toBeGreaterThan(0);
+  await withEdge(({ url, adminToken }) => {
+    for (const command of commands) {
+      const script = command.replaceAll("curl ", "curl --silent --show-error --fail-with-body ");
+      execFileSync("bash", ["-euc", script], { env: { ...process.env, URL: url, ADMIN_TOKEN: adminToken } });
+    }
+    return Promise.resolve();
+  });
+});
+
+/** The statuses of calls with wrong admin tokens, each with other headers. */
+const guesses = async (url: string, headers: (i: number) => Record<string, string>): Promise<number[]> => {
+  const statuses: number[] = [];
+  for (let i = 0; i < 12; i++) {
+    const init = { headers: { authorization: `Bearer guess-${i}`, ...headers(i) } };
+    statuses.push((await fetch(`${url}/api/tasks/${TASK}/dead-letters`, init)).status);
+  }
+  return statuses;
+};
+const LIMITED = [...Array.from({ length: 10 }, () => 401), 429, 429];
+
+test("an address is the socket's, whatever a client writes; a proxy's word counts where the operator has named it", async () => {
+  await withEdge(async ({ url }) => {
+    expect(await guesses(url, (i) => ({ "cf-connecting-ip": `192.0.2.${i}` }))).toEqual(LIMITED);
+  });
+  await withEdge(async ({ url }) => {
+    expect(await guesses(url, (i) => ({ "x-forwarded-for": `192.0.2.${i}` }))).toEqual(LIMITED);
+  });
+  await withEdge(
+    async ({ url }) => {
+      // What the client wrote comes first, what the proxy saw comes last.
+      expect(await guesses(url, (i) => ({ "x-forwarded-for": `192.0.2.${i}, 198.51.100.7` }))).toEqual(LIMITED);
+      expect(await guesses(url, (i) => ({ "x-forwarded-for": `198.51.100.${20 + i}` }))).not.toContain(429);
+    },
+    { TRUSTED_PROXIES: "127.0.0.1, ::1" },
+  );
+});
+
+test("a file's end, a broken digest and a wrong number in a path have answers of their own", async () => {
+  await withEdge(async ({ url }) => {
+    const task = (await (await fetch(`${url}/api/tasks/${TASK}`)).json()) as Task;
+    const file = `${url}/api/checkpoints/${task.checkpoint.sha256}`;
+    const beyond = await fetch(file, { headers: { range: "bytes=999999999-" } });
+    expect([beyond.status, beyond.headers.get("content-range")]).toEqual([416, `bytes */${task.checkpoint.bytes}`]);
+    expect((await fetch(file, { headers: { range: "bytes=10-" } })).status).toBe(206);
+    expect((await fetch(`${url}/api/tasks/${TASK}/rounds/x`)).status).toBe(400);
+    expect((await fetch(`${url}/api/tasks/${TASK}/rounds?limit=100000`)).status).toBe(400);
+    const signed = await fetch(`${url}/api/tasks/${TASK}/check-ins`, {
+      method: "POST",
+      body: "{}",
+      headers: {
+        "content-digest": `sha-256=:${"=".repeat(44)}:`,
+        "signature-input": "x".repeat(60_000),
+        signature: "y",
+      },
+    });
+    expect([signed.status, ((await signed.json()) as { code: string }).code]).toEqual([401, "bad-signature"]);
+  });
+});
+
+test("the objects of rounds that have ended are no more: the state does not grow by files for each", async () => {
+  test.setTimeout(120_000);
+  const stateFolder = mkdtempSync(join(tmpdir(), "best-actor-server-"));
+  const files = (ending: string): number =>
+    readdirSync(join(stateFolder, "v3/do"), { recursive: true }).filter((name) => String(name).endsWith(ending)).length;
+  const rounds = 12;
+  let edge = await serve({ port: 0, stateFolder });
+  try {
+    const client = new HeadlessClient(() => edge.url, TASK, new AbortController().signal);
+    await fetch(`${edge.url}/api/tasks/${TASK}/rounds`, {
+      method: "POST",
+      headers: { authorization: `Bearer ${edge.adminToken}` },
+      body: JSON.stringify({ goalCount: 1, selectionSeconds: 0, rounds }),
+    });
+    for (let i = 1; i <= rounds; i++) {
+      await client.send(await client.assignment(5), randomDelta(client.model, i), 5);
+      await expect
+        .poll(async () => ((await (await fetch(`${edge.url}/api/tasks/${TASK}`)).json()) as Task).checkpoint.version)
+        .toBe(i);
+    }
+    // Databases that are open or hold anything: those of the two tasks, and of what is not cleared up this very moment.
+    await expect.poll(() => files("-wal"), { timeout: 30_000 }).toBeLessThan(8);
+    await edge.stop();
+    edge = await serve({ port: 0, stateFolder });
+    expect(files(".sqlite")).toBeLessThan(10);
+  } finally {
+    await edge.stop();
+    rmSync(stateFolder, { recursive: true, force: true });
+  }
+});
+
+test("npm start begins again by itself when its workerd is killed, and says so", async () => {
+  test.setTimeout(240_000);
+  const stateFolder = mkdtempSync(join(tmpdir(), "best-actor-start-"));
+  const port = 20_000 + Math.floor(Math.random() * 20_000);
+  const child: ChildProcess = spawn(process.execPath, [join(root, "tools/start.mjs"), "--no-build"], {
+    cwd: root,
+    env: { ...process.env, PORT: String(port), STATE: stateFolder },
+    stdio: ["ignore", "pipe", "pipe"],
+  });
+  let said = "";
+  for (const stream of [child.stdout, child.stderr]) stream?.on("data", (text: Buffer) => (said += text.toString()));
+  const version = async (): Promise<unknown> =>
+    fetch(`http://127.0.0.1:${port}/api/health`)
+      .then((answer) => answer.status)
+      .catch(() => "away");
+  try {
+    await expect.poll(version, { timeout: 120_000 }).toBe(200);
+    const children = execFileSync("ps", ["-o", "pid=,comm=", "--ppid", String(child.pid)], { encoding: "utf8" });
+    const pid = Number(/^\s*(\d+)\s+workerd/m.exec(children)?.[1]);
+    expect(pid).toBeGreaterThan(1);
+    process.kill(pid, "SIGKILL");
+    await expect.poll(() => said, { timeout: 60_000 }).toContain("workerd has ended by itself");
+    await expect.poll(version, { timeout: 120_000 }).toBe(200);
+  } finally {
+    child.kill("SIGTERM");
+    await new Promise((resolve) => child.once("exit", resolve));
+    rmSync(stateFolder, { recursive: true, force: true });
+  }
+});
