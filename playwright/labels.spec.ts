@@ -1,9 +1,13 @@
+import AxeBuilder from "@axe-core/playwright";
 import type { Page } from "@playwright/test";
 import { expect, storedFaces, test } from "./stage";
 import { scenePath } from "./webcam";
 
 const splitsOf = async (page: Page): Promise<string[]> =>
   (await storedFaces(page)).map(({ split, label, needsAnswer }) => `${split} ${label}${needsAnswer ? " ?" : ""}`);
+
+const violationsOf = async (page: Page): Promise<string[]> =>
+  (await new AxeBuilder({ page }).analyze()).violations.map(({ id }) => id);
 
 test("a smile does not train anger unless the player says that it is", async ({ page, stage }) => {
   /** Lets the director name one role after the other until it is this one. */
@@ -20,6 +24,7 @@ test("a smile does not train anger unless the player says that it is", async ({ 
   await expect(page.getByText("Kept on this device, but not used yet.")).toBeVisible();
   await expect(page.getByText("A take trains by itself from a score of 60% on.")).toBeVisible();
   expect(await splitsOf(page)).toEqual(["excluded 0 ?"]);
+  expect(await violationsOf(page)).toEqual([]);
   await page.getByLabel("It shows something else").selectOption("Happy");
   await expect(page.getByText("Kept on this device, for training.")).toBeVisible();
   await expect(next).toBeFocused();
@@ -86,6 +91,7 @@ test("a browser with faces from before takes were questioned loses none of them,
     "train 3",
   ]);
   expect((await storedFaces(page)).map(({ pixels }) => pixels[1])).toEqual([3, 4, 5, 6, 7, 8]);
+  expect(await violationsOf(page)).toEqual([]);
   // One after the other, without a mouse: the focus goes on to the next that waits.
   await expect(page.getByText("4 faces wait for your word.")).toBeVisible();
   await page.getByRole("button", { name: "Show them" }).click();

@@ -54,6 +54,7 @@ class TrainingEffect {
     if (!round) return;
     if (round.state === "rejected" || !round.checkpoint) {
       this.outcome = { kind: "rejected", round: round.number };
+      this.#madeOf = undefined;
       return;
     }
     const faces = usableOf(all);
@@ -85,11 +86,8 @@ async function judge(
       if (!file || faces.length === 0) return undefined;
       // Some faces are quickly classified: the processor does it everywhere.
       const evaluation = await trainer.call((api) => api.evaluate(model, file, pack(faces), "wasm", norms));
-      results.push({
-        version: checkpoint.version,
-        right: rightOf(evaluation),
-        probability: Math.exp(-evaluation.loss),
-      });
+      const { version } = checkpoint;
+      results.push({ version, right: rightOf(evaluation), probability: Math.exp(-evaluation.loss) });
     }
     return results as [Judgement, Judgement];
   } finally {

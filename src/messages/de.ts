@@ -343,12 +343,12 @@ export const de = {
     uses: {
       train: "Zum Training",
       "held-out": "Zur Prüfung",
-      excluded: "Nicht benutzt",
+      excluded: "Ungenutzt",
       waiting: "Wartet auf dein Wort",
       alike: "Fast gleiche",
     },
     use: "Wofür es da ist",
-    excluded: "{{count}} nicht benutzt",
+    excluded: "{{count}} ungenutzt",
     waiting_one: "{{count}} Gesicht wartet auf dein Wort.",
     waiting_other: "{{count}} Gesichter warten auf dein Wort.",
     waitingWhy:
@@ -503,7 +503,7 @@ export const de = {
     leftRound: "Dieses Gerät hat die Runde verlassen und nichts weiter gesagt: {{reason}}",
     learnsFrom: "Woraus es lernt",
     faces:
-      "Gesichter zum Trainieren: {{train}}. Zurückgehalten, um das Modell zu prüfen: {{heldOut}}. Nicht benutzt: {{excluded}}.",
+      "Gesichter zum Trainieren: {{train}}. Zurückgehalten, um das Modell zu prüfen: {{heldOut}}. Ungenutzt: {{excluded}}.",
     look: "Ansehen",
     counting: "Zählt …",
     hasLeft: "Was dieses Gerät verlassen hat",
@@ -522,11 +522,9 @@ export const de = {
       taught_other: "In Runde {{round}} hat das Modell {{count}} Gesichter von dir gelernt.",
       own: "Von deinen zurückgehaltenen Gesichtern erkannte es vorher {{before}} von {{faces}}, nach dem Training hier {{after}} von {{faces}}.",
       noHeldOut: "Keins deiner Gesichter war zur Prüfung zurückgehalten.",
-      judges: "Die Jury nach Runde {{round}}",
-      model: "Gemeinsames Modell",
-      recognized: "Erkennt von deinen Gesichtern",
-      sure: "Gibt dem richtigen Ausdruck im Mittel",
-      of: "{{right}} von {{faces}}",
+      judges:
+        "Die Jury nach Runde {{round}}: Version {{versionBefore}} des gemeinsamen Modells erkannte {{before}} deiner {{faces}} Gesichter, Version {{versionAfter}} erkennt {{after}}.",
+      sure: "Dem richtigen Ausdruck gab es vorher im Mittel {{before}}, jetzt {{after}}.",
       rejected:
         "Das Modell aus Runde {{round}} wurde nicht veröffentlicht: Es zeigte sich nicht, dass es besser ist. Die Jury bleibt, wie sie war.",
       here: "Auf diesem Gerät gemessen und nicht gesendet.",

@@ -509,11 +509,9 @@ export const en = {
       taught_other: "You taught the model {{count}} faces in round {{round}}.",
       own: "On your own held-out faces it was right for {{before}} of {{faces}} before, and for {{after}} of {{faces}} after training here.",
       noHeldOut: "None of your faces was held out to test it.",
-      judges: "The show's judges after round {{round}}",
-      model: "Shared model",
-      recognized: "Recognizes of your faces",
-      sure: "Gives the right expression, on average",
-      of: "{{right}} of {{faces}}",
+      judges:
+        "The show's judges after round {{round}}: version {{versionBefore}} of the shared model recognized {{before}} of your {{faces}} faces, version {{versionAfter}} recognizes {{after}}.",
+      sure: "On average it gave the right expression {{before}} before, and gives it {{after}} now.",
       rejected:
         "The model that round {{round}} made was not published: it was not found to be better. The show's judges are as before.",
       here: "Measured on this device, and not sent.",
