@@ -52,7 +52,10 @@ export async function playTake(page: Page, after = "Next role"): Promise<number>
   return score;
 }
 
-/** Plays takes until this browser keeps `count` faces, consenting at the first: that one with the camera, the others as photos. */
+/**
+ * Plays takes until this browser has `count` faces to train and test with, consenting at the first: that one with the camera, the
+ * others as photos. The roles are drawn, so that most takes fail: then the player says that they show what they were to show.
+ */
 export async function collectFaces(page: Page, url: string, count: number): Promise<void> {
   await openCamera(page, url);
   for (let i = 0; i < count; i++) {
@@ -61,12 +64,23 @@ export async function collectFaces(page: Page, url: string, count: number): Prom
       await page.getByRole("button", { name: "Keep my faces on this device" }).click();
     } else await page.getByLabel("No camera? Act in a photo:").setInputFiles(scenePath(i % SCENES.length));
     await expect(page.getByText("Kept on this device,")).toBeVisible();
+    const yes = page.getByRole("button", { name: "Yes, this is my" });
+    if (await yes.isVisible()) await yes.click();
+    await expect(page.getByText(/Kept on this device, (for training|held out)/)).toBeVisible();
     await page.getByRole("button", { name: "Next role" }).click();
   }
 }
 
+interface StoredFace {
+  pixels: number[];
+  label: number;
+  split: string;
+  score: number | null;
+  needsAnswer: boolean;
+}
+
 /** The faces in this browser's IndexedDB, once the page has made its database: it must not be made here, without a store. */
-export async function storedFaces(page: Page): Promise<{ pixels: number[]; label: number; split: string }[]> {
+export async function storedFaces(page: Page): Promise<StoredFace[]> {
   const isMade = (): Promise<boolean> =>
     page.evaluate(async () => (await indexedDB.databases()).some(({ name }) => name === "best-actor"));
   await expect.poll(isMade).toBe(true);
@@ -80,7 +94,7 @@ export async function storedFaces(page: Page): Promise<{ pixels: number[]; label
           all.onsuccess = () => {
             open.result.close();
             resolve(
-              (all.result as { pixels: Uint8Array; label: number; split: string }[]).map((face) => ({
+              (all.result as (Omit<StoredFace, "pixels"> & { pixels: Uint8Array })[]).map((face) => ({
                 ...face,
                 pixels: [...face.pixels],
               })),

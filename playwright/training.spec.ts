@@ -79,6 +79,23 @@ test("a reload in mid-training loses nothing: faces, place and update are still 
   expect(resumed).toBeGreaterThanOrEqual(reached - 1);
   await expect(page.getByText("accepted", { exact: true })).toBeVisible({ timeout: 240_000 });
   expect(stage.requests.filter(({ method }) => method === "PUT").map(({ status }) => status)).toEqual([202]);
+
+  // The player reads what came of it: of one who trained alone the published model has learned the faces.
+  await expect(page.getByText("You taught the model 4 faces in round 1.")).toBeVisible();
+  await expect(
+    page.getByText(/On your own held-out faces it was right for [01] of 1 before, and for [01] of 1/),
+  ).toBeVisible();
+  const judges = page.getByText("The show's judges after round 1");
+  await expect(judges).toContainText(
+    /version 0 of the shared model recognized \d of your 5 faces, version 1 recognizes \d/,
+  );
+  const [, sureBefore, sureAfter] = / (\d+)% before, and gives it (\d+)% now/.exec(await judges.innerText()) ?? [];
+  expect(Number(sureAfter)).toBeGreaterThan(Number(sureBefore));
+  // After a reload nothing is known any more of the training itself, but of the models that are here.
+  const said = await judges.innerText();
+  await page.reload();
+  await expect(judges).toHaveText(said);
+  await expect(page.getByText("You taught the model")).toHaveCount(0);
 });
 
 test("a worker that dies without a word is noticed, and the training goes on from its last place", async ({

@@ -48,6 +48,10 @@ export async function getCheckpoint(
   return { file, bytesDown };
 }
 
+/** A checkpoint's file, if it is on this device: nothing is downloaded for it. */
+export const checkpointHere = async ({ sha256 }: CheckpointInfo): Promise<Uint8Array<ArrayBuffer> | undefined> =>
+  fromCache(await caches.open(CHECKPOINT_CACHE), sha256);
+
 const urlOf = (sha256: string): string => `/api/checkpoints/${sha256}`;
 
 /** A checkpoint that is on this device, and undamaged. */

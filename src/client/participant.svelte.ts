@@ -14,6 +14,7 @@ import { TASKS, type Assignment, type CheckInAnswer, type EvaluationTask, type T
 import { createSigningKey } from "../core/signing";
 import { encodeUpdate } from "../core/update";
 import { consent } from "../faces/consent.svelte";
+import { usableOf } from "../faces/labels";
 import {
   allFaces,
   deleteSetting,
@@ -45,7 +46,7 @@ import { HEAD_BYTES, sent } from "./sent.svelte";
 import { chosenTask } from "./task.svelte";
 import { createTrainer } from "./trainer";
 
-/** Fewer faces than this say too little to be worth a round. */
+/** Fewer usable faces than this say too little to be worth a round. */
 export const MINIMUM_FACES = 5;
 
 export type Status =
@@ -164,7 +165,7 @@ class Participant {
       await sleep(1, signal);
       return undefined;
     }
-    const faces = await allFaces();
+    const faces = usableOf(await allFaces());
     const train = faces.filter(({ split }) => split === "train");
     if (faces.length < MINIMUM_FACES || train.length === 0) {
       this.#show({ kind: "needs-faces", have: faces.length }, signal);
@@ -498,7 +499,8 @@ async function keepAwake(): Promise<WakeLockSentinel | undefined> {
   return navigator.wakeLock.request("screen").catch(() => undefined);
 }
 
-function pack(faces: Face[]): Examples {
+/** Faces as the trainer takes them. */
+export function pack(faces: readonly Face[]): Examples {
   const pixels = new Uint8Array(faces.length * FACE_PIXELS);
   faces.forEach((face, i) => {
     pixels.set(face.pixels, i * FACE_PIXELS);

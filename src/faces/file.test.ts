@@ -13,6 +13,8 @@ const face: fc.Arbitrary<Face> = fc.record({
   probabilities: fc.array(fc.double({ min: 0, max: 1, noNaN: true }), { minLength: 7, maxLength: 7 }),
   capturedAt: fc.nat(),
   split: fc.constantFrom(...SPLITS),
+  score: fc.option(fc.integer({ min: 0, max: 100 })),
+  needsAnswer: fc.boolean(),
 });
 
 test("faces come back from a file as they were, but for their ids", () => {
@@ -38,14 +40,32 @@ const changed = (change: object): string => {
 test.each([
   ["no JSON", "{", /no JSON/],
   ["another format", JSON.stringify({ format: "x" }), /no faces of Best Actor/],
-  ["a later version", JSON.stringify({ format: "best-actor-faces", version: 2, faces: [] }), /version 2/],
+  ["a later version", JSON.stringify({ format: "best-actor-faces", version: 3, faces: [] }), /version 3/],
   ["a label that is none", changed({ label: 7 }), /Face 2.*label/],
   ["too few pixels", changed({ pixels: "AAAA" }), /Face 2.*3 pixels instead of 2304/],
   ["pixels that are no base64", changed({ pixels: "?" }), /Face 2.*base64/],
+  ["a score above 100", changed({ score: 101 }), /Face 2.*score/],
+  ["no word on whether it needs an answer", changed({ needsAnswer: undefined }), /Face 2.*needsAnswer/],
   ["six probabilities", changed({ probabilities: [1, 0, 0, 0, 0, 0] }), /Face 2.*probabilities/],
 ])("a file with %s is refused with the reason", (_, text, message) => {
   expect(() => importFaces(text)).toThrow(FaceFileError);
   expect(() => importFaces(text)).toThrow(message);
+});
+
+test("a file from before takes were questioned keeps every face as it is, and asks of those that nobody has said anything about", () => {
+  const { score: _score, needsAnswer: _needsAnswer, ...old } = one;
+  const faces = [
+    { ...old, prompted: 0, label: 0, split: "train" },
+    { ...old, prompted: 0, label: 3, split: "held-out" },
+    { ...old, prompted: 0, label: 0, split: "excluded" },
+  ].map((face) => ({ ...face, pixels: Buffer.from(face.pixels).toString("base64") }));
+  const imported = importFaces(JSON.stringify({ format: "best-actor-faces", version: 1, faces }));
+  expect(imported.map(({ split, needsAnswer, score }) => ({ split, needsAnswer, score }))).toEqual([
+    { split: "train", needsAnswer: true, score: null },
+    { split: "held-out", needsAnswer: false, score: null },
+    { split: "excluded", needsAnswer: false, score: null },
+  ]);
+  expect(imported.map(({ pixels }) => pixels)).toEqual([old.pixels, old.pixels, old.pixels]);
 });
 
 test("what is here already is not imported again", () => {

@@ -2,6 +2,7 @@ import * as v from "valibot";
 import { fromBase64, toBase64 } from "../core/base64";
 import { EXPRESSIONS, FACE_PIXELS, type Label } from "../core/expressions";
 import { TASK_NAMES } from "../core/protocol";
+import { sortOld } from "./labels";
 import { SPLITS, type Face } from "./store";
 
 /** A file of faces cannot be used; its message says what was wrong with it. */
@@ -10,10 +11,11 @@ export class FaceFileError extends Error {
 }
 
 const FORMAT = "best-actor-faces";
-const VERSION = 1;
+/** The second version has the score of the take, and whether the player has still to say what it shows. */
+const VERSION = 2;
 const label = v.pipe(v.number(), v.integer(), v.minValue(0), v.maxValue(EXPRESSIONS.length - 1));
 
-const faceSchema = v.object({
+const oldFaceSchema = v.object({
   pixels: v.string(),
   label,
   prompted: label,
@@ -21,6 +23,11 @@ const faceSchema = v.object({
   capturedAt: v.pipe(v.number(), v.minValue(0)),
   split: v.picklist(SPLITS),
   rounds: v.optional(v.array(v.object({ task: v.picklist(TASK_NAMES), round: v.number() }))),
+});
+const faceSchema = v.object({
+  ...oldFaceSchema.entries,
+  score: v.nullable(v.pipe(v.number(), v.minValue(0), v.maxValue(100))),
+  needsAnswer: v.boolean(),
 });
 
 /** All faces in one JSON file, their pixels in base64. `more` stands beside them. */
@@ -48,11 +55,12 @@ export function importFaces(text: string): Omit<Face, "id">[] {
   );
   if (!head.success)
     throw new FaceFileError("This file holds no faces of Best Actor. Choose one that My faces has exported.");
-  if (head.output.version !== VERSION) {
-    throw new FaceFileError(`This file is of version ${head.output.version}; this page reads version ${VERSION}.`);
+  const { version } = head.output;
+  if (version !== 1 && version !== VERSION) {
+    throw new FaceFileError(`This file is of version ${version}; this page reads up to version ${VERSION}.`);
   }
   return head.output.faces.map((value, i) => {
-    const face = v.safeParse(faceSchema, value);
+    const face = v.safeParse(version === 1 ? oldFaceSchema : faceSchema, value);
     const wrong = (what: string): never => {
       throw new FaceFileError(`Face ${i + 1} of the file is wrong: ${what}. Nothing was imported.`);
     };
@@ -66,7 +74,8 @@ export function importFaces(text: string): Omit<Face, "id">[] {
     }
     if (pixels.length !== FACE_PIXELS) return wrong(`it has ${pixels.length} pixels instead of ${FACE_PIXELS}`);
     const labels = { label: rest.label as Label, prompted: rest.prompted as Label };
-    return { ...rest, ...labels, pixels, ...(rounds ? { rounds } : {}) };
+    const read = { ...rest, ...labels, pixels, ...(rounds ? { rounds } : {}) };
+    return "score" in read ? read : sortOld(read, null);
   });
 }
 

@@ -3,6 +3,7 @@ import { beforeEach, expect, test } from "vitest";
 import { openDB } from "idb";
 import { DEFAULT_ROUND } from "../core/default-round";
 import { createSigningKey } from "../core/signing";
+import { usableOf } from "./labels";
 import {
   addFace,
   addTake,
@@ -26,7 +27,10 @@ const face: NewFace = {
   prompted: 3,
   probabilities: [0, 0, 0, 1, 0, 0, 0],
   capturedAt: 1,
+  score: 90,
 };
+/** One whose score does not say that it shows its role. */
+const failed: NewFace = { ...face, score: 59 };
 
 beforeEach(destroyDatabase);
 
@@ -54,6 +58,25 @@ test("a face is relabelled, deleted and restored; who listens is told", async ()
   expect(await allFaces()).toHaveLength(1);
   end();
   expect(told).toBeGreaterThanOrEqual(5);
+});
+
+test("a take that failed is for nothing, and is not counted, until the player says what it shows", async () => {
+  await addFace({ ...face, score: 60 });
+  const [asked, other, unwanted] = [
+    await addFace(failed),
+    await addFace(failed),
+    await addFace({ ...failed, score: 0 }),
+  ];
+  for (const one of [asked, other, unwanted])
+    expect(one).toMatchObject({ split: "excluded", needsAnswer: true, label: 3 });
+  for (let i = 0; i < 2; i++) expect(await addFace(face)).toMatchObject({ split: "train", needsAnswer: false });
+  // The fourth and the fifth that are usable: its own expression is an answer like any other.
+  expect(await changeFace(asked.id, { label: 3 })).toMatchObject({ label: 3, split: "train", needsAnswer: false });
+  expect(await changeFace(other.id, { label: 5 })).toMatchObject({ label: 5, split: "held-out", needsAnswer: false });
+  // Who leaves it out is not asked again, and a label then does not bring it back.
+  expect(await changeFace(unwanted.id, { split: "excluded" })).toMatchObject({ split: "excluded", needsAnswer: false });
+  expect(await changeFace(unwanted.id, { label: 5 })).toMatchObject({ label: 5, split: "excluded" });
+  expect(usableOf(await allFaces())).toHaveLength(5);
 });
 
 test("deleting all faces takes a training's traces with them, and nothing else", async () => {
@@ -95,6 +118,68 @@ test("a device that comes from the version with a random id loses what it cannot
   expect((await settingSizes()).map(({ key }) => key)).toEqual(["consent"]);
   // What newer versions keep has its place.
   expect(await allTakes()).toEqual([]);
+});
+
+test("faces from before takes were questioned are all still there: those that failed wait for an answer", async () => {
+  const old = await openDB("best-actor", 3, {
+    upgrade(db) {
+      db.createObjectStore("faces", { keyPath: "id", autoIncrement: true });
+      db.createObjectStore("settings");
+      db.createObjectStore("takes", { keyPath: "id", autoIncrement: true });
+    },
+  });
+  const kept = { pixels: face.pixels, probabilities: face.probabilities, prompted: 3, label: 3, split: "train" };
+  const faces = [
+    { ...kept, capturedAt: 1 },
+    { ...kept, capturedAt: 2 },
+    { ...kept, capturedAt: 3, split: "held-out" },
+    { ...kept, capturedAt: 4, rounds: [{ task: "expressions", round: 1 }] },
+    { ...kept, capturedAt: 5, label: 5 },
+    { ...kept, capturedAt: 6, split: "excluded" },
+  ];
+  for (const one of faces) await old.add("faces", one);
+  for (const take of [
+    { at: 1, prompt: 3, score: 60 },
+    { at: 2, prompt: 3, score: 59 },
+    { at: 3, prompt: 3, score: 1 },
+    // Of another role, so of another take than the face of that time.
+    { at: 4, prompt: 0, score: 99 },
+    { at: 5, prompt: 3, score: 1 },
+    { at: 6, prompt: 3, score: 1 },
+  ])
+    await old.add("takes", take);
+  await old.put("settings", { train: [1, 2], bytesDown: 0 }, "participation");
+  old.close();
+  const now = (await allFaces()).toReversed();
+  const stored = now.map(({ id: _, split: _split, score: _score, needsAnswer: _needsAnswer, ...rest }) => rest);
+  expect(stored).toEqual(faces.map(({ split: _, ...rest }) => rest));
+  expect(now.map(({ split, score, needsAnswer }) => [split, score, needsAnswer])).toEqual([
+    ["train", 60, false],
+    ["excluded", 59, true],
+    ["excluded", 1, true],
+    ["train", null, true],
+    ["train", 1, false],
+    ["excluded", 1, false],
+  ]);
+  expect(await allTakes()).toHaveLength(6);
+  // What was being trained begins again without those that failed.
+  expect(await getSetting("participation")).toBeUndefined();
+  await addFace(face);
+  expect(await addFace(face)).toMatchObject({ split: "held-out" });
+});
+
+test("an update that was finished before takes were questioned is still sent", async () => {
+  const old = await openDB("best-actor", 3, {
+    upgrade(db) {
+      db.createObjectStore("faces", { keyPath: "id", autoIncrement: true });
+      db.createObjectStore("settings");
+      db.createObjectStore("takes", { keyPath: "id", autoIncrement: true });
+    },
+  });
+  const participation = { train: [1], update: new Uint8Array([1]) };
+  await old.put("settings", participation, "participation");
+  old.close();
+  expect(await getSetting("participation")).toEqual(participation);
 });
 
 test("takes come back in their order, and go without the faces", async () => {

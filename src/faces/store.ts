@@ -1,10 +1,11 @@
-import { deleteDB, openDB, type DBSchema, type IDBPDatabase, type IDBPTransaction } from "idb";
+import { deleteDB, openDB, type DBSchema, type IDBPDatabase, type IDBPObjectStore, type IDBPTransaction } from "idb";
 import type { Evaluation } from "../core/evaluation";
 import type { Label } from "../core/expressions";
 import type { Take } from "../game/progress";
 import type { Assignment, TaskName } from "../core/protocol";
 import type { LastUpdate, SentLog } from "../client/sent.svelte";
 import type { SecureClient } from "../core/secagg/client";
+import { sortAnswered, sortOld, sortTake } from "./labels";
 import type { Backend } from "../../workers/tf/backend";
 import type { Snapshot } from "../../workers/trainer/api";
 
@@ -20,10 +21,14 @@ export interface Face {
   prompted: Label;
   /** The model's, when the face was captured. */
   probabilities: number[];
+  /** What the take scored, 0 to 100; null where it is not known, as of faces that were kept before scores were. */
+  score: number | null;
   /** Unix time in milliseconds. */
   capturedAt: number;
   /** Held-out faces are never trained on; they tell how good a checkpoint is. Excluded ones are only kept. */
   split: Split;
+  /** Whether the player has still to say what it shows: see labels.ts. */
+  needsAnswer: boolean;
   /** The rounds whose update was trained on it. */
   rounds?: { task: TaskName; round: number }[];
 }
@@ -34,7 +39,10 @@ export type Split = (typeof SPLITS)[number];
 /** What a player may say about a face. */
 export type FaceChange = Partial<Pick<Face, "label" | "split">>;
 
-export type NewFace = Omit<Face, "id" | "label" | "split" | "rounds">;
+/** A take that is to be kept. */
+export interface NewFace extends Pick<Face, "pixels" | "prompted" | "probabilities" | "capturedAt"> {
+  score: number;
+}
 
 /** Yes and no with the moment they were given; absent while the question was never answered. */
 export interface Consent {
@@ -93,7 +101,7 @@ export interface Preferences {
 }
 
 interface Schema extends DBSchema {
-  faces: { key: number; value: Face };
+  faces: { key: number; value: Face; indexes: { split: Split } };
   /** What was scored, without pictures. */
   takes: { key: number; value: Take };
   /** Single values by name. */
@@ -132,12 +140,13 @@ interface Settings {
 const NAME = "best-actor";
 
 /**
- * What each version of the schema adds to the one before. Append, never change: a device may come from any version.
+ * What each version of the schema adds to the one before. Append, never change: a device may come from any version. One that is
+ * asynchronous waits for the database alone, else its transaction ends.
  */
 type Upgrade = (
   db: IDBPDatabase<Schema>,
   transaction: IDBPTransaction<Schema, ("faces" | "takes" | "settings")[], "versionchange">,
-) => void;
+) => void | Promise<void>;
 const UPGRADES: Upgrade[] = [
   (db) => {
     db.createObjectStore("faces", { keyPath: "id", autoIncrement: true });
@@ -152,10 +161,25 @@ const UPGRADES: Upgrade[] = [
   (db) => {
     db.createObjectStore("takes", { keyPath: "id", autoIncrement: true });
   },
+  // A take that failed trains only if the player says what it shows. A face and the score of its take have one time.
+  async (_db, transaction) => {
+    const faces = transaction.objectStore("faces");
+    faces.createIndex("split", "split");
+    const scores = new Map<string, number>();
+    const keyOf = (at: number, prompt: Label): string => `${at} ${prompt}`;
+    for (const { at, prompt, score } of await transaction.objectStore("takes").getAll()) {
+      scores.set(keyOf(at, prompt), score);
+    }
+    for (let cursor = await faces.openCursor(); cursor; cursor = await cursor.continue()) {
+      const { capturedAt, prompted } = cursor.value;
+      await cursor.update(sortOld(cursor.value, scores.get(keyOf(capturedAt, prompted)) ?? null));
+    }
+    // A training under way may be made of takes that failed. The edge gives the same round again.
+    const settings = transaction.objectStore("settings");
+    const kept = (await settings.get("participation")) as Participation | undefined;
+    if (kept && !kept.update && !kept.secure) await settings.delete("participation");
+  },
 ];
-
-/** Every fifth face is held out. */
-const HOLD_OUT_EVERY = 5;
 
 /** The device's storage cannot be used: a private window, a full disk, or another tab with a newer version. */
 export class StorageError extends Error {
@@ -172,7 +196,11 @@ let opened: Promise<IDBPDatabase<Schema>> | undefined;
 function database(): Promise<IDBPDatabase<Schema>> {
   opened ??= openDB<Schema>(NAME, UPGRADES.length, {
     upgrade(db, from, _to, transaction) {
-      for (const upgrade of UPGRADES.slice(from)) upgrade(db, transaction);
+      const steps = async (): Promise<void> => {
+        for (const upgrade of UPGRADES.slice(from)) await upgrade(db, transaction);
+      };
+      // A step that fails leaves all as it was.
+      steps().catch(() => transaction.abort());
     },
     blocking(_current, _blocked, event) {
       // Another tab has a newer version: make way for it.
@@ -222,16 +250,20 @@ export function onFacesChanged(listener: () => void): () => void {
   return () => listeners.delete(listener);
 }
 
-/** Keeps a face. @returns it, with its id and its split. @throws StorageError */
-export async function addFace(face: NewFace): Promise<Face> {
+/** How many faces train or test. */
+async function countUsable(faces: IDBPObjectStore<Schema, ["faces"], "faces", "readwrite">): Promise<number> {
+  const bySplit = faces.index("split");
+  return (await bySplit.count("train")) + (await bySplit.count("held-out"));
+}
+
+/** Keeps a take. @returns the face, with what it is for: see labels.ts. @throws StorageError */
+export async function addFace(take: NewFace): Promise<Face> {
   const kept = await use(async (db) => {
     const transaction = db.transaction("faces", "readwrite");
-    const count = await transaction.store.count();
-    const split = count % HOLD_OUT_EVERY === HOLD_OUT_EVERY - 1 ? "held-out" : "train";
-    const value = { ...face, label: face.prompted, split } as const;
-    const id = await transaction.store.add(value as unknown as Face);
+    const face = sortTake(take, await countUsable(transaction.store));
+    const id = await transaction.store.add(face as Face);
     await transaction.done;
-    return { ...value, id };
+    return { ...face, id };
   });
   changed();
   return kept;
@@ -263,15 +295,18 @@ export async function noteRound(ids: readonly number[], task: TaskName, round: n
 export const allFaces = (): Promise<Face[]> =>
   use(async (db) => (await db.getAll("faces")).sort((a, b) => b.id - a.id));
 
-/** Says what a face shows, or what it is for. @throws StorageError */
-export async function changeFace(id: number, change: FaceChange): Promise<void> {
-  await use(async (db) => {
+/** Says what a face shows, or what it is for. @returns the face after that; undefined if it is gone. @throws StorageError */
+export async function changeFace(id: number, change: FaceChange): Promise<Face | undefined> {
+  const face = await use(async (db) => {
     const transaction = db.transaction("faces", "readwrite");
-    const face = await transaction.store.get(id);
-    if (face) await transaction.store.put({ ...face, ...change });
+    const before = await transaction.store.get(id);
+    const after = before && sortAnswered(before, change, await countUsable(transaction.store));
+    if (after) await transaction.store.put(after);
     await transaction.done;
+    return after;
   });
   changed();
+  return face;
 }
 
 /** Puts a deleted face back as it was. @throws StorageError */
