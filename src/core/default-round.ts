@@ -6,3 +6,22 @@ import { roundConfigSchema, type RoundConfig } from "./protocol";
  * to find out, and players need it not.
  */
 export const DEFAULT_ROUND: RoundConfig = v.parse(roundConfigSchema, {});
+
+/**
+ * Plain FederatedAveraging as the seed's notebook has it: batches of five at a learning rate of 0.02, batch normalization by the batch,
+ * every update as it comes, every candidate published. For models that begin from nothing: one that has been trained forgets by it.
+ */
+export const NOTEBOOK_ROUND = {
+  epochs: 1,
+  batchSize: 5,
+  learningRate: 0.02,
+  clipNorm: 0,
+  batchNorm: "average",
+  distill: 0,
+  rehearse: 0,
+  prior: 0,
+  maxUpdateNorm: 0,
+  evaluators: 0,
+  tolerance: null,
+  agreement: 0,
+} as const satisfies Partial<RoundConfig>;

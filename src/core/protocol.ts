@@ -96,7 +96,7 @@ export type Aggregation = (typeof AGGREGATIONS)[number];
  * The most that an update may move the weights, as a share of their own norm, unless a round says otherwise. The one place where
  * this default stands.
  */
-export const DEFAULT_MAX_UPDATE_NORM = 1;
+export const DEFAULT_MAX_UPDATE_NORM = 0.02;
 
 /** How a round is run. Every field has a default, which the form shows too: the least that a call may say is nothing. */
 export const roundConfigSchema = v.strictObject({
@@ -105,10 +105,14 @@ export const roundConfigSchema = v.strictObject({
   /** C: the share of the clients that have checked in which is chosen for the cohort. */
   fraction: selecting(v.optional(v.pipe(v.number(), v.gtValue(0), v.maxValue(1)), 1)),
   ...planEntries,
-  // Rates and batches of the seed and of its notebook.
-  epochs: selecting(v.optional(planEntries.epochs, 1)),
+  // What makes a trained model better and never worse, by measurement: the table in docs/lab.md.
+  epochs: selecting(v.optional(planEntries.epochs, 2)),
   batchSize: selecting(v.optional(planEntries.batchSize, 5)),
-  learningRate: selecting(v.optional(planEntries.learningRate, 0.02)),
+  learningRate: selecting(v.optional(planEntries.learningRate, 0.01)),
+  clipNorm: selecting(v.optional(planEntries.clipNorm, 4)),
+  batchNorm: selecting(v.optional(planEntries.batchNorm, "frozen")),
+  distill: selecting(v.optional(planEntries.distill, 0.1)),
+  rehearse: selecting(v.optional(planEntries.rehearse, 3)),
   /** How many times the goal is chosen where enough clients wait, for those who will leave. */
   overSelection: open(v.optional(real(1, 3), 1.3)),
   /** Seconds that the choice waits for more clients once goal / C of them are there. */
@@ -136,7 +140,7 @@ export const roundConfigSchema = v.strictObject({
   /** The largest norm of an update; longer ones are scaled down. 0 is off. */
   updateClip: selecting(v.optional(real(0, 1e6), 0)),
   /** Examples that the base counts as in the average, so that few faces move it little: see `shrinkage`. 0 is off. */
-  prior: selecting(v.optional(real(0, 1e6), 0)),
+  prior: selecting(v.optional(real(0, 1e6), 150)),
   /**
    * z: Gaussian noise of standard deviation z * updateClip on the sum of the updates, which then count the same however many faces
    * they had (DP-FedAvg, McMahan et al. 2018). Each waiting client is drawn by itself with probability C. 0 is off.

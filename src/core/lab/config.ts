@@ -20,9 +20,9 @@ export const cameraSchema = v.strictObject({
 export type Camera = v.InferOutput<typeof cameraSchema>;
 export const PLAIN_CAMERA: Camera = { gain: 1, angle: 0, mirror: false };
 
-const { aggregation, q, byzantine, updateClip, prior, noise, serverOptimizer, serverLearningRate, serverMomentum } =
+const { aggregation, q, byzantine, updateClip, noise, serverOptimizer, serverLearningRate, serverMomentum } =
   roundConfigSchema.entries;
-const { serverBeta2, serverTau, stopPatience, stopDelta, atPlateau, tolerance, fraction } = roundConfigSchema.entries;
+const { serverBeta2, serverTau, stopPatience, stopDelta, atPlateau, fraction } = roundConfigSchema.entries;
 
 const entries = {
   name: v.optional(v.pipe(v.string(), v.maxLength(80)), "Run"),
@@ -67,7 +67,8 @@ const entries = {
   q,
   byzantine,
   updateClip,
-  prior,
+  /** Examples that the base counts as in the average, as in a round. 0 is off. */
+  prior: v.optional(real(0, 1e6), 0),
   noise,
   ...{ serverOptimizer, serverLearningRate, serverMomentum, serverBeta2, serverTau },
   /** A client keeps what its codec loses, and adds it to its next update. */
@@ -84,7 +85,8 @@ const entries = {
   stopPatience,
   stopDelta,
   atPlateau,
-  tolerance,
+  /** A candidate whose loss on the test examples is higher than its base's by more than this is rejected. null publishes all. */
+  tolerance: v.optional(v.nullable(real(0, 1000)), null),
 
   /** Also train one model on all the clients' examples at one place, for as many epochs. */
   central: v.optional(v.boolean(), false),
