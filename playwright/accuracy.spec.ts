@@ -67,7 +67,7 @@ for (const [model, accuracy] of [
       // Half of ten people, since few faces of disgust have more.
       expect(winners(prompt, prompt, 5), `real faces win ${EXPRESSIONS[prompt]}`).toBeGreaterThan(0.5);
       if (prompt === NEUTRAL) continue;
-      expect(winners(NEUTRAL, prompt, AGREED), `neutral faces win ${EXPRESSIONS[prompt]}`).toBeLessThan(0.02);
+      expect(winners(NEUTRAL, prompt, AGREED), `neutral faces win ${EXPRESSIONS[prompt]}`).toBeLessThan(0.05);
     }
   });
 }
