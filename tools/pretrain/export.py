@@ -1,10 +1,12 @@
 #!/usr/bin/env python3
 """Turns a checkpoint of train.py into the one that ships with the app: int8, as src/core/checkpoint.ts reads it.
 
-    python3 tools/pretrain/export.py compact.pt public/models/compact/initial.safetensors --data FOLDER
+    python3 tools/pretrain/export.py compact.pt public/models/compact/initial.safetensors --data FOLDER [--prior 0.1]
 
-Its logits are divided by a temperature, in the last layer's own weights, so that its confidence is as often right as it says (Guo et
-al. 2017, arXiv 1706.04599): the one with the least cross-entropy against FER+'s votes on PublicTest in FOLDER, or --temperature.
+Two corrections go into the last layer's own weights. Training showed rare expressions more often than they are; --prior gives back a
+part of how often people name each one in the Training split, as logit adjustment does (Menon et al. 2021, arXiv 2007.07314). And the
+logits are divided by a temperature, so that the model's confidence is as often right as it says (Guo et al. 2017, arXiv 1706.04599):
+the one with the least cross-entropy against FER+'s votes on PublicTest, or --temperature.
 """
 import argparse
 
@@ -31,13 +33,16 @@ def main():
     a = argparse.ArgumentParser()
     a.add_argument("source")
     a.add_argument("target")
-    how = a.add_mutually_exclusive_group(required=True)
-    how.add_argument("--data", metavar="FOLDER")
-    how.add_argument("--temperature", type=float)
+    a.add_argument("--data", required=True, metavar="FOLDER")
+    a.add_argument("--prior", type=float, default=0.0)
+    a.add_argument("--temperature", type=float)
     a = a.parse_args()
     state = torch.load(a.source, map_location="cpu", weights_only=True)
     model = build(state["name"])
     model.load_state_dict(state["average"])
+    share, usable = shares(votes(a.data, "train"))
+    with torch.no_grad():
+        model[-1].bias += a.prior * share[usable].mean(0).log()
     temperature = a.temperature or best_temperature(model, a.data)
     wide, narrow = {}, {}
     for name, tensor, side in tensors(model):

@@ -6,7 +6,7 @@
 FOLDER holds train.u8.gz, publictest.u8.gz and FER+'s votes, ferplus-train.csv and ferplus-publictest.csv (faces.py). Needs PyTorch
 and NumPy. What is learned is how people's votes divide, of faces as another camera would have taken them (augment.py), some of them
 mixed in twos (mixup, Zhang et al. 2018, arXiv 1710.09412); `--labels contest` takes the contest's one label instead, smoothed by 0.1.
-With `--teacher`, a share of the target is what that model says of the face and its mirrored picture (Hinton et al. 2015, arXiv
+With `--teacher`, a share of the target is what those models say of the face and its mirrored picture (Hinton et al. 2015, arXiv
 1503.02531). SGD with Nesterov's momentum and weight decay on a cosine schedule; what is kept is the exponential moving average of the
 weights. Rare expressions come more often than they are (`--balance`).
 
@@ -39,7 +39,8 @@ def options():
     a.add_argument("--data", required=True)
     a.add_argument("--out", required=True)
     a.add_argument("--model", choices=list(MODELS), required=True)
-    a.add_argument("--start", help="checkpoint to begin from: .safetensors of the app or .pt of this program")
+    a.add_argument("--start", action="append", default=[], metavar="FILE",
+                   help="checkpoint to begin from: .safetensors of the app or .pt of this program; the mean of several")
     a.add_argument("--labels", choices=["votes", "contest"], default="votes")
     a.add_argument("--teacher", action="append", default=[], metavar="MODEL:FILE")
     a.add_argument("--taught", type=float, default=0.5, help="the teachers' share of the target")
@@ -65,6 +66,11 @@ def restore(file, name):
         return read_checkpoint(file, model)
     model.load_state_dict(torch.load(file, map_location="cpu")["average"])
     return model
+
+
+def mean_of(states):
+    """The mean of several networks' weights, which are near each other (Wortsman et al. 2022, arXiv 2203.05482)."""
+    return {name: (sum(state[name].float() for state in states) / len(states)).to(value.dtype) for name, value in states[0].items()}
 
 
 def predict(model, x, device):
@@ -143,7 +149,7 @@ def main():
         model.load_state_dict(state["model"])
         torch.manual_seed(args.seed + state["step"])
     elif args.start:
-        model.load_state_dict(restore(args.start, args.model).state_dict())
+        model.load_state_dict(mean_of([restore(file, args.model).state_dict() for file in args.start]))
     model = model.to(device, memory_format=torch.channels_last)
     average = copy.deepcopy(model)
     split = Split(model, args.frozen)
