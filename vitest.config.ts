@@ -9,6 +9,7 @@ export default defineConfig({
       "workers/vision/**/*.test.ts",
       "workers/edge/**/*.node.test.ts",
       "tools/**/*.test.ts",
+      "benchmarks/**/*.test.ts",
     ],
     // They run beside the edge's tests, on what those leave of the processor.
     testTimeout: 180_000,

@@ -1,11 +1,12 @@
 /**
- * `npm run bench:crop -- --data FILE [--faces N] [--model seed|compact]`: FER2013's faces through the camera's whole path: where
- * their square lies against the face detector's box, so that the app can crop as FER2013 was cropped, and whether the model
- * says the same of a face in the camera's picture as of the face itself. ../tools/faces.mjs says what FILE may be. Its last
- * line is one JSON object.
+ * `npm run bench:crop -- --data FILE [--votes FILE] [--faces N] [--model seed|compact]`: FER2013's faces through the camera's whole
+ * path: where their square lies against the face detector's box, so that the app can crop as FER2013 was cropped, and whether the
+ * model says the same of a face in the camera's picture as of the face itself. Right is what most people say, with FER+'s --votes for
+ * the faces in their order, or else the label. ../tools/faces.mjs says what --data's FILE may be. Its last line is one JSON object.
  */
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
+import { runnerImport } from "vite";
 import { facesOf, fail } from "../tools/faces.mjs";
 import { openPage } from "../tools/harness/open.mjs";
 import { root } from "../tools/setup.mjs";
@@ -13,11 +14,14 @@ import { optionsOf } from "../tools/options.mjs";
 
 const values = optionsOf(import.meta.url, {
   data: { type: "string" },
+  votes: { type: "string" },
   faces: { type: "count", default: "500" },
   model: { type: "string", default: "seed" },
 });
 if (!values.data) fail("npm run bench:crop -- --data FILE: name a file of labelled faces.");
 const wanted = values.faces;
+const exam = (await runnerImport(join(root, "benchmarks/exam.ts"))).module;
+const votes = values.votes ? exam.parseVotes(readFileSync(values.votes, "utf8")) : null;
 
 const { page, close } = await openPage();
 const checkpoint = readFileSync(join(root, `public/models/${values.model}/initial.safetensors`)).toString("base64");
@@ -46,7 +50,12 @@ async function show() {
   labels.forEach((label, i) => faces.push({ label, direct: direct[i], camera: seen[i] }));
   [labels, pixels] = [[], []];
 }
-for await (const [label, face] of facesOf(values.data)) {
+let index = 0;
+for await (const [named, face] of facesOf(values.data)) {
+  if (votes && !votes[index]) fail(`${values.votes} has fewer rows than ${values.data} faces.`);
+  const label = votes ? exam.majorityOf(votes[index]) : named;
+  index += 1;
+  if (label === null) continue;
   labels.push(label);
   pixels.push(face);
   if (pixels.length === 50) await show();

@@ -24,7 +24,7 @@ function pytorch() {
   const script = `
 import json, sys, time; sys.path.insert(0, "tools/pretrain")
 import torch, torch.nn.functional as F
-from train import build
+from models import build
 torch.backends.cudnn.benchmark = True; torch.backends.cudnn.allow_tf32 = False
 for name in ("seed", "compact"):
     for batch in (${batches.join()},):

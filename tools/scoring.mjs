@@ -1,42 +1,53 @@
 /**
- * `node tools/scoring.mjs --data FILE`: writes src/game/quantiles.ts, from which the game's score is made: for each shipped
- * checkpoint and each expression, how much probability the checkpoint gives to the expression in people's faces that show it, through
- * the app's own inference in a browser on WASM. FILE: FER2013's PublicTest, on which the checkpoints were not trained (faces.mjs).
+ * `node tools/scoring.mjs --data FILE --votes FILE`: writes src/game/quantiles.ts, from which the game's score is made: for each shipped
+ * checkpoint and each expression, how much probability the checkpoint gives to the expression in faces that at least half of ten people
+ * give it, and in their mirror images, through the app's own inference in a browser on WASM. FILEs: FER2013's PublicTest, on which
+ * the checkpoints were not trained (faces.mjs), and FER+'s votes for it.
  */
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { runnerImport } from "vite";
+import { openClassifiers, shippedCheckpoint } from "../benchmarks/classifier.mjs";
 import { facesOf, fail, LABELS } from "./faces.mjs";
-import { openPage } from "./harness/open.mjs";
 import { root } from "./setup.mjs";
 import { optionsOf } from "./options.mjs";
 
 const STEPS = 20;
-const BATCH = 64;
-const values = optionsOf(import.meta.url, { data: { type: "string" } });
-if (!values.data) fail("node tools/scoring.mjs --data FILE: name a file of labelled faces.");
-
-const faces = [];
-for await (const face of facesOf(values.data)) faces.push(face);
-const { page, close } = await openPage();
-const tables = {};
-for (const model of ["seed", "compact"]) {
-  const file = readFileSync(join(root, `public/models/${model}/initial.safetensors`)).toString("base64");
-  await page.evaluate(
-    async ([model, text]) => {
-      window.classifier = window.harness.worker();
-      await window.classifier.load(model, window.harness.fromBase64(text));
-    },
-    [model, file],
+/** Votes of ten from which on people agree. */
+const AGREED = 5;
+const SIDE = 48;
+const values = optionsOf(import.meta.url, { data: { type: "string" }, votes: { type: "string" } });
+if (!values.data || !values.votes) {
+  fail(
+    "node tools/scoring.mjs --data FILE --votes FILE: name a file of labelled faces and one of FER+'s votes for them.",
   );
+}
+
+const { majorityOf, parseVotes } = (await runnerImport(join(root, "benchmarks/exam.ts"))).module;
+const votes = parseVotes(readFileSync(values.votes, "utf8"));
+const mirrored = (pixels) => Buffer.from(pixels.map((_, i) => pixels[i - (i % SIDE) + SIDE - 1 - (i % SIDE)]));
+
+const labels = [];
+const faces = [];
+let index = 0;
+for await (const [, pixels] of facesOf(values.data)) {
+  const row = votes[index++];
+  if (!row) fail(`${values.votes} has fewer rows than ${values.data} faces.`);
+  const label = majorityOf(row);
+  if (label === null || row[label] < AGREED) continue;
+  labels.push(label, label);
+  faces.push(Buffer.from(pixels), mirrored(pixels));
+}
+
+const models = ["seed", "compact"];
+const { classify, close } = await openClassifiers(
+  Object.fromEntries(models.map((name) => [name, shippedCheckpoint(name)])),
+);
+const tables = {};
+for (const model of models) {
   const given = LABELS.map(() => []);
-  for (let at = 0; at < faces.length; at += BATCH) {
-    const batch = faces.slice(at, at + BATCH);
-    const { probabilities } = await page.evaluate(
-      (text) => window.classifier.classify(window.harness.fromBase64(text)),
-      Buffer.concat(batch.map(([, pixels]) => pixels)).toString("base64"),
-    );
-    batch.forEach(([label], i) => given[label].push(probabilities[i][label]));
-  }
+  const { probabilities } = await classify(model, faces);
+  labels.forEach((label, i) => given[label].push(probabilities[i][label]));
   tables[model] = given.map((shares) => {
     shares.sort((a, b) => a - b);
     const quantile = (q) => {
@@ -54,7 +65,7 @@ writeFileSync(
 
 /**
  * Made by tools/scoring.mjs from FER2013's PublicTest. By model and label: the 0th, 5th, ... and 100th percentile of the probability
- * that the shipped checkpoint gives to an expression in faces that show it.
+ * that the shipped checkpoint gives to an expression in faces that at least half of ten people give it.
  */
 export const QUANTILES: Partial<Record<ModelName, readonly (readonly number[])[]>> = {
 ${Object.entries(tables)

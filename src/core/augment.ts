@@ -25,13 +25,18 @@ export interface Placement {
   /** Pixels. */
   moveX: number;
   moveY: number;
+  /** Side of what is seen, in sides of the face's picture: below 1 a tighter crop. */
+  crop?: number;
   /** Share of the light that comes through. */
   gain: number;
 }
 
 /** A face at another place, in another light: bilinear; what comes from outside repeats the edge. */
-export function placed(pixels: Uint8Array, { mirror, angle, moveX, moveY, gain }: Placement): Uint8Array<ArrayBuffer> {
-  const [cos, sin] = [Math.cos(angle), Math.sin(angle)];
+export function placed(
+  pixels: Uint8Array,
+  { mirror, angle, moveX, moveY, crop = 1, gain }: Placement,
+): Uint8Array<ArrayBuffer> {
+  const [cos, sin] = [crop * Math.cos(angle), crop * Math.sin(angle)];
   const middle = (FACE_SIZE - 1) / 2;
   const out = new Uint8Array(FACE_PIXELS);
   for (let y = 0; y < FACE_SIZE; y++) {

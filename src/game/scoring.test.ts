@@ -2,7 +2,7 @@ import fc from "fast-check";
 import { expect, test } from "vitest";
 import { EXPRESSIONS, type Label } from "../core/expressions";
 import { QUANTILES } from "./quantiles";
-import { scoreOf } from "./scoring";
+import { GOOD, scoreOf } from "./scoring";
 
 const label = fc.integer({ min: 0, max: 6 }) as fc.Arbitrary<Label>;
 const share = fc.double({ min: 0, max: 1, noNaN: true });
@@ -32,6 +32,19 @@ test("the median face of each expression scores 75, and each can be won", () => 
       expect(scoreOf(only(prompt, 0.9999), prompt, model)).toBe(100);
     });
   }
+});
+
+test("a face that shows neutral rather than the prompt is never good, and one that shows nothing of it scores nothing", () => {
+  fc.assert(
+    fc.property(fc.integer({ min: 0, max: 5 }), share, share, model, (prompt, a, b, model) => {
+      const [low, high] = [Math.min(a, b), Math.max(a, b)];
+      fc.pre(low < high);
+      const face = EXPRESSIONS.map((name, i) => (i === prompt ? low : name === "neutral" ? high : 0));
+      expect(scoreOf(face, prompt as Label, model)).toBeLessThan(GOOD);
+      expect(scoreOf(face, 6, model)).toBe(scoreOf(only(6, high), 6, model));
+    }),
+  );
+  expect(scoreOf([0, 0, 0, 0, 0, 0, 1], 4, "seed")).toBe(0);
 });
 
 test("a model of which no faces are known scores with its bare probability", () => {

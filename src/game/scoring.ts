@@ -1,6 +1,11 @@
-import type { Label } from "../core/expressions";
+import { EXPRESSIONS, type Label } from "../core/expressions";
 import type { ModelName } from "../core/model";
 import { QUANTILES } from "./quantiles";
+
+/** From this score on a take is good, and a row of them goes on. */
+export const GOOD = 60;
+
+const NEUTRAL = EXPRESSIONS.indexOf("neutral");
 
 /**
  * How convincing a face is among real faces that show the same expression: the share of them to which the model gives less
@@ -16,17 +21,18 @@ function rankOf(probability: number, quantiles: readonly number[]): number {
 
 /**
  * Score of a take in whole per cent. With r, the share of real faces that convince the model less, it is 1 - (1 - r)^2: the median
- * face gets 75, the best tenth 99. A model of which no such faces are known scores with its bare probability.
+ * face gets 75, the best tenth 99. A face that shows neutral rather than the prompt is not acted, and stays below {@link GOOD}: its
+ * score is at most {@link GOOD} times its probability's share of neutral's. A model of which no such faces are known scores with its
+ * bare probability.
  */
 export function scoreOf(probabilities: readonly number[], prompt: Label, model: ModelName | undefined): number {
   const probability = probabilities[prompt] ?? 0;
   const quantiles = model && QUANTILES[model]?.[prompt];
   if (!quantiles) return Math.round(100 * probability);
-  return Math.round(100 * (1 - (1 - rankOf(probability, quantiles)) ** 2));
+  const score = Math.round(100 * (1 - (1 - rankOf(probability, quantiles)) ** 2));
+  const neutral = probabilities[NEUTRAL] ?? 0;
+  return probability < neutral ? Math.min(score, Math.floor((GOOD * probability) / neutral)) : score;
 }
-
-/** From this score on a take is good, and a row of them goes on. */
-export const GOOD = 60;
 
 /** What the jury says about a score: a key of the texts. */
 export function verdictOf(score: number): "best" | "ovation" | "believes" | "unsure" | "critics" {

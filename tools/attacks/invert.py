@@ -38,7 +38,7 @@ EIGENFACES = 600
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "../pretrain"))
 from layout import tensors  # noqa: E402
-from train import build  # noqa: E402
+from models import build  # noqa: E402
 
 
 def split(flat, model):

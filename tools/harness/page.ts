@@ -126,9 +126,7 @@ async function crops(pixels: Uint8Array): Promise<(CameraView | null)[]> {
   const { side, x, y } = FACE_IN_PICTURE;
   const found: (CameraView | null)[] = [];
   for (let at = 0; at < pixels.length; at += FACE_PIXELS) {
-    const image = new ImageData(48, 48);
-    for (let i = 0; i < FACE_PIXELS; i++) image.data.set([...Array<number>(3).fill(pixels[at + i] ?? 0), 255], i * 4);
-    small?.putImageData(image, 0, 0);
+    small?.putImageData(greyImage(pixels.subarray(at, at + FACE_PIXELS)), 0, 0);
     // The picture's rest goes on from the face's own edges: stretched, it has no second face.
     large?.drawImage(face, 0, 0, 48, 48, 0, 0, 640, 480);
     large?.drawImage(face, 0, 0, 48, 48, x, y, side, side);
@@ -150,9 +148,30 @@ async function crops(pixels: Uint8Array): Promise<(CameraView | null)[]> {
   return found;
 }
 
+/** What is left of faces, as base64, after each has gone through JPEG of a quality between 0 and 1. */
+async function throughJpeg(pixels: Uint8Array, quality: number): Promise<string> {
+  const canvas = new OffscreenCanvas(48, 48);
+  const context = canvas.getContext("2d", { willReadFrequently: true });
+  let levels = "";
+  for (let at = 0; at < pixels.length; at += FACE_PIXELS) {
+    context?.putImageData(greyImage(pixels.subarray(at, at + FACE_PIXELS)), 0, 0);
+    context?.drawImage(await createImageBitmap(await canvas.convertToBlob({ type: "image/jpeg", quality })), 0, 0);
+    const { data } = context?.getImageData(0, 0, 48, 48) ?? { data: [] };
+    for (let i = 0; i < FACE_PIXELS; i++) levels += String.fromCharCode(data[i * 4] ?? 0);
+  }
+  return btoa(levels);
+}
+
+/** A face as a picture. */
+function greyImage(pixels: Uint8Array): ImageData {
+  const image = new ImageData(48, 48);
+  pixels.forEach((level, i) => image.data.set([level, level, level, 255], i * 4));
+  return image;
+}
+
 const fromBase64 = (text: string): Uint8Array<ArrayBuffer> => Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
 
-const harness = { hasRealGpu, startVision, crops, trainedDelta, train, worker, fromBase64 };
+const harness = { hasRealGpu, startVision, crops, throughJpeg, trainedDelta, train, worker, fromBase64 };
 export type Harness = typeof harness;
 
 declare global {
