@@ -25,7 +25,7 @@ if (!existsSync(join(root, "dist/best_actor/index.js"))) {
 }
 const { WeightedSum } = await load("src/core/fedavg.ts");
 const { HeadlessClient, randomDelta } = await load("tools/headless.ts");
-const { DEFAULT_ROUND } = await load("src/core/default-round.ts");
+const { NOTEBOOK_ROUND } = await load("src/core/default-round.ts");
 const stop = new AbortController();
 const { model } = new HeadlessClient(() => "", TASK, stop.signal);
 const bytes = model.parameters * 4;
@@ -113,7 +113,7 @@ async function throughShards(n, { topology = "central", live = false } = {}) {
     const started = await fetch(`${api}/rounds`, {
       method: "POST",
       headers: { authorization: `Bearer ${edge.adminToken}` },
-      body: JSON.stringify({ ...DEFAULT_ROUND, goalCount: UPDATES, overSelection: 1, selectionSeconds: 0, topology }),
+      body: JSON.stringify({ ...NOTEBOOK_ROUND, goalCount: UPDATES, overSelection: 1, selectionSeconds: 0, topology }),
     });
     if (!started.ok) throw new Error(await started.text());
     const clients = Array.from({ length: UPDATES }, () => new HeadlessClient(() => edge.url, TASK, stop.signal));

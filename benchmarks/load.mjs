@@ -26,7 +26,7 @@ if (!existsSync(join(root, "dist/best_actor/index.js"))) {
   process.exit(1);
 }
 const { HeadlessClient, randomDelta } = await load("tools/headless.ts");
-const { DEFAULT_ROUND } = await load("src/core/default-round.ts");
+const { NOTEBOOK_ROUND } = await load("src/core/default-round.ts");
 const { decodeCheckpoint } = await load("src/core/checkpoint.ts");
 
 const stateFolder = mkdtempSync(join(tmpdir(), "best-actor-load-"));
@@ -62,7 +62,7 @@ try {
     method: "POST",
     headers: { authorization: `Bearer ${edge.adminToken}` },
     body: JSON.stringify({
-      ...DEFAULT_ROUND,
+      ...NOTEBOOK_ROUND,
       goalCount: Math.min(1000, count),
       overSelection: 1,
       selectionSeconds: 0,

@@ -7,7 +7,7 @@ import { expect, test } from "@playwright/test";
 import { HeadlessClient, randomDelta, RefusalError } from "../tools/headless";
 import { root } from "../tools/setup.mjs";
 import { decodeCheckpoint } from "../src/core/checkpoint";
-import { DEFAULT_ROUND } from "../src/core/default-round";
+import { NOTEBOOK_ROUND } from "../src/core/default-round";
 import type { History, Round, RoundConfig } from "../src/core/protocol";
 
 const TASK = "expressions-compact";
@@ -84,7 +84,7 @@ test(`killed ${KILLS} times at random moments, the edge loses no accepted update
         ...(body !== undefined && { body: JSON.stringify(body) }),
       });
     const start = async (topology: RoundConfig["topology"]): Promise<void> => {
-      const config = { ...DEFAULT_ROUND, topology, goalCount: 4, selectionSeconds: 0, rounds: 10_000 };
+      const config = { ...NOTEBOOK_ROUND, topology, goalCount: 4, selectionSeconds: 0, rounds: 10_000 };
       expect((await admin("POST", "", config)).status).toBe(201);
     };
     await start("central");

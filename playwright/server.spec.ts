@@ -3,6 +3,7 @@ import { mkdtempSync, readFileSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, test } from "@playwright/test";
+import { NOTEBOOK_ROUND } from "../src/core/default-round";
 import type { Task } from "../src/core/protocol";
 import { HeadlessClient, randomDelta } from "../tools/headless";
 import { serve } from "../tools/serve.mjs";
@@ -108,7 +109,7 @@ test("the objects of rounds that have ended are no more: the state does not grow
     await fetch(`${edge.url}/api/tasks/${TASK}/rounds`, {
       method: "POST",
       headers: { authorization: `Bearer ${edge.adminToken}` },
-      body: JSON.stringify({ goalCount: 1, selectionSeconds: 0, rounds }),
+      body: JSON.stringify({ ...NOTEBOOK_ROUND, goalCount: 1, selectionSeconds: 0, rounds }),
     });
     for (let i = 1; i <= rounds; i++) {
       await client.send(await client.assignment(5), randomDelta(client.model, i), 5);

@@ -1,3 +1,4 @@
+import { NOTEBOOK_ROUND } from "../../src/core/default-round";
 import { env } from "cloudflare:workers";
 import { expect, test } from "vitest";
 import { isNorm } from "../../src/core/batch-norm";
@@ -123,13 +124,15 @@ test("an update that is taken back is deleted and counts no more, until a mean h
 
 test.each([
   [{ noise: 1, batchNorm: "local" }, "update clip"],
-  [{ noise: 1, updateClip: 1 }, "batch normalization"],
+  [{ noise: 1, updateClip: 1, batchNorm: "average" }, "batch normalization"],
+  [{ noise: 1, updateClip: 1, batchNorm: "local", prior: 10 }, "prior 0"],
   [{ noise: 1, updateClip: 1, batchNorm: "local", aggregation: "median" }, "the mean"],
   [{ noise: 1, updateClip: 1, batchNorm: "local", mode: "async" }, "synchronous"],
   [{ noise: 1, updateClip: 1, batchNorm: "local", clipQuantile: 0.5 }, "at least 11"],
 ] as const)("%o is refused with the reason", async (config, reason) => {
   const response = await compact.admin("POST", "/rounds", {
-    ...{ goalCount: 2, fraction: 1, epochs: 1, batchSize: 5, learningRate: 0.1, deadlineSeconds: 60, rounds: 1 },
+    ...NOTEBOOK_ROUND,
+    goalCount: 2,
     ...config,
   });
   expect(response.status).toBe(400);

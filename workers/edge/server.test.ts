@@ -1,7 +1,7 @@
 import { abortAllDurableObjects } from "cloudflare:test";
 import { env } from "cloudflare:workers";
 import { expect, test } from "vitest";
-import { DEFAULT_ROUND } from "../../src/core/default-round";
+import { DEFAULT_ROUND, NOTEBOOK_ROUND } from "../../src/core/default-round";
 import type { CheckpointRecord, DeadLetter, History, Round } from "../../src/core/protocol";
 import { createSigningKey } from "../../src/core/signing";
 import { encodeUpdate } from "../../src/core/update";
@@ -163,10 +163,8 @@ async function evaluate(client: string, loss: number, baseLoss: number, confusio
 }
 
 test("where a round asks for it, evaluators count by class, and their counts are added", async () => {
-  await task.startRound({ goalCount: 1, overSelection: 1, evaluators: 2, evaluateByClass: true });
-  const [client] = await task.cohort(1);
-  if (!client) throw new Error("no cohort");
-  await task.send(client, task.randomDelta(1));
+  await task.startRound({ goalCount: 2, overSelection: 1, evaluators: 2, evaluateByClass: true });
+  for (const client of await task.cohort(2)) await task.send(client, task.randomDelta(1));
   await task.until(({ rounds }) => rounds[0]?.state === "evaluating", "it is evaluated");
   const counts = (...of: [number, number, number][]): number[][] =>
     Array.from({ length: 7 }, (_, i) =>
@@ -211,13 +209,12 @@ test("an evaluator that counts by class where nobody asked is refused, and may a
 });
 
 test("a candidate that evaluators find worse is rejected; a plateau stops the run, and clients are told so", async () => {
-  const config = { goalCount: 1, overSelection: 1, evaluators: 2, tolerance: 0.1, stopPatience: 2, rounds: 9 };
+  const config = { goalCount: 2, overSelection: 1, evaluators: 2, tolerance: 0.5, stopPatience: 2, rounds: 9 };
   await task.startRound(config);
+  // Of six faces, whose root is about a third of that of fifty, a rise of 0.17 is allowed: see guard.test.ts.
   const losses = [1, 1.3, 1.2];
   for (const [i, loss] of losses.entries()) {
-    const [client] = await task.cohort(1);
-    if (!client) throw new Error("no cohort");
-    await task.send(client, task.randomDelta(i));
+    for (const client of await task.cohort(2)) await task.send(client, task.randomDelta(i));
     await task.until(({ rounds }) => rounds[i]?.state === "evaluating", `round ${i + 1} is evaluated`);
     expect((await task.checkIn(crypto.randomUUID())).decision).toBe("wait");
     await evaluate(crypto.randomUUID(), loss, 1.1);
@@ -226,7 +223,7 @@ test("a candidate that evaluators find worse is rejected; a plateau stops the ru
   }
   const { rounds, task: state } = await task.get<History>("/rounds");
   expect(rounds.map(({ state }) => state)).toEqual(["published", "rejected", "published"]);
-  expect(rounds[1]?.reason).toContain("more than the tolerance of 0.1 worse");
+  expect(rounds[1]?.reason).toContain("the loss rose by 0.2000");
   expect(rounds.map(({ run }) => run)).toEqual(rounds.map(() => 1));
   expect(rounds.map(({ plateau }) => plateau !== null)).toEqual(rounds.map((_, i) => i === rounds.length - 1));
   expect(rounds[2]?.evaluation).toMatchObject({ clients: 2, examples: 6, loss: 1.2, baseLoss: 1.1 });
@@ -342,9 +339,9 @@ test("an administrator changes an open round, but not how updates that may be th
   ).json();
   expect(changed.config).toEqual({
     ...DEFAULT_ROUND,
+    ...NOTEBOOK_ROUND,
     goalCount: 1,
     selectionSeconds: 0,
-    maxUpdateNorm: 0,
     epochs: 2,
     aggregation: "median",
   });

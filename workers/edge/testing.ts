@@ -16,6 +16,7 @@ import {
 } from "../../src/core/protocol";
 import { seededRandom } from "../../src/core/random";
 import { createSigningKey, sign, type Signable } from "../../src/core/signing";
+import { NOTEBOOK_ROUND } from "../../src/core/default-round";
 import { encodeUpdate, type UpdateMetadata } from "../../src/core/update";
 import edge from "./index";
 
@@ -97,9 +98,9 @@ export class TestTask {
     });
   }
 
-  /** Starts rounds whose cohort is chosen at once, and whose updates may be of any size, as the numbers of tests are. */
+  /** Starts rounds of plain FederatedAveraging whose cohort is chosen at once: their updates are the numbers of tests, of any size. */
   async startRound(config: Partial<RoundConfig> = {}): Promise<void> {
-    const response = await this.admin("POST", "/rounds", { selectionSeconds: 0, maxUpdateNorm: 0, ...config });
+    const response = await this.admin("POST", "/rounds", { ...NOTEBOOK_ROUND, selectionSeconds: 0, ...config });
     expect(response.status).toBe(201);
   }
 

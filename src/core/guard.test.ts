@@ -1,0 +1,73 @@
+import fc from "fast-check";
+import { expect, test } from "vitest";
+import { objectionTo, summarizeEvidence, type Evidence, type GuardRules } from "./guard";
+
+const RULES: GuardRules = { evaluators: 3, tolerance: 0.1, agreement: 0.8, maxExamples: 200 };
+
+const says = (rise: number, examples = 50, kind: Evidence["kind"] = "cohort"): Evidence => ({
+  kind,
+  examples,
+  loss: 1 + rise,
+  accuracy: 0.5,
+  baseLoss: 1,
+  baseAccuracy: 0.5,
+});
+
+test("nobody's word is no consent, unless nobody is asked", () => {
+  expect(objectionTo([], null, RULES)).toContain("Nobody evaluated");
+  expect(objectionTo([], null, { ...RULES, evaluators: 0 })).toBeNull();
+});
+
+test.each([
+  ["all find it better", [-0.1, -0.1, -0.1], true],
+  ["all find it worse", [0.2, 0.2, 0.2], false],
+  ["two that are honest and a liar that wants a ruined one", [0.5, 0.4, -1000], false],
+  ["two that are honest and a liar that wants none", [-0.1, -0.2, 1000], true],
+  ["one that is honest and a liar: in doubt not", [-0.1, 1000], false],
+] as const)("%s", (_, rises, isPublished) => {
+  const evidence = rises.map((rise) => says(rise));
+  expect(objectionTo(evidence, null, RULES) === null).toBe(isPublished);
+});
+
+test("a hundred thousand faces that somebody claims weigh no more than the cap, and no more than one voice", () => {
+  const liar = says(-900, 100_000);
+  expect(objectionTo([says(0.5, 50), says(0.5, 50), liar], null, RULES)).not.toBeNull();
+  const sum = summarizeEvidence([says(0, 50), says(0, 50), liar], RULES.maxExamples);
+  expect(sum).toMatchObject({ examples: 300, clients: 3 });
+});
+
+test("few faces make the bound tighter, not absent", () => {
+  expect(objectionTo([says(0.08, 50)], null, RULES)).toBeNull();
+  expect(objectionTo([says(0.08, 3)], null, RULES)).toContain("3, evaluated by 1");
+  expect(objectionTo([says(0.02, 3)], null, RULES)).toBeNull();
+});
+
+test("the operator's faces speak for themselves, whatever the clients say", () => {
+  const happy = [says(-0.5), says(-0.5), says(-0.5)];
+  expect(objectionTo([...happy, says(0.2, 500, "operator")], null, RULES)).toContain("operator");
+  expect(objectionTo([...happy, says(0.05, 500, "operator")], null, RULES)).toBeNull();
+});
+
+test("a candidate that answers otherwise on dreams has forgotten, whoever came", () => {
+  const happy = [says(-0.5), says(-0.5), says(-0.5)];
+  expect(objectionTo(happy, { agreement: 0.5, divergence: 1 }, RULES)).toContain("50 % of the dreamed faces");
+  expect(objectionTo(happy, { agreement: 0.9, divergence: 0.1 }, RULES)).toBeNull();
+  expect(objectionTo(happy, { agreement: 0.5, divergence: 1 }, { ...RULES, agreement: 0 })).toBeNull();
+});
+
+test("fewer than half of the evaluators cannot change what the others agree on", () => {
+  const rise = fc.double({ min: -1000, max: 1000, noNaN: true });
+  fc.assert(
+    fc.property(
+      fc.integer({ min: 1, max: 20 }),
+      fc.double({ min: -2, max: 2, noNaN: true }),
+      fc.array(rise, { maxLength: 20 }),
+      (honest, truth, lies) => {
+        const liars = lies.slice(0, Math.max(0, Math.ceil(honest / 2) - 1)).map((lie) => says(lie, 100_000));
+        const alone = Array.from({ length: honest }, () => says(truth, 200));
+        const verdict = objectionTo(alone, null, RULES) === null;
+        expect(objectionTo([...liars, ...alone], null, RULES) === null).toBe(verdict);
+      },
+    ),
+  );
+});
