@@ -64,7 +64,8 @@ test("a reload in mid-training loses nothing: faces, place and update are still 
   await collectFaces(page, stage.url, 5);
   const before = await storedFaces(page);
   const epochs = 15;
-  await startRound(stage.url, stage.adminToken, { epochs, learningRate: 0.001 });
+  // With nobody asked the model is published: one held-out face says too little.
+  await startRound(stage.url, stage.adminToken, { epochs, learningRate: 0.001, evaluators: 0 });
   await page.goto(`${stage.url}/train`);
   await page.getByRole("button", { name: "Take part in rounds" }).click();
   const batch = page.locator("dt:has-text('Batch') + dd");
