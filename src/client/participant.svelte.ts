@@ -1,5 +1,6 @@
 import * as Comlink from "comlink";
 import { compress } from "../core/codecs/codec";
+import { isWorse } from "../core/evaluation";
 import { FACE_PIXELS } from "../core/expressions";
 import { gzip } from "../core/gzip";
 import { MODELS, summarize } from "../core/model";
@@ -39,7 +40,7 @@ import { chooseBackends } from "./backends";
 import { conditions, type Rest } from "./conditions.svelte";
 import { getCheckpoint } from "./checkpoints";
 import { getDreams } from "./dreams";
-import { checkIn, secureStep, sendEvaluation, sendUpdate } from "./edge";
+import { checkIn, secureStep, sendEvaluation, sendUpdate, withdrawUpdate } from "./edge";
 import { EdgeAwayError, edgeNow, EdgeRefusalError } from "./http";
 import { model } from "./model.svelte";
 import { HEAD_BYTES, sent } from "./sent.svelte";
@@ -238,6 +239,10 @@ class Participant {
         }
       }
       const result = await this.#train(participation, signal);
+      if (isWorse(result.heldOut, result.heldOutAfter)) {
+        await this.#keepBack(participation, result, signal);
+        return;
+      }
       if (member) {
         // Asked again: the training may have outlived the round.
         const step = await follow(member, "mask");
@@ -248,17 +253,7 @@ class Participant {
         participation.update = await this.#mask(participation, member, step, result);
       } else participation.update = await this.#encode(participation, result);
       participation.localNorms = result.localNorms;
-      participation.contribution = {
-        round: assignment.round,
-        examples: result.examples,
-        bytes: participation.update.length,
-        loss: result.train.loss,
-        accuracy: result.train.accuracy,
-        trainingMs: result.trainingMs,
-        backend: result.backend,
-        heldOut: result.heldOut,
-        heldOutAfter: result.heldOutAfter,
-      };
+      participation.contribution = contributionOf(assignment, result, participation.update.length);
       delete participation.snapshot;
       await setSetting("participation", participation);
     }
@@ -294,6 +289,21 @@ class Participant {
     if (participation.contribution) {
       this.sent = [{ ...participation.contribution, accepted }, ...this.sent];
     }
+  }
+
+  /** A training that has made this device's own faces harder to recognize is not sent: the round goes on without it. */
+  async #keepBack(participation: Participation, result: TrainingResult, signal: AbortSignal): Promise<void> {
+    const { assignment, key } = participation;
+    const reason = t("train.keptBack");
+    // Its peers go on without it, as without anybody who leaves.
+    if (assignment.secure) throw new SecureError(reason);
+    await withdrawUpdate(assignment, key).catch((error: unknown) => {
+      signal.throwIfAborted();
+      // The round has ended meanwhile, or does so at its deadline.
+      if (!(error instanceof EdgeRefusalError || error instanceof EdgeAwayError)) throw error;
+    });
+    await deleteSetting("participation");
+    this.sent = [{ ...contributionOf(assignment, result, 0), accepted: reason }, ...this.sent];
   }
 
   /** How this device takes the steps of secure aggregation. */
@@ -484,6 +494,19 @@ class Participant {
     }
   }
 }
+
+/** What the page says of a training and of the update that was made of it. @param bytes of that update */
+const contributionOf = ({ round }: Assignment, result: TrainingResult, bytes: number): Contribution => ({
+  round,
+  examples: result.examples,
+  bytes,
+  loss: result.train.loss,
+  accuracy: result.train.accuracy,
+  trainingMs: result.trainingMs,
+  backend: result.backend,
+  heldOut: result.heldOut,
+  heldOutAfter: result.heldOutAfter,
+});
 
 /** Makes and keeps the key for an open round. @throws StorageError */
 async function newIdentity(task: TaskName, round: number | null): Promise<Identity> {

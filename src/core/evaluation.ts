@@ -8,6 +8,13 @@ export interface Evaluation {
   confusion: number[][];
 }
 
+/** By how much a loss may rise and still be called no worse: a training moves the last digits of every probability. */
+const SLACK = 0.1;
+
+/** Whether a model does worse after a training than before it on the same examples: fewer recognized, or much less sure. */
+export const isWorse = (before: Evaluation, after: Evaluation): boolean =>
+  after.accuracy < before.accuracy || after.loss > before.loss + SLACK;
+
 /** The sum of tables of counts of one shape; an empty one of none. */
 export const addCounts = (tables: readonly number[][][]): number[][] =>
   (tables[0] ?? []).map((row, i) => row.map((_, j) => tables.reduce((sum, table) => sum + (table[i]?.[j] ?? 0), 0)));

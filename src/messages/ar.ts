@@ -459,6 +459,7 @@ export const ar = {
     runningOn: "يعمل على {{backend}}.",
     backends: { wasm: "المعالج (WebAssembly)", webgpu: "معالج الرسوم (WebGPU)" },
     wentOn: "تابع التدريب على {{backend}}: {{reason}}",
+    keptBack: "لم يُرسَل: بعد التدريب صار التعرّف على وجوهك المحجوبة أسوأ مما كان",
     leftRound: "غادر هذا الجهاز الجولة ولم يُقل شيء آخر: {{reason}}",
     learnsFrom: "مما يتعلم",
     faces: "وجوه للتدريب: {{train}}. محجوزة لاختبار النموذج: {{heldOut}}. غير مستخدمة: {{excluded}}.",

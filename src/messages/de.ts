@@ -500,6 +500,7 @@ export const de = {
     runningOn: "Läuft auf {{backend}}.",
     backends: { wasm: "dem Prozessor (WebAssembly)", webgpu: "der GPU (WebGPU)" },
     wentOn: "Das Training ging weiter auf {{backend}}: {{reason}}",
+    keptBack: "nicht gesendet: Nach dem Training wurden deine Gesichter zur Prüfung schlechter erkannt als vorher",
     leftRound: "Dieses Gerät hat die Runde verlassen und nichts weiter gesagt: {{reason}}",
     learnsFrom: "Woraus es lernt",
     faces:

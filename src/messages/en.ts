@@ -488,6 +488,7 @@ export const en = {
     runningOn: "Running on {{backend}}.",
     backends: { wasm: "the processor (WebAssembly)", webgpu: "the GPU (WebGPU)" },
     wentOn: "The training went on with {{backend}}: {{reason}}",
+    keptBack: "not sent: after the training, the faces held out here were recognized worse than before",
     leftRound: "This device left the round, and nothing more was told: {{reason}}",
     learnsFrom: "What it learns from",
     faces: "Faces to train with: {{train}}. Held out, to test the model: {{heldOut}}. Not used: {{excluded}}.",

@@ -421,6 +421,7 @@ export const zhCN = {
     runningOn: "运行于{{backend}}。",
     backends: { wasm: "处理器（WebAssembly）", webgpu: "GPU（WebGPU）" },
     wentOn: "训练改用{{backend}}继续：{{reason}}",
+    keptBack: "未发送：训练之后，对你自己保留的脸部识别得比之前更差",
     leftRound: "这台设备离开了这一轮，没有再透露任何信息：{{reason}}",
     learnsFrom: "它从什么学习",
     faces: "用于训练的脸：{{train}}。留作测试模型的脸：{{heldOut}}。不使用的脸：{{excluded}}。",

@@ -244,7 +244,25 @@ export const de = {
     latest_one: "Genauigkeit der letzten Runde",
     latest_other: "Genauigkeit der letzten {{count}} Runden",
   },
+  evidence: {
+    title: "Was für jede Version spricht",
+    about:
+      "Ein Kandidat wird nur veröffentlicht, wenn niemand ihn schlechter findet als die Version, aus der er entstand: die zurückgelegten Gesichter der Kohorte, die anderer Clients, die des Betreibers, und seine Antworten zu geträumten Gesichtern, die der Server selbst prüft.",
+    version: "Version",
+    state: "Zustand",
+    kinds: { cohort: "Kohorte", others: "Andere Clients", operator: "Betreiber" },
+    dreams: "Gleiche Antworten zu Träumen",
+    reason: "Warum nicht",
+    loss_one: "Verlust {{before}} → {{after}}, {{count}} Gesicht",
+    loss_other: "Verlust {{before}} → {{after}}, {{count}} Gesichter",
+  },
   form: {
+    preset: "Beginnen mit",
+    presets: {
+      careful: "Vorsichtig: Ein trainiertes Modell wird besser und nicht schlechter",
+      notebook: "Wie im Notebook: einfacher Mittelwert, von Grund auf",
+    },
+    presetHelp: "Stellt das Training der Clients, den Mittelwert und die Prüfung ein.",
     cohort: "Kohorte",
     clients: "Clients",
     server: "Strategie des Servers",
@@ -340,6 +358,10 @@ export const de = {
     noise: { name: "Rauschen z", help: "Gauß, mal die Kürzung, auf der Summe; 0 ist aus" },
     clipQuantile: { name: "Quantil der Kürzung", help: "Anteil der Updates, dem sie folgt; 0 lässt sie" },
     evaluators: { name: "Prüfer", help: "Clients, die einen Kandidaten testen; 0 veröffentlicht sofort" },
+    agreement: {
+      name: "Einigkeit bei Träumen",
+      help: "kleinster Anteil geträumter Gesichter mit gleicher Antwort; 0 ist aus",
+    },
     evaluateByClass: { name: "Sie zählen nach Klassen" },
     evaluationSeconds: { name: "Prüfung", help: "Sekunden, die sie dauern darf" },
     epochs: { name: "Epochen E", help: "Durchgänge durch die Beispiele eines Clients" },

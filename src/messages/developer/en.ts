@@ -243,7 +243,25 @@ export const en = {
     latest_one: "Accuracy of the latest round",
     latest_other: "Accuracy of the latest {{count}} rounds",
   },
+  evidence: {
+    title: "What speaks for each version",
+    about:
+      "A candidate is published only when nobody finds it worse than the version it came from: the cohort's held-out faces, those of clients outside it, the operator's own, and its answers on dreamed faces, which the edge looks at itself.",
+    version: "Version",
+    state: "State",
+    kinds: { cohort: "Cohort", others: "Other clients", operator: "Operator" },
+    dreams: "Same answers on dreams",
+    reason: "Why not",
+    loss_one: "loss {{before}} → {{after}}, {{count}} face",
+    loss_other: "loss {{before}} → {{after}}, {{count}} faces",
+  },
   form: {
+    preset: "Begin with",
+    presets: {
+      careful: "Careful: a trained model gets better, and no worse",
+      notebook: "The notebook's: plain averaging, from scratch",
+    },
+    presetHelp: "Sets the clients' training, the average and the evaluation.",
     cohort: "Cohort",
     clients: "Clients",
     server: "Server strategy",
@@ -340,6 +358,7 @@ export const en = {
     noise: { name: "Noise z", help: "Gaussian, times the update clip, on the sum; 0 is off" },
     clipQuantile: { name: "Clip quantile", help: "share of updates that the clip follows; 0 keeps it" },
     evaluators: { name: "Evaluators", help: "clients that test a candidate; 0 publishes at once" },
+    agreement: { name: "Agreement on dreams", help: "least share of dreamed faces with the same answer; 0 is off" },
     evaluateByClass: { name: "They count by class" },
     evaluationSeconds: { name: "Evaluation", help: "seconds that it may take" },
     epochs: { name: "Epochs E", help: "passes over a client's examples" },
