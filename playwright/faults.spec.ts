@@ -123,7 +123,7 @@ test(`killed ${KILLS} times at random moments, the edge loses no accepted update
         rounds = [...(await ask<History>(`/rounds?before=${first}`)).rounds, ...rounds];
       }
       rounds = await Promise.all(
-        rounds.map((round) =>
+        rounds.map(async (round) =>
           round.cohort.length < round.tally.selected ? ask<Round>(`/rounds/${round.number}`) : round,
         ),
       );
