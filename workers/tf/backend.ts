@@ -1,5 +1,5 @@
 import * as tf from "@tensorflow/tfjs";
-import { setWasmPaths } from "@tensorflow/tfjs-backend-wasm";
+import { setThreadsCount, setWasmPaths } from "@tensorflow/tfjs-backend-wasm";
 import "@tensorflow/tfjs-backend-webgpu";
 import plain from "@tensorflow/tfjs-backend-wasm/dist/tfjs-backend-wasm.wasm?url";
 import simd from "@tensorflow/tfjs-backend-wasm/dist/tfjs-backend-wasm-simd.wasm?url";
@@ -63,13 +63,14 @@ export function startWasm(source = ownOrigin(MAX_THREADS)): Promise<KernelPool> 
   wasm ??= (async () => {
     const { threads } = source;
     setWasmPaths(source.paths);
-    const shared = captureSharedMemory();
+    // Its own kernels run on one thread, ours on all.
+    setThreadsCount(1);
     const module = compileKernels(source);
     // tfjs then takes its module for one thread, whose memory is its own.
     if (threads === 1) tf.env().set("WASM_HAS_MULTITHREAD_SUPPORT", false);
     if (!(await tf.setBackend("wasm"))) throw new Error("This browser does not run WebAssembly.");
     const backend = tf.backend() as unknown as WasmBackend;
-    const memory = shared() ?? backend.wasm.asm.memory;
+    const memory = backend.wasm.wasmMemory ?? backend.wasm.asm.memory;
     const allocate = (bytes: number): number => {
       const { dataId } = backend.makeOutput([bytes / 4], "float32");
       return backend.dataIdMap.get(dataId).memoryOffset;
@@ -94,23 +95,4 @@ async function compileKernels({ compile, threads }: WasmSource): Promise<WebAsse
     if (!(error instanceof WebAssembly.CompileError)) throw error;
     return compile(single ? "simd-single" : "simd");
   }
-}
-
-/**
- * tfjs keeps the memory of its threaded wasm module to itself; our kernels have to work in it. Notes the shared memory
- * that is made from now on until the returned function is called, which gives it.
- */
-function captureSharedMemory(): () => WebAssembly.Memory | undefined {
-  const { Memory } = WebAssembly;
-  const made: WebAssembly.Memory[] = [];
-  WebAssembly.Memory = class extends Memory {
-    constructor(descriptor: WebAssembly.MemoryDescriptor) {
-      super(descriptor);
-      if (descriptor.shared) made.push(this);
-    }
-  };
-  return () => {
-    WebAssembly.Memory = Memory;
-    return made.at(-1);
-  };
 }
