@@ -1,7 +1,10 @@
 import { spawn, type ChildProcess } from "node:child_process";
+import { readdirSync, readFileSync } from "node:fs";
 import { availableParallelism } from "node:os";
+import { join } from "node:path";
 import { ENGINES, hasEngine, openEngine, type Engine, type EngineName } from "../tools/engines.mjs";
 import { servePage } from "../tools/harness/open.mjs";
+import { root } from "../tools/setup.mjs";
 import type { History } from "../src/core/protocol";
 import type { Rung } from "../workers/tf/rungs";
 import { expect, test as base } from "./stage";
@@ -38,7 +41,9 @@ function needs(name: EngineName): void {
 /** What a player reads. */
 const text = (engine: Engine): Promise<string> => engine.evaluate(() => document.body.innerText);
 const see = async (engine: Engine, wanted: string | RegExp, timeout = 60_000): Promise<void> =>
-  expect.poll(() => text(engine), { timeout }).toMatch(wanted instanceof RegExp ? wanted : new RegExp(wanted.replace(/[.*+?^${}()|[\]\\]/g, "\\$&")));
+  expect
+    .poll(() => text(engine), { timeout })
+    .toMatch(wanted instanceof RegExp ? wanted : new RegExp(wanted.replace(/[.*+?^${}()|[\]\\]/g, "\\$&")));
 
 /** Presses the first link or button of a name, once it is there and can be pressed. */
 async function press(engine: Engine, name: string): Promise<void> {
@@ -55,6 +60,8 @@ async function press(engine: Engine, name: string): Promise<void> {
 /** Plays takes by photo until the device keeps `count` faces; consents at the first. */
 async function collect(engine: Engine, url: string, count: number): Promise<void> {
   await engine.goto(url);
+  // Leaving a page in the middle of its loading is an error to Firefox.
+  await engine.errors();
   await press(engine, "Play");
   for (let i = 0; i < count; i++) {
     await expect.poll(() => engine.evaluate(() => document.querySelector("input[type=file]") !== null)).toBe(true);
@@ -155,6 +162,45 @@ test("chromium, firefox: the live camera opens, and the model looks through it",
   }
 });
 
+test("a thread that never comes ends its rung: the game plays on one thread, remembers why, and says so", async ({
+  stage,
+  open,
+}) => {
+  const assets = readdirSync(join(root, "dist/client/assets"));
+  const thread = assets.find((file) => /^thread-.*\.js$/.test(file)) ?? "";
+  stage.added = { path: `/assets/${thread}`, text: "\nfor (;;);" };
+  const engine = await open("chromium");
+  await engine.goto(`${stage.url}/play?task=${TASK}`);
+  await engine.upload("input[type=file]", scenePath(0));
+  await see(engine, "Keep my faces on this device", 90_000);
+  await press(engine, "Train");
+  const line = (): Promise<string> =>
+    engine.evaluate(() => document.querySelector("[data-rung]")?.closest("details")?.textContent ?? "");
+  await expect.poll(line).toContain("WebAssembly runs here with relaxed SIMD on one thread.");
+  expect(await line()).toMatch(/Did not work here[^.]*relaxed SIMD on all threads, SIMD on all threads/);
+  // It is not tried again: a thread that would come is not asked for.
+  const asked = (): number => stage.requests.filter(({ path }) => path === `/assets/${thread}`).length;
+  const before = asked();
+  await engine.goto(`${stage.url}/play?task=${TASK}`);
+  await engine.upload("input[type=file]", scenePath(0));
+  await see(engine, "Keep my faces on this device");
+  expect(asked()).toBe(before);
+});
+
+test("a browser that cannot read the app gets a page of words", async ({ stage, open }) => {
+  const html = readFileSync(join(root, "dist/client/index.html"), "utf8");
+  const entry = /<script type="module"[^>]* src="([^"]+)"/.exec(html)?.[1] ?? "";
+  const engine = await open("chromium");
+  await engine.goto(stage.url);
+  await see(engine, "Play");
+  expect(await text(engine)).not.toContain("too old");
+  // As a syntax is to a browser that came before it.
+  stage.added = { path: entry, text: "\nlet let = ;" };
+  const older = await open("chromium");
+  await older.goto(stage.url);
+  await see(older, "this browser may be too old. Best Actor needs Chrome or Edge 119");
+});
+
 test("webkit with shared memory, as Safari has it, starts on all threads; firefox without it plays on one", async ({
   harnessUrl,
   open,
@@ -188,7 +234,8 @@ test("from equal weights, faces, plan and seed every engine trains the same delt
   const plain = await train("chromium", ["relaxed", "simd", "relaxed-single"]);
   expect([fused.rung, plain.rung]).toEqual(["relaxed", "simd-single"]);
   const norm = (values: Float32Array): number => Math.sqrt(values.reduce((sum, value) => sum + value * value, 0));
-  const apart = (a: Float32Array, b: Float32Array): number => norm(a.map((value, i) => value - (b[i] ?? NaN))) / norm(a);
+  const apart = (a: Float32Array, b: Float32Array): number =>
+    norm(a.map((value, i) => value - (b[i] ?? NaN))) / norm(a);
   expect(fused.delta).toHaveLength(328_439);
   expect(norm(fused.delta)).toBeGreaterThan(0.001);
   for (const { name, delta, loss, rung } of [plain, await train("firefox", []), await train("webkit", [])]) {

@@ -50,7 +50,8 @@ export function hasEngine(name) {
 }
 
 /** The text of a function's call, whose result comes as JSON: what drivers make of objects differs. */
-const callOf = (work, given) => `(async () => JSON.stringify((await (${work})(...${JSON.stringify(given)})) ?? null))()`;
+const callOf = (work, given) =>
+  `(async () => JSON.stringify((await (${work})(...${JSON.stringify(given)})) ?? null))()`;
 
 /** Of errors that no page can help: what a browser says of itself. */
 const isOurs = (text) => !/favicon|Cross-Origin-Opener-Policy/.test(text);
@@ -140,7 +141,11 @@ async function openWebKit({ sharedMemory }) {
   const env = { ...process.env, HOME: home, XDG_DATA_HOME: home, XDG_CACHE_HOME: home };
   if (sharedMemory) env.JSC_useSharedArrayBuffer = "true";
   // A group of its own, so that its end takes display and browser along.
-  const driver = spawn("xvfb-run", ["-a", "WebKitWebDriver", `--port=${port}`], { env, detached: true, stdio: "ignore" });
+  const driver = spawn("xvfb-run", ["-a", "WebKitWebDriver", `--port=${port}`], {
+    env,
+    detached: true,
+    stdio: "ignore",
+  });
   const end = () => {
     try {
       process.kill(-driver.pid, "SIGTERM");
@@ -154,7 +159,13 @@ async function openWebKit({ sharedMemory }) {
   capabilities.set("webkitgtk:browserOptions", { binary, args: ["--automation"] });
   const address = `http://127.0.0.1:${port}`;
   for (let tries = 0; ; tries++) {
-    if (await fetch(`${address}/status`).then(() => true, () => false)) break;
+    if (
+      await fetch(`${address}/status`).then(
+        () => true,
+        () => false,
+      )
+    )
+      break;
     if (tries > 300) throw new Error("WebKitWebDriver does not start.");
     await new Promise((resolve) => setTimeout(resolve, 100));
   }

@@ -3,6 +3,7 @@ import type { Sighting, VisionApi } from "../../workers/vision/api";
 import { getSetting } from "../faces/store";
 import { getTask } from "./edge";
 import { EdgeAwayError } from "./http";
+import { lacking } from "./support";
 import { chosenTask } from "./task.svelte";
 import { t } from "../i18n/language.svelte";
 import { reasonOf } from "../i18n/reason";
@@ -56,6 +57,11 @@ class Model {
   }
 
   async #update(): Promise<void> {
+    const lacks = lacking();
+    if (lacks.length > 0) {
+      this.problem = t("support.lacks", { what: lacks.map((feature) => t(`support.features.${feature}`)).join(", ") });
+      return;
+    }
     this.problem = undefined;
     try {
       const task = await this.#newestTask();

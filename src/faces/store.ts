@@ -365,7 +365,7 @@ export const deleteSetting = (key: keyof Settings): Promise<void> => use((db) =>
 
 /** Bytes that this origin uses and may use, as the browser estimates them. */
 export async function storageUse(): Promise<{ used: number; quota: number; persistent: boolean } | null> {
-  if (!("storage" in navigator)) return null;
+  if (!("storage" in navigator && "estimate" in navigator.storage)) return null;
   const [{ usage = 0, quota = 0 }, persistent] = await Promise.all([
     navigator.storage.estimate(),
     navigator.storage.persisted(),
