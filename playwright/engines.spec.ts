@@ -68,6 +68,12 @@ async function collect(engine: Engine, url: string, count: number): Promise<void
     await engine.upload("input[type=file]", scenePath(i % SCENES.length));
     if (i === 0) await press(engine, "Keep my faces on this device");
     await see(engine, "Kept on this device,");
+    // The roles are drawn, and most takes fail: then the player says that they show what they were to show.
+    await engine.evaluate(() => {
+      const all = [...document.querySelectorAll("button")];
+      all.find((one) => one.innerText.startsWith("Yes, this is my"))?.click();
+    });
+    await see(engine, /Kept on this device, (for training|held out)/);
     await press(engine, "Next role");
   }
 }
@@ -95,7 +101,8 @@ for (const name of ENGINES) {
       headers: { authorization: `Bearer ${stage.adminToken}` },
       body: JSON.stringify({
         ...{ goalCount: 1, fraction: 1, epochs: 100, batchSize: 1, learningRate: 0.001 },
-        ...{ deadlineSeconds: 600, rounds: 1 },
+        // Who trains on four faces a hundred times would be told that the others lose by it.
+        ...{ deadlineSeconds: 600, rounds: 1, evaluators: 0 },
       }),
     });
     expect(response.status).toBe(201);

@@ -179,7 +179,7 @@ export function scaleShift(x: tf.Tensor4D, scale: tf.Tensor1D, shift: tf.Tensor1
       gradFunc: (dy: tf.Tensor4D, [scale]: tf.Tensor[]) => apply(dy, scale as tf.Tensor1D, null),
     };
   });
-  return op(x) as tf.Tensor4D;
+  return op(x);
 }
 
 /**

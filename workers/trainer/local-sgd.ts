@@ -68,7 +68,7 @@ async function logitsOf(network: Network, pixels: Uint8Array): Promise<Float32Ar
   for (let from = 0; from < count; from += batch) {
     const some = pixels.subarray(from * inputs, Math.min(count, from + batch) * inputs);
     const logits = tf.tidy(() => network.logits(picturesToTensor(some, network.spec.inputShape)));
-    all.set((await logits.data()) as Float32Array, from * classes);
+    all.set(await logits.data(), from * classes);
     logits.dispose();
     await letMessagesIn();
   }
