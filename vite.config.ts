@@ -31,6 +31,19 @@ const wasmWithoutPool: Plugin = {
   },
 };
 
+/** uPlot hands the browser's language to Intl as it is loaded, and ends there where that is no tag: WebKit's is "C" in a bare Linux. */
+const chartsInAnyLocale: Plugin = {
+  name: "charts-in-any-locale",
+  enforce: "pre",
+  apply: "build",
+  transform(code, id) {
+    if (!id.includes("uPlot.esm.js")) return null;
+    const changed = code.replace("new Intl.NumberFormat(domEnv ? nav.language : 'en-US')", "new Intl.NumberFormat()");
+    if (changed === code) this.error("uPlot has changed: look whether it still asks for the browser's language.");
+    return { code: changed, map: null };
+  },
+};
+
 /** What the service worker does not keep at once: letters of other scripts. */
 const LATER = /vietnamese|latin-ext/;
 
@@ -124,6 +137,7 @@ const SHARED = [
 export default defineConfig(({ command }) => ({
   plugins: [
     svelte(),
+    chartsInAnyLocale,
     preloads,
     serviceWorker,
     cloudflare({

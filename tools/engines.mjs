@@ -53,8 +53,8 @@ export function hasEngine(name) {
 const callOf = (work, given) =>
   `(async () => JSON.stringify((await (${work})(...${JSON.stringify(given)})) ?? null))()`;
 
-/** Of errors that no page can help: what a browser says of itself. */
-const isOurs = (text) => !/favicon|Cross-Origin-Opener-Policy/.test(text);
+/** Not what a browser says of itself, nor its note that a box was measured again in the next frame, which WebKit calls an error. */
+const isOurs = (text) => !/favicon|Cross-Origin-Opener-Policy|ResizeObserver loop/.test(text);
 
 async function openChromium({ webcam }) {
   const executablePath = findBrowser();
