@@ -1,4 +1,5 @@
 import js from "@eslint/js";
+import compat from "eslint-plugin-compat";
 import prettier from "eslint-config-prettier";
 import svelte from "eslint-plugin-svelte";
 import globals from "globals";
@@ -31,6 +32,13 @@ export default ts.config(
   {
     files: ["**/*.svelte", "**/*.svelte.ts"],
     languageOptions: { parserOptions: { parser: ts.parser, svelteConfig } },
+  },
+  // What runs in browsers uses nothing that the floor in package.json lacks; what is looked for first is named here.
+  {
+    files: ["src/**", "workers/**"],
+    ignores: ["**/*.test.ts", "workers/edge/**"],
+    ...compat.configs["flat/recommended"],
+    settings: { polyfills: ["WebGPU", "navigator.gpu", "WakeLock", "navigator.wakeLock"] },
   },
   // Plain scripts that run before anything is installed: Node's globals, and no types to check.
   {

@@ -13,20 +13,34 @@ const isolation = {
 };
 
 /**
- * tfjs hands the text of its threaded WASM module's factory to its threads. The factory names one variable outside itself,
- * behind a `typeof` that a minifier removes: without that variable the text stands alone.
+ * tfjs's threaded WASM module is the one that lives in shared memory, where our kernels run on every core. It would start
+ * eight workers of its own from a blob, each with all of its text, and is used on one thread: it gets none.
  */
-const standaloneWasmFactory: Plugin = {
-  name: "standalone-wasm-factory",
+const wasmWithoutPool: Plugin = {
+  name: "wasm-without-pool",
   enforce: "pre",
   transform(code, id) {
     if (!id.includes("tfjs-backend-wasm-threaded-simd.js")) return null;
-    const standalone = code
-      .replace(/var _scriptDir = .*;/, "")
-      .replace(/if \(typeof __filename .*;/, "")
-      .replaceAll("_scriptDir", "undefined");
-    if (standalone === code) this.error("tfjs's threaded WASM module has changed: look whether this is still needed.");
-    return { code: standalone, map: null };
+    const loadPool = "if(!ENVIRONMENT_IS_PTHREAD){var numWorkersToLoad=PThread.unusedWorkers.length;";
+    const changed = code
+      .replace("var pthreadPoolSize=8;", "var pthreadPoolSize=0;")
+      .replace(loadPool, `${loadPool}if(!numWorkersToLoad)removeRunDependency("wasm-instantiate");`);
+    if (changed.length !== code.length + 'if(!numWorkersToLoad)removeRunDependency("wasm-instantiate");'.length)
+      this.error("tfjs's threaded WASM module has changed: look how it starts its threads now.");
+    return { code: changed, map: null };
+  },
+};
+
+/** uPlot hands the browser's language to Intl as it is loaded, and ends there where that is no tag: WebKit's is "C" in a bare Linux. */
+const chartsInAnyLocale: Plugin = {
+  name: "charts-in-any-locale",
+  enforce: "pre",
+  apply: "build",
+  transform(code, id) {
+    if (!id.includes("uPlot.esm.js")) return null;
+    const changed = code.replace("new Intl.NumberFormat(domEnv ? nav.language : 'en-US')", "new Intl.NumberFormat()");
+    if (changed === code) this.error("uPlot has changed: look whether it still asks for the browser's language.");
+    return { code: changed, map: null };
   },
 };
 
@@ -123,6 +137,7 @@ const SHARED = [
 export default defineConfig(({ command }) => ({
   plugins: [
     svelte(),
+    chartsInAnyLocale,
     preloads,
     serviceWorker,
     cloudflare({
@@ -133,11 +148,12 @@ export default defineConfig(({ command }) => ({
   ],
   worker: {
     format: "es",
-    plugins: () => [standaloneWasmFactory],
+    plugins: () => [wasmWithoutPool],
     rolldownOptions: { checks: { bundlerTimings: false } },
   },
   build: {
-    target: "es2022",
+    // The floor of docs/user-guide.md; package.json has it for the linter.
+    target: ["chrome119", "firefox128", "safari17.4"],
     assetsInlineLimit: 0,
     // tfjs is 2.5 MB by itself, and only the workers load it.
     chunkSizeWarningLimit: 3000,

@@ -8,8 +8,8 @@ if (!executablePath) throw new Error("There is no Chromium. npm test installs on
 /** The built app in a real Chromium, against real workerd. `npm test` builds before it runs this. */
 export default defineConfig({
   testDir: ".",
-  // Those need no browser and run beside these: faults.config.ts.
-  testIgnore: ["faults.spec.ts", "server.spec.ts"],
+  // Those have configurations of their own.
+  testIgnore: ["engines.spec.ts", "faults.spec.ts", "server.spec.ts"],
   outputDir: "../test-results/browser",
   globalSetup: "./webcam.ts",
   // Training takes all cores: tests that run side by side would only wait for one another.

@@ -1,5 +1,5 @@
 import { spawnSync } from "node:child_process";
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { fileURLToPath } from "node:url";
 
@@ -56,21 +56,65 @@ export function findBrowser() {
   return [process.env.CHROMIUM, chromium.executablePath(), ...SYSTEM_BROWSERS].find((path) => path && existsSync(path));
 }
 
+/** Path of a Firefox that the tests can use: $FIREFOX, the system's, or Playwright's own; undefined without one. */
+export function findFirefox() {
+  const { firefox } = createRequire(import.meta.url)("@playwright/test");
+  const places = [process.env.FIREFOX, "/usr/bin/firefox-esr", "/usr/bin/firefox", firefox.executablePath()];
+  return places.find((path) => path && existsSync(path));
+}
+
+/** Path of WebKitGTK's MiniBrowser, where its driver is there too; undefined otherwise. */
+export function findMiniBrowser() {
+  if (!["WebKitWebDriver", "xvfb-run"].every((name) => existsSync(`/usr/bin/${name}`))) return undefined;
+  const places = readdirSync("/usr/lib").map((folder) => `/usr/lib/${folder}/webkit2gtk-4.1/MiniBrowser`);
+  return places.find((path) => existsSync(path));
+}
+
+/** Whether there is a WebKit that the tests can use: WebKitGTK, or Playwright's own. */
+export function webkitIsInstalled() {
+  const { webkit } = createRequire(import.meta.url)("@playwright/test");
+  return findMiniBrowser() !== undefined || existsSync(webkit.executablePath());
+}
+
+function installFromDebian(...packages) {
+  if (!existsSync("/usr/bin/apt-get")) return;
+  const sudo = process.getuid?.() === 0 ? [] : ["sudo", "-n"];
+  for (const args of [["update"], ["install", "-y", "--no-install-recommends", ...packages]]) {
+    const [command, ...rest] = [...sudo, "apt-get", "-qq", ...args];
+    run(command, rest, { env: { ...process.env, DEBIAN_FRONTEND: "noninteractive" } });
+  }
+}
+
+function installFromPlaywright(browser) {
+  const playwright = `${root}node_modules/@playwright/test/cli.js`;
+  run(process.execPath, [playwright, "install", "--with-deps", browser], { timeout: 600_000 });
+}
+
 /** Finds a Chromium or installs one: with Playwright's installer, else from Debian. */
 export async function installBrowser() {
   if (findBrowser()) return;
   console.log("Installing Chromium for the browser tests (once)...");
-  const playwright = `${root}node_modules/@playwright/test/cli.js`;
-  run(process.execPath, [playwright, "install", "--with-deps", "chromium"], { timeout: 600_000 });
-  if (!findBrowser() && existsSync("/usr/bin/apt-get")) {
-    const sudo = process.getuid?.() === 0 ? [] : ["sudo"];
-    for (const args of [["update"], ["install", "-y", "--no-install-recommends", "chromium"]]) {
-      const [command, ...rest] = [...sudo, "apt-get", "-qq", ...args];
-      run(command, rest, { env: { ...process.env, DEBIAN_FRONTEND: "noninteractive" } });
-    }
-  }
+  installFromPlaywright("chromium");
+  if (!findBrowser()) installFromDebian("chromium");
   if (!findBrowser()) {
     fail("No Chromium could be installed. Install one and name it: CHROMIUM=/path/to/chromium npm test");
+  }
+}
+
+/** Installs Firefox and WebKit for the tests of engines: from Debian, else Playwright's own. Without them those tests skip. */
+export async function installEngines() {
+  for (const [name, isThere, packages] of [
+    ["Firefox", () => findFirefox() !== undefined, ["firefox-esr"]],
+    ["WebKit", webkitIsInstalled, ["webkit2gtk-driver", "xvfb", "xauth"]],
+  ]) {
+    if (isThere()) continue;
+    console.log(`Installing ${name} for the browser tests (once)...`);
+    installFromDebian(...packages);
+    if (!isThere()) installFromPlaywright(name.toLowerCase());
+    if (isThere()) continue;
+    const message = `No ${name} could be installed: its tests are skipped.`;
+    if (process.env.CI) fail(message);
+    console.log(message);
   }
 }
 

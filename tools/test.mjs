@@ -3,10 +3,11 @@ import { spawn } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { constants, setPriority, tmpdir } from "node:os";
 import { join } from "node:path";
-import { install, installBrowser, root } from "./setup.mjs";
+import { install, installBrowser, installEngines, root } from "./setup.mjs";
 
 install();
 await installBrowser();
+await installEngines();
 
 const reports = mkdtempSync(join(tmpdir(), "best-actor-tests-"));
 let passed = 0;
@@ -121,6 +122,8 @@ await Promise.all([
   playwright("faults", "playwright/faults.config.ts", true),
   playwright("browser", "playwright/playwright.config.ts", false),
 ]);
+
+await playwright("engines", "playwright/engines.config.ts", false);
 
 rmSync(reports, { recursive: true, force: true });
 console.log(`${passed} passed, ${failed} failed${skipped > 0 ? `, ${skipped} skipped` : ""}`);

@@ -17,6 +17,9 @@ const TOLERANCE = 1e-3;
 export const agrees = (probe: Probe, reference: Probe): boolean =>
   Math.abs(probe.loss - reference.loss) < TOLERANCE && Math.abs(probe.lossAfter - reference.lossAfter) < TOLERANCE;
 
+/** For the first steps on a GPU, which compile its kernels. */
+const GPU_PROBE_MS = 120_000;
+
 /** A task's checkpoint to probe with. */
 interface Checkpoint {
   task: TaskName;
@@ -60,19 +63,21 @@ export async function chooseBackends(checkpoint: Checkpoint, signal: AbortSignal
 }
 
 async function fasterBackend(checkpoint: Checkpoint, signal: AbortSignal): Promise<Backend> {
-  const known = await getSetting("probedBackend");
-  if (known) return known;
+  const known = await getSetting("probedBackend").catch(() => undefined);
+  if (known?.agent === navigator.userAgent) return known.backend;
   const size = { faces: 16, steps: 3 };
   const reference = await probeBackend("wasm", checkpoint, size, signal);
   const fastest = (probe: Probe): number => Math.min(...probe.stepMs);
   let best: Backend = "wasm";
   try {
-    const probe = await probeBackend("webgpu", checkpoint, size, signal);
+    // A GPU that computes in earnest has answered long before: one that never does is none.
+    const patience = AbortSignal.any([signal, AbortSignal.timeout(GPU_PROBE_MS)]);
+    const probe = await probeBackend("webgpu", checkpoint, size, patience);
     if (agrees(probe, reference) && fastest(probe) < fastest(reference)) best = "webgpu";
   } catch (error) {
     signal.throwIfAborted();
     console.warn("WebGPU cannot train here:", error);
   }
-  await setSetting("probedBackend", best);
+  await setSetting("probedBackend", { agent: navigator.userAgent, backend: best });
   return best;
 }

@@ -3,11 +3,17 @@ import type { Sighting, VisionApi } from "../../workers/vision/api";
 import { getSetting } from "../faces/store";
 import { getTask } from "./edge";
 import { EdgeAwayError } from "./http";
+import { lacking } from "./support";
 import { chosenTask } from "./task.svelte";
 import { t } from "../i18n/language.svelte";
 import { reasonOf } from "../i18n/reason";
-import { WorkerBridge } from "./worker-bridge";
+import { WorkerBridge, WorkerCrashError, WorkerSilentError } from "./worker-bridge";
 import * as Comlink from "comlink";
+
+const isGone = (error: unknown): boolean => error instanceof WorkerSilentError || error instanceof WorkerCrashError;
+
+/** One picture takes some hundred milliseconds at most: silence for so long is no slowness. */
+const LOOK_SECONDS = 20;
 
 /** Of a task's last state, in localStorage. */
 const stateKey = (task: TaskName): string => `best-actor-task/${task}`;
@@ -32,6 +38,7 @@ class Model {
   readonly #vision = new WorkerBridge<VisionApi>(
     "vision",
     (name) => new Worker(new URL("../../workers/vision/index.ts", import.meta.url), { type: "module", name }),
+    (api, highest) => api.prepare(highest),
   );
 
   /** The task whose checkpoint is in use. */
@@ -50,10 +57,17 @@ class Model {
   }
 
   async #update(): Promise<void> {
+    const lacks = lacking();
+    if (lacks.length > 0) {
+      this.problem = t("support.lacks", { what: lacks.map((feature) => t(`support.features.${feature}`)).join(", ") });
+      return;
+    }
     this.problem = undefined;
     try {
       const task = await this.#newestTask();
       const started = this.ready ? Promise.resolve() : this.#vision.call((api) => api.start());
+      // It is waited for below; meanwhile its end is nobody's surprise.
+      started.catch(() => undefined);
       if (task.checkpoint.sha256 !== this.#loadedSha256) {
         const norms = (await getSetting("localNorms").catch(() => undefined))?.[task.task];
         const onProgress = Comlink.proxy((share: number) => {
@@ -67,6 +81,7 @@ class Model {
       this.#task = task;
       this.ready = true;
     } catch (error) {
+      if (isGone(error)) this.#forgetWorker();
       const isAway = error instanceof Error && error.name === "EdgeAwayError";
       this.problem = isAway ? t("play.noModel") : reasonOf(error);
     } finally {
@@ -90,7 +105,19 @@ class Model {
     // Comlink distributes its promise over the union.
     const sighting = (api: Comlink.Remote<VisionApi>): Promise<Sighting> =>
       api.look(Comlink.transfer(picture, [picture]));
-    return this.#vision.call(sighting);
+    return this.#vision.call(sighting, undefined, LOOK_SECONDS).catch((error: unknown) => {
+      if (isGone(error)) {
+        this.#forgetWorker();
+        void this.update();
+      }
+      throw error;
+    });
+  }
+
+  /** A worker that has ended holds no model: the next `update` loads it again, into another one. */
+  #forgetWorker(): void {
+    this.ready = false;
+    this.#loadedSha256 = undefined;
   }
 }
 

@@ -46,6 +46,8 @@ import { model } from "./model.svelte";
 import { HEAD_BYTES, sent } from "./sent.svelte";
 import { chosenTask } from "./task.svelte";
 import { createTrainer } from "./trainer";
+import { Watch } from "./watch";
+import { WorkerSilentError } from "./worker-bridge";
 
 /** Fewer usable faces than this say too little to be worth a round. */
 export const MINIMUM_FACES = 5;
@@ -71,6 +73,8 @@ export type Status =
 export type Sent = Contribution & { accepted: true | string };
 
 const AWAY_SECONDS = 10;
+/** A training that has not ended another batch for so long stands still; a software GPU takes half a minute for one. */
+const STANDSTILL_SECONDS = 300;
 
 /**
  * Takes part in rounds: checks in, trains, uploads, and begins again, until told to stop. Every step is kept in
@@ -100,16 +104,19 @@ class Participant {
     const stop = new AbortController();
     this.#stop = stop;
     this.status = { kind: "other-tab" };
-    void navigator.locks
-      .request("best-actor-participant", { signal: stop.signal }, async () => {
-        await setSetting("takingPart", true);
-        await this.#takePart(stop.signal);
-      })
-      .catch((error: unknown) => {
-        if (stop.signal.aborted) return;
-        this.#stop = undefined;
-        this.status = { kind: "failed", message: reasonOf(error) };
-      });
+    const takePart = async (): Promise<void> => {
+      await setSetting("takingPart", true);
+      await this.#takePart(stop.signal);
+    };
+    // Without Web Locks nobody tells of another tab; the edge counts one update of each client all the same.
+    const options = { signal: stop.signal };
+    const done =
+      "locks" in navigator ? navigator.locks.request("best-actor-participant", options, takePart) : takePart();
+    void done.catch((error: unknown) => {
+      if (stop.signal.aborted) return;
+      this.#stop = undefined;
+      this.status = { kind: "failed", message: reasonOf(error) };
+    });
   }
 
   /** Stops at once, in the middle of a batch if need be, and forgets the round under way. */
@@ -467,6 +474,10 @@ class Participant {
   async #run(job: TrainingJob, participation: Participation, signal: AbortSignal): Promise<TrainingResult> {
     const { round } = participation.assignment;
     const screen = conditions.preferences.keepAwake ? await keepAwake() : undefined;
+    // A GPU may hang while its worker answers: what counts is whether the training gets on.
+    const standstill = new Watch(STANDSTILL_SECONDS, () =>
+      this.#trainer.stop(new WorkerSilentError(STANDSTILL_SECONDS)),
+    );
     const watch = setInterval(() => {
       // Withdrawn consent pauses too; what was trained is then dropped.
       if (conditions.rest || !consent.given) void this.#trainer.call((api) => api.pause()).catch(() => undefined);
@@ -477,6 +488,7 @@ class Participant {
           api.train(
             job,
             Comlink.proxy((progress) => {
+              standstill.alive();
               this.#show({ kind: "training", round, progress }, signal);
             }),
             Comlink.proxy(async (taken) => {
@@ -490,6 +502,7 @@ class Participant {
       );
     } finally {
       clearInterval(watch);
+      standstill.end();
       await screen?.release();
     }
   }

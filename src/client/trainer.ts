@@ -5,4 +5,5 @@ export const createTrainer = (): WorkerBridge<TrainerApi> =>
   new WorkerBridge(
     "trainer",
     (name) => new Worker(new URL("../../workers/trainer/index.ts", import.meta.url), { type: "module", name }),
+    (api, highest) => api.prepare(highest),
   );

@@ -29,7 +29,7 @@ class ConsentState {
     this.#value = { given, at: Date.now() };
     await setSetting("consent", this.#value);
     // Asks the browser not to clear the faces when space runs short. It may say no; the faces page shows its answer.
-    if (given && "storage" in navigator) await navigator.storage.persist();
+    if (given && "storage" in navigator && "persist" in navigator.storage) await navigator.storage.persist();
   }
 }
 

@@ -3,6 +3,7 @@ import type { Evaluation } from "../core/evaluation";
 import type { Label } from "../core/expressions";
 import type { Take } from "../game/progress";
 import type { Assignment, TaskName } from "../core/protocol";
+import type { Learned } from "../client/ladder";
 import type { LastUpdate, SentLog } from "../client/sent.svelte";
 import type { SecureClient } from "../core/secagg/client";
 import { sortAnswered, sortOld, sortTake } from "./labels";
@@ -134,7 +135,9 @@ interface Settings {
   /** What the player wants to train on; absent for what the probe says. */
   backend: Backend;
   /** The faster backend that is right, once probed. */
-  probedBackend: Backend;
+  probedBackend: { agent: string; backend: Backend };
+  /** What this browser has shown of how it computes. */
+  ladder: Learned;
 }
 
 const NAME = "best-actor";
@@ -362,7 +365,7 @@ export const deleteSetting = (key: keyof Settings): Promise<void> => use((db) =>
 
 /** Bytes that this origin uses and may use, as the browser estimates them. */
 export async function storageUse(): Promise<{ used: number; quota: number; persistent: boolean } | null> {
-  if (!("storage" in navigator)) return null;
+  if (!("storage" in navigator && "estimate" in navigator.storage)) return null;
   const [{ usage = 0, quota = 0 }, persistent] = await Promise.all([
     navigator.storage.estimate(),
     navigator.storage.persisted(),

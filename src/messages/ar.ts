@@ -544,6 +544,7 @@ export const ar = {
       localNorms: { what: "تسوية الدفعات الخاصة بهذا الجهاز", why: "تناسب كاميرتك ولا تُرسل أبدًا" },
       residuals: { what: "ما تركته التحديثات الصغيرة", why: "ليُرسل في جولة لاحقة" },
       backend: { what: "المعالج أو معالج الرسوم", why: "كما اخترت" },
+      ladder: { what: "كيف يحسب هذا المتصفح", why: "كي لا يُعاد ما لا يعمل هنا" },
       probedBackend: { what: "المعالج أو معالج الرسوم", why: "كما قيس هذا الجهاز" },
       sent: { what: "أعداد الجدول أدناه", why: "كي تقرأها" },
       lastUpdate: { what: "بداية تحديثك الأخير", why: "كي تنظر إليها" },
@@ -586,7 +587,40 @@ export const ar = {
     eraseYes: "محو كل شيء",
     eraseNo: "الاحتفاظ به",
   },
+  support: {
+    lacks: "ينقص هذا المتصفح: {{what}}. يحتاج Best Actor إلى Chrome أو Edge 119 أو Firefox 128 أو Safari 17.4 أو أحدث.",
+    title: "ما في هذا المتصفح",
+    has: "نعم",
+    hasNot: "لا",
+    copy: "انسخ التقرير",
+    copied: "نُسخ",
+    started: "تعمل WebAssembly هنا مع {{rung}}، وعددها {{threads}}.",
+    startedOne: "تعمل WebAssembly هنا مع {{rung}}.",
+    notStarted: "لم تُشغَّل WebAssembly بعد.",
+    failed: "لم يعمل هنا، ويُترك حتى يُختبر هذا الجهاز من جديد: {{rungs}}.",
+    rungs: {
+      relaxed: "relaxed SIMD على كل الخيوط",
+      simd: "SIMD على كل الخيوط",
+      "relaxed-single": "relaxed SIMD على خيط واحد",
+      "simd-single": "SIMD على خيط واحد",
+    },
+    features: {
+      simd: "WebAssembly SIMD",
+      moduleWorkers: "عمّال الوحدات",
+      offscreenCanvas: "لوحة الرسم في العمّال",
+      imageBitmap: "قراءة الصور (createImageBitmap)",
+      compression: "الضغط (CompressionStream)",
+      indexedDb: "التخزين (IndexedDB)",
+      relaxedSimd: "relaxed SIMD",
+      sharedMemory: "الذاكرة المشتركة",
+      webGpu: "WebGPU",
+      locks: "Web Locks",
+      persistence: "تخزين دائم",
+    },
+  },
   reasons: {
+    machinery:
+      "لم يعمل شيء في هذا المتصفح كما ينبغي. أعد تحميل الصفحة؛ فإن لم يُفد ذلك فجرّب متصفحًا آخر، أو انسخ التقرير من صفحة التدريب وأره للمطوّرين.",
     errors: {
       EdgeAwayError: "تعذّر الوصول إلى الخادم.",
       DownloadBrokeOffError: "انقطع تنزيل النموذج. سيُستأنف من حيث توقف عندما تحاول مرة أخرى.",
@@ -594,6 +628,8 @@ export const ar = {
       StorageError:
         "لا يسمح لنا المتصفح بحفظ الوجوه على هذا الجهاز. كثيرًا ما تمنع النوافذ الخاصة ذلك؛ وتستمر اللعبة من دونه.",
       StorageFullError: "لم تبقَ مساحة على هذا الجهاز. احذف بعض الوجوه أو أفرغ مساحة، ثم حاول مرة أخرى.",
+      WorkerSilentError:
+        "لم يعد جزء من التطبيق يجيب فأُنهي. حاول مرة أخرى: سيسلك طريقًا آخر. ما حُفظ على هذا الجهاز ما زال موجودًا.",
       WorkerCrashError: "تعطّل جزء من التطبيق. أعد تحميل الصفحة؛ ما حُفظ على هذا الجهاز ما زال موجودًا.",
     },
     refusals: {

@@ -592,6 +592,7 @@ export const de = {
       },
       residuals: { what: "Was kleine Updates weggelassen haben", why: "um es in einer späteren Runde zu senden" },
       backend: { what: "Prozessor oder GPU", why: "wie du es gewählt hast" },
+      ladder: { what: "Wie dieser Browser rechnet", why: "damit nicht wieder versucht wird, was hier nicht geht" },
       probedBackend: { what: "Prozessor oder GPU", why: "wie es auf diesem Gerät gemessen wurde" },
       sent: { what: "Die Zahlen der Tabelle unten", why: "damit du sie lesen kannst" },
       lastUpdate: { what: "Der Anfang deines letzten Updates", why: "damit du ihn ansehen kannst" },
@@ -643,7 +644,41 @@ export const de = {
     eraseYes: "Alles löschen",
     eraseNo: "Behalten",
   },
+  support: {
+    lacks:
+      "Diesem Browser fehlt: {{what}}. Best Actor braucht Chrome oder Edge 119, Firefox 128, Safari 17.4 oder neuer.",
+    title: "Was dieser Browser hat",
+    has: "ja",
+    hasNot: "nein",
+    copy: "Bericht kopieren",
+    copied: "Kopiert",
+    started: "WebAssembly läuft hier mit {{rung}}, zusammen {{threads}}.",
+    startedOne: "WebAssembly läuft hier mit {{rung}}.",
+    notStarted: "WebAssembly wurde noch nicht gestartet.",
+    failed: "Ging hier nicht und wird ausgelassen, bis dieses Gerät wieder geprüft wird: {{rungs}}.",
+    rungs: {
+      relaxed: "Relaxed SIMD auf allen Threads",
+      simd: "SIMD auf allen Threads",
+      "relaxed-single": "Relaxed SIMD auf einem Thread",
+      "simd-single": "SIMD auf einem Thread",
+    },
+    features: {
+      simd: "WebAssembly-SIMD",
+      moduleWorkers: "Modul-Worker",
+      offscreenCanvas: "Canvas in Workern",
+      imageBitmap: "Bilder lesen (createImageBitmap)",
+      compression: "Kompression (CompressionStream)",
+      indexedDb: "Speicher (IndexedDB)",
+      relaxedSimd: "Relaxed SIMD",
+      sharedMemory: "gemeinsamer Speicher",
+      webGpu: "WebGPU",
+      locks: "Web Locks",
+      persistence: "dauerhafter Speicher",
+    },
+  },
   reasons: {
+    machinery:
+      "Etwas in diesem Browser hat nicht so funktioniert, wie es sollte. Lade die Seite neu; hilft das nicht, nimm einen anderen Browser, oder kopiere den Bericht unter Training und zeige ihn den Entwicklern.",
     errors: {
       EdgeAwayError: "Der Server ist nicht zu erreichen.",
       DownloadBrokeOffError: "Das Laden des Modells ist abgebrochen. Beim nächsten Versuch geht es von dort weiter.",
@@ -652,6 +687,8 @@ export const de = {
         "Der Browser lässt uns keine Gesichter auf diesem Gerät aufbewahren. Private Fenster verbieten es oft; das Spiel geht ohne weiter.",
       StorageFullError:
         "Auf diesem Gerät ist kein Platz mehr. Lösche einige Gesichter oder schaffe Platz, und versuch es noch einmal.",
+      WorkerSilentError:
+        "Ein Teil der App hat nicht mehr geantwortet und wurde beendet. Versuch es noch einmal: Dann nimmt sie einen anderen Weg. Was auf diesem Gerät liegt, ist noch da.",
       WorkerCrashError:
         "Ein Teil der App ist abgestürzt. Lade die Seite neu; was auf diesem Gerät aufbewahrt ist, ist noch da.",
     },

@@ -573,6 +573,7 @@ export const en = {
       localNorms: { what: "This device's own batch normalization", why: "it fits your camera, and is never sent" },
       residuals: { what: "What small updates have left out", why: "to be sent in a later round" },
       backend: { what: "Processor or GPU", why: "as you chose" },
+      ladder: { what: "How this browser computes", why: "so that what does not work here is not tried again" },
       probedBackend: { what: "Processor or GPU", why: "as this device was measured" },
       sent: { what: "The counts of the table below", why: "so that you can read them" },
       lastUpdate: { what: "The start of your last update", why: "so that you can look at it" },
@@ -624,7 +625,40 @@ export const en = {
     eraseYes: "Erase everything",
     eraseNo: "Keep it",
   },
+  support: {
+    lacks: "This browser lacks {{what}}. Best Actor needs Chrome or Edge 119, Firefox 128, Safari 17.4, or newer.",
+    title: "What this browser has",
+    has: "yes",
+    hasNot: "no",
+    copy: "Copy the report",
+    copied: "Copied",
+    started: "WebAssembly runs here with {{rung}}, {{threads}} of them.",
+    startedOne: "WebAssembly runs here with {{rung}}.",
+    notStarted: "WebAssembly has not been started yet.",
+    failed: "Did not work here, and is left out until this device is tested again: {{rungs}}.",
+    rungs: {
+      relaxed: "relaxed SIMD on all threads",
+      simd: "SIMD on all threads",
+      "relaxed-single": "relaxed SIMD on one thread",
+      "simd-single": "SIMD on one thread",
+    },
+    features: {
+      simd: "WebAssembly SIMD",
+      moduleWorkers: "module workers",
+      offscreenCanvas: "canvas in workers",
+      imageBitmap: "image decoding (createImageBitmap)",
+      compression: "compression (CompressionStream)",
+      indexedDb: "storage (IndexedDB)",
+      relaxedSimd: "relaxed SIMD",
+      sharedMemory: "shared memory",
+      webGpu: "WebGPU",
+      locks: "Web Locks",
+      persistence: "lasting storage",
+    },
+  },
   reasons: {
+    machinery:
+      "Something in this browser did not work as it should. Reload the page; if that does not help, try another browser, or copy the report under Train and show it to the developers.",
     errors: {
       EdgeAwayError: "The server cannot be reached.",
       DownloadBrokeOffError: "The download of the model broke off. It goes on from there when you try again.",
@@ -632,6 +666,8 @@ export const en = {
       StorageError:
         "The browser does not let us keep faces on this device. Private windows often forbid it; the game goes on without.",
       StorageFullError: "This device has no room left. Delete some faces, or free space, and try again.",
+      WorkerSilentError:
+        "A part of the app gave no answer and was ended. Try again: it then goes another way. What is kept on this device is still there.",
       WorkerCrashError: "A part of the app has crashed. Reload the page; what is kept on this device is still there.",
     },
     refusals: {

@@ -16,20 +16,29 @@ async function buildPage(config, options) {
   return outDir;
 }
 
-/** @param {string[]} [args] flags of Chromium */
-export async function openPage(args = []) {
+/** Serves the page. */
+export async function servePage() {
   const loaded = await loadConfigFromFile({ command: "build", mode: "production" }, join(root, "vite.config.ts"));
-  const { worker, build: options, server: { headers } = {} } = loaded?.config ?? {};
+  const { worker, build: how, server: { headers } = {} } = loaded?.config ?? {};
   const folders = { root: join(root, "tools/harness"), publicDir: join(root, "public") };
   const config = { configFile: false, ...folders, logLevel: "error", worker };
-  built ??= buildPage(config, options);
+  built ??= buildPage(config, how);
   const outDir = await built;
-  const server = await preview({ ...config, build: { outDir }, preview: { port: 0, host: "127.0.0.1", headers } });
+  // Vite's answers of "not modified" lack the headers of isolation, without which WebKit loads no worker.
+  const isolated = { ...headers, "cache-control": "no-store" };
+  const options = { port: 0, host: "127.0.0.1", headers: isolated };
+  const server = await preview({ ...config, build: { outDir }, preview: options });
+  return { url: server.resolvedUrls?.local[0] ?? "", close: () => server.close() };
+}
+
+/** @param {string[]} [args] flags of Chromium */
+export async function openPage(args = []) {
+  const served = await servePage();
   const executablePath = await findBrowser();
   const browser = await chromium.launch({ ...(executablePath ? { executablePath } : {}), args });
   const page = await browser.newPage();
   page.on("pageerror", (error) => console.error(error));
-  await page.goto(server.resolvedUrls?.local[0] ?? "");
+  await page.goto(served.url);
   await page.waitForFunction(() => "harness" in window);
   return {
     page,
@@ -37,7 +46,7 @@ export async function openPage(args = []) {
     peakMB,
     close: async () => {
       await browser.close();
-      await server.close();
+      await served.close();
     },
   };
 }

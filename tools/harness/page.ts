@@ -1,5 +1,6 @@
 import * as Comlink from "comlink";
 import * as v from "valibot";
+import { forget, learned, noteFailed, type Learned } from "../../src/client/ladder";
 import { createTrainer } from "../../src/client/trainer";
 import { sha256Hex } from "../../src/core/digest";
 import type { Evaluation } from "../../src/core/evaluation";
@@ -11,6 +12,7 @@ import { seededRandom } from "../../src/core/random";
 import { encodeSafetensors } from "../../src/core/safetensors";
 import { hasRealGpu } from "../../workers/tf/adapter";
 import type { Backend } from "../../workers/tf/backend";
+import type { Rung, Started } from "../../workers/tf/rungs";
 import { PAUSED, type Probe, type Snapshot, type TrainingJob, type TrainingResult } from "../../workers/trainer/api";
 import type { Sighting, VisionApi } from "../../workers/vision/api";
 import type { HarnessWorker } from "./worker";
@@ -47,14 +49,45 @@ async function trainedDelta(
   pauseAt: number | null,
   plan: Partial<Plan> = {},
 ): Promise<{ hash: string; epochs: number; heldOutAfter: Evaluation }> {
+  const result = await trained("seed", pauseAt, plan);
+  const summary = [result.train.loss, result.train.accuracy, result.heldOut.loss, result.heldOutAfter.loss].join();
+  const hex = await sha256Hex(new Uint8Array(result.delta.buffer));
+  return { hash: `${hex} ${summary}`, epochs: result.epochs, heldOutAfter: result.heldOutAfter };
+}
+
+/**
+ * The delta of such a training of `compact`, as bytes in base64, its last loss, and how it was computed.
+ * @param without rungs that are not to be used
+ */
+async function compactUpdate(without: Rung[]): Promise<{ delta: string; loss: number; started: Started | undefined }> {
+  await forget();
+  for (const rung of without) await noteFailed(rung, Object.assign(new Error("Not wanted."), { name: "CompileError" }));
+  // Small steps: on noise and random weights, large ones make much of the last digit within a few.
+  const { delta, train } = await trained("compact", null, { batchSize: 3, learningRate: 1e-4 });
+  let binary = "";
+  for (const byte of new Uint8Array(delta.buffer)) binary += String.fromCharCode(byte);
+  return { delta: btoa(binary), loss: train.loss, started: (await learned()).started };
+}
+
+/** Starts the app's trainer so many times, each with one step of `compact`; gives how each was started and what failed meanwhile. */
+async function starts(count: number): Promise<Learned[]> {
+  const all: Learned[] = [];
+  for (let i = 0; i < count; i++) {
+    await train("compact", "wasm", 1, 1);
+    all.push(await learned());
+  }
+  return all;
+}
+
+async function trained(model: ModelName, pauseAt: number | null, plan: Partial<Plan>): Promise<TrainingResult> {
   const random = seededRandom(7);
   const faces = (count: number) => ({
     pixels: Uint8Array.from({ length: count * FACE_PIXELS }, () => random() * 256),
     labels: Uint8Array.from({ length: count }, (_, i) => i % 7),
   });
   const job: TrainingJob = {
-    model: "seed",
-    checkpoint: encodeSafetensors(summarize(MODELS.seed).tensors, initializeWeights(MODELS.seed, 2013), {}),
+    model,
+    checkpoint: encodeSafetensors(summarize(MODELS[model]).tensors, initializeWeights(MODELS[model], 2013), {}),
     train: faces(9),
     heldOut: faces(1),
     plan: v.parse(planSchema, { epochs: 2, batchSize: 2, learningRate: 0.001, ...plan }),
@@ -82,17 +115,14 @@ async function trainedDelta(
       trainer.stop();
     }
   };
-  let result: TrainingResult;
   try {
-    result = await run(undefined);
+    const result = await run(undefined);
     if (pauseAt !== null) throw new Error("The training was not paused.");
+    return result;
   } catch (error) {
     if (!(error instanceof Error) || error.name !== PAUSED) throw error;
-    result = await run(snapshot);
+    return run(snapshot);
   }
-  const summary = [result.train.loss, result.train.accuracy, result.heldOut.loss, result.heldOutAfter.loss].join();
-  const hex = await sha256Hex(new Uint8Array(result.delta.buffer));
-  return { hash: `${hex} ${summary}`, epochs: result.epochs, heldOutAfter: result.heldOutAfter };
 }
 
 /** Faces of FER2013 are drawn into a camera's picture of 640 x 480 this large, and as far from its edges as can be. */
@@ -171,7 +201,10 @@ function greyImage(pixels: Uint8Array): ImageData {
 
 const fromBase64 = (text: string): Uint8Array<ArrayBuffer> => Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
 
-const harness = { hasRealGpu, startVision, crops, throughJpeg, trainedDelta, train, worker, fromBase64 };
+const harness = {
+  ...{ hasRealGpu, startVision, crops, throughJpeg, trainedDelta, compactUpdate, starts, learned, train, worker },
+  fromBase64,
+};
 export type Harness = typeof harness;
 
 declare global {

@@ -100,7 +100,7 @@ async function oracle(backend: "wasm" | "webgpu" | "cpu", steps: number, optimiz
 
 /** Trains twice from the same seed, dropout on, first on every thread and then on one; gives both results' weights as hashes. */
 async function repeat(steps: number): Promise<string[]> {
-  const pool = await startWasm();
+  const { pool } = await startWasm();
   await startBackend("wasm");
   const hashes: string[] = [];
   for (const threads of [pool.threads, 1]) {
@@ -256,7 +256,7 @@ async function refusal(I: number, O: number): Promise<string> {
 
 /** Where the time of a training step and of a prediction goes on WASM: milliseconds by kernel, and of all that is not ours. */
 async function profile(count: number, steps: number): Promise<Record<"step" | "predict", Record<string, number>>> {
-  const pool = await startWasm();
+  const { pool } = await startWasm();
   await startBackend("wasm");
   const network = new Network(MODELS.seed);
   network.setWeights(initializeWeights(MODELS.seed, 2013));

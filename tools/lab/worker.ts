@@ -14,6 +14,6 @@ export const worker = new LabWorker(() =>
   startWasm({
     threads: 1,
     paths: Object.fromEntries(names.map((name) => [name, join(tfjs, name)])),
-    compile: async (variant) => WebAssembly.compile(await readFile(join(kernels, `kernels-${variant}.wasm`))),
+    compile: async (rung) => WebAssembly.compile(await readFile(join(kernels, `kernels-${rung}.wasm`))),
   }),
 );

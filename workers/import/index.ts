@@ -6,6 +6,7 @@ import { placeOf } from "../../src/core/data/image-folder";
 import { EXPRESSIONS, FACE_PIXELS, FACE_SIZE } from "../../src/core/expressions";
 import { isTest, type Sample } from "../../src/core/lab/data";
 import { addChunk, putDataset, type Dataset } from "../../src/lab/store";
+import { showLife } from "../life";
 import { IMPORT_FAILED, type ImportApi, type ImportFile, type ImportProgress, type ImportReport } from "./api";
 
 /** Imports a data set: reads its files in pieces and stores its samples in chunks, so that memory stays bounded. */
@@ -235,4 +236,5 @@ const run: ImportApi["run"] = async (files, onProgress) => {
   return intake.finish();
 };
 
+showLife();
 Comlink.expose({ run } satisfies ImportApi);

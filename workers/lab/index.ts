@@ -11,7 +11,7 @@ import { picture } from "../../src/core/lab/cohort";
 import { runLab } from "../../src/core/lab/simulation";
 import { MODELS, summarize } from "../../src/core/model";
 import { readDataset, readLabels, readRun, saveRound, type RunRecord } from "../../src/lab/store";
-import { holdLifeLock } from "../life";
+import { showLife } from "../life";
 import { hasRealGpu } from "../tf/adapter";
 import type { Backend } from "../tf/backend";
 import { NO_DATA, type LabApi } from "./api";
@@ -86,5 +86,5 @@ const run: LabApi["run"] = async (id, onUpdate) => {
   }
 };
 
-holdLifeLock();
+showLife();
 Comlink.expose({ run, preview } satisfies LabApi);

@@ -1,5 +1,5 @@
 import * as tf from "@tensorflow/tfjs";
-import { setWasmPaths } from "@tensorflow/tfjs-backend-wasm";
+import { setThreadsCount, setWasmPaths } from "@tensorflow/tfjs-backend-wasm";
 import "@tensorflow/tfjs-backend-webgpu";
 import plain from "@tensorflow/tfjs-backend-wasm/dist/tfjs-backend-wasm.wasm?url";
 import simd from "@tensorflow/tfjs-backend-wasm/dist/tfjs-backend-wasm-simd.wasm?url";
@@ -10,6 +10,7 @@ import relaxed from "./kernels/kernels-relaxed.wasm?url";
 import relaxedSingle from "./kernels/kernels-relaxed-single.wasm?url";
 import portable from "./kernels/kernels-simd.wasm?url";
 import portableSingle from "./kernels/kernels-simd-single.wasm?url";
+import { isThreaded, RUNGS, type Rung, type Started } from "./rungs";
 
 /** More threads than this only wait for memory; how many of them work is measured. */
 const MAX_THREADS = 8;
@@ -38,11 +39,11 @@ export interface WasmSource {
   /** Of tfjs's own modules, by their names. */
   paths: Record<string, string>;
   /** Compiles our kernels. @throws WebAssembly.CompileError when the engine does not know their instructions */
-  compile: (variant: "relaxed" | "simd" | "relaxed-single" | "simd-single") => Promise<WebAssembly.Module>;
+  compile: (rung: Rung) => Promise<WebAssembly.Module>;
   threads: number;
 }
 
-/** From our own origin; on every core where the page is cross-origin isolated and so has shared memory. */
+/** From our own origin. */
 function ownOrigin(threads: number): WasmSource {
   const urls = { relaxed, simd: portable, "relaxed-single": relaxedSingle, "simd-single": portableSingle };
   return {
@@ -51,66 +52,71 @@ function ownOrigin(threads: number): WasmSource {
       "tfjs-backend-wasm-simd.wasm": simd,
       "tfjs-backend-wasm-threaded-simd.wasm": threaded,
     },
-    compile: (variant) => WebAssembly.compileStreaming(fetch(urls[variant])),
-    threads: crossOriginIsolated ? Math.min(MAX_THREADS, navigator.hardwareConcurrency, threads) : 1,
+    compile: (rung) => WebAssembly.compileStreaming(fetch(urls[rung])),
+    threads: Math.min(MAX_THREADS, navigator.hardwareConcurrency, threads),
   };
 }
 
-let wasm: Promise<KernelPool> | undefined;
+/** Running kernels. */
+export interface Wasm extends Started {
+  pool: KernelPool;
+}
 
-/** Starts tfjs's wasm backend, once, and adds our kernels to it. */
-export function startWasm(source = ownOrigin(MAX_THREADS)): Promise<KernelPool> {
+let wasm: Promise<Wasm> | undefined;
+
+/**
+ * Starts tfjs's wasm backend, once, and adds our kernels to it.
+ * @param highest the first rung to try; those below it follow where the engine lacks what it needs
+ * @throws ThreadStartError (by name), or what the engine makes of our modules
+ */
+export function startWasm(source = ownOrigin(MAX_THREADS), highest: Rung = RUNGS[0]): Promise<Wasm> {
   wasm ??= (async () => {
-    const { threads } = source;
+    const begun = performance.now();
+    const threads = isThreaded(highest) ? source.threads : 1;
     setWasmPaths(source.paths);
-    const shared = captureSharedMemory();
-    const module = compileKernels(source);
+    // Its own kernels run on one thread, ours on all.
+    setThreadsCount(1);
     // tfjs then takes its module for one thread, whose memory is its own.
     if (threads === 1) tf.env().set("WASM_HAS_MULTITHREAD_SUPPORT", false);
     if (!(await tf.setBackend("wasm"))) throw new Error("This browser does not run WebAssembly.");
     const backend = tf.backend() as unknown as WasmBackend;
-    const memory = shared() ?? backend.wasm.asm.memory;
+    const memory = backend.wasm.wasmMemory ?? backend.wasm.asm.memory;
+    // What tfjs has made, and not what the browser says of itself: WebKitGTK is cross-origin isolated without shared memory.
+    const isShared = Object.prototype.toString.call(memory.buffer) === "[object SharedArrayBuffer]";
+    const rungs = RUNGS.slice(RUNGS.indexOf(highest)).filter((rung) => isThreaded(rung) === isShared);
+    const { module, rung } = await compileBest(source, rungs);
     const allocate = (bytes: number): number => {
       const { dataId } = backend.makeOutput([bytes / 4], "float32");
       return backend.dataIdMap.get(dataId).memoryOffset;
     };
-    const pool = await KernelPool.start(await module, memory, threads, allocate);
-    if (pool.threads > 1) chooseThreads(backend, pool);
+    const pool = await KernelPool.start(module, memory, isShared ? threads : 1, allocate);
+    chooseThreads(backend, pool);
     registerFusedKernels(backend, pool);
-    return pool;
+    return { pool, rung, threads: pool.threads, active: pool.active, startMs: performance.now() - begun };
   })();
   return wasm;
 }
 
 /** Starts the wasm backend on one thread: many workers are then as many clients. */
-export const startWasmSingle = (): Promise<KernelPool> => startWasm(ownOrigin(1));
+export const startWasmSingle = (): Promise<Wasm> => startWasm(ownOrigin(1), "relaxed-single");
 
-/** Our kernels, with fused multiply-add where this engine has relaxed SIMD. */
-async function compileKernels({ compile, threads }: WasmSource): Promise<WebAssembly.Module> {
-  const single = threads === 1;
-  try {
-    return await compile(single ? "relaxed-single" : "relaxed");
-  } catch (error) {
-    if (!(error instanceof WebAssembly.CompileError)) throw error;
-    return compile(single ? "simd-single" : "simd");
-  }
+/** Starts the wasm backend on a rung, or on one below it where the engine lacks what that needs. @throws as `startWasm` does */
+export async function prepareWasm(highest: Rung): Promise<Started> {
+  const { pool: _, ...started } = await startWasm(ownOrigin(MAX_THREADS), highest);
+  return started;
 }
 
-/**
- * tfjs keeps the memory of its threaded wasm module to itself; our kernels have to work in it. Notes the shared memory
- * that is made from now on until the returned function is called, which gives it.
- */
-function captureSharedMemory(): () => WebAssembly.Memory | undefined {
-  const { Memory } = WebAssembly;
-  const made: WebAssembly.Memory[] = [];
-  WebAssembly.Memory = class extends Memory {
-    constructor(descriptor: WebAssembly.MemoryDescriptor) {
-      super(descriptor);
-      if (descriptor.shared) made.push(this);
+/** The kernels of the first rung whose instructions this engine knows. */
+async function compileBest(
+  { compile }: WasmSource,
+  rungs: Rung[],
+): Promise<{ module: WebAssembly.Module; rung: Rung }> {
+  for (const rung of rungs) {
+    try {
+      return { module: await compile(rung), rung };
+    } catch (error) {
+      if (!(error instanceof WebAssembly.CompileError) || rung === rungs.at(-1)) throw error;
     }
-  };
-  return () => {
-    WebAssembly.Memory = Memory;
-    return made.at(-1);
-  };
+  }
+  throw new Error("No build of the kernels fits this memory.");
 }

@@ -179,7 +179,7 @@ export function scaleShift(x: tf.Tensor4D, scale: tf.Tensor1D, shift: tf.Tensor1
       gradFunc: (dy: tf.Tensor4D, [scale]: tf.Tensor[]) => apply(dy, scale as tf.Tensor1D, null),
     };
   });
-  return op(x) as tf.Tensor4D;
+  return op(x);
 }
 
 /**
@@ -222,8 +222,8 @@ export function maxPool(x: tf.Tensor4D, window: number): tf.Tensor4D {
 
 /** What our kernels use of tfjs's wasm backend. */
 export type WasmBackend = Pick<BackendWasm, "dataIdMap" | "makeOutput" | "typedArrayFromHeap" | "disposeData"> & {
-  /** The Emscripten module; what it exports holds the memory, where that is not shared. */
-  wasm: { asm: { memory: WebAssembly.Memory } };
+  /** The Emscripten module: it imports its memory where that is shared, and else exports it. */
+  wasm: { wasmMemory?: WebAssembly.Memory; asm: { memory: WebAssembly.Memory } };
 };
 
 /**

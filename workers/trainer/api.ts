@@ -2,6 +2,7 @@ import type { Evaluation } from "../../src/core/evaluation";
 import type { ModelName } from "../../src/core/model";
 import type { Plan } from "../../src/core/protocol";
 import type { Backend } from "../tf/backend";
+import type { Rung, Started } from "../tf/rungs";
 import type { OptimizerState } from "../tf/network";
 
 /** Pictures with labels: `pixels` holds as many grey levels for each of `labels` as the model has inputs, 2,304 for a face. */
@@ -126,6 +127,8 @@ export const DIVERGED = "DivergedError";
 
 /** What the page can ask of the trainer. To cancel at once, stop the worker. */
 export interface TrainerApi {
+  /** Starts WASM on a rung or one below it. @throws what `startWasm` throws */
+  prepare(highest: Rung): Promise<Started>;
   train(
     job: TrainingJob,
     onProgress: (progress: Progress) => void,

@@ -6,8 +6,8 @@ import { delta } from "../../src/core/fedavg";
 import { seededRandom } from "../../src/core/random";
 import { MODELS, summarize } from "../../src/core/model";
 import { decodeCheckpoint } from "../../src/core/checkpoint";
-import { holdLifeLock } from "../life";
-import { startBackend } from "../tf/backend";
+import { letMessagesIn, showLife } from "../life";
+import { prepareWasm, startBackend } from "../tf/backend";
 import { Network, sgd } from "../tf/network";
 import { PAUSED, type Examples, type Snapshot, type TrainerApi } from "./api";
 import { askTeacher, evaluate, localSgd, step } from "./local-sgd";
@@ -19,18 +19,6 @@ const SNAPSHOT_MS = 20_000;
 let pauseWanted = false;
 /** A function, since TypeScript does not expect a variable to change during an await. */
 const isPauseWanted = (): boolean => pauseWanted;
-
-/** Lets messages in between two batches: on WASM everything else resolves without ever going back to the event loop. */
-function letMessagesIn(): Promise<void> {
-  return new Promise((resolve) => {
-    const { port1, port2 } = new MessageChannel();
-    port1.onmessage = () => {
-      port1.close();
-      resolve();
-    };
-    port2.postMessage(null);
-  });
-}
 
 const train: TrainerApi["train"] = async (job, onProgress, onSnapshot) => {
   onProgress({ phase: "starting" });
@@ -169,5 +157,5 @@ const pause: TrainerApi["pause"] = () => {
   return Promise.resolve();
 };
 
-holdLifeLock();
-Comlink.expose({ train, probe, evaluate: evaluateCheckpoint, pause } satisfies TrainerApi);
+showLife();
+Comlink.expose({ prepare: prepareWasm, train, probe, evaluate: evaluateCheckpoint, pause } satisfies TrainerApi);

@@ -4,6 +4,7 @@ import type { Evaluation } from "../../src/core/evaluation";
 import { summarize, type ModelSummary } from "../../src/core/model";
 import type { Plan } from "../../src/core/protocol";
 import { hash32 } from "../../src/core/random";
+import { letMessagesIn } from "../life";
 import { picturesToTensor, type Network, type StepPlan, type StepResult } from "../tf/network";
 import { DIVERGED, type Best, type EpochSums, type Examples, type Position } from "./api";
 import { batchesOf } from "./batches";
@@ -67,8 +68,9 @@ async function logitsOf(network: Network, pixels: Uint8Array): Promise<Float32Ar
   for (let from = 0; from < count; from += batch) {
     const some = pixels.subarray(from * inputs, Math.min(count, from + batch) * inputs);
     const logits = tf.tidy(() => network.logits(picturesToTensor(some, network.spec.inputShape)));
-    all.set((await logits.data()) as Float32Array, from * classes);
+    all.set(await logits.data(), from * classes);
     logits.dispose();
+    await letMessagesIn();
   }
   return all;
 }
@@ -248,6 +250,7 @@ export async function evaluate(network: Network, { pixels, labels }: Examples): 
     );
     const rows = await probabilities.array();
     probabilities.dispose();
+    await letMessagesIn();
     rows.forEach((row, i) => {
       const label = labels[from + i] ?? 0;
       loss -= Math.log(Math.max(1e-7, row[label] ?? 0));

@@ -1,5 +1,6 @@
 import type { ModelName } from "../../src/core/model";
 import type { CheckpointInfo, TaskName } from "../../src/core/protocol";
+import type { Rung, Started } from "../tf/rungs";
 
 /** A face that was found, in shares of the picture's width and height. */
 export interface FaceBox {
@@ -23,6 +24,8 @@ export type Sighting =
 
 /** What the page can ask of the vision worker. */
 export interface VisionApi {
+  /** Starts WASM on a rung or one below it. @throws what `startWasm` throws */
+  prepare(highest: Rung): Promise<Started>;
   /** Loads the detector. */
   start(): Promise<void>;
   /**

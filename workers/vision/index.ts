@@ -6,9 +6,9 @@ import { MODELS, summarize, type ModelName } from "../../src/core/model";
 import { getCheckpoint } from "../../src/client/checkpoints";
 import { decodeCheckpoint } from "../../src/core/checkpoint";
 import { TASKS } from "../../src/core/protocol";
-import { startBackend } from "../tf/backend";
+import { prepareWasm, startBackend } from "../tf/backend";
 import { picturesToTensor, Network } from "../tf/network";
-import { holdLifeLock } from "../life";
+import { showLife } from "../life";
 import { bestDetection, DETECTOR_SIZE } from "./anchors";
 import type { FaceBox, Sighting, VisionApi } from "./api";
 
@@ -150,8 +150,9 @@ function classify(pixels: Uint8Array): number[] | null {
   return tf.tidy(() => [...model.predict(picturesToTensor(pixels, model.spec.inputShape)).dataSync()]);
 }
 
-holdLifeLock();
+showLife();
 Comlink.expose({
+  prepare: prepareWasm,
   start,
   loadCheckpoint,
   setCheckpoint,

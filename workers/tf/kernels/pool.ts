@@ -17,6 +17,10 @@ export type Kernel = (typeof KERNELS)[number];
 /** Places in the block that the threads share: a count of jobs, threads still at work, threads that take a share, kernel, arguments' number, arguments. */
 export const JOB = { count: 0, pending: 1, active: 2, kernel: 3, length: 4, arguments: 5 } as const;
 const STACK_BYTES = 65_536;
+/** A thread that is not ready by then will not be. */
+const START_MS = 20_000;
+
+const startError = (message: string): Error => Object.assign(new Error(message), { name: "ThreadStartError" });
 
 export interface ThreadStart {
   module: WebAssembly.Module;
@@ -74,6 +78,7 @@ export class KernelPool {
    * Starts the other threads and waits until they are ready.
    * @param memory shared, where there is more than one thread
    * @param allocate reserves bytes in `memory` for good.
+   * @throws ThreadStartError (by name)
    */
   static async start(
     module: WebAssembly.Module,
@@ -85,19 +90,25 @@ export class KernelPool {
     const exports = instantiate(module, memory, stack());
     if (threads === 1) return new KernelPool(exports, null, 1);
     const job = new Int32Array(new SharedArrayBuffer(128));
-    await Promise.all(
-      Array.from({ length: threads - 1 }, (_, i) => {
-        const worker = new Worker(new URL("./thread.ts", import.meta.url), { type: "module" });
-        const start: ThreadStart = { module, memory, job, thread: i + 1, stack: stack() };
-        return new Promise((resolve, reject) => {
-          worker.onmessage = resolve;
-          worker.onerror = (event) => {
-            reject(new Error(`A kernel thread did not start: ${event.message}`));
-          };
-          worker.postMessage(start);
-        });
-      }),
-    );
+    const starting = Array.from({ length: threads - 1 }, (_, i) => {
+      const worker = new Worker(new URL("./thread.ts", import.meta.url), { type: "module" });
+      const start: ThreadStart = { module, memory, job, thread: i + 1, stack: stack() };
+      return new Promise((resolve, reject) => {
+        worker.onmessage = resolve;
+        worker.onerror = (event) => reject(startError(`A kernel thread did not start: ${event.message}`));
+        worker.postMessage(start);
+      });
+    });
+    // Nothing waits on the job before all of them have said that they are there.
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    const late = new Promise((_, reject) => {
+      timer = setTimeout(() => reject(startError(`A kernel thread did not start within ${START_MS} ms.`)), START_MS);
+    });
+    try {
+      await Promise.race([Promise.all(starting), late]);
+    } finally {
+      clearTimeout(timer);
+    }
     return new KernelPool(exports, job, threads);
   }
 

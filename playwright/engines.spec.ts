@@ -1,0 +1,255 @@
+import { spawn, type ChildProcess } from "node:child_process";
+import { readdirSync, readFileSync } from "node:fs";
+import { availableParallelism } from "node:os";
+import { join } from "node:path";
+import { ENGINES, hasEngine, openEngine, type Engine, type EngineName } from "../tools/engines.mjs";
+import { servePage } from "../tools/harness/open.mjs";
+import { root } from "../tools/setup.mjs";
+import type { History } from "../src/core/protocol";
+import type { Rung } from "../workers/tf/rungs";
+import { expect, test as base } from "./stage";
+import { SCENES, scenePath, WEBCAM } from "./webcam";
+
+const TASK = "expressions-compact";
+const PAGES = ["/progress", "/faces", "/train", "/rounds", "/lab", "/privacy", "/play", "/"];
+
+/** A test with the harness's page served, which drives the app's own workers, and with engines that are closed after it. */
+const test = base.extend<{ harnessUrl: string; open: typeof openEngine }>({
+  // eslint-disable-next-line no-empty-pattern
+  harnessUrl: async ({}, use) => {
+    const served = await servePage();
+    await use(served.url);
+    await served.close();
+  },
+  // eslint-disable-next-line no-empty-pattern
+  open: async ({}, use) => {
+    const opened: Engine[] = [];
+    await use(async (...given) => {
+      const engine = await openEngine(...given);
+      opened.push(engine);
+      return engine;
+    });
+    for (const engine of opened) await engine.close();
+  },
+});
+
+/** CI has all three; elsewhere one may be missing, and setup says so. */
+function needs(name: EngineName): void {
+  test.skip(!hasEngine(name) && !process.env["CI"], `There is no ${name} here.`);
+}
+
+/** What a player reads. */
+const text = (engine: Engine): Promise<string> => engine.evaluate(() => document.body.innerText);
+const see = async (engine: Engine, wanted: string | RegExp, timeout = 60_000): Promise<void> =>
+  expect
+    .poll(() => text(engine), { timeout })
+    .toMatch(wanted instanceof RegExp ? wanted : new RegExp(wanted.replace(/[.*+?^${}()|[\]\\]/g, "\\$&")));
+
+/** Presses the first link or button of a name, once it is there and can be pressed. */
+async function press(engine: Engine, name: string): Promise<void> {
+  const pressed = (): Promise<boolean> =>
+    engine.evaluate((name) => {
+      const all = [...document.querySelectorAll<HTMLElement>("button:enabled, a[href]")];
+      const found = all.find((one) => one.innerText.trim() === name && one.checkVisibility());
+      found?.click();
+      return found !== undefined;
+    }, name);
+  await expect.poll(pressed, { message: `press ${name}` }).toBe(true);
+}
+
+/** Plays takes by photo until the device keeps `count` faces; consents at the first. */
+async function collect(engine: Engine, url: string, count: number): Promise<void> {
+  await engine.goto(url);
+  // Leaving a page in the middle of its loading is an error to Firefox.
+  await engine.errors();
+  await press(engine, "Play");
+  for (let i = 0; i < count; i++) {
+    await expect.poll(() => engine.evaluate(() => document.querySelector("input[type=file]") !== null)).toBe(true);
+    await engine.upload("input[type=file]", scenePath(i % SCENES.length));
+    if (i === 0) await press(engine, "Keep my faces on this device");
+    await see(engine, "Kept on this device,");
+    // The roles are drawn, and most takes fail: then the player says that they show what they were to show.
+    await engine.evaluate(() => {
+      const all = [...document.querySelectorAll("button")];
+      all.find((one) => one.innerText.startsWith("Yes, this is my"))?.click();
+    });
+    await see(engine, /Kept on this device, (for training|held out)/);
+    await press(engine, "Next role");
+  }
+}
+
+const batchesDone = (engine: Engine): Promise<number> =>
+  engine.evaluate(() => {
+    const terms = [...document.querySelectorAll("dt")];
+    const value = terms.find((term) => term.innerText.trim() === "Batch")?.nextElementSibling;
+    return Number.parseInt(value?.textContent ?? "0") || 0;
+  });
+
+for (const name of ENGINES) {
+  test(`${name}: a photo is played, kept and trained on, a reload loses nothing, and the next game has the new model`, async ({
+    stage,
+    open,
+  }) => {
+    needs(name);
+    const engine = await open(name, { webcam: WEBCAM });
+    // The choice of the small model stays with the browser.
+    await engine.goto(stage.url);
+    await engine.evaluate((task) => localStorage.setItem("best-actor-task", task), TASK);
+    await collect(engine, stage.url, 5);
+    const response = await fetch(`${stage.url}/api/tasks/${TASK}/rounds`, {
+      method: "POST",
+      headers: { authorization: `Bearer ${stage.adminToken}` },
+      body: JSON.stringify({
+        ...{ goalCount: 1, fraction: 1, epochs: 100, batchSize: 1, learningRate: 0.001 },
+        // Who trains on four faces a hundred times would be told that the others lose by it.
+        ...{ deadlineSeconds: 600, rounds: 1, evaluators: 0 },
+      }),
+    });
+    expect(response.status).toBe(201);
+
+    await press(engine, "Train");
+    await press(engine, "Take part in rounds");
+    await expect.poll(() => batchesDone(engine), { intervals: [100] }).toBeGreaterThan(20);
+    const reached = await batchesDone(engine);
+    expect(await engine.errors()).toEqual([]);
+    await engine.goto(`${stage.url}/train`);
+    await expect.poll(() => batchesDone(engine), { intervals: [50] }).toBeGreaterThan(0);
+    // A snapshot is taken after every epoch, of four batches here; one more may have been under way.
+    expect(await batchesDone(engine)).toBeGreaterThanOrEqual(reached - 8);
+    await see(engine, "accepted", 240_000);
+    expect(stage.requests.filter(({ method }) => method === "PUT").map(({ status }) => status)).toEqual([202]);
+
+    const history = async (): Promise<History> =>
+      (await (await fetch(`${stage.url}/api/tasks/${TASK}/rounds`)).json()) as History;
+    await expect.poll(async () => (await history()).rounds[0]?.state).toBe("published");
+    await press(engine, "Play");
+    await see(engine, "version 1");
+    for (const page of PAGES) {
+      const arrived = (): Promise<boolean> =>
+        engine.evaluate((path) => {
+          document.querySelector<HTMLElement>(`a[href="${path}"]`)?.click();
+          return location.pathname === path && document.querySelector("main h1, main h2") !== null;
+        }, page);
+      await expect.poll(arrived, { message: page }).toBe(true);
+    }
+    expect(await engine.errors()).toEqual([]);
+  });
+
+  test(`${name}: twenty starts in a row get ready, half of them beside a busy loop`, async ({ harnessUrl, open }) => {
+    needs(name);
+    const engine = await open(name);
+    await engine.goto(harnessUrl);
+    const starts = (count: number) => engine.evaluate((count) => window.harness.starts(count), count);
+    const quiet = await starts(10);
+    const loops: ChildProcess[] = Array.from({ length: availableParallelism() }, () =>
+      spawn(process.execPath, ["-e", "for (;;);"]),
+    );
+    const busy = await starts(10).finally(() => loops.forEach((loop) => loop.kill("SIGKILL")));
+    // WebKitGTK has no shared memory, and Safari no relaxed SIMD.
+    const rung = name === "webkit" ? "simd-single" : "relaxed";
+    for (const { started, failed } of [...quiet, ...busy]) {
+      expect(failed).toEqual([]);
+      expect(started?.rung).toBe(rung);
+      if (name === "webkit") expect(started?.threads).toBe(1);
+      else expect(started?.threads).toBe(Math.min(8, availableParallelism()));
+    }
+  });
+}
+
+test("chromium, firefox: the live camera opens, and the model looks through it", async ({ stage, open }) => {
+  for (const name of ["chromium", "firefox"] as const) {
+    needs(name);
+    const engine = await open(name, { webcam: WEBCAM });
+    await engine.goto(`${stage.url}/play?task=${TASK}`);
+    await press(engine, "Open the camera");
+    await press(engine, "Action!");
+    // Firefox's fake camera shows a ball.
+    await see(engine, name === "firefox" ? "No face was in view" : /Next role|No face was in view/);
+    expect(await engine.errors()).toEqual([]);
+  }
+});
+
+test("a thread that never comes ends its rung: the game plays on one thread, remembers why, and says so", async ({
+  stage,
+  open,
+}) => {
+  const assets = readdirSync(join(root, "dist/client/assets"));
+  const thread = assets.find((file) => /^thread-.*\.js$/.test(file)) ?? "";
+  stage.added = { path: `/assets/${thread}`, text: "\nfor (;;);" };
+  const engine = await open("chromium");
+  await engine.goto(`${stage.url}/play?task=${TASK}`);
+  await engine.upload("input[type=file]", scenePath(0));
+  await see(engine, "Keep my faces on this device", 90_000);
+  await press(engine, "Train");
+  const line = (): Promise<string> =>
+    engine.evaluate(() => document.querySelector("[data-rung]")?.closest("details")?.textContent ?? "");
+  await expect.poll(line).toContain("WebAssembly runs here with relaxed SIMD on one thread.");
+  expect(await line()).toMatch(/Did not work here[^.]*relaxed SIMD on all threads, SIMD on all threads/);
+  // It is not tried again: a thread that would come is not asked for.
+  const asked = (): number => stage.requests.filter(({ path }) => path === `/assets/${thread}`).length;
+  const before = asked();
+  await engine.goto(`${stage.url}/play?task=${TASK}`);
+  await engine.upload("input[type=file]", scenePath(0));
+  await see(engine, "Keep my faces on this device");
+  expect(asked()).toBe(before);
+});
+
+test("a browser that cannot read the app gets a page of words", async ({ stage, open }) => {
+  const html = readFileSync(join(root, "dist/client/index.html"), "utf8");
+  const entry = /<script type="module"[^>]* src="([^"]+)"/.exec(html)?.[1] ?? "";
+  const engine = await open("chromium");
+  await engine.goto(stage.url);
+  await see(engine, "Play");
+  expect(await text(engine)).not.toContain("too old");
+  // As a syntax is to a browser that came before it.
+  stage.added = { path: entry, text: "\nlet let = ;" };
+  const older = await open("chromium");
+  await older.goto(stage.url);
+  await see(older, "this browser may be too old. Best Actor needs Chrome or Edge 119");
+});
+
+test("webkit with shared memory, as Safari has it, starts on all threads; firefox without it plays on one", async ({
+  harnessUrl,
+  open,
+}) => {
+  for (const [name, sharedMemory] of [
+    ["webkit", true],
+    ["firefox", false],
+  ] as const) {
+    needs(name);
+    const engine = await open(name, { sharedMemory });
+    await engine.goto(harnessUrl);
+    const [{ started, failed } = { started: undefined, failed: [] }] = await engine.evaluate(() =>
+      window.harness.starts(1),
+    );
+    expect(failed).toEqual([]);
+    if (sharedMemory) expect(started?.threads).toBeGreaterThan(1);
+    else expect(started).toMatchObject({ rung: "relaxed-single", threads: 1 });
+  }
+});
+
+test("from equal weights, faces, plan and seed every engine trains the same delta", async ({ harnessUrl, open }) => {
+  const train = async (name: EngineName, without: Rung[]) => {
+    const engine = await open(name);
+    await engine.goto(harnessUrl);
+    const update = await engine.evaluate((without) => window.harness.compactUpdate(without), without);
+    const delta = new Float32Array(new Uint8Array(Buffer.from(update.delta, "base64")).buffer);
+    return { name, delta, loss: update.loss, rung: update.started?.rung };
+  };
+  for (const name of ENGINES) needs(name);
+  const fused = await train("chromium", []);
+  const plain = await train("chromium", ["relaxed", "simd", "relaxed-single"]);
+  expect([fused.rung, plain.rung]).toEqual(["relaxed", "simd-single"]);
+  const norm = (values: Float32Array): number => Math.sqrt(values.reduce((sum, value) => sum + value * value, 0));
+  const apart = (a: Float32Array, b: Float32Array): number =>
+    norm(a.map((value, i) => value - (b[i] ?? NaN))) / norm(a);
+  expect(fused.delta).toHaveLength(328_439);
+  expect(norm(fused.delta)).toBeGreaterThan(0.001);
+  for (const { name, delta, loss, rung } of [plain, await train("firefox", []), await train("webkit", [])]) {
+    const same = rung?.startsWith("relaxed") ? fused : plain;
+    expect(apart(same.delta, delta), `${name} beside Chromium on ${rung}`).toBe(0);
+    expect(loss).toBe(same.loss);
+    expect(apart(fused.delta, delta), name).toBeLessThan(1e-4);
+    expect(Math.abs(loss - fused.loss), name).toBeLessThan(1e-5);
+  }
+});
