@@ -1,6 +1,7 @@
 import * as Comlink from "comlink";
 import { compress } from "../core/codecs/codec";
-import { isWorse } from "../core/evaluation";
+import { isWorse, type Evaluation } from "../core/evaluation";
+import { compareAnswers } from "../core/guard";
 import { FACE_PIXELS } from "../core/expressions";
 import { gzip } from "../core/gzip";
 import { MODELS, summarize } from "../core/model";
@@ -11,7 +12,14 @@ import { SecureError } from "../core/secagg/client";
 import { follow, maskedBody, type SecureMember } from "../core/secagg/member";
 import type { StepOf } from "../core/secagg/messages";
 import { ringOf } from "../core/secagg/ring";
-import { TASKS, type Assignment, type CheckInAnswer, type EvaluationTask, type TaskName } from "../core/protocol";
+import {
+  TASKS,
+  type Assignment,
+  type CheckInAnswer,
+  type CheckpointInfo,
+  type EvaluationTask,
+  type TaskName,
+} from "../core/protocol";
 import { createSigningKey } from "../core/signing";
 import { encodeUpdate } from "../core/update";
 import { consent } from "../faces/consent.svelte";
@@ -383,20 +391,23 @@ class Participant {
     return gzip(update);
   }
 
-  /** Tells the edge how a round's candidate and its base do on this device's held-out faces. */
+  /** Tells the edge how a round's candidate and its base do on this device's held-out faces, and on dreamed ones. */
   async #evaluate(evaluation: EvaluationTask, heldOut: Face[], key: CryptoKeyPair, signal: AbortSignal): Promise<void> {
     const { task, round, base, candidate, byClass } = evaluation;
     const [backend] = await this.#backends({ task, checkpoint: base }, signal);
     this.#show({ kind: "evaluating", round }, signal);
     const norms = (await getSetting("localNorms"))?.[task];
-    const results = [];
-    for (const checkpoint of [base, candidate]) {
+    const { model: name } = TASKS[task];
+    const dreams = await getDreams(signal);
+    const judge = async (checkpoint: CheckpointInfo): Promise<Evaluation & { answers: Float32Array }> => {
       const { file } = await getCheckpoint(task, checkpoint, undefined, signal);
-      results.push(
-        await this.#trainer.call((api) => api.evaluate(TASKS[task].model, file, pack(heldOut), backend, norms), signal),
-      );
-    }
-    const [before, after] = results as [(typeof results)[0], (typeof results)[0]];
+      return this.#trainer.call(async (api) => {
+        const found = await api.evaluate(name, file, pack(heldOut), backend, norms);
+        return { ...found, answers: await api.answers(name, file, dreams, backend) };
+      }, signal);
+    };
+    const before = await judge(base);
+    const after = await judge(candidate);
     await sendEvaluation(
       evaluation,
       {
@@ -405,6 +416,7 @@ class Participant {
         accuracy: after.accuracy,
         baseLoss: before.loss,
         baseAccuracy: before.accuracy,
+        dreams: compareAnswers(before.answers, after.answers, summarize(MODELS[name]).classes),
         ...(byClass && { confusion: after.confusion }),
       },
       key,

@@ -18,12 +18,40 @@ export interface Evidence {
   baseAccuracy: number;
 }
 
-/** How a candidate answers on dreamed faces, held against its base. */
+/** How a candidate answers on the dreamed faces that come with the app, held against its base. Every honest device finds the same. */
 export interface DreamVerdict {
   /** Share of the dreams that both take for the same expression, 0..1. */
   agreement: number;
   /** Mean Kullback-Leibler divergence of the candidate's answers from the base's, in nats. */
   divergence: number;
+}
+
+/**
+ * Compares what two models say of the same pictures.
+ * @param base and `candidate`: logits, one row of `classes` after the other
+ */
+export function compareAnswers(base: Float32Array, candidate: Float32Array, classes: number): DreamVerdict {
+  const count = base.length / classes;
+  let [same, divergence] = [0, 0];
+  for (let at = 0; at < base.length; at += classes) {
+    const [p, q] = [base, candidate].map((logits) => logProbabilities(logits.subarray(at, at + classes)));
+    if (!p || !q) continue;
+    if (p.indexOf(Math.max(...p)) === q.indexOf(Math.max(...q))) same += 1;
+    p.forEach((log, i) => (divergence += Math.exp(log) * (log - (q[i] ?? 0))));
+  }
+  return { agreement: same / count, divergence: Math.max(0, divergence / count) };
+}
+
+function logProbabilities(logits: Float32Array): number[] {
+  const most = Math.max(...logits);
+  const sum = logits.reduce((total, logit) => total + Math.exp(logit - most), 0);
+  return Array.from(logits, (logit) => logit - most - Math.log(sum));
+}
+
+/** The middle one of what evaluators say of dreams, by agreement; of two the worse. Null where nobody has looked. */
+export function middleVerdict(verdicts: readonly DreamVerdict[]): DreamVerdict | null {
+  const sorted = [...verdicts].sort((a, b) => a.agreement - b.agreement);
+  return sorted[Math.floor((sorted.length - 1) / 2)] ?? null;
 }
 
 export interface GuardRules {

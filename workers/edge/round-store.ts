@@ -1,6 +1,12 @@
 import * as v from "valibot";
 import { addCounts } from "../../src/core/evaluation";
-import { EVIDENCE_KINDS, summarizeEvidence, type DreamVerdict, type Evidence } from "../../src/core/guard";
+import {
+  EVIDENCE_KINDS,
+  middleVerdict,
+  summarizeEvidence,
+  type DreamVerdict,
+  type Evidence,
+} from "../../src/core/guard";
 import { noiseOf } from "../../src/core/privacy/adaptive-clip";
 import type { RingFacts } from "../../src/core/secagg/ring";
 import { planSchema, roundConfigSchema } from "../../src/core/protocol";
@@ -77,7 +83,15 @@ export interface WaitingClient {
 /** What a round's members came to: all that is kept of them in the end. */
 export type Totals = Pick<
   Round,
-  "tally" | "trainLoss" | "trainAccuracy" | "evalLoss" | "evalAccuracy" | "evalExamples" | "evaluation" | "evidence"
+  | "tally"
+  | "trainLoss"
+  | "trainAccuracy"
+  | "evalLoss"
+  | "evalAccuracy"
+  | "evalExamples"
+  | "evaluation"
+  | "evidence"
+  | "dreams"
 >;
 
 /** Stands for a client among a round's evaluations: no key's hash is this. */
@@ -400,13 +414,11 @@ export class RoundStore {
     );
   }
 
-  setDreams(round: number, verdict: DreamVerdict): void {
-    this.sql.exec("UPDATE rounds SET dreams = ? WHERE number = ?", JSON.stringify(verdict), round);
-  }
-
+  /** How the candidate answers on dreamed faces, as the middle one of the evaluators has it. */
   dreams(round: number): DreamVerdict | null {
-    const text = this.#all<{ dreams: string | null }>("SELECT dreams FROM rounds WHERE number = ?", round)[0]?.dreams;
-    return text ? (JSON.parse(text) as DreamVerdict) : null;
+    const folded = this.totals(round);
+    if (folded) return folded.dreams ?? null;
+    return middleVerdict(this.evidence(round).flatMap(({ dreams }) => dreams ?? []));
   }
 
   /** The clients' and the operator's answers, as means over all their faces; null while there is none. */

@@ -60,7 +60,6 @@ export class RoundView {
       evaluation: isOver || !isPrivate(config) ? known.evaluation : null,
       // A kind may be a single client.
       evidence: isPrivate(config) ? {} : (known.evidence ?? {}),
-      dreams: this.store.dreams(number),
       hubs: hubs.map((hub, i) => ({ ...hub, updates: loads?.get(i) ?? 0 })),
     };
   }
@@ -90,27 +89,28 @@ export class RoundView {
   foldOld(): void {
     for (const number of this.store.foldable()) {
       const round = this.round(number, 0);
-      const { tally, trainLoss, trainAccuracy, evalLoss, evalAccuracy, evalExamples, evaluation, evidence } = round;
-      const totals = { tally, trainLoss, trainAccuracy, evalLoss, evalAccuracy, evalExamples, evaluation, evidence };
+      const { tally, trainLoss, trainAccuracy, evalLoss, evalAccuracy, evalExamples, ...rest } = round;
+      const { evaluation, evidence, dreams } = rest;
+      const means = { trainLoss, trainAccuracy, evalLoss, evalAccuracy, evalExamples };
+      const totals = { tally, ...means, evaluation, evidence, dreams };
       this.store.fold(number, totals);
     }
   }
 
   #totals(number: number, config: RoundConfig, isOver: boolean): Totals {
     const evaluation = this.store.evaluation(number);
-    const evidence = this.store.evidenceByKind(number);
+    const evaluated = { evaluation, evidence: this.store.evidenceByKind(number), dreams: this.store.dreams(number) };
     const tally = this.#tally(number, config);
     const facts = this.store.facts(number);
     // With noise never, and under secure aggregation not before the sum that everybody has agreed to open.
     const hidden = config.noise > 0 || (config.secure && (!isOver || !facts));
-    if (hidden) return { tally, evaluation, evidence, ...NOTHING };
+    if (hidden) return { tally, ...evaluated, ...NOTHING };
     if (facts) {
       const { trainLoss, trainAccuracy, evalExamples } = facts;
-      const evaluated = evalExamples > 0 ? facts : { evalLoss: null, evalAccuracy: null };
-      const { evalLoss, evalAccuracy } = evaluated;
-      return { tally, evaluation, evidence, trainLoss, trainAccuracy, evalLoss, evalAccuracy, evalExamples };
+      const { evalLoss, evalAccuracy } = evalExamples > 0 ? facts : { evalLoss: null, evalAccuracy: null };
+      return { tally, ...evaluated, trainLoss, trainAccuracy, evalLoss, evalAccuracy, evalExamples };
     }
-    return { tally, evaluation, evidence, ...this.#means(number) };
+    return { tally, ...evaluated, ...this.#means(number) };
   }
 
   /** Means over the counted updates, weighted by their faces. */
