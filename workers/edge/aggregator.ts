@@ -258,9 +258,10 @@ export class Aggregator extends DurableObject<Env> {
   clear(): Promise<void> {
     return this.next(async () => {
       this.dropSum();
+      // Before the rest, which may fail half-way.
+      this.#isCleared = true;
       await this.ctx.storage.deleteAlarm();
       await this.ctx.storage.deleteAll();
-      this.#isCleared = true;
     });
   }
 
@@ -278,10 +279,9 @@ export class Aggregator extends DurableObject<Env> {
     return this.#isCleared;
   }
 
-  /** Before anything is stored again. */
+  /** Before anything is read or stored: an object whose storage was deleted under it, by itself or by the platform, has no tables. */
   protected reopen(): void {
-    if (!this.#isCleared) return;
-    nameOf(this.ctx);
+    if (this.#isCleared) nameOf(this.ctx);
     this.createTables();
     this.#isCleared = false;
   }

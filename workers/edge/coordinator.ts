@@ -455,9 +455,10 @@ export class Coordinator extends DurableObject<Env> {
   async accept(
     assignedRound: number,
     id: string,
-    upload: { digest: string; bytes: number; summary: UpdateSummary; continent: string | null },
+    upload: { digest: string; bytes: number; summary: UpdateSummary; continent: string | null; upload: string },
   ): Promise<UploadAnswer> {
     const now = Date.now();
+    this.#uploads.end(id, upload.upload);
     let place = assignedRound;
     const answer = this.ctx.storage.transactionSync((): UploadAnswer => {
       const admitted = this.#judge(assignedRound, id, upload.digest);

@@ -227,7 +227,7 @@ app.put("/api/tasks/:task/rounds/:round/updates/:id", async (c) => {
     try {
       const summary = await storeUpdate(c.env, body, { task, round, id, digest, gzipped, vector, until });
       const continent = (c.req.raw.cf as IncomingRequestCfProperties | undefined)?.continent ?? null;
-      const answer = await stub.accept(round, id, { digest, bytes, summary, continent });
+      const answer = await stub.accept(round, id, { digest, bytes, summary, continent, upload });
       if (answer.status === "refused") {
         await c.env.STORE.delete(updateKey(task, round, id, digest));
         throw new ProblemError(answer.code);
@@ -235,8 +235,9 @@ app.put("/api/tasks/:task/rounds/:round/updates/:id", async (c) => {
       // Should this fail, the Coordinator's alarm sends it again: it has the update already.
       if (answer.status === "accepted") await c.env.UPDATES.send({ task, id });
       return c.json({ status: answer.status }, answer.status === "accepted" ? 202 : 200);
-    } finally {
+    } catch (error) {
       await stub.uploadOver(id, upload);
+      throw error;
     }
   } catch (error) {
     // The Coordinator has counted its own refusals already.
