@@ -279,9 +279,10 @@ export class Aggregator extends DurableObject<Env> {
     return this.#isCleared;
   }
 
-  /** Before anything is read or stored: an object whose storage was deleted under it, by itself or by the platform, has no tables. */
+  /** Before anything is stored again. */
   protected reopen(): void {
-    if (this.#isCleared) nameOf(this.ctx);
+    if (!this.#isCleared) return;
+    nameOf(this.ctx);
     this.createTables();
     this.#isCleared = false;
   }

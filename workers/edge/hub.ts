@@ -291,14 +291,12 @@ export class Hub extends Aggregator {
 
   #get(key: string): unknown {
     if (this.isCleared) return null;
-    this.createTables();
     const [row] = this.ctx.storage.sql.exec<{ value: string }>("SELECT value FROM hub WHERE key = ?", key).toArray();
     return row ? JSON.parse(row.value) : null;
   }
 
   #set(key: string, value: unknown): void {
     if (this.isCleared) return;
-    this.createTables();
     if (value === null) this.ctx.storage.sql.exec("DELETE FROM hub WHERE key = ?", key);
     else this.ctx.storage.sql.exec("INSERT OR REPLACE INTO hub VALUES (?, ?)", key, JSON.stringify(value));
   }
