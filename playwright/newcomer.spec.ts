@@ -1,8 +1,11 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
+import { decodeCheckpoint } from "../src/core/checkpoint";
+import type { LabPool } from "../src/core/lab/pool";
+import { MODELS, summarize } from "../src/core/model";
 import type { History } from "../src/core/protocol";
 import { facesOf } from "../tools/faces.mjs";
-import { lab, startPool } from "../tools/lab/node.mjs";
+import { startPool } from "../tools/lab/node.mjs";
 import { root } from "../tools/setup.mjs";
 import { collectFaces, expect, storedFaces, test } from "./stage";
 
@@ -20,7 +23,7 @@ async function realFaces(): Promise<Labelled> {
   const pixels: Uint8Array[] = [];
   const labels: number[] = [];
   if (!existsSync(REAL)) return { pixels: new Uint8Array(), labels: new Uint8Array() };
-  for await (const [label, face] of facesOf(REAL)) {
+  for await (const [label, face] of facesOf(REAL) as AsyncIterable<[number, Uint8Array]>) {
     if (labels.length === HOW_MANY) break;
     labels.push(label);
     pixels.push(face);
@@ -54,10 +57,10 @@ test("a newcomer's first round, as the README has it and with the form's default
   const evidence = page.getByRole("region", { name: "What speaks for each version" }).getByRole("row");
   await expect(evidence.nth(1)).toContainText("published");
 
-  const model = lab.summarize(lab.MODELS.seed);
+  const model = summarize(MODELS.seed);
   const weightsOf = async (sha256: string): Promise<Float32Array> => {
     const response = await fetch(`${stage.url}/api/checkpoints/${sha256}`);
-    return lab.decodeCheckpoint(new Uint8Array(await response.arrayBuffer()), model);
+    return decodeCheckpoint(new Uint8Array(await response.arrayBuffer()), model);
   };
   const before = await weightsOf(rounds[0]?.base.sha256 ?? "");
   const after = await weightsOf(task.checkpoint.sha256);
@@ -68,7 +71,10 @@ test("a newcomer's first round, as the README has it and with the form's default
     labels: Uint8Array.from(kept, ({ label }) => label),
   };
   const real = await realFaces();
-  const { pool, stop } = await startPool({ model: "seed" }, { train: photographs, test: real });
+  const { pool, stop } = (await startPool({ model: "seed" }, { train: photographs, test: real })) as {
+    pool: LabPool;
+    stop: () => Promise<unknown>;
+  };
   try {
     const taken = async (weights: Float32Array, face: number): Promise<number> => {
       const { confusion } = await pool.evaluate({ weights, of: "train", examples: Uint32Array.of(face) });

@@ -434,7 +434,7 @@ export class RoundStore {
   /** The same by who evaluated. */
   evidenceByKind(round: number): Round["evidence"] {
     const folded = this.totals(round);
-    if (folded) return folded.evidence ?? {};
+    if (folded) return folded.evidence;
     const all = this.evidence(round);
     const { maxExamples } = this.round(round).config;
     return Object.fromEntries(

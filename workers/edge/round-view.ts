@@ -59,7 +59,7 @@ export class RoundView {
       ...known,
       evaluation: isOver || !isPrivate(config) ? known.evaluation : null,
       // A kind may be a single client.
-      evidence: isPrivate(config) ? {} : (known.evidence ?? {}),
+      evidence: isPrivate(config) ? {} : known.evidence,
       hubs: hubs.map((hub, i) => ({ ...hub, updates: loads?.get(i) ?? 0 })),
     };
   }
