@@ -6,11 +6,11 @@
  */
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { runnerImport } from "vite";
-import { facesOf, fail } from "../tools/faces.mjs";
+import { fail } from "../tools/faces.mjs";
 import { openPage } from "../tools/harness/open.mjs";
 import { root } from "../tools/setup.mjs";
 import { optionsOf } from "../tools/options.mjs";
+import { facesAsSeen } from "./people.mjs";
 
 const values = optionsOf(import.meta.url, {
   data: { type: "string" },
@@ -20,8 +20,6 @@ const values = optionsOf(import.meta.url, {
 });
 if (!values.data) fail("npm run bench:crop -- --data FILE: name a file of labelled faces.");
 const wanted = values.faces;
-const exam = (await runnerImport(join(root, "benchmarks/exam.ts"))).module;
-const votes = values.votes ? exam.parseVotes(readFileSync(values.votes, "utf8")) : null;
 
 const { page, close } = await openPage();
 const checkpoint = readFileSync(join(root, `public/models/${values.model}/initial.safetensors`)).toString("base64");
@@ -50,12 +48,7 @@ async function show() {
   labels.forEach((label, i) => faces.push({ label, direct: direct[i], camera: seen[i] }));
   [labels, pixels] = [[], []];
 }
-let index = 0;
-for await (const [named, face] of facesOf(values.data)) {
-  if (votes && !votes[index]) fail(`${values.votes} has fewer rows than ${values.data} faces.`);
-  const label = votes ? exam.majorityOf(votes[index]) : named;
-  index += 1;
-  if (label === null) continue;
+for await (const [label, face] of facesAsSeen(values.data, values.votes)) {
   labels.push(label);
   pixels.push(face);
   if (pixels.length === 50) await show();

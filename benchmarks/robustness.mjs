@@ -4,12 +4,12 @@
  * taken otherwise (conditions.ts), through the app's own inference on WASM. Right is what most people say, with FER+'s --votes for the
  * faces in their order, or else the label. faces.mjs says what --data's FILE may be. Its last line is one JSON object.
  */
-import { readFileSync } from "node:fs";
 import { runnerImport } from "vite";
-import { facesOf, fail } from "../tools/faces.mjs";
+import { fail } from "../tools/faces.mjs";
 import { optionsOf } from "../tools/options.mjs";
 import { openClassifiers, shippedCheckpoint } from "./classifier.mjs";
 import { startPeers } from "./peers.mjs";
+import { facesAsSeen } from "./people.mjs";
 
 /** The share of the clean accuracy below which no held condition may bring a model. */
 const FLOOR = 0.9;
@@ -26,18 +26,12 @@ if (!values.data) fail("npm run bench:robustness -- --data FILE: name a file of 
 const load = async (file) => (await runnerImport(new URL(file, import.meta.url).pathname)).module;
 const { CONDITIONS, seenUnder } = await load("conditions.ts");
 const exam = await load("exam.ts");
-const votes = values.votes ? exam.parseVotes(readFileSync(values.votes, "utf8")) : null;
 
 const faces = [];
 const right = [];
-let index = 0;
-for await (const [label, pixels] of facesOf(values.data)) {
-  if (votes && !votes[index]) fail(`${values.votes} has fewer rows than ${values.data} faces.`);
-  const wanted = votes ? exam.majorityOf(votes[index]) : label;
-  index += 1;
-  if (wanted === null) continue;
+for await (const [label, pixels] of facesAsSeen(values.data, values.votes)) {
   faces.push(Buffer.from(pixels));
-  right.push(wanted);
+  right.push(label);
   if (faces.length === values.faces) break;
 }
 

@@ -4,11 +4,11 @@
  * give it, and in their mirror images, through the app's own inference in a browser on WASM. FILEs: FER2013's PublicTest, on which
  * the checkpoints were not trained (faces.mjs), and FER+'s votes for it.
  */
-import { readFileSync, writeFileSync } from "node:fs";
+import { writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { runnerImport } from "vite";
 import { openClassifiers, shippedCheckpoint } from "../benchmarks/classifier.mjs";
-import { facesOf, fail, LABELS } from "./faces.mjs";
+import { facesAsSeen } from "../benchmarks/people.mjs";
+import { fail, LABELS } from "./faces.mjs";
 import { root } from "./setup.mjs";
 import { optionsOf } from "./options.mjs";
 
@@ -23,18 +23,12 @@ if (!values.data || !values.votes) {
   );
 }
 
-const { majorityOf, parseVotes } = (await runnerImport(join(root, "benchmarks/exam.ts"))).module;
-const votes = parseVotes(readFileSync(values.votes, "utf8"));
 const mirrored = (pixels) => Buffer.from(pixels.map((_, i) => pixels[i - (i % SIDE) + SIDE - 1 - (i % SIDE)]));
 
 const labels = [];
 const faces = [];
-let index = 0;
-for await (const [, pixels] of facesOf(values.data)) {
-  const row = votes[index++];
-  if (!row) fail(`${values.votes} has fewer rows than ${values.data} faces.`);
-  const label = majorityOf(row);
-  if (label === null || row[label] < AGREED) continue;
+for await (const [label, pixels, agreed] of facesAsSeen(values.data, values.votes)) {
+  if (agreed < AGREED) continue;
   labels.push(label, label);
   faces.push(Buffer.from(pixels), mirrored(pixels));
 }

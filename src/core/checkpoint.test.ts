@@ -68,10 +68,16 @@ test("what is not a whole checkpoint of the model is refused", () => {
   expect(() => encodeCheckpoint(model, zeros.fill(NaN), {}, "int8")).toThrow(FormatError);
 });
 
-test("the checkpoint that ships with the app is one of the seed CNN, small enough for a first visit", () => {
-  const file = new Uint8Array(readFileSync("public/models/seed/initial.safetensors"));
-  expect(file.length).toBeLessThan(6_000_000);
-  const weights = decodeCheckpoint(file, summarize(MODELS.seed));
-  expect(weights).toHaveLength(5_102_791);
-  expect(weights.every(Number.isFinite)).toBe(true);
-});
+test.each([
+  ["seed", 5_102_791, 6_000_000],
+  ["compact", 328_439, 400_000],
+] as const)(
+  "the checkpoint that ships for %s is one of its model, small enough for a first visit",
+  (name, count, most) => {
+    const file = new Uint8Array(readFileSync(`public/models/${name}/initial.safetensors`));
+    expect(file.length).toBeLessThan(most);
+    const weights = decodeCheckpoint(file, summarize(MODELS[name]));
+    expect(weights).toHaveLength(count);
+    expect(weights.every(Number.isFinite)).toBe(true);
+  },
+);

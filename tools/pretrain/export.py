@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 """Turns a checkpoint of train.py into the one that ships with the app: int8, as src/core/checkpoint.ts reads it.
 
-    python3 tools/pretrain/export.py compact.pt public/models/compact/initial.safetensors --data FOLDER [--prior 0.1]
+    python3 tools/pretrain/export.py compact.pt public/models/compact/initial.safetensors --data FOLDER --prior=-0.1
 
-Two corrections go into the last layer's own weights. Training showed rare expressions more often than they are; --prior gives back a
-part of how often people name each one in the Training split, as logit adjustment does (Menon et al. 2021, arXiv 2007.07314). And the
+Two corrections go into the last layer's own weights. --prior adds a part of the logarithm of how often people name each expression in
+the Training split, below 0 takes it away, so that rare ones are said more often (logit adjustment, Menon et al. 2021, arXiv 2007.07314):
+the game asks for each of them as often as for any other. And the
 logits are divided by a temperature, so that the model's confidence is as often right as it says (Guo et al. 2017, arXiv 1706.04599):
 the one with the least cross-entropy against FER+'s votes on PublicTest, or --temperature.
 """
