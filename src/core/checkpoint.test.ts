@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { decodeCheckpoint, encodeCheckpoint } from "./checkpoint";
+import { CheckpointReader, decodeCheckpoint, encodeCheckpoint, type ReadBytes } from "./checkpoint";
 import { MODELS, summarize } from "./model";
 import { decodeHeader, FormatError } from "./safetensors";
 
@@ -81,3 +81,48 @@ test.each([
     expect(weights.every(Number.isFinite)).toBe(true);
   },
 );
+
+/** Reads a file from its start, and says how many bytes it was asked for at most. */
+function reading(file: Uint8Array<ArrayBuffer>): { read: ReadBytes; most: () => number } {
+  let [at, most] = [0, 0];
+  const read: ReadBytes = (count) => {
+    if (at + count > file.length) return Promise.reject(new FormatError("truncated", "The file ends."));
+    most = Math.max(most, count);
+    return Promise.resolve(file.slice(at, (at += count)));
+  };
+  return { read, most: () => most };
+}
+
+test.each(["float32", "int8"] as const)(
+  "tensor by tensor a checkpoint of %s holds what it holds as a whole",
+  async (codec) => {
+    await fc.assert(
+      fc.asyncProperty(weights, fc.shuffledSubarray(model.tensors), async (values, order) => {
+        const file = encodeCheckpoint(model, values, {}, codec);
+        const whole = decodeCheckpoint(file, model);
+        const reader = await CheckpointReader.open(reading(file).read, model);
+        for (const { name, offset, size } of order) {
+          expect(await reader.tensor(name)).toEqual(whole.slice(offset, offset + size));
+        }
+      }),
+    );
+  },
+);
+
+test("a checkpoint that is read tensor by tensor breaks off where its file does, and gives nothing twice", async () => {
+  const file = encodeCheckpoint(model, new Float32Array(model.parameters), {}, "float32");
+  const codeOf = (error: unknown): string => (error instanceof FormatError ? error.code : String(error));
+  const cut = await CheckpointReader.open(reading(file.slice(0, -4)).read, model);
+  expect(await cut.tensor("out/kernel")).toHaveLength(135);
+  await expect(cut.tensor("out/bias").catch(codeOf)).resolves.toBe("truncated");
+  await expect(CheckpointReader.open(reading(file.slice(0, 20)).read, model).catch(codeOf)).resolves.toBe("truncated");
+  const other = CheckpointReader.open(reading(file).read, summarize(MODELS["mnist-2nn"]));
+  await expect(other.catch(codeOf)).resolves.toBe("wrong-shape");
+  const { read, most } = reading(file);
+  const reader = await CheckpointReader.open(read, model);
+  for (const { name } of model.tensors) await reader.tensor(name);
+  // The largest is the dense kernel; the rest of the file is never held with it.
+  expect(most()).toBeLessThan(file.length / 2);
+  await expect(reader.tensor("out/bias")).rejects.toThrow(RangeError);
+  await expect(reader.tensor("out/gamma")).rejects.toThrow(RangeError);
+});

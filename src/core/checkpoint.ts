@@ -3,10 +3,12 @@ import {
   decodeHeader,
   decodeSafetensors,
   FormatError,
+  headerLength,
   joinPieces,
   matchTensors,
   tensorPieces,
   type DataType,
+  type Header,
 } from "./safetensors";
 
 /**
@@ -68,18 +70,18 @@ export function checkpointPieces(
 }
 
 /**
- * The weights of a checkpoint as one flat vector.
- * @throws FormatError when the file is not a whole checkpoint of this model, or its codec is unknown.
+ * Checks that a header is that of a checkpoint of these tensors.
+ * @returns the checkpoint's codec
+ * @throws FormatError when it is not, or the codec is unknown
  */
-export function decodeCheckpoint(
-  file: Uint8Array<ArrayBuffer>,
-  { tensors, parameters }: ModelSummary,
-): Float32Array<ArrayBuffer> {
-  const header = decodeHeader(file);
+function matchCheckpoint(header: Header, tensors: readonly TensorSpec[]): CheckpointCodec {
   const codec = header.metadata["codec"] ?? "float32";
-  if (codec === "float32") return decodeSafetensors(file, tensors).data;
-  if (codec !== "int8") {
+  if (codec !== "float32" && codec !== "int8") {
     throw new FormatError("bad-header", `The checkpoint's codec is ${codec}; float32 and int8 are known.`);
+  }
+  if (codec === "float32") {
+    matchTensors(header, tensors);
+    return codec;
   }
   const expected: { name: string; shape: readonly number[]; dtype: DataType }[] = [
     ...tensors.map((tensor) =>
@@ -90,6 +92,86 @@ export function decodeCheckpoint(
     ...tensors.filter(isQuantized).map(({ name, shape }) => ({ name, shape, dtype: "I8" as const })),
   ];
   matchTensors(header, expected);
+  return codec;
+}
+
+/** `w = q * scale`, by output channel. */
+function dequantize(quantized: Int8Array, scale: Float32Array, out: Float32Array): void {
+  quantized.forEach((q, i) => {
+    out[i] = q * (scale[i % scale.length] ?? NaN);
+  });
+}
+
+/** Gives the next bytes of a file, exactly so many, aligned to four. @throws FormatError `truncated` where there are fewer */
+export type ReadBytes = (count: number) => Promise<Uint8Array<ArrayBuffer>>;
+
+/**
+ * Reads a checkpoint tensor by tensor, so that it is never in memory as a whole: that of float32 holds one tensor at a time, that of
+ * int8 the small ones, which come first in its file, and one large one.
+ */
+export class CheckpointReader {
+  /** How many of the file's tensors were read. */
+  #count = 0;
+  /** What was read on the way to another. */
+  readonly #waiting = new Map<string, Uint8Array<ArrayBuffer>>();
+
+  private constructor(
+    private readonly header: Header,
+    private readonly codec: CheckpointCodec,
+    private readonly model: ModelSummary,
+    private readonly read: ReadBytes,
+  ) {}
+
+  /** Reads the header. @throws FormatError when it is none of a checkpoint of this model */
+  static async open(read: ReadBytes, model: ModelSummary): Promise<CheckpointReader> {
+    const length = await read(8);
+    const header = decodeHeader(joinPieces([length, await read(headerLength(length) - 8)]));
+    return new CheckpointReader(header, matchCheckpoint(header, model.tensors), model, read);
+  }
+
+  /**
+   * The numbers of a tensor. Each is given once, and cheapest in the order in which the model has them.
+   * @throws FormatError when the file ends before it; RangeError where it was given already, or the model has none of this name
+   */
+  async tensor(name: string): Promise<Float32Array<ArrayBuffer>> {
+    const tensor = this.model.tensors.find((one) => one.name === name);
+    if (!tensor) throw new RangeError(`The model has no tensor ${name}.`);
+    if (this.codec === "float32" || !isQuantized(tensor)) return floatsOf(await this.#bytesOf(name));
+    const scale = floatsOf(await this.#bytesOf(scaleOf(tensor)));
+    const { buffer, byteOffset, length } = await this.#bytesOf(name);
+    const out = new Float32Array(tensor.size);
+    dequantize(new Int8Array(buffer, byteOffset, length), scale, out);
+    return out;
+  }
+
+  async #bytesOf(name: string): Promise<Uint8Array<ArrayBuffer>> {
+    const waiting = this.#waiting.get(name);
+    this.#waiting.delete(name);
+    if (waiting) return waiting;
+    for (;;) {
+      const entry = this.header.tensors[this.#count++];
+      if (!entry) throw new RangeError(`${name} was given already.`);
+      const bytes = await this.read(entry.end - entry.start);
+      if (entry.name === name) return bytes;
+      this.#waiting.set(entry.name, bytes);
+    }
+  }
+}
+
+const floatsOf = ({ buffer, byteOffset, length }: Uint8Array<ArrayBuffer>): Float32Array<ArrayBuffer> =>
+  new Float32Array(buffer, byteOffset, length / 4);
+
+/**
+ * The weights of a checkpoint as one flat vector.
+ * @throws FormatError when the file is not a whole checkpoint of this model, or its codec is unknown.
+ */
+export function decodeCheckpoint(
+  file: Uint8Array<ArrayBuffer>,
+  { tensors, parameters }: ModelSummary,
+): Float32Array<ArrayBuffer> {
+  const header = decodeHeader(file);
+  const codec = matchCheckpoint(header, tensors);
+  if (codec === "float32") return decodeSafetensors(file, tensors).data;
   if (file.length !== header.headerBytes + header.dataBytes) {
     throw new FormatError("wrong-length", `The checkpoint has ${file.length} bytes; its header announces others.`);
   }
@@ -107,10 +189,7 @@ export function decodeCheckpoint(
       out.set(new Float32Array(stored));
       continue;
     }
-    const scale = new Float32Array(bytes.get(scaleOf(tensor)) as ArrayBuffer);
-    new Int8Array(stored).forEach((q, i) => {
-      out[i] = q * (scale[i % scale.length] ?? NaN);
-    });
+    dequantize(new Int8Array(stored), new Float32Array(bytes.get(scaleOf(tensor)) as ArrayBuffer), out);
   }
   return weights;
 }

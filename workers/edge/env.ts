@@ -2,6 +2,7 @@ import type { TaskName } from "../../src/core/protocol";
 import type { Aggregator } from "./aggregator";
 import type { Coordinator } from "./coordinator";
 import type { Hub } from "./hub";
+import type { Judge } from "./judge";
 
 /** What wrangler.jsonc and `wrangler secret` bind. */
 export interface Env {
@@ -9,6 +10,7 @@ export interface Env {
   COORDINATOR: DurableObjectNamespace<Coordinator>;
   AGGREGATOR: DurableObjectNamespace<Aggregator>;
   HUB: DurableObjectNamespace<Hub>;
+  JUDGE: DurableObjectNamespace<Judge>;
   /** Checkpoints for good, updates until they are merged. */
   STORE: R2Bucket;
   UPDATES: Queue<UpdateMessage>;
@@ -46,6 +48,9 @@ export function hubOf(env: Env, task: TaskName, round: number, name: string): Du
   const id = env.HUB.idFromName(`${task}/${round}/hub/${name}`);
   return env.HUB.get(id, locationHint && { locationHint });
 }
+
+/** The one judge of candidates. */
+export const judgeOf = (env: Env): DurableObjectStub<Judge> => env.JUDGE.get(env.JUDGE.idFromName("judge"));
 
 /** An accepted update that waits to be added to its round's sum. */
 export interface UpdateMessage {

@@ -29,6 +29,7 @@ import { contentLength, isGzipped, storeUpdate } from "./upload";
 export { Aggregator } from "./aggregator";
 export { Coordinator } from "./coordinator";
 export { Hub } from "./hub";
+export { Judge } from "./judge";
 
 /** The queue of messages that were given up. */
 const DEAD_QUEUE = "dead-updates";

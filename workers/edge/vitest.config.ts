@@ -1,13 +1,27 @@
 import { cloudflareTest } from "@cloudflare/vitest-pool-workers";
+import { join } from "node:path";
 import { defineConfig } from "vitest/config";
+
+const root = join(import.meta.dirname, "../..");
 
 /** The edge's tests run inside workerd, against real Durable Objects, R2 and queues. */
 export default defineConfig({
   plugins: [
     cloudflareTest({
-      wrangler: { configPath: "../../wrangler.jsonc" },
-      miniflare: { bindings: { ADMIN_TOKEN: "test-token", INITIAL_CHECKPOINTS: {} }, cf: false },
+      wrangler: { configPath: join(root, "wrangler.jsonc") },
+      miniflare: {
+        bindings: { ADMIN_TOKEN: "test-token", INITIAL_CHECKPOINTS: {} },
+        // Of what is deployed, the part that needs no build.
+        assets: { directory: join(root, "public"), binding: "ASSETS" },
+        cf: false,
+      },
     }),
   ],
-  test: { root: import.meta.dirname, include: ["**/*.test.ts"], exclude: ["**/*.node.test.ts"], testTimeout: 120_000 },
+  // What lies outside its root, the pool would not find as a compiled module.
+  test: {
+    root,
+    include: ["workers/edge/**/*.test.ts"],
+    exclude: ["**/*.node.test.ts"],
+    testTimeout: 120_000,
+  },
 });

@@ -1,7 +1,8 @@
 import * as tf from "@tensorflow/tfjs";
 import type { BackendWasm } from "@tensorflow/tfjs-backend-wasm";
 import { BATCH_NORM } from "../../src/core/model";
-import type { Kernel, KernelPool } from "./kernels/pool";
+import type { Kernel } from "./kernels/instance";
+import type { KernelPool } from "./kernels/pool";
 
 /**
  * The operations that a convolutional block is made of, each as one kernel of ours on the wasm backend and composed of

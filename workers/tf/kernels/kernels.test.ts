@@ -2,7 +2,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { SECTION, sourceDigest, VARIANTS } from "../../../tools/build-kernels.mjs";
-import { KERNELS } from "./pool";
+import { KERNELS } from "./instance";
 
 test.each(Object.keys(VARIANTS))("kernels-%s.wasm is built from the source that is here", (variant) => {
   const file = readFileSync(join(import.meta.dirname, `kernels-${variant}.wasm`));

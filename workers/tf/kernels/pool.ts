@@ -1,18 +1,4 @@
-/** The kernels of kernels.c, in the order of their numbers in a job. Their arguments are pointers and integers. */
-export const KERNELS = [
-  "pack",
-  "packTurned",
-  "neighbours",
-  "conv",
-  "filterGradient",
-  "moments",
-  "affine",
-  "normGradient",
-  "reluGradient",
-  "maxPool",
-  "maxPoolGradient",
-] as const;
-export type Kernel = (typeof KERNELS)[number];
+import { instantiate, KERNELS, type Exports, type Kernel } from "./instance";
 
 /** Places in the block that the threads share: a count of jobs, threads still at work, threads that take a share, kernel, arguments' number, arguments. */
 export const JOB = { count: 0, pending: 1, active: 2, kernel: 3, length: 4, arguments: 5 } as const;
@@ -28,18 +14,6 @@ export interface ThreadStart {
   job: Int32Array<SharedArrayBuffer>;
   thread: number;
   stack: number;
-}
-
-type Exports = Record<Kernel, (...values: number[]) => void> & {
-  filterGradientScratch: (...values: number[]) => number;
-  __stack_pointer: WebAssembly.Global;
-};
-
-/** Puts the kernels into `memory`, with the top of their stack at `stack`. They have no data of their own. */
-export function instantiate(module: WebAssembly.Module, memory: WebAssembly.Memory, stack: number): Exports {
-  const exports = new WebAssembly.Instance(module, { env: { memory } }).exports as unknown as Exports;
-  exports.__stack_pointer.value = stack;
-  return exports;
 }
 
 /**

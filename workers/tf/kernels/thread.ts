@@ -1,4 +1,5 @@
-import { instantiate, JOB, KERNELS, waitWhile, type ThreadStart } from "./pool";
+import { instantiate, KERNELS } from "./instance";
+import { JOB, waitWhile, type ThreadStart } from "./pool";
 
 /** One more thread of a KernelPool: it waits for jobs for as long as it lives. */
 addEventListener("message", ({ data }: MessageEvent<ThreadStart>) => {
