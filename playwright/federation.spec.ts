@@ -279,7 +279,7 @@ function isKnown({ method, path, body }: Recorded): boolean {
   if (path.includes("/secure/")) {
     return ["cipherKey,maskKey,seedDigest,step", "shares,step", "macs,step", "keys,seeds,step"].includes(keys);
   }
-  if (path.includes("/evaluations/")) return keys === "accuracy,baseAccuracy,baseLoss,dreams,examples,loss";
+  if (path.includes("/evaluations/")) return keys === "accuracy,baseAccuracy,baseLoss,examples,loss";
   if (path.endsWith("/check-ins")) return keys === "examples,heldOut,round";
   return path.endsWith("/rounds") && keys === Object.keys(DEFAULT_ROUND).sort().join();
 }

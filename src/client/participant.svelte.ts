@@ -1,7 +1,6 @@
 import * as Comlink from "comlink";
 import { compress } from "../core/codecs/codec";
 import { isWorse, type Evaluation } from "../core/evaluation";
-import { compareAnswers } from "../core/guard";
 import { FACE_PIXELS } from "../core/expressions";
 import { gzip } from "../core/gzip";
 import { MODELS, summarize } from "../core/model";
@@ -391,20 +390,16 @@ class Participant {
     return gzip(update);
   }
 
-  /** Tells the edge how a round's candidate and its base do on this device's held-out faces, and on dreamed ones. */
+  /** Tells the edge how a round's candidate and its base do on this device's held-out faces. */
   async #evaluate(evaluation: EvaluationTask, heldOut: Face[], key: CryptoKeyPair, signal: AbortSignal): Promise<void> {
     const { task, round, base, candidate, byClass } = evaluation;
     const [backend] = await this.#backends({ task, checkpoint: base }, signal);
     this.#show({ kind: "evaluating", round }, signal);
     const norms = (await getSetting("localNorms"))?.[task];
     const { model: name } = TASKS[task];
-    const dreams = await getDreams(signal);
-    const judge = async (checkpoint: CheckpointInfo): Promise<Evaluation & { answers: Float32Array }> => {
+    const judge = async (checkpoint: CheckpointInfo): Promise<Evaluation> => {
       const { file } = await getCheckpoint(task, checkpoint, undefined, signal);
-      return this.#trainer.call(async (api) => {
-        const found = await api.evaluate(name, file, pack(heldOut), backend, norms);
-        return { ...found, answers: await api.answers(name, file, dreams, backend) };
-      }, signal);
+      return this.#trainer.call((api) => api.evaluate(name, file, pack(heldOut), backend, norms), signal);
     };
     const before = await judge(base);
     const after = await judge(candidate);
@@ -416,7 +411,6 @@ class Participant {
         accuracy: after.accuracy,
         baseLoss: before.loss,
         baseAccuracy: before.accuracy,
-        dreams: compareAnswers(before.answers, after.answers, summarize(MODELS[name]).classes),
         ...(byClass && { confusion: after.confusion }),
       },
       key,

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { compareAnswers, middleVerdict, objectionTo, summarizeEvidence, type Evidence, type GuardRules } from "./guard";
+import { compareAnswers, objectionTo, summarizeEvidence, type Evidence, type GuardRules } from "./guard";
 
 const RULES: GuardRules = { evaluators: 3, tolerance: 0.1, agreement: 0.8, maxExamples: 200 };
 
@@ -79,11 +79,4 @@ test("answers are compared by their largest and by their divergence", () => {
   const other = compareAnswers(base, Float32Array.from([2, 0, 0, 2, 0, 0]), 3);
   expect(other.agreement).toBe(0.5);
   expect(other.divergence).toBeCloseTo(0.680479, 5);
-});
-
-test("of what evaluators say of dreams the middle one counts, and of two the worse", () => {
-  const verdict = (agreement: number) => ({ agreement, divergence: 0 });
-  expect(middleVerdict([])).toBeNull();
-  expect(middleVerdict([verdict(0), verdict(0.9), verdict(0.95)])?.agreement).toBe(0.9);
-  expect(middleVerdict([verdict(0.95), verdict(0.1)])?.agreement).toBe(0.1);
 });

@@ -18,7 +18,7 @@ export interface Evidence {
   baseAccuracy: number;
 }
 
-/** How a candidate answers on the dreamed faces that come with the app, held against its base. Every honest device finds the same. */
+/** How a candidate answers on the dreamed faces that come with the app, held against its base: the edge looks at that itself. */
 export interface DreamVerdict {
   /** Share of the dreams that both take for the same expression, 0..1. */
   agreement: number;
@@ -46,12 +46,6 @@ function logProbabilities(logits: Float32Array): number[] {
   const most = Math.max(...logits);
   const sum = logits.reduce((total, logit) => total + Math.exp(logit - most), 0);
   return Array.from(logits, (logit) => logit - most - Math.log(sum));
-}
-
-/** The middle one of what evaluators say of dreams, by agreement; of two the worse. Null where nobody has looked. */
-export function middleVerdict(verdicts: readonly DreamVerdict[]): DreamVerdict | null {
-  const sorted = [...verdicts].sort((a, b) => a.agreement - b.agreement);
-  return sorted[Math.floor((sorted.length - 1) / 2)] ?? null;
 }
 
 export interface GuardRules {

@@ -318,8 +318,6 @@ const confusionSchema = v.pipe(
   v.length(EXPRESSIONS.length),
 );
 
-const dreamVerdictSchema = v.strictObject({ agreement: real(0, 1), divergence: real(0, 1000) });
-
 /** What an evaluator found: mean losses and accuracies of both checkpoints on the same faces. */
 export const evaluationSchema = v.strictObject({
   /** Of the candidate, where the round asks for it. */
@@ -329,13 +327,11 @@ export const evaluationSchema = v.strictObject({
   accuracy: real(0, 1),
   baseLoss: real(0, 1000),
   baseAccuracy: real(0, 1),
-  /** How the candidate answers on dreamed faces, held against its base: see guard.ts. */
-  dreams: v.optional(dreamVerdictSchema),
 });
 export type Evaluation = v.InferOutput<typeof evaluationSchema>;
 
 /** Means over evaluators, weighted by their faces up to the round's cap. */
-const evaluationSumSchema = v.object({ ...v.omit(evaluationSchema, ["dreams"]).entries, clients: v.number() });
+const evaluationSumSchema = v.object({ ...evaluationSchema.entries, clients: v.number() });
 
 export const checkInAnswerSchema = v.variant("decision", [
   v.object({ decision: v.literal("evaluate"), evaluation: evaluationTaskSchema }),
@@ -445,7 +441,7 @@ export const roundSchema = v.object({
   /** The same by who evaluated: members of the cohort, clients that were not in it, the operator. */
   evidence: v.optional(v.record(v.picklist(EVIDENCE_KINDS), v.optional(evaluationSumSchema)), {}),
   /** How the candidate answers on dreamed faces, held against its base; null where that was not looked at. */
-  dreams: v.optional(v.nullable(dreamVerdictSchema), null),
+  dreams: v.optional(v.nullable(v.object({ agreement: v.number(), divergence: v.number() })), null),
   /** The hubs of a round that gossips; none in a central one. */
   hubs: v.optional(v.array(hubSchema), []),
 });

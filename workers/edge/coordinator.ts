@@ -4,7 +4,7 @@ import { decodeCheckpoint, encodeCheckpoint } from "../../src/core/checkpoint";
 import { normOf } from "../../src/core/privacy/clip";
 import { sha256Hex } from "../../src/core/digest";
 import { isPlateau } from "../../src/core/early-stopping";
-import { objectionTo } from "../../src/core/guard";
+import { objectionTo, type DreamVerdict } from "../../src/core/guard";
 import { initializeWeights } from "../../src/core/initialize";
 import { MODELS, summarize, type ModelSpec } from "../../src/core/model";
 import type { ProblemCode } from "../../src/core/problems";
@@ -38,9 +38,10 @@ import type { Signer } from "../../src/core/signing";
 import type { UpdateSummary } from "../../src/core/update";
 import type { ComparedUpdate, MergePlan, PublishedFile, UpdateLocation, WeightedUpdate } from "./aggregator";
 import { bounded, clipOf, factorOf } from "./bounds";
-import { checkpointKey, differenceKey, hubOf, updateKey, type Env } from "./env";
+import { checkpointKey, differenceKey, hubOf, judgeOf, updateKey, type Env } from "./env";
 import type { HubPlan, HubProgress } from "./hub";
 import { nameOf } from "./identity";
+
 import { log } from "./log";
 import { RoundStore, type RoundRow, type UpdateRow, type WaitingClient } from "./round-store";
 import { MOST_MEMBERS, RoundView } from "./round-view";
@@ -855,6 +856,8 @@ export class Coordinator extends DurableObject<Env> {
       this.#giveUp(round, error.message, Date.now());
       return;
     }
+    const dreams = await this.#dreamsOf(round, merged.sha256);
+    if (dreams === undefined) return;
     const { differenceBytes, facts, ...file } = merged;
     const checkpoint = {
       ...file,
@@ -865,11 +868,29 @@ export class Coordinator extends DurableObject<Env> {
       if (open?.number !== round.number || open.state !== "aggregating") return;
       const now = Date.now();
       if (facts) this.#store.setFacts(round.number, facts);
+      this.#store.setDreams(round.number, dreams);
       this.#store.addCheckpoint({ ...checkpoint, version, trained: true }, "candidate", round.number, now);
       this.#store.startEvaluating(round.number, version, now + config.evaluationSeconds * 1000);
       if (config.evaluators === 0) this.#conclude({ ...round, state: "evaluating" }, now);
     });
     this.#announce(round.number);
+  }
+
+  /**
+   * What a round's candidate says of dreamed faces, held against its base.
+   * @returns null where the round does not ask for it, or its base knows nothing that could be forgotten; undefined where the candidate
+   *   cannot be used, and the round has been given up
+   * @throws Error where the judge has not what it needs: tried again by the next alarm, until the round's time for it is over
+   */
+  async #dreamsOf(round: RoundRow, candidate: string): Promise<DreamVerdict | null | undefined> {
+    const base = this.#store.checkpoint(round.base);
+    if (round.config.agreement === 0 || !this.#store.isTrained(round.base)) return null;
+    const verdict = await judgeOf(this.env).judge(TASKS[this.#task].model, base.sha256, candidate);
+    if (!("failure" in verdict)) return verdict;
+    const { failure, detail } = verdict;
+    if (failure === "no-checkpoint" || failure === "no-dreams") throw new Error(detail);
+    this.#giveUp(round, detail, Date.now());
+    return undefined;
   }
 
   /** Every counted update of a round, for a rule that compares them. */

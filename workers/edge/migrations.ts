@@ -75,4 +75,7 @@ export const MIGRATIONS = [
   CREATE INDEX rounds_to_clean ON rounds (cleaned);
   DELETE FROM settings WHERE key LIKE 'admin-failures/%';
 `,
+  `
+  ALTER TABLE rounds ADD COLUMN dreams TEXT;
+`,
 ];

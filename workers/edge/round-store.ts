@@ -1,12 +1,6 @@
 import * as v from "valibot";
 import { addCounts } from "../../src/core/evaluation";
-import {
-  EVIDENCE_KINDS,
-  middleVerdict,
-  summarizeEvidence,
-  type DreamVerdict,
-  type Evidence,
-} from "../../src/core/guard";
+import { EVIDENCE_KINDS, summarizeEvidence, type DreamVerdict, type Evidence } from "../../src/core/guard";
 import { noiseOf } from "../../src/core/privacy/adaptive-clip";
 import type { RingFacts } from "../../src/core/secagg/ring";
 import { planSchema, roundConfigSchema } from "../../src/core/protocol";
@@ -83,15 +77,7 @@ export interface WaitingClient {
 /** What a round's members came to: all that is kept of them in the end. */
 export type Totals = Pick<
   Round,
-  | "tally"
-  | "trainLoss"
-  | "trainAccuracy"
-  | "evalLoss"
-  | "evalAccuracy"
-  | "evalExamples"
-  | "evaluation"
-  | "evidence"
-  | "dreams"
+  "tally" | "trainLoss" | "trainAccuracy" | "evalLoss" | "evalAccuracy" | "evalExamples" | "evaluation" | "evidence"
 >;
 
 /** Stands for a client among a round's evaluations: no key's hash is this. */
@@ -220,6 +206,12 @@ export class RoundStore {
         .exec<CheckpointRow>("SELECT version, sha256, bytes, difference FROM checkpoints WHERE version = ?", version)
         .one(),
     );
+  }
+
+  /** Whether a version has learned anything: it shipped with the app, or a round has made it. */
+  isTrained(version: number): boolean {
+    const [row] = this.#all<{ trained: number }>("SELECT trained FROM checkpoints WHERE version = ?", version);
+    return row?.trained === 1;
   }
 
   addCheckpoint(
@@ -414,11 +406,14 @@ export class RoundStore {
     );
   }
 
-  /** How the candidate answers on dreamed faces, as the middle one of the evaluators has it. */
+  /** How a round's candidate answers on dreamed faces, held against its base; null where nobody has looked. */
+  setDreams(round: number, verdict: DreamVerdict | null): void {
+    this.sql.exec("UPDATE rounds SET dreams = ? WHERE number = ?", verdict && JSON.stringify(verdict), round);
+  }
+
   dreams(round: number): DreamVerdict | null {
-    const folded = this.totals(round);
-    if (folded) return folded.dreams ?? null;
-    return middleVerdict(this.evidence(round).flatMap(({ dreams }) => dreams ?? []));
+    const text = this.#all<{ dreams: string | null }>("SELECT dreams FROM rounds WHERE number = ?", round)[0]?.dreams;
+    return text ? (JSON.parse(text) as DreamVerdict) : null;
   }
 
   /** The clients' and the operator's answers, as means over all their faces; null while there is none. */

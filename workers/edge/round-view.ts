@@ -60,6 +60,7 @@ export class RoundView {
       evaluation: isOver || !isPrivate(config) ? known.evaluation : null,
       // A kind may be a single client.
       evidence: isPrivate(config) ? {} : known.evidence,
+      dreams: this.store.dreams(number),
       hubs: hubs.map((hub, i) => ({ ...hub, updates: loads?.get(i) ?? 0 })),
     };
   }
@@ -90,16 +91,16 @@ export class RoundView {
     for (const number of this.store.foldable()) {
       const round = this.round(number, 0);
       const { tally, trainLoss, trainAccuracy, evalLoss, evalAccuracy, evalExamples, ...rest } = round;
-      const { evaluation, evidence, dreams } = rest;
+      const { evaluation, evidence } = rest;
       const means = { trainLoss, trainAccuracy, evalLoss, evalAccuracy, evalExamples };
-      const totals = { tally, ...means, evaluation, evidence, dreams };
+      const totals = { tally, ...means, evaluation, evidence };
       this.store.fold(number, totals);
     }
   }
 
   #totals(number: number, config: RoundConfig, isOver: boolean): Totals {
     const evaluation = this.store.evaluation(number);
-    const evaluated = { evaluation, evidence: this.store.evidenceByKind(number), dreams: this.store.dreams(number) };
+    const evaluated = { evaluation, evidence: this.store.evidenceByKind(number) };
     const tally = this.#tally(number, config);
     const facts = this.store.facts(number);
     // With noise never, and under secure aggregation not before the sum that everybody has agreed to open.

@@ -429,3 +429,23 @@ test("wrong admin tokens are limited by address; the right one always comes in, 
   expect(await ask("typo", "192.0.2.3")).toBe(401);
   expect(await ask("test-token", "192.0.2.3")).toBe(200);
 });
+
+test("a candidate that answers otherwise on dreamed faces is rejected, whoever says what of it", async () => {
+  const still = new Float32Array(task.model.parameters);
+  // Version 0 is random here, and knows nothing that could be forgotten.
+  const first = await round({ agreement: 0.8 }, [task.randomDelta(1)]);
+  expect(first.round).toMatchObject({ state: "published", dreams: null });
+  const same = await round({ agreement: 0.8 }, [still]);
+  expect(same.round).toMatchObject({ state: "published", dreams: { agreement: 1, divergence: 0 } });
+  // The last layer says the opposite.
+  const turned = still.slice();
+  for (const { name, offset, size } of task.model.tensors) {
+    if (!name.startsWith("expression/")) continue;
+    for (let i = offset; i < offset + size; i++) turned[i] = -2 * (same.next[i] ?? 0);
+  }
+  const ruined = await round({ agreement: 0.8 }, [turned]);
+  expect(ruined.round.state).toBe("rejected");
+  expect(ruined.round.reason).toContain("0 % of the dreamed faces");
+  expect(ruined.next).toEqual(same.next);
+  expect((await round({}, [turned])).round).toMatchObject({ state: "published", dreams: null });
+});

@@ -150,13 +150,6 @@ export interface TrainerApi {
     backend: Backend,
     localNorms?: Float32Array<ArrayBuffer>,
   ): Promise<Evaluation>;
-  /** Logits of a checkpoint of a model of some pictures, one row after the other. */
-  answers(
-    model: ModelName,
-    checkpoint: Uint8Array<ArrayBuffer>,
-    pictures: Uint8Array<ArrayBuffer>,
-    backend: Backend,
-  ): Promise<Float32Array>;
   /** Ends the training under way after its batch, with a snapshot. */
   pause(): Promise<void>;
 }

@@ -10,7 +10,7 @@ import { letMessagesIn, showLife } from "../life";
 import { prepareWasm, startBackend } from "../tf/backend";
 import { Network, sgd } from "../tf/network";
 import { PAUSED, type Examples, type Snapshot, type TrainerApi } from "./api";
-import { askTeacher, evaluate, localSgd, logitsOf, step } from "./local-sgd";
+import { askTeacher, evaluate, localSgd, step } from "./local-sgd";
 
 /** A snapshot is handed out at most this often; see also the end of every epoch. */
 const SNAPSHOT_MS = 20_000;
@@ -138,17 +138,6 @@ const probe: TrainerApi["probe"] = async (model, checkpoint, count, steps, backe
   }
 };
 
-const answers: TrainerApi["answers"] = async (model, checkpoint, pictures, backend) => {
-  await startBackend(backend);
-  const network = new Network(MODELS[model]);
-  try {
-    network.setWeights(decodeCheckpoint(checkpoint, summarize(MODELS[model])));
-    return await logitsOf(network, pictures);
-  } finally {
-    network.dispose();
-  }
-};
-
 const evaluateCheckpoint: TrainerApi["evaluate"] = async (model, checkpoint, faces, backend, localNorms) => {
   await startBackend(backend);
   const spec = MODELS[model];
@@ -174,6 +163,5 @@ Comlink.expose({
   train,
   probe,
   evaluate: evaluateCheckpoint,
-  answers,
   pause,
 } satisfies TrainerApi);

@@ -60,7 +60,7 @@ export async function askTeacher(
 }
 
 /** Logits of some pictures, one row after the other. */
-export async function logitsOf(network: Network, pixels: Uint8Array): Promise<Float32Array> {
+async function logitsOf(network: Network, pixels: Uint8Array): Promise<Float32Array> {
   const { inputs, classes } = summarize(network.spec);
   const count = pixels.length / inputs;
   const batch = Math.ceil(EVALUATION_PIXELS / inputs);
