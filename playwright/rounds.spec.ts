@@ -58,7 +58,7 @@ test("runs side by side, one client, and every page with something on it, for ev
   await runs.getByRole("checkbox", { name: "Rounds 1 to 2" }).check();
   await runs.getByRole("checkbox", { name: "Rounds 3 to 4" }).check();
   await expect(runs.getByRole("img", { name: "Training loss by round of the run" })).toBeVisible();
-  await expect(runs.getByRole("row", { name: /Rounds 3 to 4 E = 2, B = 5, rate 0.002/ })).toBeVisible();
+  await expect(runs.getByRole("row", { name: /Rounds 3 to 4 E = 3, B = 5, rate 0.002/ })).toBeVisible();
   await expectAccessible(rounds, "the rounds");
   await rounds.getByRole("button", { name: /^Look at client/ }).click();
   const client = rounds.getByRole("dialog", { name: /^Client/ });

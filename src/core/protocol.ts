@@ -106,9 +106,9 @@ export const roundConfigSchema = v.strictObject({
   fraction: selecting(v.optional(v.pipe(v.number(), v.gtValue(0), v.maxValue(1)), 1)),
   ...planEntries,
   // What makes a trained model better and never worse, by measurement: the table in docs/lab.md.
-  epochs: selecting(v.optional(planEntries.epochs, 2)),
+  epochs: selecting(v.optional(planEntries.epochs, 3)),
   batchSize: selecting(v.optional(planEntries.batchSize, 5)),
-  learningRate: selecting(v.optional(planEntries.learningRate, 0.01)),
+  learningRate: selecting(v.optional(planEntries.learningRate, 0.02)),
   clipNorm: selecting(v.optional(planEntries.clipNorm, 4)),
   batchNorm: selecting(v.optional(planEntries.batchNorm, "frozen")),
   distill: selecting(v.optional(planEntries.distill, 0.1)),
@@ -140,7 +140,7 @@ export const roundConfigSchema = v.strictObject({
   /** The largest norm of an update; longer ones are scaled down. 0 is off. */
   updateClip: selecting(v.optional(real(0, 1e6), 0)),
   /** Examples that the base counts as in the average, so that few faces move it little: see `shrinkage`. 0 is off. */
-  prior: selecting(v.optional(real(0, 1e6), 150)),
+  prior: selecting(v.optional(real(0, 1e6), 100)),
   /**
    * z: Gaussian noise of standard deviation z * updateClip on the sum of the updates, which then count the same however many faces
    * they had (DP-FedAvg, McMahan et al. 2018). Each waiting client is drawn by itself with probability C. 0 is off.

@@ -57,8 +57,9 @@ export async function againstEdge(config, { data, pool, url, token }) {
       body: JSON.stringify({
         ...training,
         ...{ goalCount: config.clients, fraction: 1, overSelection: 1, rounds: config.rounds, deadlineSeconds: 3600 },
-        // A rehearsal has no strangers.
-        ...{ maxExamples: 100_000, maxUpdateNorm: 0 },
+        // A rehearsal has no strangers, and nobody who evaluates.
+        ...{ maxExamples: 100_000, maxUpdateNorm: 0, evaluators: 0, tolerance: null, agreement: 0 },
+        prior: config.prior,
         ...{ aggregation, q, byzantine, updateClip, serverOptimizer, serverLearningRate },
         ...{ serverMomentum, serverBeta2, serverTau },
       }),
