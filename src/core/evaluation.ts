@@ -8,12 +8,12 @@ export interface Evaluation {
   confusion: number[][];
 }
 
-/** By how much a loss may rise and still be called no worse: a training moves the last digits of every probability. */
-const SLACK = 0.1;
+/** By how much a loss may rise and still be called no worse, and of how many examples it says anything. */
+const [SLACK, ENOUGH] = [0.1, 5];
 
-/** Whether a model does worse after a training than before it on the same examples: fewer recognized, or much less sure. */
+/** Whether a model does worse after a training than before it on the same examples: fewer recognized, or of several much less sure. */
 export const isWorse = (before: Evaluation, after: Evaluation): boolean =>
-  after.accuracy < before.accuracy || after.loss > before.loss + SLACK;
+  after.accuracy < before.accuracy || (before.examples >= ENOUGH && after.loss > before.loss + SLACK);
 
 /** The sum of tables of counts of one shape; an empty one of none. */
 export const addCounts = (tables: readonly number[][][]): number[][] =>
