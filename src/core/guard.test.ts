@@ -34,6 +34,7 @@ test("a hundred thousand faces that somebody claims weigh no more than the cap, 
   expect(objectionTo([says(0.5, 50), says(0.5, 50), liar], null, RULES)).not.toBeNull();
   const sum = summarizeEvidence([says(0, 50), says(0, 50), liar], RULES.maxExamples);
   expect(sum).toMatchObject({ examples: 300, clients: 3 });
+  expect(summarizeEvidence([says(0, 3589, "operator")], RULES.maxExamples)?.examples).toBe(3589);
 });
 
 test("few faces make the bound tighter, not absent", () => {

@@ -63,14 +63,17 @@ export interface GuardRules {
 const ENOUGH = 50;
 
 /**
- * Means over evaluators, each weighted by its faces up to a cap.
+ * Means over evaluators, each weighted by its faces, those of clients up to a cap.
  * @returns null where nobody has any face
  */
 export function summarizeEvidence(
   evidence: readonly Evidence[],
   maxExamples: number,
 ): (Omit<Evidence, "kind"> & { clients: number }) | null {
-  const weights = evidence.map(({ examples }) => Math.min(examples, maxExamples));
+  // The operator's number is no claim.
+  const weights = evidence.map(({ kind, examples }) =>
+    kind === "operator" ? examples : Math.min(examples, maxExamples),
+  );
   const examples = weights.reduce((a, b) => a + b, 0);
   if (examples === 0) return null;
   const mean = (key: "loss" | "accuracy" | "baseLoss" | "baseAccuracy"): number =>

@@ -258,10 +258,7 @@ export const de = {
   },
   form: {
     preset: "Beginnen mit",
-    presets: {
-      careful: "Vorsichtig: Ein trainiertes Modell wird besser und nicht schlechter",
-      notebook: "Wie im Notebook: einfacher Mittelwert, von Grund auf",
-    },
+    presets: { careful: "Vorsichtig: für ein trainiertes", notebook: "Wie im Notebook: von Grund auf" },
     presetHelp: "Stellt das Training der Clients, den Mittelwert und die Prüfung ein.",
     cohort: "Kohorte",
     clients: "Clients",

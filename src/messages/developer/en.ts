@@ -257,10 +257,7 @@ export const en = {
   },
   form: {
     preset: "Begin with",
-    presets: {
-      careful: "Careful: a trained model gets better, and no worse",
-      notebook: "The notebook's: plain averaging, from scratch",
-    },
+    presets: { careful: "Careful: for a trained model", notebook: "The notebook's: from scratch" },
     presetHelp: "Sets the clients' training, the average and the evaluation.",
     cohort: "Cohort",
     clients: "Clients",

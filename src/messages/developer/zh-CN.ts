@@ -236,7 +236,7 @@ export const zhCN = {
   },
   form: {
     preset: "起始设置",
-    presets: { careful: "谨慎：已训练的模型变好而不变差", notebook: "如笔记本：普通平均，从头训练" },
+    presets: { careful: "谨慎：用于已训练的模型", notebook: "如笔记本：从头训练" },
     presetHelp: "设置客户端训练、平均和评估。",
     cohort: "队列",
     clients: "客户端",
