@@ -1,6 +1,7 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { chromium } from "@playwright/test";
 import { NOTEBOOK_ROUND } from "../src/core/default-round";
+import type { History } from "../src/core/protocol";
 import { findBrowser } from "../tools/setup.mjs";
 import { collectFaces, expect, storedFaces, test } from "./stage";
 
@@ -100,6 +101,50 @@ test("a reload in mid-training loses nothing: faces, place and update are still 
   await page.reload();
   await expect(judges).toHaveText(said);
   await expect(page.getByText("You taught the model")).toHaveCount(0);
+});
+
+test("a training after which this device's own faces are recognized worse is not sent, and the player reads why", async ({
+  page,
+  stage,
+}) => {
+  await collectFaces(page, stage.url, 5);
+  // Mislabelled: what is trained on says of the held-out picture that it shows another expression than the model sees in it.
+  await page.evaluate(
+    () =>
+      new Promise<void>((resolve, reject) => {
+        const open = indexedDB.open("best-actor");
+        open.onsuccess = () => {
+          const transaction = open.result.transaction("faces", "readwrite");
+          const store = transaction.objectStore("faces");
+          const all = store.getAll();
+          all.onsuccess = () => {
+            const faces = all.result as { split: string; label: number; pixels: Uint8Array; probabilities: number[] }[];
+            const heldOut = faces.find(({ split }) => split === "held-out");
+            if (!heldOut) throw new Error("No face was held out.");
+            const seen = heldOut.probabilities.indexOf(Math.max(...heldOut.probabilities));
+            for (const face of faces) {
+              const label = face === heldOut ? seen : (seen + 1) % heldOut.probabilities.length;
+              store.put({ ...face, label, pixels: heldOut.pixels });
+            }
+          };
+          transaction.oncomplete = () => {
+            open.result.close();
+            resolve();
+          };
+          transaction.onabort = () => reject(transaction.error ?? new Error("The faces could not be relabelled."));
+        };
+      }),
+  );
+  await startRound(stage.url, stage.adminToken, { epochs: 8, goalCount: 1 });
+  await page.goto(`${stage.url}/train`);
+  await page.getByRole("button", { name: "Take part in rounds" }).click();
+  await expect(page.getByText("not sent: after the training")).toBeVisible({ timeout: 240_000 });
+  expect(stage.requests.filter(({ method }) => method === "PUT")).toEqual([]);
+  // Its place in the round is free again: nobody waits for it.
+  const response = await fetch(`${stage.url}/api/tasks/expressions/rounds`);
+  const { rounds } = (await response.json()) as History;
+  expect(rounds[0]?.state).not.toBe("published");
+  expect(await storedFaces(page)).toHaveLength(5);
 });
 
 test("a worker that dies without a word is noticed, and the training goes on from its last place", async ({
