@@ -62,7 +62,7 @@ async function measure(model, backend, args, faces, steps) {
   }
 }
 
-/** The table of the README: milliseconds by kernel on WASM. */
+/** The table of docs/benchmarks.md: milliseconds by kernel on WASM. */
 async function profile() {
   const { page, close } = await openPage();
   const { step, predict } = await page.evaluate((faces) => window.harness.worker().profile(faces, 4), BATCH);
