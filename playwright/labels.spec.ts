@@ -17,7 +17,7 @@ test("a smile does not train anger unless the player says that it is", async ({ 
   };
   await page.goto(`${stage.url}/play`);
   await wait("Angry");
-  const photo = page.getByLabel("No camera? Act in a photo:");
+  const photo = page.getByLabel("No camera? Act in a photo");
   const next = page.getByRole("button", { name: "Next role" });
   await photo.setInputFiles(scenePath(0));
   await page.getByRole("button", { name: "Keep my faces on this device" }).click();

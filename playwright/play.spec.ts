@@ -20,8 +20,59 @@ test("a photo stands in for a camera that is denied", async ({ page, stage, cont
   await page.goto(`${stage.url}/play`);
   await page.getByRole("button", { name: "Open the camera" }).click();
   await expect(page.getByRole("alert")).toContainText("The camera is not allowed");
-  await page.getByLabel("No camera? Act in a photo:").setInputFiles(photoPath("sample6.jpg"));
+  await page.getByLabel("No camera? Act in a photo").setInputFiles(photoPath("sample6.jpg"));
   await expect(page.getByTestId("score")).toBeVisible();
+  // What was judged is what is seen, not the closed curtain that asks for the camera.
+  const stageOf = page.getByRole("region", { name: "Camera" });
+  await expect(stageOf.locator("canvas")).toBeVisible();
+  await expect(stageOf.getByRole("button")).toHaveCount(0);
+  await page.getByRole("button", { name: "Next role" }).click();
+  await expect(stageOf.getByRole("button", { name: "Try the camera again" })).toBeVisible();
+});
+
+test("a show that is left in the middle goes on after Back and Forward, and is kept for whoever agrees at its end", async ({
+  page,
+  stage,
+}) => {
+  await page.goto(`${stage.url}/play?mode=show`);
+  const photo = page.getByLabel("No camera? Act in a photo");
+  const act = async (): Promise<void> => {
+    await photo.setInputFiles(photoPath("sample6.jpg"));
+    await expect(page.getByTestId("score")).toBeVisible();
+  };
+  await act();
+  await page.getByRole("button", { name: "Next role" }).click();
+  await act();
+  const score = await page.getByTestId("score").innerText();
+  await page.getByRole("link", { name: "Progress" }).click();
+  await expect(page.getByRole("heading", { name: "Progress", level: 1 })).toBeVisible();
+  await page.goBack();
+  const takes = page.getByRole("list", { name: "Take 3 of 7" }).getByRole("listitem");
+  await expect(takes.nth(1)).toHaveText(score);
+  await expect(takes.nth(2)).toHaveText("");
+  for (let take = 3; take <= 7; take++) {
+    await act();
+    // Nobody is asked in the middle of a show.
+    await expect(page.getByRole("button", { name: "Keep my faces on this device" })).toHaveCount(0);
+    await page.getByRole("button", { name: take === 7 ? "Read the reviews" : "Next role" }).click();
+  }
+  await page.getByRole("button", { name: "Keep my faces on this device" }).click();
+  await expect.poll(async () => (await storedFaces(page)).length).toBe(7);
+});
+
+test("Space and Enter play, wherever the focus is not, and the focus goes to what leads on", async ({
+  page,
+  stage,
+}) => {
+  await page.goto(`${stage.url}/play`);
+  await expect(page.getByRole("button", { name: "Open the camera" })).toBeVisible();
+  await page.keyboard.press("Space");
+  await expect(page.getByRole("button", { name: "Action!" })).toBeEnabled();
+  await page.keyboard.press("Enter");
+  await expect(page.getByRole("button", { name: "Cut!" })).toBeFocused();
+  await expect(page.getByRole("button", { name: "Next role" })).toBeFocused();
+  await page.keyboard.press("Enter");
+  await expect(page.getByRole("button", { name: "Action!" })).toBeFocused();
 });
 
 test("the page runs its own files only, and talks to its own origin only", async ({ page, stage }) => {

@@ -62,7 +62,7 @@ export async function collectFaces(page: Page, url: string, count: number): Prom
     if (i === 0) {
       await playTake(page);
       await page.getByRole("button", { name: "Keep my faces on this device" }).click();
-    } else await page.getByLabel("No camera? Act in a photo:").setInputFiles(scenePath(i % SCENES.length));
+    } else await page.getByLabel("No camera? Act in a photo").setInputFiles(scenePath(i % SCENES.length));
     await expect(page.getByText("Kept on this device,")).toBeVisible();
     const yes = page.getByRole("button", { name: "Yes, this is my" });
     if (await yes.isVisible()) await yes.click();

@@ -2,7 +2,7 @@ import fc from "fast-check";
 import { expect, test } from "vitest";
 import { EXPRESSIONS, type Label } from "../core/expressions";
 import { QUANTILES } from "./quantiles";
-import { GOOD, scoreOf } from "./scoring";
+import { GOOD, reasonFor, scoreOf } from "./scoring";
 
 const label = fc.integer({ min: 0, max: 6 }) as fc.Arbitrary<Label>;
 const share = fc.double({ min: 0, max: 1, noNaN: true });
@@ -50,4 +50,18 @@ test("a face that shows neutral rather than the prompt is never good, and one th
 test("a model of which no faces are known scores with its bare probability", () => {
   expect(scoreOf([0.1, 0, 0, 0.876, 0, 0.024, 0], 3, "mnist-2nn")).toBe(88);
   expect(scoreOf([0, 0, 0, 1, 0, 0, 0], 3, undefined)).toBe(100);
+});
+
+test("a score says why: of how many real faces it is more convincing, or that it shows no expression", () => {
+  for (const model of ["seed", "compact"] as const) {
+    QUANTILES[model]?.forEach((quantiles, i) => {
+      const prompt = i as Label;
+      expect(reasonFor(only(prompt, quantiles[10] ?? 0), prompt, model)).toEqual({ kind: "rank", of100: 50 });
+      expect(reasonFor(only(prompt, quantiles[4] ?? 0), prompt, model)).toEqual({ kind: "rank", of100: 20 });
+    });
+  }
+  const happy = EXPRESSIONS.indexOf("happy") as Label;
+  expect(reasonFor([0, 0, 0, 0.2, 0, 0, 0.8], happy, "seed")).toEqual({ kind: "neutral" });
+  // The critics saw sadness: that it is also more neutral than happy explains nothing.
+  expect(reasonFor([0, 0, 0, 0.1, 0.6, 0, 0.3], happy, "seed")).toBeNull();
 });

@@ -34,6 +34,23 @@ export function scoreOf(probabilities: readonly number[], prompt: Label, model: 
   return probability < neutral ? Math.min(score, Math.floor((GOOD * probability) / neutral)) : score;
 }
 
+/** Why a take got its score: how many of a hundred real faces of that expression convince the model less, or that it shows none. */
+export type Reason = { kind: "rank"; of100: number } | { kind: "neutral" };
+
+/** Why {@link scoreOf} gives what it gives; null where nothing plain can be said. */
+export function reasonFor(
+  probabilities: readonly number[],
+  prompt: Label,
+  model: ModelName | undefined,
+): Reason | null {
+  const quantiles = model && QUANTILES[model]?.[prompt];
+  if (!quantiles) return null;
+  const probability = probabilities[prompt] ?? 0;
+  const neutral = probabilities[NEUTRAL] ?? 0;
+  if (probability < neutral) return neutral === Math.max(...probabilities) ? { kind: "neutral" } : null;
+  return { kind: "rank", of100: Math.round(100 * rankOf(probability, quantiles)) };
+}
+
 /** What the jury says about a score: a key of the texts. */
 export function verdictOf(score: number): "best" | "ovation" | "believes" | "unsure" | "critics" {
   if (score >= 95) return "best";

@@ -1,6 +1,7 @@
 import { CameraError, closeCamera, onCameraGone, openCamera, type CameraProblem } from "../camera/camera";
 import { model } from "../client/model.svelte";
 import type { Sighting } from "../../workers/vision/api";
+import { ENDING_MS, type Seen } from "./moment";
 import { play } from "./sounds";
 import { reasonOf } from "../i18n/reason";
 
@@ -24,6 +25,8 @@ export class Stage {
   #stream: MediaStream | undefined;
   #cut: (() => void) | undefined;
   #left = false;
+  /** What was seen within the last {@link ENDING_MS}, the oldest first. */
+  #seen: Seen[] = [];
 
   /** Opens the camera and begins to look through it. What goes wrong is in {@link problem}. */
   async open(): Promise<void> {
@@ -96,11 +99,14 @@ export class Stage {
   async look(): Promise<Sighting | null> {
     const video = this.#video;
     if (!video || video.readyState < video.HAVE_CURRENT_DATA) return null;
-    return model.look(await createImageBitmap(video));
+    const at = performance.now();
+    const sighting = await model.look(await createImageBitmap(video));
+    this.#seen = [...this.#seen.filter((one) => at - one.at <= ENDING_MS), { at, sighting }];
+    return sighting;
   }
 
-  /** Counts down and looks. @returns what was seen; null after {@link cut}, or when the camera went away */
-  async take(): Promise<Sighting | null> {
+  /** Counts down and looks. @returns what was seen at its end; null after {@link cut}, or when the camera went away */
+  async take(): Promise<Seen[] | null> {
     this.trouble = undefined;
     this.scene = "countdown";
     for (this.seconds = COUNT; this.seconds > 0; this.seconds--) {
@@ -120,7 +126,7 @@ export class Stage {
     }
     play("action");
     try {
-      return await this.look();
+      return (await this.look()) && this.#seen;
     } catch (error) {
       this.trouble = reasonOf(error);
       return null;

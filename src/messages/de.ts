@@ -163,7 +163,12 @@ export const de = {
     version: "Version {{version}}",
     untrained:
       "Dieses Modell ist noch nicht trainiert: Seine Punkte sind Zufall, bis die ersten Runden ihm etwas beibringen.",
-    photo: "Keine Kamera? Spiel auf einem Foto:",
+    photo: "Keine Kamera? Spiel auf einem Foto",
+    whyRank: "Überzeugender als {{number}} von 100 echten Gesichtern für „{{expression}}“.",
+    whyNeutral: "Es sieht eher neutral aus als nach „{{expression}}“.",
+    startOver: "Von vorn beginnen",
+    dark: "Es ist dunkel hier. Mehr Licht auf dem Gesicht hilft.",
+    company: "Zwei Gesichter sind im Bild: Bewertet wird das deutlichste.",
     unreadable: "{{file}} ist kein Bild, das dieser Browser lesen kann. Versuch es mit JPEG oder PNG.",
     noFaceInPhoto: "Auf dem Foto wurde kein Gesicht gefunden. Nimm eines, das ein Gesicht von vorn zeigt.",
     share: "Teilen…",
@@ -185,7 +190,8 @@ export const de = {
       none: "Diesmal keine Medaille",
     },
     bestRole: "Beste Rolle: {{expression}}, {{score}}",
-    toGold: "Gold beginnt bei {{score}}.",
+    toNext: "{{medal}} ab {{score}}.",
+    practise: "„{{expression}}“ üben",
     again: "Noch einmal spielen",
     progress: "Meinen Fortschritt ansehen",
     winner: "{{player}} gewinnt!",
@@ -261,7 +267,7 @@ export const de = {
       },
       action: {
         title: "Action!",
-        text: "Drei Sekunden, um in die Rolle zu finden, dann wird ein Bild bewertet. Sieh bei gutem Licht in die Kamera und gib alles.",
+        text: "Drei Sekunden, um in die Rolle zu finden, dann wird deine beste halbe Sekunde bewertet. Sieh bei gutem Licht in die Kamera und gib alles.",
       },
       score: {
         title: "Was die Punkte bedeuten",
@@ -381,9 +387,7 @@ export const de = {
   },
   consent: {
     title: "Dürfen deine Aufnahmen hier bleiben?",
-    text: "Mit deiner Zustimmung bleibt jede Aufnahme, ein graues Bild von 48 mal 48 Punkten, in diesem Browser. Nimmst du auch am Training teil, lernt dieses Gerät aus deinen Gesichtern und sendet die Änderung der Gewichte an den Server dieser Seite, der sie mit denen anderer mittelt. Die Bilder werden nie gesendet.",
-    revocable:
-      "Unter „Meine Gesichter“ kannst du sie jederzeit ansehen, löschen oder die Zustimmung zurückziehen. Das Spiel geht auch ohne.",
+    text: "Mit deiner Einwilligung wird jede Aufnahme, ein kleines graues Bild, in diesem Browser aufbewahrt; wenn du auch am Training teilnimmst, lernt dieses Gerät von deinen Gesichtern und sendet nur die Änderung der Gewichte des Modells an den Server dieser Seite. Bilder werden nie gesendet, und unter „Meine Gesichter“ kannst du sie jederzeit ansehen, löschen oder die Einwilligung widerrufen.",
     yes: "Gesichter auf diesem Gerät behalten",
     no: "Nein, nur spielen",
   },

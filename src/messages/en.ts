@@ -159,7 +159,12 @@ export const en = {
     sees: "What the model sees",
     version: "version {{version}}",
     untrained: "This model has not been trained yet: its scores are random until the first rounds teach it.",
-    photo: "No camera? Act in a photo:",
+    photo: "No camera? Act in a photo",
+    whyRank: "More convincing than {{number}} of 100 real {{expression}} faces.",
+    whyNeutral: "It looks more neutral than {{expression}}.",
+    startOver: "Start over",
+    dark: "It is dark here. More light on your face helps.",
+    company: "Two faces are in view: the clearest one is judged.",
     unreadable: "{{file}} is not a picture that this browser can read. Try a JPEG or a PNG.",
     noFaceInPhoto: "No face was found in that photo. Try one that shows a face from the front.",
     share: "Share…",
@@ -176,7 +181,8 @@ export const en = {
     finalScore: "Final score",
     medals: { gold: "Gold medal", silver: "Silver medal", bronze: "Bronze medal", none: "No medal this time" },
     bestRole: "Best role: {{expression}}, {{score}}",
-    toGold: "Gold begins at {{score}}.",
+    toNext: "{{medal}} from {{score}} on.",
+    practise: "Practise {{expression}}",
     again: "Play again",
     progress: "See my progress",
     winner: "{{player}} wins!",
@@ -252,7 +258,7 @@ export const en = {
       },
       action: {
         title: "Action!",
-        text: "Three seconds to get into character, then one picture is judged. Face the camera, in good light, and give it everything.",
+        text: "Three seconds to get into character, then your best half second is judged. Face the camera, in good light, and give it everything.",
       },
       score: {
         title: "What the score means",
@@ -370,9 +376,7 @@ export const en = {
   },
   consent: {
     title: "May we keep your takes here?",
-    text: "With your consent each take, a grey picture of 48 by 48 pixels, is kept in this browser. When you also join the training, this device learns from your faces and sends the change of the model's weights to this site's server, which averages it with those of others. The pictures are never sent.",
-    revocable:
-      "You can look at them, delete them, or withdraw this at any time under My faces. The game works without.",
+    text: "With your consent each take, a small grey picture, is kept in this browser; if you also join the training, this device learns from your faces and sends only the change of the model's weights to this site's server. Pictures are never sent, and you can look at them, delete them or withdraw this at any time under My faces.",
     yes: "Keep my faces on this device",
     no: "No, just play",
   },

@@ -24,6 +24,8 @@ export interface Detection {
   width: number;
   height: number;
   confidence: number;
+  /** Another face is in view, at least half as wide. */
+  hasCompany: boolean;
 }
 
 /**
@@ -42,7 +44,20 @@ export function bestDetection(
   }
   const confidence = 1 / (1 + Math.exp(-(scores[best] ?? -Infinity)));
   if (confidence < threshold) return null;
-  const [anchorX, anchorY] = ANCHORS[best] ?? [0, 0];
-  const at = (i: number): number => boxes[best * 16 + i] ?? 0;
-  return { x: anchorX + at(0), y: anchorY + at(1), width: at(2), height: at(3), confidence };
+  const boxAt = (i: number): { x: number; y: number; width: number; height: number } => {
+    const [anchorX, anchorY] = ANCHORS[i] ?? [0, 0];
+    const at = (place: number): number => boxes[i * 16 + place] ?? 0;
+    return { x: anchorX + at(0), y: anchorY + at(1), width: at(2), height: at(3) };
+  };
+  const face = boxAt(best);
+  const least = Math.log(threshold / (1 - threshold));
+  const hasCompany = ANCHORS.some((_, i) => {
+    if ((scores[i] ?? -Infinity) < least) return false;
+    const other = boxAt(i);
+    const isApart =
+      Math.abs(other.x - face.x) > (other.width + face.width) / 2 ||
+      Math.abs(other.y - face.y) > (other.height + face.height) / 2;
+    return isApart && other.width >= face.width / 2;
+  });
+  return { ...face, confidence, hasCompany };
 }

@@ -10,6 +10,8 @@ export interface FaceBox {
   height: number;
   /** 0..1 */
   confidence: number;
+  /** Another face is in view: this one is the clearest. */
+  hasCompany: boolean;
 }
 
 export type Sighting =

@@ -119,6 +119,7 @@ function detect(picture: ImageBitmap): FaceBox | null {
     width: found.width / (picture.width * scale),
     height: found.height / (picture.height * scale),
     confidence: found.confidence,
+    hasCompany: found.hasCompany,
   };
 }
 
