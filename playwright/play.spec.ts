@@ -60,6 +60,46 @@ test("a show that is left in the middle goes on after Back and Forward, and is k
   await expect.poll(async () => (await storedFaces(page)).length).toBe(7);
 });
 
+test("today's show counts once and is pasted as squares; a challenge plays the same roles against a score", async ({
+  page,
+  stage,
+  context,
+}) => {
+  await context.grantPermissions(["clipboard-read", "clipboard-write"]);
+  await page.goto(stage.url);
+  await page.getByRole("link", { name: "Today's show" }).click();
+  const role = page.getByRole("heading", { level: 2 }).first();
+  const playShow = async (): Promise<string[]> => {
+    const roles: string[] = [];
+    for (let take = 1; take <= 7; take++) {
+      roles.push(await role.innerText());
+      await page.getByLabel("No camera? Act in a photo").setInputFiles(photoPath("sample6.jpg"));
+      await page.getByRole("button", { name: take === 7 ? "Read the reviews" : "Next role" }).click();
+    }
+    return roles;
+  };
+  const roles = await playShow();
+  expect(new Set(roles).size).toBe(7);
+  const result = page.getByTestId("daily-result");
+  await expect(result).toContainText(/^Best Actor \d{4}-\d\d-\d\d · \d+\/100\n(🟩|🟨|🟧|🟥){7}\nhttp/u);
+  await page.getByRole("button", { name: "Copy the result" }).click();
+  expect(await page.evaluate(() => navigator.clipboard.readText())).toBe(await result.innerText());
+  const score = await page.getByTestId("final-score").innerText();
+  await page.getByRole("button", { name: "Challenge a friend" }).click();
+  await expect(page.getByText("The link is copied.")).toBeVisible();
+  const link = await page.evaluate(() => navigator.clipboard.readText());
+
+  // It counts once a day.
+  await page.goto(`${stage.url}/play?mode=daily`);
+  await expect(result).toBeVisible();
+  await expect(page.getByLabel("No camera? Act in a photo")).toHaveCount(0);
+
+  await page.goto(link);
+  await expect(page.getByText(`Somebody scored ${score} with these seven roles.`)).toBeVisible();
+  expect(await playShow()).toEqual(roles);
+  await expect(page.getByText(`A tie: ${score} each.`)).toBeVisible();
+});
+
 test("Space and Enter play, wherever the focus is not, and the focus goes to what leads on", async ({
   page,
   stage,
