@@ -19,7 +19,7 @@ import { SigningError, verify, type Signer } from "../../src/core/signing";
 import { addressOf, isForeign } from "./address";
 import { contentDigest, MAX_SECURE_BYTES, parse, readJson, readSigned } from "./body";
 import { sameSecret } from "./digest";
-import type { UpdatePlace } from "./coordinator";
+import type { UpdatePlace } from "./placing";
 import { checkpointKey, differenceKey, hubOf, updateKey, type Env, type UpdateMessage } from "./env";
 import { prometheus } from "./metrics";
 import { openApi } from "./openapi";

@@ -107,3 +107,11 @@ export const quorumOf = ({ goalCount }: Pick<RoundConfig, "goalCount">): number 
 /** Evaluations that a candidate waits for: those that were asked for, or what its cohort can give where that is less. */
 export const wantedEvaluations = ({ config, tally }: Pick<RoundLife, "config" | "tally">): number =>
   Math.min(config.evaluators, Math.max(1, tally.counted));
+
+/** Clients that may be at work for an async round at once. */
+export const mostAtWork = ({ goalCount, overSelection }: Pick<RoundConfig, "goalCount" | "overSelection">): number =>
+  Math.ceil(goalCount * overSelection);
+
+/** Since when a client must have begun to count as at work: who is silent for half of a round keeps nobody out any more. */
+export const atWorkSince = ({ deadlineSeconds }: Pick<RoundConfig, "deadlineSeconds">, now: number): number =>
+  now - deadlineSeconds * 500;

@@ -118,6 +118,9 @@ function check(world: World, before: RoundLife): void {
   expect(world.continued).toBeLessThanOrEqual(1);
 }
 
+/** Asked anew, after something has happened. */
+const stateOf = ({ life }: World): RoundLife["state"] => life.state;
+
 type Step = (world: World) => void;
 class Command implements fc.Command<object, World> {
   constructor(
@@ -207,7 +210,7 @@ const commands = [
       command(nth === 1 ? "everybody does their part" : "every second member does their part", (world) => {
         if (world.life.state === "selecting") {
           for (let client = 0; client < 20; client++) {
-            if (world.life.state !== "selecting") break;
+            if (stateOf(world) !== "selecting") break;
             world.waiting.add(client);
             world.send({ type: "waiting", clients: world.waiting.size });
           }
@@ -261,7 +264,7 @@ const commands = [
         // Every update once, and all that were accepted.
         expect([...world.averaged].sort()).toEqual(expected.sort());
         expect(new Set(world.averaged).size).toBe(world.averaged.length);
-        world.send({ type: "merged", version: 7, dreams });
+        world.send({ type: "merged", version: 7, dreams, evidence: [] });
       }),
     ),
   fc
@@ -274,8 +277,8 @@ const commands = [
         if (world.life.state !== "evaluating") return;
         world.evidence.push(evidence);
         world.send({ type: "evaluated", evidence: [...world.evidence] });
-        const { state, config, dreams } = world.life as RoundLife;
-        if (state !== "published") return;
+        const { config, dreams } = world.life;
+        if (stateOf(world) !== "published") return;
         const { tolerance, agreement } = config;
         if (tolerance !== null)
           expect(world.evidence.every(({ loss, baseLoss }) => loss > baseLoss + tolerance)).toBe(false);

@@ -44,8 +44,8 @@ export type RoundEvent =
   | { type: "uncounted"; members: number }
   /** The average could not be made: for now, or whatever comes. */
   | { type: "failed"; reason: string; lasting: boolean }
-  /** There is a candidate. */
-  | { type: "merged"; version: number; dreams: DreamVerdict | null }
+  /** There is a candidate, and what is known of it before anybody was asked. */
+  | { type: "merged"; version: number; dreams: DreamVerdict | null; evidence: readonly Evidence[] }
   /** All that evaluators have said of it so far. */
   | { type: "evaluated"; evidence: readonly Evidence[] }
   /** The administrator wants other settings, or no round. */
@@ -64,7 +64,11 @@ export type RoundEffect =
   | { effect: "drop-missing" }
   /** All updates are counted: average them. Comes again with every event until that has come to something. */
   | { effect: "merge" }
-  /** The candidate is the task's checkpoint from now on, or is none; with it go moments, residuals and clients' own layers. */
+  /**
+   * The candidate is what everybody gets from now on, with the optimizer's moments that belong to it; or both are nothing. What clients
+   * keep for themselves, what their codec has lost and their own layers, they keep once their update was accepted: nobody tells them
+   * what has become of the round.
+   */
   | { effect: "publish"; version: number }
   | { effect: "reject"; version: number }
   /** The round is over, and its series may go on: see `afterRound`. */
@@ -136,8 +140,8 @@ function take(life: RoundLife, event: RoundEvent, now: number): Transition {
     case "merged": {
       if (life.state !== "aggregating") return same;
       const evaluateUntil = now + life.config.evaluationSeconds * 1000;
-      const { version: candidate, dreams } = event;
-      return { state: { ...life, state: "evaluating", candidate, dreams, evaluateUntil, evidence: [] }, effects: [] };
+      const { version: candidate, dreams, evidence } = event;
+      return { state: { ...life, state: "evaluating", candidate, dreams, evaluateUntil, evidence }, effects: [] };
     }
     case "evaluated":
       return life.state === "evaluating" ? { state: { ...life, evidence: event.evidence }, effects: [] } : same;

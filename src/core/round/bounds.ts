@@ -1,20 +1,16 @@
-import type { RoundConfig } from "../../src/core/protocol";
-import type { UpdateMetadata } from "../../src/core/update";
+import type { RoundConfig } from "../protocol";
 
 /** How far one client's word reaches: whatever it says is a claim. */
 
 /**
- * An update's numbers as they count: for no more faces than its client said it had when it checked in, and than the round lets one
- * client have.
+ * Faces that an update counts for: no more than its client said it had when it checked in, and than the round lets one client have.
+ * @param claimed null where that is not known
  */
-export function bounded(
-  metadata: UpdateMetadata,
+export const boundedExamples = (
+  examples: number,
   claimed: number | null,
   { maxExamples }: Pick<RoundConfig, "maxExamples">,
-): UpdateMetadata {
-  const examples = Math.min(metadata.examples, claimed ?? Infinity, maxExamples);
-  return { ...metadata, examples, evalExamples: Math.min(metadata.evalExamples, maxExamples) };
-}
+): number => Math.min(examples, claimed ?? Infinity, maxExamples);
 
 /**
  * The largest norm that an update of a round may have: its clip, or its share of the norm of the weights that it starts from, whichever

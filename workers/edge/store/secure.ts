@@ -1,38 +1,68 @@
-import { FEWEST, neighbours, thresholdOf } from "../../src/core/secagg/graph";
-import type { Confirmation, Keys, Reveal, SecureMessage, SecureStep, Shares } from "../../src/core/secagg/messages";
-import { corrections, type Correction } from "../../src/core/secagg/server";
-import { shuffle } from "../../src/core/random";
-import type { RoundConfig } from "../../src/core/protocol";
+import * as v from "valibot";
+import { FEWEST, neighbours, thresholdOf } from "../../../src/core/secagg/graph";
+import {
+  confirmationSchema,
+  keysSchema,
+  revealSchema,
+  sharesSchema,
+  type Keys,
+  type SecureMessage,
+  type SecureStep,
+} from "../../../src/core/secagg/messages";
+import { corrections, type Correction } from "../../../src/core/secagg/server";
+import { shuffle } from "../../../src/core/random";
+import type { RoundConfig } from "../../../src/core/protocol";
+import { flag, json, type Database } from "./database";
 
-interface State {
+const stateSchema = v.object({
   /** What its members are asked for, one after the other. */
-  step: "keys" | "shares" | "mask" | "confirm" | "reveal";
+  step: v.picklist(["keys", "shares", "mask", "confirm", "reveal"]),
   /** Unix time in milliseconds at which the step goes on without those who have not answered; null: no such time. */
-  until: number | null;
+  until: v.nullable(v.number()),
   /** Members that have sent keys, by update id: their place is their number. */
-  members: string[];
+  members: v.array(v.string()),
   /** By member: its neighbours. */
-  around: number[][];
-  survivors: number[];
-}
+  around: v.array(v.array(v.number())),
+  survivors: v.array(v.number()),
+});
+type State = v.InferOutput<typeof stateSchema>;
+
+/** A member, and which answers it has given. What is in them may be long, and is read where it is needed. */
+const memberRow = v.object({
+  id: v.string(),
+  keys: flag,
+  shares: flag,
+  confirm: flag,
+  reveal: flag,
+  /** Where one of its answers was wrong. */
+  excluded: flag,
+});
+type MemberRow = v.InferOutput<typeof memberRow>;
+
+const keysRow = v.object({ id: v.string(), keys: json(keysSchema) });
+const revealRow = v.object({ reveal: json(revealSchema) });
+const { sealed } = sharesSchema.entries.shares.pipe[0].item.entries;
+const sealedRow = v.object({ id: v.string(), sealed });
+const macRow = v.object({ id: v.string(), mac: confirmationSchema.entries.macs.pipe[0].item.entries.mac });
 
 /** Why a round with secure aggregation cannot go on. */
 export interface Stuck {
   stuck: string;
 }
 
-const isAnswerTo = { keys: "keys", shares: "shares", confirm: "confirmation", reveal: "reveal" } as const;
+/** Where the answer to each step is kept. */
+const COLUMNS = { keys: "keys", shares: "shares", confirm: "confirmation", reveal: "reveal" } as const;
 
 /**
  * What the members of one task's rounds with secure aggregation have told each other, in the Coordinator's SQLite: an edge that is
  * killed goes on where it was. Every method is synchronous but the one that opens secrets.
  */
-export class SecureStore {
+export class SecureTables {
   constructor(
-    private readonly sql: SqlStorage,
+    private readonly db: Database,
     private readonly task: string,
   ) {
-    sql.exec(
+    db.run(
       `CREATE TABLE IF NOT EXISTS secure_rounds (round INTEGER PRIMARY KEY, state TEXT NOT NULL);
        CREATE TABLE IF NOT EXISTS secure_members (id TEXT PRIMARY KEY, round INTEGER NOT NULL, keys TEXT, shares TEXT,
          confirmation TEXT, reveal TEXT);
@@ -42,7 +72,7 @@ export class SecureStore {
 
   /** Begins with the keys of a cohort. */
   begin(round: number, ids: readonly string[], { secureStepSeconds }: RoundConfig, now: number): void {
-    for (const id of ids) this.sql.exec("INSERT INTO secure_members (id, round) VALUES (?, ?)", id, round);
+    for (const id of ids) this.db.run("INSERT INTO secure_members (id, round) VALUES (?, ?)", id, round);
     const until = now + secureStepSeconds * 1000;
     this.#save(round, { step: "keys", until, members: [], around: [], survivors: [] });
   }
@@ -66,12 +96,11 @@ export class SecureStore {
   take(round: number, id: string, { step, ...answer }: SecureMessage, unusable?: string): string | undefined {
     const state = this.#state(round);
     const row = this.#rows(round).find((one) => one.id === id);
-    const column = isAnswerTo[step];
-    if (state?.step !== step || !row || row[column] !== null) return undefined;
+    if (state?.step !== step || !row || row[step]) return undefined;
     const wrong = unusable ?? this.#whyWrong(round, state, id, { step, ...answer } as SecureMessage);
     if (wrong !== undefined) return wrong;
-    this.sql.exec(
-      `UPDATE secure_members SET ${column} = ? WHERE id = ? AND round = ?`,
+    this.db.run(
+      `UPDATE secure_members SET ${COLUMNS[step]} = ? WHERE id = ? AND round = ?`,
       ...[JSON.stringify(answer), id, round],
     );
     return undefined;
@@ -79,18 +108,17 @@ export class SecureStore {
 
   /** A member is out of the round: nobody waits for it, and it is asked for nothing more. */
   exclude(round: number, id: string): void {
-    this.sql.exec("INSERT OR IGNORE INTO secure_excluded VALUES (?, ?)", id, round);
+    this.db.run("INSERT OR IGNORE INTO secure_excluded VALUES (?, ?)", id, round);
   }
 
   /** Whom a message names, and whose keys it repeats: all that can be seen of it. */
   #whyWrong(round: number, state: State, id: string, message: SecureMessage): string | undefined {
     if (message.step === "keys") {
-      const own = [message.cipherKey, message.maskKey];
-      const isTaken = this.#rows(round).some((row) => {
-        if (row.keys === null || row.id === id) return false;
-        const { cipherKey, maskKey } = JSON.parse(row.keys) as Keys;
-        return own.includes(cipherKey) || own.includes(maskKey);
-      });
+      const isTaken = this.db.exists(
+        `SELECT 1 FROM secure_members WHERE round = ?1 AND id != ?2 AND
+         (keys ->> 'cipherKey' IN (?3, ?4) OR keys ->> 'maskKey' IN (?3, ?4))`,
+        ...[round, id, message.cipherKey, message.maskKey],
+      );
       return isTaken ? "Another member has one of its keys." : undefined;
     }
     const me = state.members.indexOf(id);
@@ -125,10 +153,10 @@ export class SecureStore {
     if (!state || state.step === "mask" || state.step === "reveal") return undefined;
     const rows = this.#rows(round);
     const asked = state.step === "confirm" ? new Set(state.survivors) : new Set(state.members.keys());
-    const inside = rows.filter(({ excluded }) => excluded === 0);
+    const inside = rows.filter(({ excluded }) => !excluded);
     const wanted = state.step === "keys" ? inside : inside.filter(({ id }) => asked.has(state.members.indexOf(id)));
-    const column = isAnswerTo[state.step];
-    const answered = wanted.filter((row) => row[column] !== null);
+    const { step } = state;
+    const answered = wanted.filter((row) => row[step]);
     if (answered.length < wanted.length && now < (state.until ?? 0)) return undefined;
     const until = now + config.secureStepSeconds * 1000;
     if (state.step === "keys") {
@@ -172,11 +200,11 @@ export class SecureStore {
     const row = this.#rows(round).find((one) => one.id === id);
     const me = state?.members.indexOf(id) ?? -1;
     const wait: SecureStep = { step: "wait", seconds: 1 };
-    if (!state || !row || row.excluded === 1) return { step: "over", published: false };
-    if (state.step === "keys") return row.keys === null ? { step: "keys" } : wait;
+    if (!state || !row || row.excluded) return { step: "over", published: false };
+    if (state.step === "keys") return !row.keys ? { step: "keys" } : wait;
     if (me < 0) return { step: "over", published: false };
     if (state.step === "shares") {
-      if (row.shares !== null) return wait;
+      if (row.shares) return wait;
       const keys = this.#keys(round, state);
       const peers = (state.around[me] ?? []).map((member) => {
         const { cipherKey = "", maskKey = "" } = keys.get(member) ?? {};
@@ -184,16 +212,16 @@ export class SecureStore {
       });
       return { step: "shares", me, threshold: thresholdOf(state.members.length), peers };
     }
-    if (row.shares === null) return { step: "over", published: false };
+    if (!row.shares) return { step: "over", published: false };
     if (state.step === "mask") {
       return { step: "mask", inbox: this.#sealedFor(round, state, me) };
     }
     if (!state.survivors.includes(me)) return { step: "over", published: false };
     if (state.step === "confirm") {
-      return row.confirmation === null ? { step: "confirm", survivors: state.survivors } : wait;
+      return !row.confirm ? { step: "confirm", survivors: state.survivors } : wait;
     }
-    if (row.confirmation === null) return { step: "over", published: false };
-    return row.reveal === null ? { step: "reveal", macs: this.#macsFor(round, state, me) } : wait;
+    if (!row.confirm) return { step: "over", published: false };
+    return !row.reveal ? { step: "reveal", macs: this.#macsFor(round, state, me) } : wait;
   }
 
   /**
@@ -205,11 +233,9 @@ export class SecureStore {
     const state = this.#state(round);
     if (state?.step !== "reveal") return undefined;
     const rows = this.#rows(round);
-    const missing = rows.some(
-      ({ confirmation, reveal, excluded }) => confirmation !== null && reveal === null && excluded === 0,
-    );
+    const missing = rows.some(({ confirm, reveal, excluded }) => confirm && !reveal && !excluded);
     if (missing && now < (state.until ?? 0)) return undefined;
-    const inside = new Set(rows.flatMap(({ id, shares }) => (shares === null ? [] : [state.members.indexOf(id)])));
+    const inside = new Set(rows.flatMap(({ id, shares }) => (shares ? [state.members.indexOf(id)] : [])));
     const members = new Map(
       [...this.#keys(round, state)]
         .filter(([member]) => inside.has(member))
@@ -223,78 +249,90 @@ export class SecureStore {
       threshold: thresholdOf(state.members.length),
       members,
       survivors: state.survivors,
-      reveals: rows.flatMap(({ reveal }) => (reveal === null ? [] : [JSON.parse(reveal) as Reveal])),
+      reveals: this.db
+        .all(
+          revealRow,
+          "SELECT reveal FROM secure_members WHERE round = ? AND reveal IS NOT NULL ORDER BY rowid",
+          round,
+        )
+        .map(({ reveal }) => reveal),
     });
   }
 
   /** Forgets a round: its secrets are worth nothing to anybody any more. */
   forget(round: number): void {
-    this.sql.exec("DELETE FROM secure_members WHERE round = ?", round);
-    this.sql.exec("DELETE FROM secure_excluded WHERE round = ?", round);
-    this.sql.exec("DELETE FROM secure_rounds WHERE round = ?", round);
+    this.db.run("DELETE FROM secure_members WHERE round = ?", round);
+    this.db.run("DELETE FROM secure_excluded WHERE round = ?", round);
+    this.db.run("DELETE FROM secure_rounds WHERE round = ?", round);
   }
 
   #keys(round: number, { members }: State): Map<number, Keys> {
+    const rows = this.db.all(
+      keysRow,
+      "SELECT id, keys FROM secure_members WHERE round = ? AND keys IS NOT NULL",
+      round,
+    );
+    const places = placesOf(members);
     return new Map(
-      this.#rows(round).flatMap(({ id, keys }) =>
-        keys === null || !members.includes(id) ? [] : [[members.indexOf(id), JSON.parse(keys) as Keys] as const],
-      ),
+      rows.flatMap(({ id, keys }) => {
+        const place = places.get(id);
+        return place === undefined ? [] : [[place, keys] as const];
+      }),
     );
   }
 
   /** What a member's neighbours have sealed for it. */
   #sealedFor(round: number, { members }: State, me: number): { member: number; sealed: string }[] {
-    return this.#rows(round)
-      .flatMap(({ id, shares }) => {
-        const own = shares === null ? undefined : (JSON.parse(shares) as Shares).shares.find(({ to }) => to === me);
-        return own ? [{ member: members.indexOf(id), sealed: own.sealed }] : [];
-      })
+    const places = placesOf(members);
+    return this.db
+      .all(
+        sealedRow,
+        `SELECT m.id AS id, s.value ->> 'sealed' AS sealed FROM secure_members m, json_each(m.shares, '$.shares') s
+         WHERE m.round = ? AND m.shares IS NOT NULL AND s.value ->> 'to' = ?`,
+        ...[round, me],
+      )
+      .map(({ id, sealed }) => ({ member: places.get(id) ?? -1, sealed }))
       .sort((a, b) => a.member - b.member);
   }
 
+  /** What a member's neighbours have said to it of who has come. */
   #macsFor(round: number, { members }: State, me: number): { member: number; mac: string }[] {
-    return this.#rows(round).flatMap(({ id, confirmation }) => {
-      if (confirmation === null) return [];
-      const own = (JSON.parse(confirmation) as Confirmation).macs.find(({ member }) => member === me);
-      return own ? [{ member: members.indexOf(id), mac: own.mac }] : [];
-    });
+    const places = placesOf(members);
+    return this.db
+      .all(
+        macRow,
+        `SELECT m.id AS id, s.value ->> 'mac' AS mac FROM secure_members m, json_each(m.confirmation, '$.macs') s
+         WHERE m.round = ? AND m.confirmation IS NOT NULL AND s.value ->> 'member' = ?`,
+        ...[round, me],
+      )
+      .map(({ id, mac }) => ({ member: places.get(id) ?? -1, mac }));
   }
 
   #has(id: string, column: "shares" | "keys"): boolean {
-    return (
-      this.sql.exec(`SELECT 1 FROM secure_members WHERE id = ? AND ${column} IS NOT NULL`, id).toArray().length > 0
+    return this.db.exists(`SELECT 1 FROM secure_members WHERE id = ? AND ${column} IS NOT NULL`, id);
+  }
+
+  #rows(round: number): MemberRow[] {
+    return this.db.all(
+      memberRow,
+      `SELECT id, keys IS NOT NULL AS keys, shares IS NOT NULL AS shares, confirmation IS NOT NULL AS confirm,
+       reveal IS NOT NULL AS reveal, id IN (SELECT id FROM secure_excluded) AS excluded FROM secure_members WHERE round = ? ORDER BY rowid`,
+      round,
     );
   }
 
-  #rows(round: number): Row[] {
-    return this.sql
-      .exec<Row>(
-        `SELECT id, keys, shares, confirmation, reveal, id IN (SELECT id FROM secure_excluded) AS excluded
-         FROM secure_members WHERE round = ? ORDER BY rowid`,
-        round,
-      )
-      .toArray();
-  }
-
   #state(round: number): State | undefined {
-    const [row] = this.sql.exec<{ state: string }>("SELECT state FROM secure_rounds WHERE round = ?", round).toArray();
-    return row && (JSON.parse(row.state) as State);
+    const row = v.object({ state: json(stateSchema) });
+    return this.db.first(row, "SELECT state FROM secure_rounds WHERE round = ?", round)?.state;
   }
 
   #save(round: number, state: State): void {
-    this.sql.exec("INSERT OR REPLACE INTO secure_rounds VALUES (?, ?)", round, JSON.stringify(state));
+    this.db.run("INSERT OR REPLACE INTO secure_rounds VALUES (?, ?)", round, JSON.stringify(state));
   }
 }
 
-type Row = {
-  id: string;
-  keys: string | null;
-  shares: string | null;
-  confirmation: string | null;
-  reveal: string | null;
-  /** 1 where one of its answers was wrong. */
-  excluded: number;
-};
+/** The number of each member. */
+const placesOf = (members: readonly string[]): Map<string, number> => new Map(members.map((id, i) => [id, i]));
 
 const stuck = (have: number, needed: number, what: string): Stuck => ({
   stuck: `${have} clients ${what}; ${needed} are needed.`,

@@ -1,0 +1,149 @@
+import type { ProblemCode } from "../../src/core/problems";
+import { boundedExamples } from "../../src/core/round/bounds";
+import type { UpdateMetadata, UpdateSummary } from "../../src/core/update";
+import type { RoundDriver, TaskContext } from "./round-driver";
+import type { SecureRounds } from "./secure-rounds";
+import type { RoundRow } from "./store/rounds";
+import type { UpdateRow } from "./store/updates";
+import type { VectorFormat } from "./upload";
+import { Uploads } from "./uploads";
+
+/** The longest that one upload may take. */
+const UPLOAD_MS = 600_000;
+
+/** What became of an upload. A refusal crosses to the router as data: an exception would lose its class on the way. */
+export type UploadAnswer =
+  | { status: "accepted" | "already-accepted" }
+  | { status: "refused"; code: ProblemCode }
+  /** The upload is worth reading; as a masked vector, where its round wants one. */
+  | { status: "go-on"; vector: VectorFormat | null };
+
+/** That an upload may begin: until when it is of use, and its name, by which its end is told. */
+export type Admitted =
+  | Exclude<UploadAnswer, { status: "go-on" }>
+  | { status: "go-on"; vector: VectorFormat | null; until: number; upload: string };
+
+/** An upload whose bytes are in R2. */
+export interface StoredUpload {
+  digest: string;
+  bytes: number;
+  summary: UpdateSummary;
+  continent: string | null;
+  /** Its name, from when it was admitted. */
+  upload: string;
+}
+
+/** Decides which uploads are worth reading, and which updates count. */
+export class Admission {
+  readonly #uploads = new Uploads();
+
+  constructor(
+    private readonly context: TaskContext,
+    private readonly driver: RoundDriver,
+    private readonly secure: SecureRounds,
+    private readonly changed: (round: number) => void,
+  ) {}
+
+  /** Whether an upload is worth reading, before its body is, and until when. Its end is to be told: {@link over}. */
+  admit(assignedRound: number, id: string, digest: string): Admitted {
+    const answer = this.#answer(assignedRound, id, digest);
+    if (answer.status !== "go-on") return answer;
+    const now = Date.now();
+    // After its deadline a round takes nothing; a moment later, so that it is the Coordinator that says so.
+    const deadline = this.context.store.rounds.open()?.deadline ?? now + UPLOAD_MS;
+    const until = Math.min(now + UPLOAD_MS, deadline + 1000);
+    const upload = this.#uploads.begin(id, until, now);
+    if (upload === undefined) return this.refuse(assignedRound, "too-many-requests");
+    return { ...answer, until, upload };
+  }
+
+  over(id: string, upload: string): void {
+    this.#uploads.end(id, upload);
+  }
+
+  /** Forgets the uploads under way, when none of them can count any more. */
+  clear(): void {
+    this.#uploads.clear();
+  }
+
+  /** Accepts an update whose bytes are in R2. After this it counts, once, whatever fails. */
+  accept(assignedRound: number, id: string, upload: StoredUpload): UploadAnswer {
+    const { storage, store } = this.context;
+    this.#uploads.end(id, upload.upload);
+    return storage.transactionSync((): UploadAnswer => {
+      const admitted = this.#answer(assignedRound, id, upload.digest);
+      const member = store.updates.get(id);
+      const open = store.rounds.open();
+      if (admitted.status !== "go-on" || !member || !open) return admitted;
+      const { metadata, norm } = upload.summary;
+      const wrong = metadata && this.#whyWrong(metadata, member, open);
+      if (wrong) return this.refuse(assignedRound, wrong);
+      const now = Date.now();
+      const driven = this.driver.send({ type: "uploaded", member }, now);
+      if (!driven?.effects.some(({ effect }) => effect === "member")) return this.refuse(assignedRound, "round-closed");
+      // A masked vector says nothing of itself: its id says where it belongs.
+      const counted = metadata && {
+        ...metadata,
+        examples: boundedExamples(metadata.examples, member.claimed, open.config),
+        evalExamples: boundedExamples(metadata.evalExamples, null, open.config),
+      };
+      const place = { round: open.number, staleness: metadata ? open.base - member.base : 0 };
+      store.updates.setUploaded(id, { ...upload, summary: { metadata: counted, norm } }, place, now);
+      if (open.config.topology === "gossip") this.#takeToHub(id, open.number, upload.continent);
+      return { status: "accepted" };
+    });
+  }
+
+  /** Counts a refusal on the dashboard and returns it. */
+  refuse(round: number, code: ProblemCode): { status: "refused"; code: ProblemCode } {
+    const { store } = this.context;
+    if (store.rounds.exists(round)) {
+      store.refusals.add(round, code);
+      this.changed(round);
+    }
+    return { status: "refused", code };
+  }
+
+  #answer(assignedRound: number, id: string, digest: string): UploadAnswer {
+    const { store } = this.context;
+    const refused = (code: ProblemCode) => this.refuse(assignedRound, code);
+    const update = store.updates.get(id);
+    if (!update) return refused("not-selected");
+    if (update.assignedRound !== assignedRound) return refused("wrong-round");
+    if (update.state === "uploaded" || update.state === "counted" || update.state === "dead") {
+      return update.digest === digest ? { status: "already-accepted" } : refused("repeated-id");
+    }
+    if (store.settings.earlyStop !== undefined) return refused("early-stopped");
+    // Withdrawn by its client, or out of the round.
+    if (update.state === "dropped") return refused("round-closed");
+    const open = store.rounds.open();
+    if (open?.config.mode === "async") {
+      // It counts in the open round, whichever it was assigned in.
+      return open.state === "training" ? { status: "go-on", vector: null } : { status: "refused", code: "round-busy" };
+    }
+    if (open?.number !== assignedRound || open.state !== "training") return refused("round-closed");
+    if (!open.config.secure) return { status: "go-on", vector: null };
+    // A vector that nobody has agreed on masks for would stay masked for ever.
+    if (!store.secure.wantsVector(open.number, id)) return refused("not-selected");
+    const { bits, length } = this.secure.ring(open);
+    return { status: "go-on", vector: { bits, length } };
+  }
+
+  #whyWrong(metadata: UpdateMetadata, member: UpdateRow, { config }: RoundRow): ProblemCode | undefined {
+    const { task, store } = this.context;
+    if (metadata.round !== member.assignedRound || metadata.task !== task) return "wrong-round";
+    if (metadata.codec !== config.codec) return "wrong-codec";
+    if (metadata.base !== store.checkpoints.get(member.base).sha256) return "wrong-base";
+    if (config.aggregation === "q-fair" && metadata.initialLoss === undefined) return "bad-header";
+    return undefined;
+  }
+
+  /** In a round that gossips, the hub of a client's region takes its update. */
+  #takeToHub(id: string, round: number, continent: string | null): void {
+    const { env, store } = this.context;
+    if (continent === null) return;
+    const near = env.HUBS.find(({ continents }) => continents.includes(continent))?.name;
+    const hub = store.rounds.hubs(round).findIndex(({ name, state }) => name === near && state !== "gone");
+    if (hub >= 0) store.updates.setShard(id, hub);
+  }
+}

@@ -1,0 +1,101 @@
+import * as v from "valibot";
+import { addCounts } from "../../../src/core/evaluation";
+import { EVIDENCE_KINDS, summarizeEvidence, type Evidence } from "../../../src/core/guard";
+import { evaluationSchema, type Evaluation, type Round } from "../../../src/core/protocol";
+import { flag, json, type Database } from "./database";
+
+/** Stands for a client among a round's evaluations: no key's hash is this. */
+const OPERATOR = "operator";
+
+// An answer that an older edge took and that could not be one today is none: it must not close its task.
+const answer = v.fallback(v.nullable(json(evaluationSchema)), null);
+const answerRow = v.object({ client: v.string(), result: answer, member: flag });
+const askedRow = v.object({ client: v.string(), done: flag });
+const roundRow = v.object({ round: v.number() });
+
+/** Whom a round's candidate was given to evaluate, and what they have said. */
+export class EvaluationTable {
+  constructor(private readonly db: Database) {}
+
+  /** Asks a client to evaluate a round's candidate; the same question again for one that was asked before. */
+  ask(round: number, client: string, now: number): string {
+    this.db.run(
+      "INSERT OR IGNORE INTO evaluations (id, round, client, asked_at) VALUES (?, ?, ?, ?)",
+      ...[crypto.randomUUID(), round, client, now],
+    );
+    const row = v.object({ id: v.string() });
+    return this.db.one(row, "SELECT id FROM evaluations WHERE round = ? AND client = ?", round, client).id;
+  }
+
+  /** The round whose candidate an evaluation is of, if there is such an evaluation. */
+  roundOf(id: string): number | undefined {
+    return this.db.first(roundRow, "SELECT round FROM evaluations WHERE id = ?", id)?.round;
+  }
+
+  /** @returns the round whose candidate this answers, if it was asked for and not answered yet */
+  answer(id: string, evaluation: Evaluation): number | undefined {
+    return this.db.first(
+      roundRow,
+      "UPDATE evaluations SET result = ? WHERE id = ? AND result IS NULL RETURNING round",
+      ...[JSON.stringify(evaluation), id],
+    )?.round;
+  }
+
+  /** Takes the operator's own evaluation of a round's candidate; a later one replaces it. */
+  setOperator(round: number, evaluation: Evaluation, now: number): void {
+    this.db.run("DELETE FROM evaluations WHERE round = ? AND client = ?", round, OPERATOR);
+    this.db.run(
+      "INSERT INTO evaluations VALUES (?, ?, ?, ?, ?)",
+      ...[crypto.randomUUID(), round, OPERATOR, now, JSON.stringify(evaluation)],
+    );
+  }
+
+  /** Clients that were asked to evaluate a round's candidate, and whether this one has answered. */
+  stateOf(round: number, client: string): { asked: number; own: "none" | "asked" | "answered" } {
+    const rows = this.db.all(
+      askedRow,
+      "SELECT client, result IS NOT NULL AS done FROM evaluations WHERE round = ?",
+      round,
+    );
+    const own = rows.find((row) => row.client === client);
+    return { asked: rows.length, own: own === undefined ? "none" : own.done ? "answered" : "asked" };
+  }
+
+  /** What every evaluator of a round has said, and which kind each is. */
+  evidence(round: number): (Evaluation & Pick<Evidence, "kind">)[] {
+    return this.db
+      .all(
+        answerRow,
+        `SELECT client, result, EXISTS (SELECT 1 FROM updates u WHERE u.round = e.round AND u.client = e.client) AS member
+         FROM evaluations e WHERE round = ? AND result IS NOT NULL`,
+        round,
+      )
+      .flatMap(({ client, result, member }) =>
+        result ? [{ ...result, kind: client === OPERATOR ? "operator" : member ? "cohort" : "others" }] : [],
+      );
+  }
+
+  /** The clients' and the operator's answers, as means over all their faces; null while there is none. */
+  summary(round: number, maxExamples: number): Round["evaluation"] {
+    const evidence = this.evidence(round);
+    const sum = summarizeEvidence(evidence, maxExamples);
+    const told = evidence.flatMap(({ confusion }) => (confusion ? [confusion] : []));
+    return sum && { ...(told.length > 0 && { confusion: addCounts(told) }), ...sum };
+  }
+
+  /** The same by who evaluated. */
+  summaryByKind(round: number, maxExamples: number): NonNullable<Round["evidence"]> {
+    const evidence = this.evidence(round);
+    return Object.fromEntries(
+      EVIDENCE_KINDS.flatMap((kind) => {
+        const own = evidence.filter((one) => one.kind === kind);
+        const sum = summarizeEvidence(own, maxExamples);
+        return sum ? [[kind, sum]] : [];
+      }),
+    );
+  }
+
+  forget(round: number): void {
+    this.db.run("DELETE FROM evaluations WHERE round = ?", round);
+  }
+}
