@@ -1,8 +1,8 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { isAcceptable, isPlateau, staleRounds } from "./early-stopping";
+import { isPlateau, staleRounds } from "./early-stopping";
 
-const rules = { stopPatience: 2, stopDelta: 0.01, tolerance: 0.1 };
+const rules = { stopPatience: 2, stopDelta: 0.01 };
 
 test("a run stops after as many rounds without improvement as its patience says", () => {
   expect(isPlateau([2, 1.5, 1.495, 1.4], rules)).toBe(false);
@@ -20,10 +20,4 @@ test("a steady fall is never stale, and staleness never exceeds the rounds since
     }),
   );
   expect(staleRounds([5, 4, 3, 2], rules)).toBe(0);
-});
-
-test("a candidate that is worse than its base by more than the tolerance is not published", () => {
-  expect(isAcceptable({ loss: 1.09, baseLoss: 1 }, rules)).toBe(true);
-  expect(isAcceptable({ loss: 1.11, baseLoss: 1 }, rules)).toBe(false);
-  expect(isAcceptable({ loss: 9, baseLoss: 1 }, { ...rules, tolerance: null })).toBe(true);
 });

@@ -5,19 +5,6 @@ export interface StoppingRules {
   stopPatience: number;
   /** A loss must be lower than the best by more than this to count as better. */
   stopDelta: number;
-  /** How much worse than its base, on the same faces, a candidate may be and still be published; null: however much. */
-  tolerance: number | null;
-}
-
-/** How the cohort of evaluators saw a candidate and the checkpoint it came from. */
-export interface RoundEvaluation {
-  loss: number;
-  baseLoss: number;
-}
-
-/** Whether a candidate is published: not when it is worse than its base by more than the tolerance. */
-export function isAcceptable({ loss, baseLoss }: RoundEvaluation, { tolerance }: StoppingRules): boolean {
-  return tolerance === null || loss <= baseLoss + tolerance;
 }
 
 /**

@@ -48,21 +48,11 @@ export async function againstEdge(config, { data, pool, url, token }) {
       return answer;
     };
     const before = (await ask("")).checkpoint.version;
-    const plan = lab.planOf(config, config.learningRate);
-    const { aggregation, q, byzantine, updateClip, serverOptimizer, serverLearningRate } = config;
-    const { serverMomentum, serverBeta2, serverTau } = config;
-    const { reportInitialLoss: _, ...training } = plan;
+    const everybody = lab.roundOf({ ...config, fraction: 1 }, config.learningRate, config.clients);
     await ask("/rounds", {
       method: "POST",
-      body: JSON.stringify({
-        ...training,
-        ...{ goalCount: config.clients, fraction: 1, overSelection: 1, rounds: config.rounds, deadlineSeconds: 3600 },
-        // A rehearsal has no strangers, and nobody who evaluates.
-        ...{ maxExamples: 100_000, maxUpdateNorm: 0, evaluators: 0, tolerance: null, agreement: 0 },
-        prior: config.prior,
-        ...{ aggregation, q, byzantine, updateClip, serverOptimizer, serverLearningRate },
-        ...{ serverMomentum, serverBeta2, serverTau },
-      }),
+      // Nobody evaluates, and nobody hurries.
+      body: JSON.stringify({ ...everybody, rounds: config.rounds, deadlineSeconds: 3600, tolerance: null }),
     });
     for (let round = 1; round <= config.rounds; round++) {
       await Promise.all(

@@ -14,6 +14,7 @@ export { configOf, exportRun, roundsToCsv } from "../../src/core/lab/export";
 export { LabPool } from "../../src/core/lab/pool";
 export { PRESETS } from "../../src/core/lab/presets";
 export { clientSeed, picture, planOf, shareOut } from "../../src/core/lab/cohort";
+export { roundOf } from "../../src/core/lab/simulated-round";
 export { runLab } from "../../src/core/lab/simulation";
 export { TASKS } from "../../src/core/protocol";
 export { CAREFUL, PLAIN } from "../../src/core/lab/round";

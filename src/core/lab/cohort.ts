@@ -2,6 +2,7 @@ import * as v from "valibot";
 import { MODELS, summarize } from "../model";
 import { planSchema, type Plan } from "../protocol";
 import { seededRandom, shuffle } from "../random";
+import { drawCohort } from "../round/draw";
 import type { LabConfig } from "./config";
 import { countLabels, partition } from "./partition";
 
@@ -45,10 +46,8 @@ export function cohortOf(config: LabConfig, round: number): number[] {
   if (schedule) return schedule[(round - 1) % schedule.length] ?? [];
   const all = Array.from({ length: clients }, (_, i) => i);
   const random = seededRandom(seed + Math.imul(round, 0x9e3779b9));
-  if (noise > 0) return all.filter(() => random() < fraction);
-  return shuffle(all, random)
-    .slice(0, expectedCohort(config))
-    .sort((a, b) => a - b);
+  const draw = noise > 0 ? { each: fraction } : { size: expectedCohort(config) };
+  return drawCohort(all, draw, random).sort((a, b) => a - b);
 }
 
 /** A seed of its own for the training in one place of a round's cohort. */

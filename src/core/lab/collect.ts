@@ -2,14 +2,19 @@ import { compress } from "../codecs/codec";
 import { WeightedSum } from "../fedavg";
 import { gzip } from "../gzip";
 import type { ModelSummary } from "../model";
+import { normOf } from "../privacy/clip";
+import { isRobust } from "../protocol";
 import { seededRandom } from "../random";
+import { boundedExamples, clipOf, factorOf } from "../round/bounds";
+import { linearRuleOf, noiseRuleOf } from "../round/rule";
 import { robustAverage, type BlockAverage } from "../strategies/aggregate";
 import { linearWeight } from "../strategies/weights";
 import { attackersOf, poisonUpdate } from "./attack";
-import { clientSeed, expectedCohort } from "./cohort";
+import { clientSeed } from "./cohort";
 import type { LabConfig } from "./config";
 import { normal } from "./partition";
 import type { ClientResult } from "./pool";
+import type { SimulatedRound } from "./simulated-round";
 import type { LabState } from "./simulation";
 
 /** A cohort whose updates do not fit into memory together, which a robust rule needs. */
@@ -23,27 +28,39 @@ const ROBUST_BYTES = 2 ** 31;
 /** A client's training that has ended. */
 export interface Training {
   client: number;
+  /** Its place in the cohort. */
+  place: number;
   examples: number;
   result: ClientResult;
 }
 
-/** The average of a round's updates, taken in the cohort's order whichever comes first; null where nobody sent one. */
+/** What a round's updates have come to. */
+export interface Collected {
+  /** Null where nobody sent one and no noise is added either. */
+  average: BlockAverage | null;
+  facts: { count: number; examples: number; loss: number; accuracy: number; bytes: number };
+  /** What the clients whose updates count keep for themselves from now on. */
+  norms: Map<number, Float32Array>;
+  residuals: Map<number, Float32Array>;
+}
+
+/**
+ * The average of a round's updates, taken in the cohort's order whichever comes first.
+ * @param round says which of them count
+ * @throws RangeError of a robust rule
+ */
 export async function collect(
   trainings: readonly Promise<Training>[],
   config: LabConfig,
   model: ModelSummary,
-  { learningRate, residuals: before, round }: Pick<LabState, "learningRate" | "residuals" | "round">,
-): Promise<{
-  average: BlockAverage | null;
-  facts: { count: number; examples: number; loss: number; accuracy: number; bytes: number };
-  norms: Map<number, Float32Array>;
-  residuals: Map<number, Float32Array>;
-}> {
-  const { aggregation, byzantine, q, updateClip, codec, topShare, errorFeedback } = config;
-  const isLinear = aggregation === "mean" || aggregation === "q-fair";
-  if (!isLinear && trainings.length * model.parameters * 4 > ROBUST_BYTES) {
+  { weights, residuals: before }: Pick<LabState, "weights" | "residuals">,
+  round: SimulatedRound,
+): Promise<Collected> {
+  const rules = round.life.config;
+  const robust = isRobust(config);
+  if (robust && trainings.length * model.parameters * 4 > ROBUST_BYTES) {
     throw new CohortTooLargeError(
-      `${aggregation} needs all ${trainings.length} updates at once, which is more than two gigabytes: choose a smaller cohort or model.`,
+      `${config.aggregation} needs all ${trainings.length} updates at once, which is more than two gigabytes: choose a smaller cohort or model.`,
     );
   }
   // Each is waited for in its turn: until then an error of a later one must not count as unhandled.
@@ -51,58 +68,67 @@ export async function collect(
   const facts = { count: 0, examples: 0, loss: 0, accuracy: 0, bytes: 0 };
   const norms = new Map<number, Float32Array>();
   const residuals = new Map<number, Float32Array>();
-  const sum = isLinear ? new WeightedSum(model.parameters) : null;
+  const sum = robust ? null : new WeightedSum(model.parameters);
   const updates: Float32Array[] = [];
   const attackers = attackersOf(config);
-  const rule = {
-    q: aggregation === "q-fair" ? q : null,
-    clientLearningRate: learningRate,
-    clip: updateClip,
-    equally: config.noise > 0,
-  };
+  const clip = clipOf(rules, normOf(weights));
+  const rule = linearRuleOf(rules, clip);
   for (const training of trainings) {
-    const { client, examples, result } = await training;
+    const { client, place, examples: claimed, result } = await training;
     let delta = attackers.has(client) ? poisonUpdate(result.delta, config) : result.delta;
-    if (codec === "float32") facts.bytes += delta.byteLength;
-    else {
-      const lost = errorFeedback ? (residuals.get(client) ?? before.get(client)) : undefined;
-      const seed = clientSeed(config.seed, round, client);
-      const compressed = compress(model, delta, lost, { codec, share: topShare, seed });
-      facts.bytes += (await gzip(compressed.payload)).length;
+    let residual: Float32Array | undefined;
+    let bytes = delta.byteLength;
+    if (config.codec !== "float32") {
+      const lost = config.errorFeedback ? (residuals.get(client) ?? before.get(client)) : undefined;
+      const seed = clientSeed(config.seed, round.life.number, client);
+      const compressed = compress(model, delta, lost, { codec: config.codec, share: config.topShare, seed });
+      bytes = (await gzip(compressed.payload)).length;
       delta = compressed.decoded;
-      if (errorFeedback) residuals.set(client, compressed.residual);
+      if (config.errorFeedback) ({ residual } = compressed);
     }
+    if (!round.take(String(place))) continue;
+    if (residual) residuals.set(client, residual);
+    if (result.norms) norms.set(client, result.norms);
+    const examples = boundedExamples(claimed, null, rules);
     facts.count += 1;
+    facts.bytes += bytes;
     facts.examples += examples;
     facts.loss += result.loss * examples;
     facts.accuracy += result.accuracy * examples;
-    if (result.norms) norms.set(client, result.norms);
-    let squares = 0;
-    for (const value of delta) squares += value * value;
-    const norm = Math.sqrt(squares);
+    const norm = normOf(delta);
     if (sum) {
       const update = { examples, norm, initialLoss: result.initialLoss, staleness: 0 };
       const { weight, denominator } = linearWeight(update, rule);
       sum.addPart(0, delta, weight);
       sum.addTotals({ count: 1, examples, denominator });
     } else {
-      const factor = updateClip > 0 && norm > updateClip ? updateClip / norm : 1;
+      const factor = factorOf(norm, clip);
       updates.push(factor === 1 ? delta : delta.map((value) => value * factor));
     }
   }
-  if (facts.count === 0) return { average: null, facts, norms, residuals };
-  facts.loss /= facts.examples;
-  facts.accuracy /= facts.examples;
+  const noise = noiseRuleOf(rules);
+  if (facts.count === 0 && !noise) return { average: null, facts, norms, residuals };
+  if (facts.count > 0) {
+    facts.loss /= facts.examples;
+    facts.accuracy /= facts.examples;
+  }
   if (sum) {
-    const denominator = config.noise > 0 ? expectedCohort(config) : sum.totals.denominator;
+    const denominator = noise?.denominator ?? sum.totals.denominator;
     const average: BlockAverage = (start, length) =>
       Promise.resolve(sum.sum.slice(start, start + length).map((value) => value / denominator));
-    return { average, facts, norms, residuals };
+    const noised = noise
+      ? withNoise(average, noise.deviation, clientSeed(config.seed, round.life.number, -2))
+      : average;
+    return { average: noised, facts, norms, residuals };
   }
+  const { aggregation, byzantine } = config;
   const average = await robustAverage(
     {
       aggregation: aggregation as Exclude<typeof aggregation, "mean" | "q-fair">,
-      ...{ byzantine, updates: updates.length, parameters: model.parameters, piece: 1 << 16 },
+      byzantine,
+      updates: updates.length,
+      parameters: model.parameters,
+      piece: 1 << 16,
     },
     (which, start, length) =>
       Promise.resolve(which.map((i) => (updates[i] as Float32Array).subarray(start, start + length))),
@@ -110,12 +136,8 @@ export async function collect(
   return { average, facts, norms, residuals };
 }
 
-/**
- * Gaussian noise on the average (McMahan et al. 2018, arXiv 1710.06963, algorithm 1): standard deviation z * S / m for a clip S
- * and an expected cohort of m. From the run's seed, so that it can be repeated: a rehearsal, which protects nobody.
- */
-export function withNoise(average: BlockAverage, config: LabConfig, round: number): BlockAverage {
-  const deviation = (config.noise * config.updateClip) / expectedCohort(config);
-  const random = seededRandom(clientSeed(config.seed, round, -2));
+/** Gaussian noise on the average, from the run's seed, so that it can be repeated: a rehearsal, which protects nobody. */
+function withNoise(average: BlockAverage, deviation: number, seed: number): BlockAverage {
+  const random = seededRandom(seed);
   return async (start, length) => (await average(start, length)).map((value) => value + deviation * normal(random));
 }

@@ -1,18 +1,23 @@
-import { isNorm } from "../batch-norm";
 import { checkpointPieces } from "../checkpoint";
-import { isAcceptable, isPlateau } from "../early-stopping";
 import type { Evaluation } from "../evaluation";
+import type { Evidence } from "../guard";
 import { MODELS, summarize, type TensorSpec } from "../model";
+import { checkWeights } from "../plausible";
+import { normOf } from "../privacy/clip";
+import type { RoundConfig } from "../protocol";
 import { seededRandom, shuffle } from "../random";
-import { stepModel } from "../strategies/aggregate";
+import { isKept, keepsBatchNorm, optimizerOf } from "../round/rule";
+import { afterRound } from "../round/series";
+import { stepModel, type BlockAverage } from "../strategies/aggregate";
+import { hasMoments, initialMoments, type ServerMoments } from "../strategies/server-optimizers";
 import { shrinkage } from "../strategies/weights";
-import { hasMoments, initialMoments, type ServerMoments, type ServerOptimizer } from "../strategies/server-optimizers";
 import { attackSuccess } from "./attack";
 import { clientSeed, cohortOf, planOf, shareOut } from "./cohort";
-import { collect, withNoise } from "./collect";
+import { collect } from "./collect";
 import { brief, compare, ownEvaluation } from "./compare";
 import type { LabConfig } from "./config";
 import type { ClientTask, LabData, LabPool } from "./pool";
+import { roundOf, SimulatedRound } from "./simulated-round";
 
 /** One round of a run, as it is charted and exported. */
 export interface LabRound {
@@ -30,8 +35,9 @@ export interface LabRound {
   testAccuracy: number | null;
   /** How often the attackers got what they want on the test examples; null without an evaluation or an attack that wants any. */
   attackSuccess: number | null;
-  /** False where the candidate was rejected, or nobody was left to make one. */
+  /** False where the candidate was rejected, or there was none: `reason` says why. Runs of older versions do not tell. */
   published: boolean;
+  reason?: string | null;
   learningRate: number;
   /** L2 norm of what the server added to the weights. */
   stepNorm: number;
@@ -145,17 +151,25 @@ export async function runLab(run: LabRun): Promise<LabState> {
   while (!state.ended) {
     signal?.throwIfAborted();
     const begun = now();
-    const round = state.round + 1;
-    const cohort = cohortOf(config, round);
-    const random = seededRandom(clientSeed(config.seed, round, -1));
+    const number = state.round + 1;
+    const cohort = cohortOf(config, number);
+    const random = seededRandom(clientSeed(config.seed, number, -1));
     const staying = cohort.map((client, place) => ({ client, place })).filter(() => random() >= config.dropOut);
+    const rules = roundOf(config, state.learningRate, cohort.length);
+    const round = new SimulatedRound(number, { ...rules, rounds: config.rounds - state.round });
+    const trains = round.draw(
+      cohort.map((_, place) => String(place)),
+      config.clients,
+    );
     report("training", 0, staying.length);
     let done = 0;
     const plan = planOf(config, state.learningRate);
-    const trainings = staying.map(async ({ client, place }) => {
+    const trainings = (trains ? staying : []).map(async ({ client, place }) => {
       signal?.throwIfAborted();
       const task: ClientTask = {
-        ...{ weights: state.weights, plan, seed: clientSeed(config.seed, round, place) },
+        weights: state.weights,
+        plan,
+        seed: clientSeed(config.seed, number, place),
         train: shares.train[client] ?? new Uint32Array(),
         heldOut: shares.heldOut[client] ?? new Uint32Array(),
         norms: state.norms.get(client) ?? null,
@@ -163,70 +177,56 @@ export async function runLab(run: LabRun): Promise<LabState> {
       const result = await pool.train(task);
       done += 1;
       report("training", done, staying.length);
-      return { client, examples: task.train.length, result };
+      return { client, place, examples: task.train.length, result };
     });
-    const { average, facts, norms, residuals } = await collect(trainings, config, model, { ...state, round });
+    const { average, facts, norms, residuals } = await collect(trainings, config, model, state, round);
     signal?.throwIfAborted();
-
+    for (const [client, own] of norms) state.norms.set(client, own);
+    for (const [client, own] of residuals) state.residuals.set(client, own);
+    const candidate = round.close() && average ? await stepped(state, rules, config, average, facts.examples) : null;
     let published = false;
     let stepNorm = 0;
-    let { evaluation } = state;
-    if (average) {
-      const candidate = state.weights.slice();
-      const optimizer = optimizerOf(config);
-      const moments = hasMoments(optimizer)
-        ? copyMoments(state.moments ?? initialMoments(model.parameters, optimizer))
-        : null;
-      await stepModel(model, candidate, {
-        optimizer,
-        average: config.noise > 0 ? withNoise(average, config, round) : average,
-        share: shrinkage(facts.examples, config.prior),
-        keep: (tensor) =>
-          (config.batchNorm !== "average" && isNorm(model, tensor)) ||
-          (config.statistics === "never" && isStatistic(tensor)),
-        moments: (start, length) => Promise.resolve(moments && part(moments, start, length)),
-      });
-      for (let i = 0; i < candidate.length; i++) {
-        stepNorm += ((candidate[i] as number) - (state.weights[i] as number)) ** 2;
-      }
-      stepNorm = Math.sqrt(stepNorm);
-      let success: number | null = null;
-      const isDue = round % config.evaluateEvery === 0 || round === config.rounds;
-      if (isDue) {
+    let found: { evaluation: Evaluation | null; success: number | null } = { evaluation: null, success: null };
+    if (candidate && "failure" in candidate) {
+      round.conclude({ type: "failed", reason: candidate.failure, lasting: true });
+    } else if (candidate) {
+      stepNorm = normOf(candidate.weights.map((value, i) => value - (state.weights[i] as number)));
+      if (number % config.evaluateEvery === 0 || number === config.rounds) {
         report("evaluating", 0, 1);
-        evaluation = await evaluate(candidate);
-        success = await attackSuccess(config, { data, pool, weights: candidate }, evaluation);
+        const evaluation = await evaluate(candidate.weights);
+        found = {
+          evaluation,
+          success: await attackSuccess(config, { data, pool, weights: candidate.weights }, evaluation),
+        };
       }
-      const baseLoss = state.evaluation?.loss ?? Infinity;
-      published = !isDue || !evaluation || isAcceptable({ loss: evaluation.loss, baseLoss }, config);
+      const evidence = evidenceOf(found.evaluation, state.evaluation);
+      published = round.conclude({ type: "merged", version: number, dreams: null, evidence });
       if (published) {
-        state.weights = candidate;
-        state.moments = moments;
-        for (const [client, own] of norms) state.norms.set(client, own);
-        for (const [client, own] of residuals) state.residuals.set(client, own);
+        state.weights = candidate.weights;
+        state.moments = candidate.moments;
+        state.evaluation = found.evaluation ?? state.evaluation;
       }
-      state.rounds.push({
-        ...{ round, cohort, left: cohort.length - staying.length, published, stepNorm },
-        ...{ examples: facts.examples, trainLoss: facts.loss, trainAccuracy: facts.accuracy },
-        testLoss: isDue ? (evaluation?.loss ?? null) : null,
-        testAccuracy: isDue ? (evaluation?.accuracy ?? null) : null,
-        attackSuccess: success,
-        learningRate: state.learningRate,
-        bytesDown: cohort.length * down,
-        bytesUp: facts.bytes,
-        seconds: (now() - begun) / 1000,
-      });
-      if (published) state.evaluation = evaluation;
-    } else {
-      state.rounds.push({
-        ...{ round, cohort, left: cohort.length, published, stepNorm, examples: 0 },
-        ...{ trainLoss: null, trainAccuracy: null, testLoss: null, testAccuracy: null, attackSuccess: null },
-        ...{ learningRate: state.learningRate, bytesDown: cohort.length * down, bytesUp: 0 },
-        seconds: (now() - begun) / 1000,
-      });
     }
-    state.round = round;
-    const next = settle(state, config);
+    state.rounds.push({
+      round: number,
+      cohort,
+      left: cohort.length - staying.length,
+      published,
+      reason: round.life.reason,
+      stepNorm,
+      examples: facts.examples,
+      trainLoss: facts.count > 0 ? facts.loss : null,
+      trainAccuracy: facts.count > 0 ? facts.accuracy : null,
+      testLoss: found.evaluation?.loss ?? null,
+      testAccuracy: found.evaluation?.accuracy ?? null,
+      attackSuccess: found.success,
+      learningRate: state.learningRate,
+      bytesDown: cohort.length * down,
+      bytesUp: facts.bytes,
+      seconds: (now() - begun) / 1000,
+    });
+    state.round = number;
+    const next = settle(state, config, round.life.config);
     state.learningRate = next.learningRate;
     state.ended = next.ended;
     if (next.ended) await compare(run, state, shares, evaluate, report);
@@ -235,28 +235,63 @@ export async function runLab(run: LabRun): Promise<LabState> {
   return state;
 }
 
-/** Whether the run goes on, and with which learning rate: as the edge's Coordinator decides it. */
-function settle(state: LabState, config: LabConfig): Pick<LabState, "ended" | "learningRate"> {
+/** The weights that a round's average makes of a run's, and the optimizer's moments after it; or why nobody could use them. */
+async function stepped(
+  { weights: base, moments: before }: LabState,
+  rules: RoundConfig,
+  config: LabConfig,
+  average: BlockAverage,
+  examples: number,
+): Promise<{ weights: Float32Array<ArrayBuffer>; moments: ServerMoments | null } | { failure: string }> {
+  const model = summarize(MODELS[config.model]);
+  const weights = base.slice();
+  const optimizer = optimizerOf(rules);
+  const moments = hasMoments(optimizer) ? copyMoments(before ?? initialMoments(model.parameters, optimizer)) : null;
+  await stepModel(model, weights, {
+    optimizer,
+    average,
+    share: shrinkage(examples, rules.prior),
+    keep: (tensor) =>
+      isKept(model, tensor, keepsBatchNorm(rules)) || (config.statistics === "never" && isStatistic(tensor)),
+    moments: (start, length) => Promise.resolve(moments && part(moments, start, length)),
+  });
+  try {
+    checkWeights(model, weights, normOf(base));
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error;
+    return { failure: error.message };
+  }
+  return { weights, moments };
+}
+
+/** What the test says of a candidate: in a rehearsal the operator has faces of its own. */
+const evidenceOf = (candidate: Evaluation | null, base: Evaluation | null): Evidence[] =>
+  candidate && base
+    ? [
+        {
+          kind: "operator",
+          examples: candidate.examples,
+          loss: candidate.loss,
+          accuracy: candidate.accuracy,
+          baseLoss: base.loss,
+          baseAccuracy: base.accuracy,
+        },
+      ]
+    : [];
+
+/** Whether the run goes on, and with which learning rate. */
+function settle(state: LabState, config: LabConfig, rules: RoundConfig): Pick<LabState, "ended" | "learningRate"> {
   const { learningRate, rounds } = state;
   const last = rounds.at(-1);
   if (config.target !== null && (last?.testAccuracy ?? 0) >= config.target) return { ended: "target", learningRate };
   if (state.round >= config.rounds) return { ended: "rounds", learningRate };
   // A plateau counts from the last change of the rate.
-  const same = rounds.filter((round) => round.learningRate === learningRate);
-  const losses = same.flatMap(({ testLoss }) => (testLoss === null ? [] : [testLoss]));
-  if (!isPlateau(losses, config) || config.atPlateau === "go-on") return { ended: null, learningRate };
-  return config.atPlateau === "stop"
-    ? { ended: "plateau", learningRate }
-    : { ended: null, learningRate: learningRate / 2 };
+  const losses = rounds
+    .filter((round) => round.learningRate === learningRate)
+    .flatMap(({ testLoss }) => (testLoss === null ? [] : [testLoss]));
+  const { next, isStopped } = afterRound(rules, { losses, counted: 0, below: 0 });
+  return { ended: isStopped ? "plateau" : null, learningRate: next?.learningRate ?? learningRate };
 }
-
-export const optimizerOf = (config: LabConfig): ServerOptimizer => ({
-  kind: config.serverOptimizer,
-  learningRate: config.serverLearningRate,
-  momentum: config.serverMomentum,
-  beta2: config.serverBeta2,
-  tau: config.serverTau,
-});
 
 const copyMoments = ({ first, second }: ServerMoments): ServerMoments => ({
   first: first.slice(),
