@@ -69,7 +69,9 @@ def linear(r, x):
 
 def krum_scores(d, among):
     near = len(among) - F - 2
-    return {a: np.sort([d[a, b] for b in among if b != a])[:max(1, near)].sum() for a in among}
+    # With one neighbour, two that are each other's nearest have equal scores: the sum over all others decides, and not who came first.
+    others = {a: np.sort([d[a, b] for b in among if b != a]) for a in among}
+    return {a: (others[a][:max(1, near)].sum(), others[a].sum()) for a in among}
 
 
 def robust(x):

@@ -43,23 +43,33 @@ export function addDistances(rows: readonly Float32Array[], distances: Float64Ar
   }
 }
 
+/** What Krum goes by: the lowest score, and of equal ones the lowest sum over all others. */
+interface KrumScore {
+  score: number;
+  total: number;
+}
+
 /**
  * Krum's score of each of `among` (Blanchard et al. 2017, section 4): the sum of the squared distances to its
- * `|among| - f - 2` nearest others, at least one.
+ * `|among| - f - 2` nearest others, at least one. Where that is one, two that are each other's nearest have the same score: the sum over
+ * all others decides between them, so that the order in which updates came decides nothing.
  */
-function krumScores(distances: Float64Array, n: number, f: number, among: readonly number[]): number[] {
+function krumScores(distances: Float64Array, n: number, f: number, among: readonly number[]): KrumScore[] {
   const near = Math.max(1, among.length - f - 2);
+  const sum = (values: readonly number[]): number => values.reduce((total, d) => total + d, 0);
   return among.map((a) => {
     const others = among.filter((b) => b !== a).map((b) => distances[a * n + b] as number);
-    return others
-      .sort((x, y) => x - y)
-      .slice(0, near)
-      .reduce((sum, d) => sum + d, 0);
+    others.sort((x, y) => x - y);
+    return { score: sum(others.slice(0, near)), total: sum(others) };
   });
 }
 
-function best(scores: readonly number[], among: readonly number[]): number {
-  return among[scores.indexOf(Math.min(...scores))] as number;
+const compareScores = (a: KrumScore | undefined, b: KrumScore | undefined): number =>
+  (a?.score ?? NaN) - (b?.score ?? NaN) || (a?.total ?? NaN) - (b?.total ?? NaN);
+
+function best(scores: readonly KrumScore[], among: readonly number[]): number {
+  const order = [...among.keys()].sort((a, b) => compareScores(scores[a], scores[b]) || a - b);
+  return among[order[0] ?? 0] as number;
 }
 
 /** @throws RangeError when n is too small for f liars: the rule's own condition */
@@ -78,7 +88,7 @@ export function multiKrum(distances: Float64Array, n: number, f: number, keep: n
   const all = Array.from({ length: n }, (_, i) => i);
   const scores = krumScores(distances, n, f, all);
   return all
-    .sort((a, b) => (scores[a] as number) - (scores[b] as number) || a - b)
+    .sort((a, b) => compareScores(scores[a], scores[b]) || a - b)
     .slice(0, keep)
     .sort((a, b) => a - b);
 }

@@ -1,4 +1,5 @@
 import { expect, test } from "vitest";
+import { seededRandom, shuffle } from "../random";
 import oracle from "./oracle.json";
 import {
   addDistances,
@@ -117,4 +118,22 @@ test("a robust average refuses a cohort that is too small for its promise", () =
   expect(() => {
     trimmedMeanBlock([new Float32Array(1), new Float32Array(1)], 1, new Float64Array(1));
   }).toThrow("cannot be trimmed");
+});
+
+test("which updates Krum and Bulyan keep does not hang on the order in which they came", () => {
+  const random = seededRandom(5);
+  for (let trial = 0; trial < 50; trial++) {
+    const rows = Array.from({ length: 7 }, () => Float32Array.from({ length: 20 }, () => random() - 0.5));
+    const kept = (order: readonly number[]): number[][] => {
+      const distances = new Float64Array(49);
+      addDistances(
+        order.map((i) => rows[i] as Float32Array),
+        distances,
+      );
+      const named = (chosen: number[]): number[] => chosen.map((i) => order[i] as number).sort((a, b) => a - b);
+      return [named(bulyanSelection(distances, 7, 1)), named(multiKrum(distances, 7, 1, 6))];
+    };
+    const expected = kept([0, 1, 2, 3, 4, 5, 6]);
+    expect(kept(shuffle([0, 1, 2, 3, 4, 5, 6], random))).toEqual(expected);
+  }
 });

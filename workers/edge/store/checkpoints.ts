@@ -5,7 +5,7 @@ import {
   type CheckpointInfo,
   type CheckpointRecord,
 } from "../../../src/core/protocol";
-import { flag, json, type Database } from "./database";
+import { flag, optionalJson, type Database } from "./database";
 import type { SettingsTable } from "./settings";
 
 export interface StoredCheckpoint extends CheckpointInfo {
@@ -23,7 +23,7 @@ const infoRow = v.pipe(
     version: v.number(),
     sha256: v.string(),
     bytes: v.number(),
-    difference: v.nullable(json(v.unwrap(checkpointSchema.entries.difference))),
+    difference: optionalJson(v.unwrap(checkpointSchema.entries.difference)),
   }),
   v.transform(({ difference, ...info }): CheckpointInfo => (difference ? { ...info, difference } : info)),
 );

@@ -66,6 +66,12 @@ export class Database {
 /** A column that holds JSON of this kind. */
 export const json = <S extends v.GenericSchema>(schema: S) => v.pipe(v.string(), v.parseJson(), schema);
 
+/**
+ * The same of what is only shown, or can be done without: null where there is none, or where an older edge wrote something else. What
+ * was stored once must never close a task.
+ */
+export const optionalJson = <S extends v.GenericSchema>(schema: S) => v.fallback(v.nullable(json(schema)), null);
+
 /** A column that says yes or no. */
 export const flag = v.pipe(
   v.number(),

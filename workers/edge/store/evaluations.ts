@@ -2,14 +2,12 @@ import * as v from "valibot";
 import { addCounts } from "../../../src/core/evaluation";
 import { EVIDENCE_KINDS, summarizeEvidence, type Evidence } from "../../../src/core/guard";
 import { evaluationSchema, type Evaluation, type Round } from "../../../src/core/protocol";
-import { flag, json, type Database } from "./database";
+import { flag, optionalJson, type Database } from "./database";
 
 /** Stands for a client among a round's evaluations: no key's hash is this. */
 const OPERATOR = "operator";
 
-// An answer that an older edge took and that could not be one today is none: it must not close its task.
-const answer = v.fallback(v.nullable(json(evaluationSchema)), null);
-const answerRow = v.object({ client: v.string(), result: answer, member: flag });
+const answerRow = v.object({ client: v.string(), result: optionalJson(evaluationSchema), member: flag });
 const askedRow = v.object({ client: v.string(), done: flag });
 const roundRow = v.object({ round: v.number() });
 

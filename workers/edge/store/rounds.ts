@@ -12,7 +12,7 @@ import {
 import type { DreamVerdict } from "../../../src/core/guard";
 import type { RoundLife } from "../../../src/core/round/life";
 import type { RingFacts } from "../../../src/core/secagg/ring";
-import { json, time, type Database } from "./database";
+import { optionalJson, time, type Database } from "./database";
 
 /** How many of the last rounds keep their members. */
 const KEPT = 100;
@@ -185,13 +185,13 @@ export class RoundTable {
   /** How a round's candidate answers on dreamed faces, held against its base; null where nobody has looked. */
   dreams(number: number): DreamVerdict | null {
     const verdict = v.object({ agreement: v.number(), divergence: v.number() });
-    const row = v.object({ dreams: v.nullable(json(verdict)) });
+    const row = v.object({ dreams: optionalJson(verdict) });
     return this.db.one(row, "SELECT dreams FROM rounds WHERE number = ?", number).dreams;
   }
 
   /** What the vectors of a round with secure aggregation held beside their deltas. */
   facts(number: number): RingFacts | undefined {
-    const row = v.object({ facts: v.nullable(json(factsSchema)) });
+    const row = v.object({ facts: optionalJson(factsSchema) });
     return this.db.one(row, "SELECT facts FROM rounds WHERE number = ?", number).facts ?? undefined;
   }
 
@@ -201,8 +201,8 @@ export class RoundTable {
 
   /** The hubs of a round that gossips; none in a central one. */
   hubs(number: number): HubState[] {
-    const row = v.object({ hubs: json(v.array(hubSchema)) });
-    return this.db.one(row, "SELECT hubs FROM rounds WHERE number = ?", number).hubs;
+    const row = v.object({ hubs: optionalJson(v.array(hubSchema)) });
+    return this.db.one(row, "SELECT hubs FROM rounds WHERE number = ?", number).hubs ?? [];
   }
 
   setHubs(number: number, hubs: readonly HubState[]): void {
@@ -231,7 +231,7 @@ export class RoundTable {
 
   /** What is kept of a round's members once they are folded; undefined while they are there. */
   totals(number: number): Totals | undefined {
-    const row = v.object({ totals: v.nullable(json(totalsSchema)) });
+    const row = v.object({ totals: optionalJson(totalsSchema) });
     return this.db.one(row, "SELECT totals FROM rounds WHERE number = ?", number).totals ?? undefined;
   }
 

@@ -2,23 +2,21 @@ import * as v from "valibot";
 import { memberSchema, type DeadLetter } from "../../../src/core/protocol";
 import { NO_MEMBERS, type MemberCounts, type MemberState } from "../../../src/core/round/life";
 import type { UpdateMetadata, UpdateSummary } from "../../../src/core/update";
-import { json, type Database } from "./database";
+import { optionalJson, type Database } from "./database";
 import type { WaitingClient } from "./waiting";
 
 const memberState = memberSchema.entries.state;
 
 /** What is still asked of an update's own words once it was accepted. */
-export const metadataColumn = v.nullable(
-  json(
-    v.object({
-      examples: v.number(),
-      trainLoss: v.nullable(v.number()),
-      trainAccuracy: v.nullable(v.number()),
-      bytesDown: v.optional(v.number(), 0),
-      backend: v.optional(v.nullable(v.string()), null),
-      initialLoss: v.optional(v.number()),
-    }),
-  ),
+export const metadataColumn = optionalJson(
+  v.object({
+    examples: v.number(),
+    trainLoss: v.nullable(v.number()),
+    trainAccuracy: v.nullable(v.number()),
+    bytesDown: v.optional(v.number(), 0),
+    backend: v.optional(v.nullable(v.string()), null),
+    initialLoss: v.optional(v.number()),
+  }),
 );
 
 const updateRow = v.pipe(

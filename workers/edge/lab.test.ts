@@ -1,0 +1,191 @@
+import { expect, test } from "vitest";
+import { CODECS, compress } from "../../src/core/codecs/codec";
+import { clientSeed, shareOut } from "../../src/core/lab/cohort";
+import { parseLabConfig, type LabConfig, type LabInput } from "../../src/core/lab/config";
+import { LabPool, type LabData, type LabWorkerApi } from "../../src/core/lab/pool";
+import { roundOf } from "../../src/core/lab/simulated-round";
+import { runLab } from "../../src/core/lab/simulation";
+import { AGGREGATIONS, conflictOf, type RoundConfig } from "../../src/core/protocol";
+import { seededRandom } from "../../src/core/random";
+import { SERVER_OPTIMIZERS } from "../../src/core/strategies/server-optimizers";
+import { encodeUpdate } from "../../src/core/update";
+import { TestTask } from "./testing";
+
+/**
+ * The same rounds in the lab and on the edge: the same clients send the same updates, and both come to the same weights. The lab runs
+ * as it is, but for its trainings, which are numbers from a seed; the edge is the whole edge in workerd.
+ */
+const task = new TestTask("expressions-compact");
+const { model } = task;
+/** As many as Bulyan needs for one wrong update. */
+const CLIENTS = 7;
+const ROUNDS = 2;
+
+/** What client k has learned in a round: other directions, and other lengths. */
+function deltaOf(seed: number): Float32Array<ArrayBuffer> {
+  const random = seededRandom(seed);
+  const length = 0.002 + 0.02 * random();
+  return Float32Array.from({ length: model.parameters }, () => (random() - 0.5) * length);
+}
+const initialLossOf = (seed: number): number => 0.5 + seededRandom(seed ^ 1)();
+
+const worker: LabWorkerApi = {
+  start: () => Promise.resolve(),
+  train: ({ seed, plan }) =>
+    Promise.resolve({
+      delta: deltaOf(seed),
+      loss: 2,
+      accuracy: 0.25,
+      initialLoss: plan.reportInitialLoss ? initialLossOf(seed) : null,
+      norms: null,
+      heldOut: { examples: 0, loss: 0, accuracy: 0, confusion: [] },
+    }),
+  evaluate: ({ examples }) =>
+    Promise.resolve({ examples: examples.length, loss: 1, accuracy: 0.5, confusion: [[examples.length]] }),
+};
+
+const labels = Uint8Array.from({ length: 140 }, (_, i) => i % 7);
+const half = { pixels: new Uint8Array(0), labels };
+const data: LabData = { train: half, test: half };
+
+const labConfig = (changes: Partial<LabInput>): LabConfig =>
+  parseLabConfig({
+    dataset: "drawn",
+    model: "compact",
+    clients: CLIENTS,
+    rounds: ROUNDS,
+    fraction: 1,
+    epochs: 1,
+    batchSize: 5,
+    learningRate: 0.1,
+    sizeSpread: 1,
+    byzantine: 1,
+    // Some clients have more.
+    maxExamples: 25,
+    ...changes,
+  });
+
+/** The rounds on the edge, with clients that do what the app's do. @returns the weights in the end */
+async function onTheEdge(config: LabConfig, more: Partial<RoundConfig>): Promise<Float32Array> {
+  const round = { ...roundOf(config, config.learningRate, CLIENTS), ...more };
+  await task.startRound({ ...round, rounds: ROUNDS, tolerance: null });
+  const { train } = shareOut(config, labels);
+  const residuals: (Float32Array<ArrayBuffer> | undefined)[] = [];
+  for (let number = 1; number <= ROUNDS; number++) {
+    const clients = train.map(() => crypto.randomUUID());
+    const faces = (k: number): { examples: number } => ({ examples: train[k]?.length ?? 0 });
+    for (const [k, client] of clients.entries()) await task.checkIn(client, faces(k));
+    for (const [k, client] of clients.entries()) {
+      const answer = await task.checkIn(client, faces(k));
+      if (answer.decision !== "train") throw new Error(`not selected: ${JSON.stringify(answer)}`);
+      const { assignment } = answer;
+      const { codec, topShare: share } = assignment.plan;
+      const seed = clientSeed(config.seed, number, k);
+      const metadata = {
+        ...task.metadataFor(assignment, faces(k).examples),
+        ...(assignment.plan.reportInitialLoss && { initialLoss: initialLossOf(seed) }),
+      };
+      let content: Float32Array | Uint8Array = deltaOf(seed);
+      if (codec !== "float32") {
+        const options = { codec, share, seed: clientSeed(config.seed, number, k) };
+        const { payload, residual } = compress(model, content, residuals[k], options);
+        residuals[k] = residual;
+        content = payload;
+      }
+      const answered = await task.upload(assignment, encodeUpdate(model, content, metadata));
+      expect(answered).toMatchObject({ status: 202 });
+    }
+    await task.published(number);
+  }
+  return task.download(await task.published(ROUNDS));
+}
+
+/** The largest difference of two vectors beside the size of what was done to them. */
+async function difference(changes: Partial<LabInput>, more: Partial<RoundConfig> = {}): Promise<number> {
+  const config = labConfig(changes);
+  const start = Float32Array.from(await task.download(await task.get("")));
+  const { weights, rounds } = await runLab({ config, data, pool: new LabPool([worker]), start });
+  expect(rounds.every(({ published, reason }) => published && reason === null)).toBe(true);
+  const theirs = await onTheEdge(config, more);
+  let [worst, step] = [0, 0];
+  theirs.forEach((value, i) => {
+    worst = Math.max(worst, Math.abs(value - (weights[i] ?? NaN)));
+    step = Math.max(step, Math.abs(value - (start[i] ?? NaN)));
+  });
+  expect(step).toBeGreaterThan(1e-5);
+  return worst / step;
+}
+
+/** What can be combined. */
+const CHOICES = {
+  aggregation: AGGREGATIONS,
+  serverOptimizer: SERVER_OPTIMIZERS,
+  codec: CODECS,
+  clip: ["none", "updateClip", "maxUpdateNorm"],
+  topology: ["central", "gossip"],
+  batchNorm: ["average", "local", "frozen"],
+  prior: [0, 50],
+  // The edge draws its noise where nobody can foresee it: so little of it that what is left is how it weighs and divides.
+  noise: [0, 1e-9],
+} as const;
+type Choice = keyof typeof CHOICES;
+type Case = Record<Choice, string | number>;
+
+const CLIPS: Record<string, Partial<LabInput>> = {
+  none: {},
+  updateClip: { updateClip: 0.7 },
+  maxUpdateNorm: { maxUpdateNorm: 0.02 },
+};
+
+function inputOf({ clip, topology, ...rest }: Case): { lab: Partial<LabInput>; edge: Partial<RoundConfig> } {
+  const lab = { ...rest, ...CLIPS[clip] } as Partial<LabInput>;
+  return { lab, edge: { topology: topology as RoundConfig["topology"] } };
+}
+
+function isAllowed(one: Case): boolean {
+  const { lab, edge } = inputOf(one);
+  try {
+    const config = labConfig(lab);
+    return conflictOf({ ...roundOf(config, config.learningRate, CLIENTS), ...edge }) === undefined;
+  } catch {
+    return false;
+  }
+}
+
+/** What meets in the arithmetic of one round: each value of the one goes with each of the other in some case, where that is allowed. */
+const MEETS: [Choice, readonly Choice[]][] = [
+  ["aggregation", ["clip", "topology", "batchNorm", "prior", "noise"]],
+  ["serverOptimizer", ["batchNorm", "prior"]],
+  ["codec", ["clip", "topology"]],
+  ["clip", ["topology", "prior", "noise"]],
+];
+
+/** Cases that hold all of these pairs, found greedily, and always the same. */
+function pairwise(): Case[] {
+  const random = seededRandom(1);
+  const names = Object.keys(CHOICES) as Choice[];
+  const pairsOf = (one: Case): string[] =>
+    MEETS.flatMap(([a, others]) => others.map((b) => `${a}=${one[a]} ${b}=${one[b]}`));
+  const draw = (): Case =>
+    Object.fromEntries(
+      names.map((name) => [name, CHOICES[name][Math.floor(random() * CHOICES[name].length)] ?? ""]),
+    ) as Case;
+  const pool = Array.from({ length: 6000 }, draw).filter(isAllowed);
+  const missing = new Set(pool.flatMap(pairsOf));
+  const cases: Case[] = [];
+  while (missing.size > 0) {
+    const gain = (one: Case): number => pairsOf(one).filter((pair) => missing.has(pair)).length;
+    const best = pool.reduce((a, b) => (gain(b) > gain(a) ? b : a));
+    for (const pair of pairsOf(best)) missing.delete(pair);
+    cases.push(best);
+  }
+  return cases;
+}
+
+test.each(pairwise())(
+  "$aggregation, $serverOptimizer, $codec, clip $clip, $topology, batch normalization $batchNorm, prior $prior, noise $noise",
+  async (one) => {
+    const { lab, edge } = inputOf(one);
+    expect(await difference(lab, edge)).toBeLessThan(1e-4);
+  },
+);
