@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import { CODECS, compress } from "../../src/core/codecs/codec";
-import { clientSeed, shareOut } from "../../src/core/lab/cohort";
+import { clientSeed, shareOut, stayingOf } from "../../src/core/lab/cohort";
 import { parseLabConfig, type LabConfig, type LabInput } from "../../src/core/lab/config";
 import { LabPool, type LabData, type LabWorkerApi } from "../../src/core/lab/pool";
 import { roundOf } from "../../src/core/lab/simulated-round";
@@ -62,6 +62,7 @@ const labConfig = (changes: Partial<LabInput>): LabConfig =>
     byzantine: 1,
     // Some clients have more.
     maxExamples: 25,
+    seed: 5,
     ...changes,
   });
 
@@ -79,6 +80,11 @@ async function onTheEdge(config: LabConfig, more: Partial<RoundConfig>): Promise
       const answer = await task.checkIn(client, faces(k));
       if (answer.decision !== "train") throw new Error(`not selected: ${JSON.stringify(answer)}`);
       const { assignment } = answer;
+      if (!stayingOf(config, number, [...train.keys()]).includes(k)) {
+        const path = `/rounds/${assignment.round}/updates/${assignment.id}`;
+        expect((await task.fetchSigned(path, assignment, { method: "DELETE" })).status).toBe(200);
+        continue;
+      }
       const { codec, topShare: share } = assignment.plan;
       const seed = clientSeed(config.seed, number, k);
       const metadata = {
@@ -127,6 +133,8 @@ const CHOICES = {
   prior: [0, 50],
   // The edge draws its noise where nobody can foresee it: so little of it that what is left is how it weighs and divides.
   noise: [0, 1e-9],
+  /** With this and the seed below some leave in each round, and enough stay. */
+  dropOut: [0, 0.2],
 } as const;
 type Choice = keyof typeof CHOICES;
 type Case = Record<Choice, string | number>;
@@ -144,6 +152,7 @@ function inputOf({ clip, topology, ...rest }: Case): { lab: Partial<LabInput>; e
 
 function isAllowed(one: Case): boolean {
   const { lab, edge } = inputOf(one);
+  if (one.aggregation === "bulyan" && one.dropOut !== 0) return false;
   try {
     const config = labConfig(lab);
     return conflictOf({ ...roundOf(config, config.learningRate, CLIENTS), ...edge }) === undefined;
@@ -154,10 +163,11 @@ function isAllowed(one: Case): boolean {
 
 /** What meets in the arithmetic of one round: each value of the one goes with each of the other in some case, where that is allowed. */
 const MEETS: [Choice, readonly Choice[]][] = [
-  ["aggregation", ["clip", "topology", "batchNorm", "prior", "noise"]],
+  ["aggregation", ["clip", "topology", "batchNorm", "prior", "noise", "dropOut"]],
   ["serverOptimizer", ["batchNorm", "prior"]],
   ["codec", ["clip", "topology"]],
   ["clip", ["topology", "prior", "noise"]],
+  ["noise", ["dropOut"]],
 ];
 
 /** Cases that hold all of these pairs, found greedily, and always the same. */
@@ -183,7 +193,7 @@ function pairwise(): Case[] {
 }
 
 test.each(pairwise())(
-  "$aggregation, $serverOptimizer, $codec, clip $clip, $topology, batch normalization $batchNorm, prior $prior, noise $noise",
+  "$aggregation, $serverOptimizer, $codec, clip $clip, $topology, batch normalization $batchNorm, prior $prior, noise $noise, leaving $dropOut",
   async (one) => {
     const { lab, edge } = inputOf(one);
     expect(await difference(lab, edge)).toBeLessThan(1e-4);

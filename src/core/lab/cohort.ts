@@ -50,6 +50,12 @@ export function cohortOf(config: LabConfig, round: number): number[] {
   return drawCohort(all, draw, random).sort((a, b) => a - b);
 }
 
+/** The places of those of a round's cohort who do not leave before their update. */
+export function stayingOf(config: LabConfig, round: number, cohort: readonly number[]): number[] {
+  const random = seededRandom(clientSeed(config.seed, round, -1));
+  return [...cohort.keys()].filter(() => random() >= config.dropOut);
+}
+
 /** A seed of its own for the training in one place of a round's cohort. */
 export const clientSeed = (seed: number, round: number, place: number): number =>
   (Math.imul(seed + 1, 0x85ebca6b) ^ Math.imul(round, 0x9e3779b9) ^ Math.imul(place + 1, 0xc2b2ae35)) >>> 1;

@@ -12,7 +12,7 @@ import { stepModel, type BlockAverage } from "../strategies/aggregate";
 import { hasMoments, initialMoments, type ServerMoments } from "../strategies/server-optimizers";
 import { shrinkage } from "../strategies/weights";
 import { attackSuccess } from "./attack";
-import { clientSeed, cohortOf, planOf, shareOut } from "./cohort";
+import { clientSeed, cohortOf, planOf, shareOut, stayingOf } from "./cohort";
 import { collect } from "./collect";
 import { brief, compare, ownEvaluation } from "./compare";
 import type { LabConfig } from "./config";
@@ -153,8 +153,7 @@ export async function runLab(run: LabRun): Promise<LabState> {
     const begun = now();
     const number = state.round + 1;
     const cohort = cohortOf(config, number);
-    const random = seededRandom(clientSeed(config.seed, number, -1));
-    const staying = cohort.map((client, place) => ({ client, place })).filter(() => random() >= config.dropOut);
+    const staying = stayingOf(config, number, cohort);
     const rules = roundOf(config, state.learningRate, cohort.length);
     const round = new SimulatedRound(number, { ...rules, rounds: config.rounds - state.round });
     const trains = round.draw(
@@ -164,7 +163,8 @@ export async function runLab(run: LabRun): Promise<LabState> {
     report("training", 0, staying.length);
     let done = 0;
     const plan = planOf(config, state.learningRate);
-    const trainings = (trains ? staying : []).map(async ({ client, place }) => {
+    const trainings = (trains ? staying : []).map(async (place) => {
+      const client = cohort[place] as number;
       signal?.throwIfAborted();
       const task: ClientTask = {
         weights: state.weights,
