@@ -47,7 +47,8 @@ async function measure(cohort, numbers, bits, plainBits) {
   const shareMs = ms(begun);
   const vector = new Uint32Array(numbers);
   begun = performance.now();
-  const masked = await secagg.maskVector(shared.state, { step: "mask", inbox }, vector);
+  const checked = await secagg.check(shared.state, { step: "check", inbox });
+  const masked = await secagg.maskVector(checked.state, { step: "mask", partners: members }, vector);
   const maskMs = ms(begun);
   begun = performance.now();
   const body = secagg.pack(vector, bits).length;

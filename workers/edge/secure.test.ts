@@ -23,8 +23,18 @@ const clipped = (seed: number): Float32Array => {
   return delta.map((value) => (value * CLIP) / norm);
 };
 
+/** What a liar says instead of what the protocol wants; undefined where it says nothing. */
+type Lie = (message: SecureMessage) => SecureMessage | undefined;
+const rubbish = (bytes: number): string => btoa(String.fromCharCode(...crypto.getRandomValues(new Uint8Array(bytes))));
+
 /** A client's whole part in a round, up to where it leaves. */
-async function takePart(assignment: Assignment, delta: Float32Array, weight: number, leaves?: Leaves): Promise<void> {
+async function takePart(
+  assignment: Assignment,
+  delta: Float32Array,
+  weight: number,
+  leaves?: Leaves,
+  lie: Lie = (message) => message,
+): Promise<void> {
   const { round, id, secure, plan } = assignment;
   if (!secure || plan.codec !== "int8") throw new Error("not secure");
   const path = `/rounds/${round}/secure/${id}`;
@@ -36,11 +46,14 @@ async function takePart(assignment: Assignment, delta: Float32Array, weight: num
     send: async (message?: SecureMessage) => {
       if (leaves === "shares" && message?.step === "shares") gone = true;
       if (gone) return { step: "over", published: false };
-      const init = message ? { method: "POST", body: JSON.stringify(message) } : {};
+      const said = message && lie(message);
+      const init = said ? { method: "POST", body: JSON.stringify(said) } : {};
       // An edge that is being killed answers 500; asking again is harmless.
       for (;;) {
         const response = await compact.fetchSigned(path, assignment, init);
         if (response.status === 200) return response.json<SecureStep>();
+        // A liar that was found out.
+        if (response.status === 400 && said !== message) return { step: "over", published: false };
         expect(response.status).toBe(500);
       }
     },
@@ -99,7 +112,7 @@ test("a round publishes the mean of vectors that nobody has seen, and the sums o
 
 test("clients leave at every step, the edge is killed in between, and the mean of who was left is published", async () => {
   const base = await compact.download(await compact.get<Task>(""));
-  await compact.startRound({ goalCount: 6, overSelection: 1, deadlineSeconds: 8, ...SECURE });
+  await compact.startRound({ goalCount: 6, overSelection: 1, deadlineSeconds: 20, ...SECURE });
   const deltas = WEIGHTS.map((_, k) => clipped(k));
   const leaves: Leaves[] = ["vector", "confirmation", undefined, undefined, undefined, undefined];
   const assignments = await compact.cohort(6);
@@ -117,6 +130,57 @@ test("clients leave at every step, the edge is killed in between, and the mean o
   await compact.published(1);
   // The one that left after its vector counts; the one before it does not.
   expect(await error(base, deltas.slice(1), WEIGHTS.slice(1))).toBeLessThan(0.05);
+});
+
+/** A round of five, the first of whom lies. @returns how far what is published is from the mean of some of them */
+async function withLiar(lie: Lie, counted: readonly number[]): Promise<number> {
+  const base = await compact.download(await compact.get<Task>(""));
+  await compact.startRound({ goalCount: 5, overSelection: 1, deadlineSeconds: 60, ...SECURE });
+  const deltas = [0, 1, 2, 3, 4].map(clipped);
+  const assignments = await compact.cohort(5);
+  await Promise.all(
+    assignments.map((one, k) =>
+      takePart(one, deltas[k] as Float32Array, WEIGHTS[k] ?? 0, undefined, k === 0 ? lie : undefined),
+    ),
+  );
+  await compact.published(1);
+  return error(
+    base,
+    counted.map((k) => deltas[k] as Float32Array),
+    counted.map((k) => WEIGHTS[k] ?? 0),
+  );
+}
+
+test("who seals rubbish for its peers is left out before anybody masks with it, and the others' mean is published", async () => {
+  const lie: Lie = (message) =>
+    message.step === "shares"
+      ? { ...message, shares: message.shares.map(({ to }) => ({ to, sealed: rubbish(94) })) }
+      : message;
+  expect(await withLiar(lie, [1, 2, 3, 4])).toBeLessThan(0.05);
+  expect((await compact.ended(1)).cohort.filter(({ state }) => state === "dropped")).toHaveLength(1);
+});
+
+test("who complains of more peers than a liar can have harmed is out itself, and they stay", async () => {
+  let peers: number[] = [];
+  const notes: Lie = (message) => {
+    if (message.step === "shares") peers = message.shares.map(({ to }) => to);
+    return message.step === "check" ? { ...message, unopened: peers.slice(0, 2) } : message;
+  };
+  expect(await withLiar(notes, [1, 2, 3, 4])).toBeLessThan(0.05);
+});
+
+test("who opens wrong shares is found out and spoils nothing", async () => {
+  const lie: Lie = (message) =>
+    message.step === "reveal"
+      ? { ...message, seeds: message.seeds.map(({ of }) => ({ of, share: rubbish(33) })) }
+      : message;
+  expect(await withLiar(lie, [0, 1, 2, 3, 4])).toBeLessThan(0.05);
+});
+
+test("who says something impossible after its vector came has no word any more, but its vector stays in the sum", async () => {
+  const lie: Lie = (message) =>
+    message.step === "confirm" ? { ...message, macs: [{ member: 900, mac: rubbish(32) }] } : message;
+  expect(await withLiar(lie, [0, 1, 2, 3, 4])).toBeLessThan(0.05);
 });
 
 test("below the threshold nothing is unmasked: the round is given up, and says why", async () => {

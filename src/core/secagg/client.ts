@@ -1,6 +1,6 @@
 import { split } from "shamir-secret-sharing";
 import { fromBase64, toBase64 } from "../base64";
-import type { Confirmation, Keys, Reveal, Shares, StepOf } from "./messages";
+import type { Check, Confirmation, Keys, Reveal, Shares, StepOf } from "./messages";
 import {
   addMask,
   agree,
@@ -37,8 +37,10 @@ export interface SecureClient {
   peers?: { member: number; cipherKey: string; maskKey: string }[];
   /** The own share of the own seed. */
   ownShare?: Bytes;
-  /** What peers have entrusted, once it is known who has shared. */
+  /** What peers have entrusted, of those whose shares could be opened. */
   entrusted?: { member: number; seedShare: Bytes; keyShare: Bytes }[];
+  /** Peers with whom it shares a mask in the vector that it has sent. */
+  partners?: number[];
   survivors?: number[];
 }
 
@@ -91,39 +93,61 @@ export async function share(
 }
 
 /**
- * Masks a vector, in place: with the own mask, and with one for each peer that has shared, which that peer takes away.
- * @throws SecureError when too few have shared, or a share was not sealed for this client
+ * Opens what peers have sealed for this client, and says of whom that cannot be done: who has sealed rubbish for many is left out before
+ * anybody masks with it, and what few cannot open, the shares of the others open.
+ * @throws SecureError
+ */
+export async function check(
+  state: SecureClient,
+  { inbox }: StepOf<"check">,
+): Promise<{ state: SecureClient; message: Check }> {
+  const { me, peers } = after(state, "shares");
+  if (new Set(inbox.map(({ member }) => member)).size !== inbox.length) {
+    throw new SecureError("The edge names the same peer twice.");
+  }
+  const unopened: number[] = [];
+  const opened = await Promise.all(
+    inbox.map(async ({ member, sealed }) => {
+      const secret = await agree(state.cipher.privateKey, keyOf(peers, member, "cipherKey"), state.round, "shares");
+      const both = await open(secret, fromBase64(sealed), `${member} to ${me}`).catch(() => undefined);
+      if (both) return { member, seedShare: both.slice(0, both.length / 2), keyShare: both.slice(both.length / 2) };
+      unopened.push(member);
+      return undefined;
+    }),
+  );
+  const entrusted = opened.filter((one) => one !== undefined);
+  if (state.entrusted && String(namesOf(state.entrusted)) !== String(namesOf(entrusted))) {
+    throw new SecureError("The edge names other peers than before.");
+  }
+  return { state: { ...state, entrusted }, message: { unopened: unopened.sort((a, b) => a - b) } };
+}
+
+const namesOf = (entrusted: NonNullable<SecureClient["entrusted"]>): number[] => entrusted.map(({ member }) => member);
+
+/**
+ * Masks a vector, in place: with the own mask, and with one for each partner, which that partner takes away.
+ * @throws SecureError when too few have entrusted their shares to this client
  */
 export async function maskVector(
   state: SecureClient,
-  { inbox }: StepOf<"mask">,
+  { partners }: StepOf<"mask">,
   vector: Uint32Array,
 ): Promise<SecureClient> {
-  const { me, threshold, peers } = after(state, "shares");
-  const entrusted = await Promise.all(
-    inbox.map(async ({ member, sealed }) => {
-      const secret = await agree(state.cipher.privateKey, keyOf(peers, member, "cipherKey"), state.round, "shares");
-      const both = await open(secret, fromBase64(sealed), `${member} to ${me}`).catch(() => {
-        throw new SecureError(`The shares of member ${member} cannot be opened.`);
-      });
-      return { member, seedShare: both.slice(0, both.length / 2), keyShare: both.slice(both.length / 2) };
-    }),
-  );
-  if (new Set(inbox.map(({ member }) => member)).size !== inbox.length || inbox.length + 1 < threshold) {
-    throw new SecureError(`${inbox.length} of ${peers.length} peers have shared; ${threshold - 1} are needed.`);
+  const { me, threshold, peers, entrusted } = { ...after(state, "shares"), entrusted: state.entrusted ?? [] };
+  const inside = new Set(partners);
+  const trusting = entrusted.filter(({ member }) => inside.has(member));
+  if (inside.size !== partners.length || trusting.length + 1 < threshold) {
+    throw new SecureError(`${trusting.length} of ${peers.length} peers have shared; ${threshold - 1} are needed.`);
   }
-  if (
-    state.entrusted &&
-    String(state.entrusted.map(({ member }) => member)) !== String(inbox.map(({ member }) => member))
-  ) {
+  if (state.partners && String(state.partners) !== String(partners)) {
     throw new SecureError("The edge names other peers than before.");
   }
-  for (const { member } of entrusted) {
+  for (const member of partners) {
     const seed = await agree(state.mask.privateKey, keyOf(peers, member, "maskKey"), state.round, "mask");
     await addMask(vector, seed, me < member ? 1 : -1);
   }
   await addMask(vector, state.seed, 1);
-  return { ...state, entrusted };
+  return { ...state, partners };
 }
 
 /** Tells the peers, through the edge, whose vectors it says have come. @throws SecureError */
@@ -132,17 +156,16 @@ export async function confirm(
   { survivors }: StepOf<"confirm">,
 ): Promise<{ state: SecureClient; message: Confirmation }> {
   const { me, threshold } = after(state, "shares");
-  const { entrusted = [] } = state;
   const came = new Set(survivors);
   if (state.survivors && String(state.survivors) !== String(survivors)) {
     throw new SecureError("The edge says that others have come than before.");
   }
-  const here = entrusted.filter(({ member }) => came.has(member));
+  const here = partnersOf(state).filter((member) => came.has(member));
   if (came.size !== survivors.length || !came.has(me) || here.length + 1 < threshold) {
     throw new SecureError(`${here.length} peers are left; ${threshold - 1} are needed.`);
   }
   const macs = await Promise.all(
-    here.map(async ({ member }) => ({ member, mac: toBase64(await listMac(state, member, me, survivors)) })),
+    here.map(async (member) => ({ member, mac: toBase64(await listMac(state, member, me, survivors)) })),
   );
   return { state: { ...state, survivors }, message: { macs } };
 }
@@ -153,12 +176,14 @@ export async function confirm(
  */
 export async function reveal(state: SecureClient, { macs }: StepOf<"reveal">): Promise<Reveal> {
   const { me, threshold, ownShare } = after(state, "shares");
-  const { entrusted = [], survivors } = state;
+  const { survivors } = state;
+  const partners = new Set(partnersOf(state));
+  const entrusted = (state.entrusted ?? []).filter(({ member }) => partners.has(member));
   if (!survivors) throw new SecureError("The edge has not said who has come.");
   const came = new Set(survivors);
   const confirmed = new Set<number>();
   for (const { member, mac: told } of macs) {
-    if (!came.has(member) || !entrusted.some((peer) => peer.member === member)) continue;
+    if (!came.has(member) || !partners.has(member)) continue;
     // Told another list, or a liar: either way it confirms nothing. More than half of the peers have to confirm the very same list, so
     // that no two lists can be confirmed, and one member cannot stop all others by a wrong word.
     if (toBase64(await listMac(state, member, member, survivors)) === told) confirmed.add(member);
@@ -176,6 +201,11 @@ export async function reveal(state: SecureClient, { macs }: StepOf<"reveal">): P
       .filter(({ member }) => !came.has(member))
       .map(({ member, keyShare }) => ({ of: member, share: toBase64(keyShare) })),
   };
+}
+
+function partnersOf({ partners }: SecureClient): number[] {
+  if (!partners) throw new SecureError("The edge has skipped a step: mask.");
+  return partners;
 }
 
 /** What one member says to a peer of who has come; both can compute it, the edge cannot. */

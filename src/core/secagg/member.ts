@@ -1,4 +1,14 @@
-import { beginSecure, confirm, keysOf, maskVector, reveal, SecureError, share, type SecureClient } from "./client";
+import {
+  beginSecure,
+  check,
+  confirm,
+  keysOf,
+  maskVector,
+  reveal,
+  SecureError,
+  share,
+  type SecureClient,
+} from "./client";
 import type { SecureMessage, SecureStep } from "./messages";
 import { pack, toRing, type Ring, type RingFacts } from "./ring";
 
@@ -53,6 +63,12 @@ export async function follow(
         const { state, message } = await share(begun(), step);
         await keep(state);
         step = await member.send({ step: "shares", ...message });
+        break;
+      }
+      case "check": {
+        const { state, message } = await check(begun(), step);
+        await keep(state);
+        step = await member.send({ step: "check", ...message });
         break;
       }
       case "confirm": {

@@ -24,6 +24,12 @@ export const sharesSchema = v.strictObject({
 });
 export type Shares = v.InferOutput<typeof sharesSchema>;
 
+export const checkSchema = v.strictObject({
+  /** Peers whose sealed shares this member cannot open. */
+  unopened: v.pipe(v.array(member), v.maxLength(1000)),
+});
+export type Check = v.InferOutput<typeof checkSchema>;
+
 const macs = v.pipe(v.array(v.strictObject({ member, mac: bytes(32) })), v.maxLength(1000));
 export const confirmationSchema = v.strictObject({ macs });
 export type Confirmation = v.InferOutput<typeof confirmationSchema>;
@@ -40,6 +46,7 @@ export type Reveal = v.InferOutput<typeof revealSchema>;
 export const secureMessageSchema = v.variant("step", [
   v.strictObject({ step: v.literal("keys"), ...keysSchema.entries }),
   v.strictObject({ step: v.literal("shares"), ...sharesSchema.entries }),
+  v.strictObject({ step: v.literal("check"), ...checkSchema.entries }),
   v.strictObject({ step: v.literal("confirm"), ...confirmationSchema.entries }),
   v.strictObject({ step: v.literal("reveal"), ...revealSchema.entries }),
 ]);
@@ -55,8 +62,10 @@ export const secureStepSchema = v.variant("step", [
     threshold: v.pipe(v.number(), v.integer(), v.minValue(2)),
     peers: v.array(v.object({ member, ...keys })),
   }),
-  /** Mask and send: these have shared their secrets, with what they have sealed for this member. */
-  v.object({ step: v.literal("mask"), inbox: v.array(v.object({ member, sealed: bytes(SEALED) })) }),
+  /** These have shared their secrets: what they have sealed for this member is to be opened. */
+  v.object({ step: v.literal("check"), inbox: v.array(v.object({ member, sealed: bytes(SEALED) })) }),
+  /** Mask and send: these peers do so too. */
+  v.object({ step: v.literal("mask"), partners: v.array(member) }),
   /** These vectors have come. */
   v.object({ step: v.literal("confirm"), survivors: v.array(member) }),
   /** What the neighbours say has come. */

@@ -3,7 +3,17 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { MODELS, summarize, type ModelSummary } from "../model";
 import { seededRandom, shuffle } from "../random";
-import { beginSecure, confirm, keysOf, maskVector, reveal, SecureError, share, type SecureClient } from "./client";
+import {
+  beginSecure,
+  check,
+  confirm,
+  keysOf,
+  maskVector,
+  reveal,
+  SecureError,
+  share,
+  type SecureClient,
+} from "./client";
 import { degreeOf, neighbours, thresholdOf } from "./graph";
 import type { Keys, Reveal } from "./messages";
 import { fromRing, pack, ringOf, toRing, Unpacker, type RingFacts } from "./ring";
@@ -52,7 +62,11 @@ async function federate(
   await Promise.all(
     survivors.map(async (me, place) => {
       const vector = (vectors[me] as Uint32Array).slice();
-      states[me] = await maskVector(states[me] as SecureClient, { step: "mask", inbox: mailbox.get(me) ?? [] }, vector);
+      const inbox = mailbox.get(me) ?? [];
+      const { state, message } = await check(states[me] as SecureClient, { step: "check", inbox });
+      expect(message.unopened).toEqual([]);
+      const partners = (around[me] ?? []).filter((peer) => shared.includes(peer));
+      states[me] = await maskVector(state, { step: "mask", partners }, vector);
       masked[place] = vector;
     }),
   );
@@ -188,7 +202,11 @@ describe("a client does not open anything for a server that", () => {
         message.shares.filter(({ to }) => to === me).map(({ sealed }) => ({ member, sealed })),
       );
     const ready = await Promise.all(
-      outbox.map(({ state }, me) => maskVector(state, { step: "mask", inbox: inbox(me) }, new Uint32Array(4))),
+      outbox.map(async ({ state }, me) => {
+        const checked = await check(state, { step: "check", inbox: inbox(me) });
+        const partners = peersOf(me).map(({ member }) => member);
+        return maskVector(checked.state, { step: "mask", partners }, new Uint32Array(4));
+      }),
     );
     return { states, keys, peersOf, outbox, inbox, ready };
   }
@@ -227,9 +245,17 @@ describe("a client does not open anything for a server that", () => {
     const state = outbox[0]?.state as SecureClient;
     const [a, b, c] = inbox(0);
     const swapped = [{ ...a, sealed: b?.sealed }, { ...b, sealed: a?.sealed }, c] as ReturnType<typeof inbox>;
-    await expect(maskVector(state, { step: "mask", inbox: swapped }, new Uint32Array(4))).rejects.toThrow(
-      "cannot be opened",
-    );
+    const { state: checked, message } = await check(state, { step: "check", inbox: swapped });
+    expect(message.unopened).toEqual([1, 2]);
+    // Two of three shares are needed beside the own one: with one nothing is sent.
+    const masked = maskVector(checked, { step: "mask", partners: [1, 2, 3] }, new Uint32Array(4));
+    await expect(masked).rejects.toThrow("1 of 3 peers have shared");
+  });
+
+  test("names other partners for the same vector than before", async () => {
+    const { ready } = await upTo();
+    const again = maskVector(ready[0] as SecureClient, { step: "mask", partners: [1, 2] }, new Uint32Array(4));
+    await expect(again).rejects.toThrow("than before");
   });
 
   test("never gets both secrets of one peer", async () => {

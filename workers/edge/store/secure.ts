@@ -1,6 +1,7 @@
 import * as v from "valibot";
 import { FEWEST, neighbours, thresholdOf } from "../../../src/core/secagg/graph";
 import {
+  checkSchema,
   confirmationSchema,
   keysSchema,
   revealSchema,
@@ -16,13 +17,15 @@ import { flag, json, type Database } from "./database";
 
 const stateSchema = v.object({
   /** What its members are asked for, one after the other. */
-  step: v.picklist(["keys", "shares", "mask", "confirm", "reveal"]),
+  step: v.picklist(["keys", "shares", "check", "mask", "confirm", "reveal"]),
   /** Unix time in milliseconds at which the step goes on without those who have not answered; null: no such time. */
   until: v.nullable(v.number()),
   /** Members that have sent keys, by update id: their place is their number. */
   members: v.array(v.string()),
   /** By member: its neighbours. */
   around: v.array(v.array(v.number())),
+  /** Members that mask their vectors with each other; absent where an older edge asked nobody to check the shares. */
+  inside: v.optional(v.array(v.number())),
   survivors: v.array(v.number()),
 });
 type State = v.InferOutput<typeof stateSchema>;
@@ -32,6 +35,7 @@ const memberRow = v.object({
   id: v.string(),
   keys: flag,
   shares: flag,
+  check: flag,
   confirm: flag,
   reveal: flag,
   /** Where one of its answers was wrong. */
@@ -40,6 +44,7 @@ const memberRow = v.object({
 type MemberRow = v.InferOutput<typeof memberRow>;
 
 const keysRow = v.object({ id: v.string(), keys: json(keysSchema) });
+const checkRow = v.object({ unopened: json(checkSchema.entries.unopened) });
 const revealRow = v.object({ reveal: json(revealSchema) });
 const { sealed } = sharesSchema.entries.shares.pipe[0].item.entries;
 const sealedRow = v.object({ id: v.string(), sealed });
@@ -66,6 +71,7 @@ export class SecureTables {
       `CREATE TABLE IF NOT EXISTS secure_rounds (round INTEGER PRIMARY KEY, state TEXT NOT NULL);
        CREATE TABLE IF NOT EXISTS secure_members (id TEXT PRIMARY KEY, round INTEGER NOT NULL, keys TEXT, shares TEXT,
          confirmation TEXT, reveal TEXT);
+       CREATE TABLE IF NOT EXISTS secure_checks (id TEXT PRIMARY KEY, round INTEGER NOT NULL, unopened TEXT NOT NULL);
        CREATE TABLE IF NOT EXISTS secure_excluded (id TEXT PRIMARY KEY, round INTEGER NOT NULL);`,
     );
   }
@@ -99,10 +105,9 @@ export class SecureTables {
     if (state?.step !== step || !row || row[step]) return undefined;
     const wrong = unusable ?? this.#whyWrong(round, state, id, { step, ...answer } as SecureMessage);
     if (wrong !== undefined) return wrong;
-    this.db.run(
-      `UPDATE secure_members SET ${COLUMNS[step]} = ? WHERE id = ? AND round = ?`,
-      ...[JSON.stringify(answer), id, round],
-    );
+    const text = JSON.stringify("unopened" in answer ? answer.unopened : answer);
+    if (step === "check") this.db.run("INSERT INTO secure_checks VALUES (?, ?, ?)", id, round, text);
+    else this.db.run(`UPDATE secure_members SET ${COLUMNS[step]} = ? WHERE id = ? AND round = ?`, text, id, round);
     return undefined;
   }
 
@@ -131,6 +136,14 @@ export class SecureTables {
       const isRight = to.length === peers.size && all(to, (member) => peers.has(member));
       return isRight ? undefined : "It has to share with each of its peers, once.";
     }
+    if (message.step === "check") {
+      if (!all(message.unopened, (member) => peers.has(member)))
+        return "It names somebody who is no peer of it, or twice.";
+      const most = Math.max(1, Math.floor(peers.size / 3));
+      return message.unopened.length <= most
+        ? undefined
+        : "It says of too many peers that it cannot open their shares.";
+    }
     if (message.step === "confirm") {
       const named = message.macs.map(({ member }) => member);
       const isRight = all(named, (member) => peers.has(member) && came.has(member));
@@ -154,7 +167,10 @@ export class SecureTables {
     const rows = this.#rows(round);
     const asked = state.step === "confirm" ? new Set(state.survivors) : new Set(state.members.keys());
     const inside = rows.filter(({ excluded }) => !excluded);
-    const wanted = state.step === "keys" ? inside : inside.filter(({ id }) => asked.has(state.members.indexOf(id)));
+    const wanted = inside.filter(
+      ({ id, shares }) =>
+        state.step === "keys" || (asked.has(state.members.indexOf(id)) && (state.step !== "check" || shares)),
+    );
     const { step } = state;
     const answered = wanted.filter((row) => row[step]);
     if (answered.length < wanted.length && now < (state.until ?? 0)) return undefined;
@@ -174,13 +190,38 @@ export class SecureTables {
     const needed = thresholdOf(state.members.length);
     if (state.step === "shares") {
       if (answered.length < needed) return stuck(answered.length, needed, "have shared their secrets");
-      this.#save(round, { ...state, step: "mask", until: null });
+      this.#save(round, { ...state, step: "check", until });
       const shared = new Set(answered.map(({ id }) => id));
       return { out: rows.flatMap(({ id }) => (shared.has(id) ? [] : [id])) };
+    }
+    if (state.step === "check") {
+      const inside = this.#openable(round, state, new Set(answered.map(({ id }) => id)));
+      if (inside.length < needed) return stuck(inside.length, needed, "have shares that the others can open");
+      this.#save(round, { ...state, step: "mask", until: null, inside });
+      const kept = new Set(inside.map((member) => state.members[member]));
+      return { out: wanted.flatMap(({ id }) => (kept.has(id) ? [] : [id])) };
     }
     if (answered.length < needed) return stuck(answered.length, needed, "have confirmed who has sent a vector");
     this.#save(round, { ...state, step: "reveal", until });
     return undefined;
+  }
+
+  /**
+   * Members that have checked their peers' shares, but those whose own cannot be opened: peers complain of them, and too few are left who
+   * do not. A member's word alone throws nobody out who has peers enough.
+   */
+  #openable(round: number, { members, around }: State, answered: ReadonlySet<string>): number[] {
+    const places = placesOf(members);
+    const here = new Set([...answered].flatMap((id) => places.get(id) ?? []));
+    const complaints = new Map<number, number>();
+    for (const { unopened } of this.db.all(checkRow, "SELECT unopened FROM secure_checks WHERE round = ?", round)) {
+      for (const member of unopened) complaints.set(member, (complaints.get(member) ?? 0) + 1);
+    }
+    return [...here].filter((member) => {
+      const against = complaints.get(member) ?? 0;
+      const peers = (around[member] ?? []).filter((peer) => here.has(peer)).length;
+      return against === 0 || peers - against >= thresholdOf(members.length);
+    });
   }
 
   /** The vectors of these updates are in the sum, and no other will be. */
@@ -213,8 +254,13 @@ export class SecureTables {
       return { step: "shares", me, threshold: thresholdOf(state.members.length), peers };
     }
     if (!row.shares) return { step: "over", published: false };
+    if (state.step === "check") {
+      return row.check ? wait : { step: "check", inbox: this.#sealedFor(round, state, me) };
+    }
+    const inside = this.#inside(round, state);
+    if (!inside.has(me)) return { step: "over", published: false };
     if (state.step === "mask") {
-      return { step: "mask", inbox: this.#sealedFor(round, state, me) };
+      return { step: "mask", partners: (state.around[me] ?? []).filter((peer) => inside.has(peer)) };
     }
     if (!state.survivors.includes(me)) return { step: "over", published: false };
     if (state.step === "confirm") {
@@ -235,7 +281,7 @@ export class SecureTables {
     const rows = this.#rows(round);
     const missing = rows.some(({ confirm, reveal, excluded }) => confirm && !reveal && !excluded);
     if (missing && now < (state.until ?? 0)) return undefined;
-    const inside = new Set(rows.flatMap(({ id, shares }) => (shares ? [state.members.indexOf(id)] : [])));
+    const inside = this.#inside(round, state);
     const members = new Map(
       [...this.#keys(round, state)]
         .filter(([member]) => inside.has(member))
@@ -262,8 +308,16 @@ export class SecureTables {
   /** Forgets a round: its secrets are worth nothing to anybody any more. */
   forget(round: number): void {
     this.db.run("DELETE FROM secure_members WHERE round = ?", round);
+    this.db.run("DELETE FROM secure_checks WHERE round = ?", round);
     this.db.run("DELETE FROM secure_excluded WHERE round = ?", round);
     this.db.run("DELETE FROM secure_rounds WHERE round = ?", round);
+  }
+
+  /** Members whose vectors hold masks of each other. */
+  #inside(round: number, { inside, members }: State): Set<number> {
+    if (inside) return new Set(inside);
+    const places = placesOf(members);
+    return new Set(this.#rows(round).flatMap(({ id, shares }) => (shares ? (places.get(id) ?? []) : [])));
   }
 
   #keys(round: number, { members }: State): Map<number, Keys> {
@@ -315,7 +369,8 @@ export class SecureTables {
   #rows(round: number): MemberRow[] {
     return this.db.all(
       memberRow,
-      `SELECT id, keys IS NOT NULL AS keys, shares IS NOT NULL AS shares, confirmation IS NOT NULL AS confirm,
+      `SELECT id, keys IS NOT NULL AS keys, shares IS NOT NULL AS shares,
+       id IN (SELECT id FROM secure_checks) AS "check", confirmation IS NOT NULL AS confirm,
        reveal IS NOT NULL AS reveal, id IN (SELECT id FROM secure_excluded) AS excluded FROM secure_members WHERE round = ? ORDER BY rowid`,
       round,
     );
