@@ -1,7 +1,7 @@
 import { runDurableObjectAlarm, runInDurableObject } from "cloudflare:test";
 import { env } from "cloudflare:workers";
-import { expect, test } from "vitest";
-import type { History, Round } from "../../src/core/protocol";
+import { afterEach, expect, test, vi } from "vitest";
+import type { CheckInAnswer, History, Round } from "../../src/core/protocol";
 import { sign } from "../../src/core/signing";
 import { encodeUpdate } from "../../src/core/update";
 import { fetchEdge, TestTask } from "./testing";
@@ -99,4 +99,51 @@ test("a stored configuration that can no longer be read does not close its task"
   const { rounds } = await task.get<History>("/rounds");
   expect(rounds[0]?.config).toMatchObject({ goalCount: 3, updateClip: 0, codec: "float32" });
   expect((await task.admin("DELETE", "/rounds/current")).status).toBe(200);
+});
+
+afterEach(() => {
+  vi.restoreAllMocks();
+});
+
+test("a thousand rounds leave as much behind for each as the first hundred did", { timeout: 900_000 }, async () => {
+  const [rounds, published] = [1000, 200];
+  const clock = Date.now.bind(Date);
+  let ahead = 0;
+  // A minute a round, so that what has its time is over in time.
+  vi.spyOn(Date, "now").mockImplementation(() => clock() + ahead);
+  const kept = async (): Promise<{ bytes: number; updates: number; nonces: number; files: number }> => {
+    const bytes = await runInDurableObject(coordinator(), (_, { storage: { sql } }) => sql.databaseSize);
+    const files = (await env.STORE.list()).objects.length;
+    return { bytes, updates: await rowsOf("updates"), nonces: await rowsOf("nonces"), files };
+  };
+  await task.startRound({ goalCount: 1, overSelection: 1, rounds });
+  const marks = new Map<number, Awaited<ReturnType<typeof kept>>>();
+  for (let round = 1; round <= rounds; round++) {
+    ahead += 60_000;
+    const key = await task.keyOf("one", round);
+    const body = JSON.stringify({ examples: 4, round });
+    const checkIn = await task.fetchSigned("/check-ins", key, { method: "POST", body });
+    const answer = await checkIn.json<CheckInAnswer>();
+    if (answer.decision !== "train") throw new Error(`round ${round}: ${JSON.stringify(answer)}`);
+    const path = `/rounds/${round}/updates/${answer.assignment.id}`;
+    if (round % published === 0) {
+      const file = encodeUpdate(task.model, task.randomDelta(round), task.metadataFor(answer.assignment, 4));
+      expect((await task.fetchSigned(path, key, { method: "PUT", body: file })).status).toBe(202);
+      // The clock of the alarms is the real one.
+      await task.until(({ task: { checkpoint } }) => {
+        void runDurableObjectAlarm(coordinator());
+        return checkpoint.version === round / published;
+      }, `round ${round} is published`);
+    } else expect((await task.fetchSigned(path, key, { method: "DELETE" })).status).toBe(200);
+    await runDurableObjectAlarm(coordinator());
+    if ([1, 101, 201, rounds].includes(round)) marks.set(round, await kept());
+  }
+  const at = (round: number) => marks.get(round) as Awaited<ReturnType<typeof kept>>;
+  const perRound = (from: number, to: number): number => (at(to).bytes - at(from).bytes) / (to - from);
+  // SQLite takes pages of 4 KB.
+  expect(perRound(201, rounds)).toBeLessThan(perRound(1, 101) + 100);
+  expect(at(rounds).updates).toBeLessThanOrEqual(102);
+  expect(at(rounds).nonces).toBeLessThan(30);
+  expect(at(rounds).files).toBeLessThan(20);
+  expect((await (await task.fetch("/rounds")).text()).length).toBeLessThan(100_000);
 });
