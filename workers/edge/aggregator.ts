@@ -113,20 +113,27 @@ export class Aggregator extends DurableObject<Env> {
     this.createTables();
   }
 
-  /** Adds an update once, however often it is asked to. */
-  add(update: WeightedUpdate): Promise<void> {
+  /**
+   * Adds an update once, however often it is asked to.
+   * @param numbers those that lie in the store, where the caller still has them
+   */
+  add(update: WeightedUpdate, numbers: ArrayBuffer | null = null): Promise<void> {
     return this.next(async () => {
       this.reopen();
       const sum = await this.#sumOf(update.vector);
       const known = this.ctx.storage.sql.exec("SELECT 1 FROM added WHERE id = ?", update.id).toArray();
       const removed = this.ctx.storage.sql.exec("SELECT 1 FROM removed WHERE id = ?", update.id).toArray();
       if (known.length > 0 || removed.length > 0) return;
-      await this.#addTo(sum, update);
+      // A sum that an error leaves half added, or with what is not noted, is worth nothing: the next call builds it again.
+      this.#sum = undefined;
+      if (numbers) this.#addNumbers(sum, update, numbers);
+      else await this.#addTo(sum, update);
       const { id, key, examples, weight, denominator, vector } = update;
       this.ctx.storage.sql.exec(
         "INSERT INTO added VALUES (?, ?, ?, ?, ?, ?)",
         ...[id, key, examples, weight, denominator, vector],
       );
+      this.#sum = sum;
     });
   }
 
@@ -404,10 +411,18 @@ export class Aggregator extends DurableObject<Env> {
     return sum;
   }
 
+  /** Adds all of an update's numbers. */
+  #addNumbers(sum: WeightedSum | RingSum, { id, weight, ...totals }: WeightedUpdate, numbers: ArrayBuffer): void {
+    if (numbers.byteLength !== 4 * sum.length) {
+      throw new RangeError(`${id} has ${numbers.byteLength / 4} numbers instead of ${sum.length}.`);
+    }
+    if (sum instanceof RingSum) sum.addPart(0, new Uint32Array(numbers));
+    else sum.addPart(0, new Float32Array(numbers), weight);
+    sum.addTotals({ count: 1, ...totals });
+  }
+
   /** Adds an update's numbers as they stream out of R2. */
   async #addTo(sum: WeightedSum | RingSum, { key, weight, ...totals }: Omit<WeightedUpdate, "id">): Promise<void> {
-    // A sum that an error leaves half added is worth nothing: the next call builds it again.
-    this.#sum = undefined;
     const object = await this.env.STORE.get(key);
     if (!object) throw new Error(`${key} is not in the store.`);
     const reader = object.body.getReader({ mode: "byob" });
@@ -426,7 +441,6 @@ export class Aggregator extends DurableObject<Env> {
     }
     if (start !== sum.length) throw new Error(`${key} holds ${start} numbers instead of ${sum.length}.`);
     sum.addTotals({ count: 1, ...totals });
-    this.#sum = sum;
   }
 
   protected async read(key: string): Promise<Uint8Array<ArrayBuffer>> {

@@ -129,6 +129,8 @@ export class Coordinator extends DurableObject<Env> {
   #rate = { perSecond: 0, at: 0 };
   /** The time of the latest check-in. */
   #lastSeen = 0;
+  /** When the alarm is due that was set last; undefined once it has gone off, or nobody knows. */
+  #alarmAt: number | undefined;
   /** Since when a hub of the open round has not answered. */
   readonly #silentSince = new Map<string, number>();
 
@@ -305,7 +307,8 @@ export class Coordinator extends DurableObject<Env> {
   }
 
   /** Tells a client to train, to evaluate, or when to ask again. Asking again is harmless and gets the same answer. */
-  async checkIn(client: string, checkIn: CheckIn): Promise<CheckInAnswer> {
+  async checkIn(signer: Signer, checkIn: CheckIn): Promise<CheckInAnswer | "replayed"> {
+    const { client } = signer;
     const now = Date.now();
     await this.#noticeClock(now);
     this.#countCheckIn(now);
@@ -313,6 +316,8 @@ export class Coordinator extends DurableObject<Env> {
     if (!open) return this.#wait(this.#store.earlyStop === undefined ? "no-round" : "early-stopped", 5);
     // A key that was made for another round would link the two.
     if (checkIn.round !== open.number) return this.#wait("other-round", 0);
+    // What was answered so far has changed nothing: asked again, it is answered again.
+    if (!this.#store.isNew(signer, now)) return "replayed";
     const label = (await sha256Hex(Uint8Array.from(new TextEncoder().encode(`${client}/${open.number}`)))).slice(0, 8);
     const changed = this.ctx.storage.transactionSync(() => {
       const round = this.#store.openRound();
@@ -413,7 +418,9 @@ export class Coordinator extends DurableObject<Env> {
   }
 
   /** Whether an upload is worth reading, before its body is, and until when. Its end is to be told: {@link uploadOver}. */
-  admit(assignedRound: number, id: string, digest: string): Admission {
+  admit(signer: Signer, assignedRound: number, id: string, digest: string): Admission {
+    const claim = this.claim(signer, id);
+    if (claim !== "claimed") return { status: "refused", code: claim };
     const answer = this.#judge(assignedRound, id, digest);
     if (answer.status !== "go-on") return answer;
     const now = Date.now();
@@ -618,6 +625,7 @@ export class Coordinator extends DurableObject<Env> {
 
   /** Drives what no request drives: deadlines, merging, lost queue messages, clearing up. Safe to run at any time. */
   override async alarm(): Promise<void> {
+    this.#alarmAt = undefined;
     try {
       await this.#drive(Date.now());
       await this.#schedule();
@@ -628,7 +636,8 @@ export class Coordinator extends DurableObject<Env> {
       if (round && isOverdue(round, Date.now())) {
         this.#giveUp(round, `The updates could not be averaged: ${String(error)}`, Date.now());
       }
-      await this.ctx.storage.setAlarm(Date.now() + RETRY_MS);
+      this.#alarmAt = Date.now() + RETRY_MS;
+      await this.ctx.storage.setAlarm(this.#alarmAt);
     }
   }
 
@@ -1144,7 +1153,12 @@ export class Coordinator extends DurableObject<Env> {
       if (oldest !== null) due.push(oldest + REQUEUE_MS);
     }
     if (this.#store.uncleaned().length > 0) due.push(now);
-    if (due.length > 0) await this.ctx.storage.setAlarm(Math.max(now + 50, Math.min(...due)));
+    if (due.length === 0) return;
+    const at = Math.max(now + 50, Math.min(...due));
+    // One that goes off too early finds nothing due and sets the next: that is less than a write at every request.
+    if (this.#alarmAt !== undefined && this.#alarmAt > now && this.#alarmAt <= at) return;
+    this.#alarmAt = at;
+    await this.ctx.storage.setAlarm(at);
   }
 
   #locate(update: UpdateRow): UpdateLocation {
@@ -1186,6 +1200,7 @@ export class Coordinator extends DurableObject<Env> {
       log("clock-set-back", { task: this.#task, milliseconds: this.#lastSeen - now });
       if (round) this.#store.limitTimes(round, now);
       await this.ctx.storage.deleteAlarm();
+      this.#alarmAt = undefined;
       await this.#schedule();
     }
     this.#lastSeen = now;

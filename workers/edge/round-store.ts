@@ -839,8 +839,22 @@ const checkpointOf = ({ version, sha256, bytes, difference }: CheckpointRow): Ch
 /** A configuration as it is kept. @throws ValiError rather than keep one that could not be read again */
 const writeConfig = (config: RoundConfig): string => JSON.stringify(v.parse(roundConfigSchema, config));
 
+/** The last configurations that were read: one is asked for several times at every request, and takes a while to check. */
+const read = new Map<string, Readonly<RoundConfig>>();
+const MOST_READ = 8;
+
+/** A stored configuration, which several share: it is not to be changed. */
+export function readConfig(json: string): Readonly<RoundConfig> {
+  const known = read.get(json);
+  if (known) return known;
+  const config = Object.freeze(checkConfig(json));
+  if (read.size >= MOST_READ) read.clear();
+  read.set(json, config);
+  return config;
+}
+
 /** A stored configuration. An older one lacks what came later; what cannot be read any more has its default, so that a task can always be opened. */
-export function readConfig(json: string): RoundConfig {
+function checkConfig(json: string): RoundConfig {
   const stored = JSON.parse(json) as Record<string, unknown>;
   const whole = v.safeParse(roundConfigSchema, stored);
   if (whole.success) return whole.output;
