@@ -10,6 +10,8 @@ import { join } from "node:path";
 import { runnerImport } from "vite";
 import { root } from "../tools/setup.mjs";
 import { serve } from "../tools/serve.mjs";
+import { inspect } from "./isolate.mjs";
+import { cpuSecondsOf } from "./processes.mjs";
 
 const TASK = "expressions";
 const UPDATES = 8;
@@ -72,28 +74,21 @@ print(${UPDATES} / sorted(times)[2])`;
  * @param live whether garbage is collected before each look, which slows everything down; else it counts, too
  */
 async function watchIsolate(port, live) {
-  const targets = await (await fetch(`http://127.0.0.1:${port}/json`)).json();
-  const { webSocketDebuggerUrl } = targets.find(({ id }) => id.startsWith("core:user:"));
-  const socket = new WebSocket(webSocketDebuggerUrl);
-  await new Promise((resolve, reject) => {
-    socket.onopen = resolve;
-    socket.onerror = () => reject(new Error("workerd's inspector does not answer."));
-  });
+  const inspector = await inspect(port);
   let peak = 0;
-  socket.onmessage = ({ data }) => {
-    const { usedSize, embedderHeapUsedSize, backingStorageSize } = JSON.parse(data).result ?? {};
-    if (usedSize) peak = Math.max(peak, usedSize + embedderHeapUsedSize + backingStorageSize);
+  const look = async () => {
+    if (live) await inspector.ask("HeapProfiler.collectGarbage");
+    const {
+      usedSize = 0,
+      embedderHeapUsedSize = 0,
+      backingStorageSize = 0,
+    } = await inspector.ask("Runtime.getHeapUsage");
+    peak = Math.max(peak, usedSize + embedderHeapUsedSize + backingStorageSize);
   };
-  let id = 0;
-  const send = (method) => socket.send(JSON.stringify({ id: ++id, method }));
-  const look = () => {
-    if (live) send("HeapProfiler.collectGarbage");
-    send("Runtime.getHeapUsage");
-  };
-  const timer = setInterval(look, live ? 60 : 20);
+  const timer = setInterval(() => void look(), live ? 60 : 20);
   return () => {
     clearInterval(timer);
-    socket.close();
+    inspector.close();
     return Math.round(peak / 1e6);
   };
 }
@@ -121,11 +116,18 @@ async function throughShards(n, { topology = "central", live = false } = {}) {
     const delta = randomDelta(model, 2);
     const isolatePeak = await watchIsolate(INSPECTOR_PORT, live);
     const uploads = [];
+    const edgeCpu = () => {
+      const { user, system } = process.cpuUsage();
+      return cpuSecondsOf(process.pid) - (user + system) / 1e6;
+    };
+    let cpu = 0;
     const begun = performance.now();
     for (const [i, client] of clients.entries()) {
-      const start = performance.now();
-      await client.send(assignments[i], delta, 5);
+      const file = await client.pack(assignments[i], delta, 5);
+      const [start, before] = [performance.now(), edgeCpu()];
+      await client.upload(assignments[i], file);
       uploads.push((performance.now() - start) / 1000);
+      cpu += edgeCpu() - before;
     }
     const uploaded = performance.now();
     for (;;) {
@@ -147,7 +149,7 @@ async function throughShards(n, { topology = "central", live = false } = {}) {
       await new Promise((resolve) => setTimeout(resolve, 20));
     }
     const mergeSeconds = round((performance.now() - merging) / 1000);
-    return { shard: { ...shard, mergeSeconds }, upload: median(uploads), peak: isolatePeak() };
+    return { shard: { ...shard, mergeSeconds }, upload: median(uploads), cpu: cpu / UPDATES, peak: isolatePeak() };
   } finally {
     await edge.stop();
     rmSync(stateFolder, { recursive: true, force: true });
@@ -158,8 +160,9 @@ const inner = innerLoop();
 const numpyUpdatesPerSecond = numpy();
 const results = [];
 for (const n of [1, 2, 4, 8]) results.push(await throughShards(n));
-const collected = await throughShards(1, { live: true });
-const hubs = await throughShards(1, { topology: "gossip" });
+const live = {};
+for (const n of [1, 8]) live[n] = (await throughShards(n, { live: true })).peak;
+const hubs = await throughShards(1, { topology: "gossip", live: true });
 console.log(
   JSON.stringify({
     shards: results.map(({ shard }) => shard),
@@ -167,8 +170,10 @@ console.log(
     innerLoopUpdatesPerSecond: round((inner.innerLoopGBps * 1e9) / bytes, 1),
     numpyUpdatesPerSecond,
     httpSecondsPer20MB: round(median(results.map(({ upload }) => upload)), 3),
-    peakIsolateMB: collected.peak,
+    httpEdgeCpuSeconds: round(median(results.map(({ cpu }) => cpu)), 3),
+    peakIsolateMB: live,
     peakIsolateMBWithGarbage: Object.fromEntries(results.map(({ shard, peak }) => [shard.n, peak])),
+    // Four in one isolate, which they are nowhere else.
     hubs: { mergeSeconds: hubs.shard.mergeSeconds, peakIsolateMB: hubs.peak },
   }),
 );

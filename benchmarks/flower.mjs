@@ -9,7 +9,7 @@ import { root } from "../tools/setup.mjs";
 import { cpuSecondsOf } from "./processes.mjs";
 
 const APP = join(root, "benchmarks/flower");
-const ROUNDS = 3;
+const ROUNDS = 1;
 /** The longest that all its rounds may take. */
 const PATIENCE_MS = 900_000;
 const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));

@@ -34,6 +34,13 @@ const ROBUST_BYTES = 32_000_000;
 /** Bytes of an update that are read from R2 at once. */
 const CHUNK = 1 << 20;
 
+/** Bytes of sums that one round may have. Objects of a class may share an isolate, which holds 128 MB and has a merge to make as well. */
+const MOST_SUMS = 50_000_000;
+
+/** How many shards share a round's updates. @param wanted by the operator: of a large model, fewer fit together */
+export const shardsFor = (wanted: number, { parameters }: Pick<ModelSummary, "parameters">): number =>
+  Math.max(1, Math.min(Math.floor(wanted) || 1, Math.floor(MOST_SUMS / (8 * parameters))));
+
 /** Where an accepted update lies. */
 export interface UpdateLocation {
   id: string;

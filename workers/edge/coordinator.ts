@@ -36,7 +36,14 @@ import { shuffle } from "../../src/core/random";
 import { linearWeight } from "../../src/core/strategies/weights";
 import type { Signer } from "../../src/core/signing";
 import type { UpdateSummary } from "../../src/core/update";
-import type { ComparedUpdate, MergePlan, PublishedFile, UpdateLocation, WeightedUpdate } from "./aggregator";
+import {
+  shardsFor,
+  type ComparedUpdate,
+  type MergePlan,
+  type PublishedFile,
+  type UpdateLocation,
+  type WeightedUpdate,
+} from "./aggregator";
 import { bounded, clipOf, factorOf } from "./bounds";
 import { checkpointKey, differenceKey, hubOf, judgeOf, updateKey, type Env } from "./env";
 import type { HubPlan, HubProgress } from "./hub";
@@ -563,7 +570,7 @@ export class Coordinator extends DurableObject<Env> {
       const loads = this.#store.shardLoads(update.round);
       const shards = hub
         ? this.#livingHubs(update.round)
-        : Array.from({ length: Math.max(1, Number(this.env.AGGREGATOR_SHARDS)) }, (_, i) => i);
+        : Array.from({ length: shardsFor(Number(this.env.AGGREGATOR_SHARDS), summarize(this.#model)) }, (_, i) => i);
       if (shards.length === 0) throw new Error("No hub of the round answers.");
       shard = shards.reduce((best, i) => ((loads.get(i) ?? 0) < (loads.get(best) ?? 0) ? i : best));
       this.#store.setShard(id, shard);
