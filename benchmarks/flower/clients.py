@@ -1,5 +1,5 @@
-"""Clients of Flower's SuperLink without what a SuperNode has around them: no process of their own, no waiting of seconds between
-two questions, and an answer that is ready. They speak Flower's own Fleet API through its own code: what is measured is its server.
+"""Clients of Flower's SuperLink without what a SuperNode has around them: no processes of their own, and an answer that is ready. They
+speak Flower's own Fleet API through its own code: what is measured is its server.
 
 Usage: clients.py ADDRESS CLIENTS SHAPES
 """
@@ -15,7 +15,8 @@ from flwr.supercore.inflatable.inflatable_object import get_all_nested_objects, 
 from flwr.supercore.inflatable.inflatable_utils import pull_and_inflate_object_from_tree, push_objects
 from flwr.supernode.fleet_http_connection import http_request_response
 
-POLL_SECONDS = 0.2
+# As a SuperNode waits: asking more often, the clients would take the time that they measure.
+POLL_SECONDS = 3
 # As many as the edge's clients send at once.
 AT_ONCE = threading.Semaphore(32)
 

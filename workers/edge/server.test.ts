@@ -281,7 +281,7 @@ test("an update that cannot be added becomes a dead letter, holds nothing up, an
   const store = Object.getPrototypeOf(env.STORE) as R2Bucket;
   const real = Reflect.get(store, "get") as (this: R2Bucket, ...args: unknown[]) => Promise<never>;
   const lost = vi.spyOn(store, "get").mockImplementation(async function (this: R2Bucket, ...args: unknown[]) {
-    return String(args[0]).startsWith("updates/") ? (null) : real.apply(this, args);
+    return String(args[0]).startsWith("updates/") ? null : real.apply(this, args);
   });
   expect((await task.upload(one, file)).status).toBe(202);
   let letters: DeadLetter[] = [];
