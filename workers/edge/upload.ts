@@ -168,17 +168,20 @@ export async function storeUpdate(
   }
 }
 
-/** Hands on what comes out of a decompression, until that ends. */
+/** Hands on what comes out of a decompression, a quarter of a megabyte at a time, until that ends. */
 async function unpack(stream: ReadableStream<Uint8Array>, take: (bytes: Uint8Array) => Promise<void>): Promise<void> {
-  const reader = stream.getReader();
-  for (;;) {
-    const { value, done } = await reader.read();
-    if (done) return;
+  const reader = stream.getReader({ mode: "byob" });
+  let buffer = new ArrayBuffer(CHUNK);
+  for (let read = CHUNK; read === CHUNK;) {
+    const { value } = await reader.readAtLeast(CHUNK, new Uint8Array(buffer));
+    read = value?.byteLength ?? 0;
+    if (!value || read === 0) return;
     try {
       await take(value);
     } catch (error) {
       await reader.cancel(error);
       throw error;
     }
+    buffer = value.buffer;
   }
 }
