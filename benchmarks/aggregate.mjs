@@ -10,10 +10,14 @@ import { join } from "node:path";
 import { runnerImport } from "vite";
 import { root } from "../tools/setup.mjs";
 import { serve } from "../tools/serve.mjs";
+import { inspect } from "./isolate.mjs";
+import { cpuSecondsOf } from "./processes.mjs";
 
 const TASK = "expressions";
 const UPDATES = 8;
 const INSPECTOR_PORT = 9339;
+/** Hubs by their number: the updates of this machine have no continent, and go to the hub with the fewest. */
+const REGIONS = Array.from({ length: 4 }, (_, i) => ({ name: `hub-${i}`, locationHint: "weur", continents: [] }));
 const ADDRESS_LIMIT = { simple: { limit: 1e9, period: 60 } };
 const round = (value, digits = 2) => Number(value.toFixed(digits));
 const median = (values) => values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)];
@@ -72,40 +76,33 @@ print(${UPDATES} / sorted(times)[2])`;
  * @param live whether garbage is collected before each look, which slows everything down; else it counts, too
  */
 async function watchIsolate(port, live) {
-  const targets = await (await fetch(`http://127.0.0.1:${port}/json`)).json();
-  const { webSocketDebuggerUrl } = targets.find(({ id }) => id.startsWith("core:user:"));
-  const socket = new WebSocket(webSocketDebuggerUrl);
-  await new Promise((resolve, reject) => {
-    socket.onopen = resolve;
-    socket.onerror = () => reject(new Error("workerd's inspector does not answer."));
-  });
+  const inspector = await inspect(port);
   let peak = 0;
-  socket.onmessage = ({ data }) => {
-    const { usedSize, embedderHeapUsedSize, backingStorageSize } = JSON.parse(data).result ?? {};
-    if (usedSize) peak = Math.max(peak, usedSize + embedderHeapUsedSize + backingStorageSize);
+  const look = async () => {
+    if (live) await inspector.ask("HeapProfiler.collectGarbage");
+    const {
+      usedSize = 0,
+      embedderHeapUsedSize = 0,
+      backingStorageSize = 0,
+    } = await inspector.ask("Runtime.getHeapUsage");
+    peak = Math.max(peak, usedSize + embedderHeapUsedSize + backingStorageSize);
   };
-  let id = 0;
-  const send = (method) => socket.send(JSON.stringify({ id: ++id, method }));
-  const look = () => {
-    if (live) send("HeapProfiler.collectGarbage");
-    send("Runtime.getHeapUsage");
-  };
-  const timer = setInterval(look, live ? 60 : 20);
+  const timer = setInterval(() => void look(), live ? 60 : 20);
   return () => {
     clearInterval(timer);
-    socket.close();
+    inspector.close();
     return Math.round(peak / 1e6);
   };
 }
 
 /** A round of the seed CNN through the real edge: from the first accepted upload to the last one counted, and an upload's time. */
-async function throughShards(n, { topology = "central", live = false } = {}) {
+async function throughShards(n, { hubs = 0, live = false } = {}) {
   const stateFolder = mkdtempSync(join(tmpdir(), "best-actor-bench-"));
   const edge = await serve({
     port: 0,
     stateFolder,
     inspectorPort: INSPECTOR_PORT,
-    bindings: { AGGREGATOR_SHARDS: String(n) },
+    bindings: { AGGREGATOR_SHARDS: String(n), ...(hubs > 0 && { HUBS: REGIONS.slice(0, hubs) }) },
     ratelimits: { CLIENT_LIMIT: ADDRESS_LIMIT, ADDRESS_LIMIT },
   });
   try {
@@ -113,7 +110,13 @@ async function throughShards(n, { topology = "central", live = false } = {}) {
     const started = await fetch(`${api}/rounds`, {
       method: "POST",
       headers: { authorization: `Bearer ${edge.adminToken}` },
-      body: JSON.stringify({ ...NOTEBOOK_ROUND, goalCount: UPDATES, overSelection: 1, selectionSeconds: 0, topology }),
+      body: JSON.stringify({
+        ...NOTEBOOK_ROUND,
+        goalCount: UPDATES,
+        overSelection: 1,
+        selectionSeconds: 0,
+        topology: hubs > 0 ? "gossip" : "central",
+      }),
     });
     if (!started.ok) throw new Error(await started.text());
     const clients = Array.from({ length: UPDATES }, () => new HeadlessClient(() => edge.url, TASK, stop.signal));
@@ -121,11 +124,18 @@ async function throughShards(n, { topology = "central", live = false } = {}) {
     const delta = randomDelta(model, 2);
     const isolatePeak = await watchIsolate(INSPECTOR_PORT, live);
     const uploads = [];
+    const edgeCpu = () => {
+      const { user, system } = process.cpuUsage();
+      return cpuSecondsOf(process.pid) - (user + system) / 1e6;
+    };
+    let cpu = 0;
     const begun = performance.now();
     for (const [i, client] of clients.entries()) {
-      const start = performance.now();
-      await client.send(assignments[i], delta, 5);
+      const file = await client.pack(assignments[i], delta, 5);
+      const [start, before] = [performance.now(), edgeCpu()];
+      await client.upload(assignments[i], file);
       uploads.push((performance.now() - start) / 1000);
+      cpu += edgeCpu() - before;
     }
     const uploaded = performance.now();
     for (;;) {
@@ -147,7 +157,7 @@ async function throughShards(n, { topology = "central", live = false } = {}) {
       await new Promise((resolve) => setTimeout(resolve, 20));
     }
     const mergeSeconds = round((performance.now() - merging) / 1000);
-    return { shard: { ...shard, mergeSeconds }, upload: median(uploads), peak: isolatePeak() };
+    return { shard: { ...shard, mergeSeconds }, upload: median(uploads), cpu: cpu / UPDATES, peak: isolatePeak() };
   } finally {
     await edge.stop();
     rmSync(stateFolder, { recursive: true, force: true });
@@ -158,8 +168,13 @@ const inner = innerLoop();
 const numpyUpdatesPerSecond = numpy();
 const results = [];
 for (const n of [1, 2, 4, 8]) results.push(await throughShards(n));
-const collected = await throughShards(1, { live: true });
-const hubs = await throughShards(1, { topology: "gossip" });
+const live = {};
+for (const n of [1, 8]) live[n] = (await throughShards(n, { live: true })).peak;
+const hubs = {};
+for (const n of [1, 2, 4]) {
+  const { shard, peak } = await throughShards(1, { hubs: n, live: true });
+  hubs[n] = { mergeSeconds: shard.mergeSeconds, peakIsolateMB: peak };
+}
 console.log(
   JSON.stringify({
     shards: results.map(({ shard }) => shard),
@@ -167,9 +182,11 @@ console.log(
     innerLoopUpdatesPerSecond: round((inner.innerLoopGBps * 1e9) / bytes, 1),
     numpyUpdatesPerSecond,
     httpSecondsPer20MB: round(median(results.map(({ upload }) => upload)), 3),
-    peakIsolateMB: collected.peak,
+    httpEdgeCpuSeconds: round(median(results.map(({ cpu }) => cpu)), 3),
+    peakIsolateMB: live,
     peakIsolateMBWithGarbage: Object.fromEntries(results.map(({ shard, peak }) => [shard.n, peak])),
-    hubs: { mergeSeconds: hubs.shard.mergeSeconds, peakIsolateMB: hubs.peak },
+    // All of them in one isolate, which they are nowhere else: each has a region of its own.
+    hubs,
   }),
 );
 process.exit(0);

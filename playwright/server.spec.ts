@@ -1,5 +1,5 @@
 import { execFileSync, spawn, type ChildProcess } from "node:child_process";
-import { mkdtempSync, readFileSync, readdirSync, rmSync } from "node:fs";
+import { mkdtempSync, readFileSync, readdirSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, test } from "@playwright/test";
@@ -45,6 +45,36 @@ test("every call that a guide prints runs as it is printed", async () => {
     }
     return Promise.resolve();
   });
+});
+
+/** What Cloudflare's free plan takes: a Worker of 3 MB once gzipped, 20,000 static files, 25 MiB each. */
+const FREE_PLAN = { workerKiB: 3072, files: 20_000, fileBytes: 25 * 2 ** 20 };
+
+test("a deployment is rehearsed up to where an account is needed, and fits the free plan", () => {
+  const outFolder = mkdtempSync(join(tmpdir(), "best-actor-deploy-"));
+  try {
+    const wrangler = join(root, "node_modules/wrangler/bin/wrangler.js");
+    const told = execFileSync(process.execPath, [wrangler, "deploy", "--dry-run", "--outdir", outFolder], {
+      cwd: root,
+      encoding: "utf8",
+      env: { ...process.env, WRANGLER_SEND_METRICS: "false", FORCE_COLOR: "0" },
+    });
+    const gzipped = Number(/gzip: ([\d.]+) KiB/.exec(told)?.[1]);
+    expect(gzipped, told).toBeGreaterThan(10);
+    expect(gzipped).toBeLessThan(FREE_PLAN.workerKiB);
+    for (const binding of ["COORDINATOR", "AGGREGATOR", "HUB", "JUDGE", "STORE", "UPDATES", "ASSETS"]) {
+      expect(told).toContain(`env.${binding} `);
+    }
+  } finally {
+    rmSync(outFolder, { recursive: true, force: true });
+  }
+  const assets = readdirSync(join(root, "dist/client"), { recursive: true, withFileTypes: true });
+  const files = assets.filter((entry) => entry.isFile());
+  expect(files.length).toBeGreaterThan(10);
+  expect(files.length).toBeLessThan(FREE_PLAN.files);
+  for (const { parentPath, name } of files) {
+    expect(statSync(join(parentPath, name)).size, name).toBeLessThanOrEqual(FREE_PLAN.fileBytes);
+  }
 });
 
 /** The statuses of calls with wrong admin tokens, each with other headers. */

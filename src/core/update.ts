@@ -145,7 +145,9 @@ export class UpdateReader {
     }
     const parts = decoder.push(chunk);
     for (const { values } of parts) {
-      for (let i = 0; i < values.length; i++) this.#squares += (values[i] as number) ** 2;
+      let squares = 0;
+      for (let i = 0; i < values.length; i++) squares += (values[i] as number) * (values[i] as number);
+      this.#squares += squares;
     }
     return parts;
   }

@@ -34,6 +34,13 @@ const ROBUST_BYTES = 32_000_000;
 /** Bytes of an update that are read from R2 at once. */
 const CHUNK = 1 << 20;
 
+/** Bytes of sums that one round may have. Objects of a class may share an isolate, which holds 128 MB and has a merge to make as well. */
+const MOST_SUMS = 50_000_000;
+
+/** How many shards share a round's updates. @param wanted by the operator: of a large model, fewer fit together */
+export const shardsFor = (wanted: number, { parameters }: Pick<ModelSummary, "parameters">): number =>
+  Math.max(1, Math.min(Math.floor(wanted) || 1, Math.floor(MOST_SUMS / (8 * parameters))));
+
 /** Where an accepted update lies. */
 export interface UpdateLocation {
   id: string;
@@ -113,20 +120,27 @@ export class Aggregator extends DurableObject<Env> {
     this.createTables();
   }
 
-  /** Adds an update once, however often it is asked to. */
-  add(update: WeightedUpdate): Promise<void> {
+  /**
+   * Adds an update once, however often it is asked to.
+   * @param numbers those that lie in the store, where the caller still has them
+   */
+  add(update: WeightedUpdate, numbers: ArrayBuffer | null = null): Promise<void> {
     return this.next(async () => {
       this.reopen();
       const sum = await this.#sumOf(update.vector);
       const known = this.ctx.storage.sql.exec("SELECT 1 FROM added WHERE id = ?", update.id).toArray();
       const removed = this.ctx.storage.sql.exec("SELECT 1 FROM removed WHERE id = ?", update.id).toArray();
       if (known.length > 0 || removed.length > 0) return;
-      await this.#addTo(sum, update);
+      // A sum that an error leaves half added, or with what is not noted, is worth nothing: the next call builds it again.
+      this.#sum = undefined;
+      if (numbers) this.#addNumbers(sum, update, numbers);
+      else await this.#addTo(sum, update);
       const { id, key, examples, weight, denominator, vector } = update;
       this.ctx.storage.sql.exec(
         "INSERT INTO added VALUES (?, ?, ?, ?, ?, ?)",
         ...[id, key, examples, weight, denominator, vector],
       );
+      this.#sum = sum;
     });
   }
 
@@ -404,10 +418,18 @@ export class Aggregator extends DurableObject<Env> {
     return sum;
   }
 
+  /** Adds all of an update's numbers. */
+  #addNumbers(sum: WeightedSum | RingSum, { id, weight, ...totals }: WeightedUpdate, numbers: ArrayBuffer): void {
+    if (numbers.byteLength !== 4 * sum.length) {
+      throw new RangeError(`${id} has ${numbers.byteLength / 4} numbers instead of ${sum.length}.`);
+    }
+    if (sum instanceof RingSum) sum.addPart(0, new Uint32Array(numbers));
+    else sum.addPart(0, new Float32Array(numbers), weight);
+    sum.addTotals({ count: 1, ...totals });
+  }
+
   /** Adds an update's numbers as they stream out of R2. */
   async #addTo(sum: WeightedSum | RingSum, { key, weight, ...totals }: Omit<WeightedUpdate, "id">): Promise<void> {
-    // A sum that an error leaves half added is worth nothing: the next call builds it again.
-    this.#sum = undefined;
     const object = await this.env.STORE.get(key);
     if (!object) throw new Error(`${key} is not in the store.`);
     const reader = object.body.getReader({ mode: "byob" });
@@ -426,7 +448,6 @@ export class Aggregator extends DurableObject<Env> {
     }
     if (start !== sum.length) throw new Error(`${key} holds ${start} numbers instead of ${sum.length}.`);
     sum.addTotals({ count: 1, ...totals });
-    this.#sum = sum;
   }
 
   protected async read(key: string): Promise<Uint8Array<ArrayBuffer>> {

@@ -8,6 +8,7 @@ import {
   type RoundConfig,
 } from "../../src/core/protocol";
 import { atWorkSince, mostAtWork, type MemberState } from "../../src/core/round/life";
+import type { Signer } from "../../src/core/signing";
 import type { RoundDriver, TaskContext } from "./round-driver";
 import type { SecureRounds } from "./secure-rounds";
 import type { RoundRow } from "./store/rounds";
@@ -34,7 +35,8 @@ export class CheckIns {
   }
 
   /** Asking again is harmless and gets the same answer. */
-  async answer(client: string, checkIn: CheckIn): Promise<CheckInAnswer> {
+  async answer(signer: Signer, checkIn: CheckIn): Promise<CheckInAnswer | "replayed"> {
+    const { client } = signer;
     const { store } = this.context;
     const now = Date.now();
     this.#count(now);
@@ -42,6 +44,8 @@ export class CheckIns {
     if (!open) return this.#wait(store.settings.earlyStop === undefined ? "no-round" : "early-stopped", 5);
     // A key that was made for another round would link the two.
     if (checkIn.round !== open.number) return this.#wait("other-round", 0);
+    // What was answered so far has changed nothing: asked again, it is answered again.
+    if (!store.nonces.isNew(signer, now)) return "replayed";
     const label = (await sha256Hex(Uint8Array.from(new TextEncoder().encode(`${client}/${open.number}`)))).slice(0, 8);
     this.#take(open.number, { client, label, examples: checkIn.examples }, now);
     const round = store.rounds.open();

@@ -59,6 +59,8 @@ export class Coordinator extends DurableObject<Env> {
   readonly #checkIns: CheckIns;
   /** The time of the latest check-in. */
   #lastSeen = 0;
+  /** When the alarm is due that was set last; undefined once it has gone off, or nobody knows. */
+  #alarmAt: number | undefined;
 
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env);
@@ -199,10 +201,10 @@ export class Coordinator extends DurableObject<Env> {
   }
 
   /** Tells a client to train, to evaluate, or when to ask again. Asking again is harmless and gets the same answer. */
-  async checkIn(client: string, checkIn: CheckIn): Promise<CheckInAnswer> {
+  async checkIn(signer: Signer, checkIn: CheckIn): Promise<CheckInAnswer | "replayed"> {
     await this.#noticeClock(Date.now());
     const { events } = this.#driver;
-    const answer = await this.#checkIns.answer(client, checkIn);
+    const answer = await this.#checkIns.answer(signer, checkIn);
     if (this.#driver.events !== events) await this.#schedule();
     return answer;
   }
@@ -242,7 +244,9 @@ export class Coordinator extends DurableObject<Env> {
   }
 
   /** Whether an upload is worth reading, before its body is, and until when. Its end is to be told: {@link uploadOver}. */
-  admit(assignedRound: number, id: string, digest: string): Admitted {
+  admit(signer: Signer, assignedRound: number, id: string, digest: string): Admitted {
+    const claim = this.claim(signer, id);
+    if (claim !== "claimed") return { status: "refused", code: claim };
     return this.#admission.admit(assignedRound, id, digest);
   }
 
@@ -296,6 +300,7 @@ export class Coordinator extends DurableObject<Env> {
 
   /** Drives what no request drives: deadlines, merging, lost queue messages, clearing up. Safe to run at any time. */
   override async alarm(): Promise<void> {
+    this.#alarmAt = undefined;
     try {
       await this.#drive(Date.now());
       await this.#schedule();
@@ -304,7 +309,8 @@ export class Coordinator extends DurableObject<Env> {
       log("alarm-failed", { task: this.#context.task, error: String(error) });
       const reason = `The updates could not be averaged: ${String(error)}`;
       this.#driver.send({ type: "failed", reason, lasting: false }, Date.now());
-      await this.ctx.storage.setAlarm(Date.now() + RETRY_MS);
+      this.#alarmAt = Date.now() + RETRY_MS;
+      await this.ctx.storage.setAlarm(this.#alarmAt);
     }
   }
 
@@ -366,7 +372,12 @@ export class Coordinator extends DurableObject<Env> {
       if (queued !== null) due.push(queued + REQUEUE_MS);
     }
     if (this.#store.rounds.uncleaned().length > 0) due.push(now);
-    if (due.length > 0) await this.ctx.storage.setAlarm(Math.max(now + 50, Math.min(...due)));
+    if (due.length === 0) return;
+    const at = Math.max(now + 50, Math.min(...due));
+    // One that goes off too early finds nothing due and sets the next: that is less than a write at every request.
+    if (this.#alarmAt !== undefined && this.#alarmAt > now && this.#alarmAt <= at) return;
+    this.#alarmAt = at;
+    await this.ctx.storage.setAlarm(at);
   }
 
   /** A clock that was set back would leave what is due far in the future: it is due after its time from now, then. */
@@ -377,6 +388,7 @@ export class Coordinator extends DurableObject<Env> {
       if (driven) this.#store.updates.limitQueued(driven.before.number, now);
       this.#store.waiting.forgetAfter(now);
       await this.ctx.storage.deleteAlarm();
+      this.#alarmAt = undefined;
       await this.#schedule();
     }
     this.#lastSeen = now;

@@ -3,6 +3,7 @@ import { env } from "cloudflare:workers";
 import { afterEach, expect, test, vi } from "vitest";
 import type { History, Task } from "../../src/core/protocol";
 import { encodeUpdate } from "../../src/core/update";
+import { takeRoom } from "./room";
 import { TestTask, worst } from "./testing";
 
 /** What a store and a clock can do to a round. The tests run in the edge's isolate: its R2 methods and its clock are theirs. */
@@ -28,6 +29,32 @@ test("a full store refuses an upload and counts nothing; the same upload is take
   expect((await task.upload(one, file)).status).toBe(202);
   const next = await task.download(await task.published(1));
   expect(worst(next, (i) => (base[i] as number) + (delta[i] as number))).toBeLessThan(1e-6);
+});
+
+test("a small update is added as it came, and read from the store only where there was no room to keep it; the queue adds nothing to it", async () => {
+  await task.startRound({ goalCount: 3, overSelection: 1 });
+  const [one, two, three] = await task.cohort(3);
+  if (!one || !two || !three) throw new Error("no cohort");
+  const base = await task.download(one);
+  const deltas = [1, 2, 3].map((k) => task.randomDelta(k));
+  const get = vi.spyOn(store, "get");
+  const reads = (): number => get.mock.calls.filter(([key]) => key.startsWith("updates/")).length;
+  const counted = (n: number): Promise<History> =>
+    task.until(({ rounds }) => rounds[0]?.tally.counted === n, `${n} are counted`);
+  await task.send(one, deltas[0] as Float32Array, 3);
+  await counted(1);
+  expect(reads()).toBe(0);
+  await env.UPDATES.send({ task: task.name, id: one.id });
+  const rooms = Array.from({ length: 4 }, () => takeRoom(4_000_000));
+  await task.send(two, deltas[1] as Float32Array, 3);
+  await counted(2);
+  expect(reads()).toBe(1);
+  for (const leave of rooms) leave?.();
+  get.mockRestore();
+  await task.send(three, deltas[2] as Float32Array, 3);
+  const next = await task.download(await task.published(1));
+  const mean = (i: number): number => deltas.reduce((sum, delta) => sum + (delta[i] as number) / 3, 0);
+  expect(worst(next, (i) => (base[i] as number) + mean(i))).toBeLessThan(1e-6);
 });
 
 test("a store that takes seconds for each call slows a round down and changes nothing in it", async () => {

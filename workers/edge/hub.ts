@@ -87,10 +87,10 @@ export class Hub extends Aggregator {
     this.ctx.storage.sql.exec("CREATE TABLE IF NOT EXISTS hub (key TEXT PRIMARY KEY, value TEXT NOT NULL)");
   }
 
-  override add(update: WeightedUpdate): Promise<void> {
+  override add(update: WeightedUpdate, numbers: ArrayBuffer | null = null): Promise<void> {
     // Given after the gossip has begun: by a hub that is gone. The sum is another, and its next plan begins anew.
     this.#gossip = undefined;
-    return super.add(update);
+    return super.add(update, numbers);
   }
 
   /** Begins to mix, or goes on, and says how far it is. Asking again is harmless. */

@@ -17,14 +17,15 @@ import {
 import { secureMessageSchema } from "../../src/core/secagg/messages";
 import { SigningError, verify, type Signer } from "../../src/core/signing";
 import { addressOf, isForeign } from "./address";
-import { contentDigest, MAX_SECURE_BYTES, parse, readJson, readSigned } from "./body";
+import { MAX_SECURE_BYTES, parse, readJson, readSigned } from "./body";
+import { count, countNow } from "./count";
 import { sameSecret } from "./digest";
-import type { UpdatePlace } from "./placing";
-import { checkpointKey, differenceKey, hubOf, updateKey, type Env, type UpdateMessage } from "./env";
+import { checkpointKey, differenceKey, updateKey, type Env, type UpdateMessage } from "./env";
 import { prometheus } from "./metrics";
 import { openApi } from "./openapi";
 import { ProblemError } from "./problem";
-import { contentLength, isGzipped, storeUpdate } from "./upload";
+import { takeRoom } from "./room";
+import { headOf, lengthOf, storeUpdate, type UploadHead } from "./upload";
 
 export { Aggregator } from "./aggregator";
 export { Coordinator } from "./coordinator";
@@ -42,16 +43,10 @@ const API_HEADERS = {
   "x-content-type-options": "nosniff",
 };
 
-/** Tries to hand an update to a hub before another hub gets it. */
-const HUB_ATTEMPTS = 3;
-
 /** The stateless router. Everything but /api is a static asset, served before this code runs. */
 const app = new Hono<{ Bindings: Env }>();
 
 const coordinator = (env: Env, task: TaskName) => env.COORDINATOR.get(env.COORDINATOR.idFromName(task));
-
-const shardAt = (env: Env, task: TaskName, { hub, round, shard }: UpdatePlace) =>
-  hub ? hubOf(env, task, round, shard) : env.AGGREGATOR.get(env.AGGREGATOR.idFromName(shard));
 
 /** The task in the path. @throws ProblemError `not-found` */
 function taskOf(c: Context<{ Bindings: Env }>): TaskName {
@@ -93,16 +88,12 @@ async function signerOf(c: Context<{ Bindings: Env }>): Promise<Signer> {
 }
 
 /**
- * The client that has signed a request, of the id that it is about.
+ * That a request is signed by the client that its id was given to, and is the first of its kind.
  * @throws ProblemError `bad-signature`, `stale`, `other-key`, `replayed`
  */
-async function clientOf(c: Context<{ Bindings: Env }>, id?: string): Promise<string> {
-  const signer = await signerOf(c);
-  // Before anything of it is kept.
-  if (id === undefined) await limit(c.env.CLIENT_LIMIT, signer.client);
-  const claim = await coordinator(c.env, taskOf(c)).claim(signer, id);
+async function requireOwner(c: Context<{ Bindings: Env }>, id: string, signer?: Signer): Promise<void> {
+  const claim = await coordinator(c.env, taskOf(c)).claim(signer ?? (await signerOf(c)), id);
   if (claim !== "claimed") throw new ProblemError(claim);
-  return signer.client;
 }
 
 /** What the interface answers is data: no page of another origin may use it, and no browser may take it for a page. */
@@ -162,9 +153,12 @@ app.get("/api/tasks/:task/live", (c) => {
 });
 
 app.post("/api/tasks/:task/check-ins", async (c) => {
-  const client = await clientOf(c);
+  const signer = await signerOf(c);
+  // Before anything of it is read.
+  await limit(c.env.CLIENT_LIMIT, signer.client);
   const checkIn = await readSigned(c.req.raw, checkInSchema);
-  const answer = await coordinator(c.env, taskOf(c)).checkIn(client, checkIn);
+  const answer = await coordinator(c.env, taskOf(c)).checkIn(signer, checkIn);
+  if (answer === "replayed") throw new ProblemError(answer);
   if (answer.decision === "wait") c.header("retry-after", String(Math.ceil(answer.retryAfterSeconds)));
   return c.json(answer);
 });
@@ -213,32 +207,46 @@ app.put("/api/tasks/:task/rounds/:round/updates/:id", async (c) => {
   const round = numberOf(c, "round", 1);
   const id = parse(idSchema, c.req.param("id"));
   const stub = coordinator(c.env, task);
-  // What is not signed by the id's own key is nothing of the round's, and changes nothing that anybody sees.
-  await clientOf(c, id);
+  const signer = await signerOf(c);
+  let head: UploadHead;
   try {
-    const digest = contentDigest(c.req.raw);
-    const gzipped = isGzipped(c.req.raw);
-    const bytes = contentLength(c.req.raw, task);
-    const admitted = await stub.admit(round, id, digest);
+    head = headOf(c.req.raw, task);
+  } catch (error) {
+    // What is not signed by the id's own key is nothing of the round's, and changes nothing that anybody sees.
+    await requireOwner(c, id, signer);
+    if (error instanceof ProblemError && isOfTheBody(error.code)) await stub.refuse(round, error.code);
+    throw error;
+  }
+  try {
+    const { digest, gzipped, bytes } = head;
+    const admitted = await stub.admit(signer, round, id, digest);
     if (admitted.status === "refused") throw new ProblemError(admitted.code);
     if (admitted.status !== "go-on") return c.json(admitted);
     const body = c.req.raw.body as ReadableStream<Uint8Array> | null;
     if (!body) throw new ProblemError("truncated", "The body is empty.");
     const { vector, until, upload } = admitted;
+    const leaveRoom = takeRoom(4 * lengthOf(task, vector));
+    let counting: Promise<void> | undefined;
     try {
-      const summary = await storeUpdate(c.env, body, { task, round, id, digest, gzipped, vector, until });
+      const what = { task, round, id, digest, gzipped, vector, until, keep: leaveRoom !== undefined };
+      const { summary, numbers } = await storeUpdate(c.env, body, what);
       const continent = (c.req.raw.cf as IncomingRequestCfProperties | undefined)?.continent ?? null;
       const answer = await stub.accept(round, id, { digest, bytes, summary, continent, upload });
       if (answer.status === "refused") {
         await c.env.STORE.delete(updateKey(task, round, id, digest));
         throw new ProblemError(answer.code);
       }
-      // Should this fail, the Coordinator's alarm sends it again: it has the update already.
-      if (answer.status === "accepted") await c.env.UPDATES.send({ task, id });
+      // The Coordinator has the update: should this end here, its alarm puts it into the queue.
+      if (answer.status === "accepted") {
+        counting = countNow(c.env, { task, id }, numbers);
+        c.executionCtx.waitUntil(counting);
+      }
       return c.json({ status: answer.status }, answer.status === "accepted" ? 202 : 200);
     } catch (error) {
       await stub.uploadOver(id, upload);
       throw error;
+    } finally {
+      if (leaveRoom) void (counting ?? Promise.resolve()).catch(() => undefined).finally(leaveRoom);
     }
   } catch (error) {
     // The Coordinator has counted its own refusals already.
@@ -252,7 +260,7 @@ const isOfTheBody = (code: ProblemCode): boolean => [411, 413, 415, 422].include
 
 app.delete("/api/tasks/:task/rounds/:round/updates/:id", async (c) => {
   const id = parse(idSchema, c.req.param("id"));
-  await clientOf(c, id);
+  await requireOwner(c, id);
   const status = await coordinator(c.env, taskOf(c)).withdraw(numberOf(c, "round", 1), id);
   if (status === "not-found") throw new ProblemError(status, "There is no such update.");
   return c.json({ status });
@@ -260,13 +268,13 @@ app.delete("/api/tasks/:task/rounds/:round/updates/:id", async (c) => {
 
 app.get("/api/tasks/:task/rounds/:round/secure/:id", async (c) => {
   const id = parse(idSchema, c.req.param("id"));
-  await clientOf(c, id);
+  await requireOwner(c, id);
   return c.json(await coordinator(c.env, taskOf(c)).secure(numberOf(c, "round", 1), id, null));
 });
 
 app.post("/api/tasks/:task/rounds/:round/secure/:id", async (c) => {
   const id = parse(idSchema, c.req.param("id"));
-  await clientOf(c, id);
+  await requireOwner(c, id);
   const message = await readSigned(c.req.raw, secureMessageSchema, MAX_SECURE_BYTES);
   const answer = await coordinator(c.env, taskOf(c)).secure(numberOf(c, "round", 1), id, message);
   if ("refused" in answer) throw new ProblemError("bad-request", answer.refused);
@@ -275,7 +283,7 @@ app.post("/api/tasks/:task/rounds/:round/secure/:id", async (c) => {
 
 app.post("/api/tasks/:task/evaluations/:id", async (c) => {
   const id = parse(idSchema, c.req.param("id"));
-  await clientOf(c, id);
+  await requireOwner(c, id);
   const evaluation = countedAsSaid(await readSigned(c.req.raw, evaluationSchema));
   const status = await coordinator(c.env, taskOf(c)).evaluated(id, evaluation);
   if (status === "not-asked") {
@@ -370,33 +378,26 @@ export default {
   fetch: app.fetch,
 
   /**
-   * Hands each accepted update to its shard. A message that fails is retried; one that comes twice is added once; one that
+   * Hands an accepted update to its shard, where that has failed right after its upload. A message that fails is retried; one that comes twice is added once; one that
    * failed five times comes back through the dead queue, and waits for an administrator.
    */
   async queue(batch, env) {
-    for (const message of batch.messages) {
-      if (batch.queue.endsWith(DEAD_QUEUE)) {
-        await coordinator(env, message.body.task).dead(message.body.id, "It could not be added five times in a row.");
-        message.ack();
-        continue;
-      }
-      try {
-        const stub = coordinator(env, message.body.task);
-        const place = await stub.shardOf(message.body.id);
-        if (place) {
-          try {
-            await shardAt(env, message.body.task, place).add(place.update);
-          } catch (error) {
-            if (place.hub && message.attempts >= HUB_ATTEMPTS) await stub.hubGone(place.round, place.shard);
-            throw error;
-          }
-          await stub.counted(message.body.id, place.shard);
+    await Promise.all(
+      batch.messages.map(async (message) => {
+        const { task, id } = message.body;
+        if (batch.queue.endsWith(DEAD_QUEUE)) {
+          await coordinator(env, task).dead(id, "It could not be added five times in a row.");
+          message.ack();
+          return;
         }
-        message.ack();
-      } catch (error) {
-        console.error(`Update ${message.body.id} was not added:`, error);
-        message.retry({ delaySeconds: 2 });
-      }
-    }
+        try {
+          await count(env, message.body, { numbers: null, attempts: message.attempts });
+          message.ack();
+        } catch (error) {
+          console.error(`Update ${id} was not added:`, error);
+          message.retry({ delaySeconds: 2 });
+        }
+      }),
+    );
   },
 } satisfies ExportedHandler<Env, UpdateMessage>;

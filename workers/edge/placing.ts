@@ -1,8 +1,9 @@
-import { isRobust } from "../../src/core/protocol";
+import { MODELS, summarize } from "../../src/core/model";
+import { isRobust, TASKS } from "../../src/core/protocol";
 import { clipOf, factorOf } from "../../src/core/round/bounds";
 import { linearRuleOf } from "../../src/core/round/rule";
 import { linearWeight } from "../../src/core/strategies/weights";
-import type { Aggregator, ComparedUpdate, UpdateLocation, WeightedUpdate } from "./aggregator";
+import { shardsFor, type Aggregator, type ComparedUpdate, type UpdateLocation, type WeightedUpdate } from "./aggregator";
 import { hubOf, updateKey } from "./env";
 import { log } from "./log";
 import { newHub, type RoundDriver, type TaskContext } from "./round-driver";
@@ -144,11 +145,12 @@ export class UpdatePlaces {
 
   /** The least loaded shard of a round, which has this update from now on. */
   #leastLoaded({ id, round }: UpdateRow, hub: boolean): number {
-    const { store, env } = this.context;
+    const { store, env, task } = this.context;
+    const model = summarize(MODELS[TASKS[task].model]);
     const loads = store.updates.shardLoads(round);
     const shards = hub
       ? store.rounds.hubs(round).flatMap(({ state }, i) => (state === "gone" ? [] : [i]))
-      : Array.from({ length: Math.max(1, Number(env.AGGREGATOR_SHARDS)) }, (_, i) => i);
+      : Array.from({ length: shardsFor(Number(env.AGGREGATOR_SHARDS), model) }, (_, i) => i);
     if (shards.length === 0) throw new Error("No hub of the round answers.");
     const shard = shards.reduce((best, i) => ((loads.get(i) ?? 0) < (loads.get(best) ?? 0) ? i : best));
     store.updates.setShard(id, shard);

@@ -5,9 +5,10 @@ import { TASKS, type TaskName } from "../../src/core/protocol";
 import { FormatError, MAX_HEADER_BYTES } from "../../src/core/safetensors";
 import { Unpacker } from "../../src/core/secagg/ring";
 import { UpdateReader, type UpdateSummary } from "../../src/core/update";
-import { inTime } from "./body";
+import { contentDigest, inTime } from "./body";
 import { updateKey, type Env } from "./env";
 import { ProblemError } from "./problem";
+import { keepingSink, StoreError, streamingSink } from "./sink";
 
 export const modelOf = (task: TaskName): ModelSummary => summarize(MODELS[TASKS[task].model]);
 
@@ -16,17 +17,32 @@ const CHUNK = 1 << 18;
 /** How long so many bytes may take: at 9 KB a second an update is still taken, and one that stalls is ended. */
 export const STALL_MS = 30_000;
 /** Bytes that are decompressed at once: gzip makes at most a thousand times as many of them. */
-const GZIP_CHUNK = 1 << 12;
+const GZIP_CHUNK = 1 << 14;
+
+/** What an upload's headers say of its body. */
+export interface UploadHead {
+  /** SHA-256 in hex. */
+  digest: string;
+  gzipped: boolean;
+  bytes: number;
+}
+
+/** @throws ProblemError `bad-request`, `unsupported-encoding`, `length-required`, `too-large` */
+export const headOf = (request: Request, task: TaskName): UploadHead => ({
+  digest: contentDigest(request),
+  gzipped: isGzipped(request),
+  bytes: contentLength(request, task),
+});
 
 /** Whether a body is compressed. @throws ProblemError `unsupported-encoding` */
-export function isGzipped(request: Request): boolean {
+function isGzipped(request: Request): boolean {
   const encoding = request.headers.get("content-encoding") ?? "identity";
   if (encoding !== "gzip" && encoding !== "identity") throw new ProblemError("unsupported-encoding");
   return encoding === "gzip";
 }
 
 /** The announced length of a request's body. @throws ProblemError `length-required`, `too-large`. */
-export function contentLength(request: Request, task: TaskName): number {
+function contentLength(request: Request, task: TaskName): number {
   // float32 is the longest codec, and gzip makes nothing much longer.
   const maximum = 8 + MAX_HEADER_BYTES + largestPayload(modelOf(task), { codec: "float32", share: 1 }) + 65_536;
   const header = request.headers.get("content-length");
@@ -39,7 +55,7 @@ export function contentLength(request: Request, task: TaskName): number {
 
 /** What reads an update as it comes: a decoder of deltas, or the one of masked vectors, which can only be counted. */
 interface Reader {
-  push: (bytes: Uint8Array) => { values: Float32Array | Uint32Array }[];
+  push: (bytes: Uint8Array) => { values: Float32Array<ArrayBuffer> | Uint32Array<ArrayBuffer> }[];
   finish: () => UpdateSummary;
 }
 
@@ -69,9 +85,21 @@ export interface VectorFormat {
   length: number;
 }
 
+/** How many numbers an update has once it is decoded. */
+export const lengthOf = (task: TaskName, vector: VectorFormat | null): number =>
+  vector?.length ?? modelOf(task).parameters;
+
+/** An update that lies in the store. */
+export interface StoredUpdate {
+  summary: UpdateSummary;
+  /** Its numbers, where they were to be kept. */
+  numbers: ArrayBuffer | null;
+}
+
 /**
- * Streams an update into R2 as plain float32 numbers, decoding and checking every byte on the way; nothing is stored when
- * anything is wrong with it; a masked one as uint32. Of the body it holds a quarter of a megabyte; what unpacks to more than its model is refused as soon as it does.
+ * Brings an update into R2 as plain float32 numbers, a masked one as uint32, decoding and checking every byte on the way; nothing is
+ * stored when anything is wrong with it. Of the body it holds a quarter of a megabyte; what unpacks to more than its model is refused as
+ * soon as it does.
  * @throws ProblemError with the code of what was wrong.
  */
 export async function storeUpdate(
@@ -86,95 +114,74 @@ export async function storeUpdate(
     vector: VectorFormat | null;
     /** Unix time in milliseconds at which it is too late in any case. */
     until: number;
+    /** Whether its numbers are kept in memory: of any but a small one they are too many. */
+    keep: boolean;
   },
-): Promise<UpdateSummary> {
-  const model = modelOf(update.task);
-  const reader: Reader = update.vector ? vectorReader(update.vector) : new UpdateReader(model);
-  let summary: UpdateSummary | undefined;
-  let problem: ProblemError | undefined;
-  /** Which side failed first: the other one fails with it. */
-  let failed: "body" | "store" | undefined;
-  const sized = new FixedLengthStream((update.vector?.length ?? model.parameters) * 4);
-  const target = sized.writable.getWriter();
+): Promise<StoredUpdate> {
+  const reader: Reader = update.vector ? vectorReader(update.vector) : new UpdateReader(modelOf(update.task));
+  const key = updateKey(update.task, update.round, update.id, update.digest);
+  const open = update.keep ? keepingSink : streamingSink;
+  const sink = open(env.STORE, key, lengthOf(update.task, update.vector));
   const digest = new crypto.DigestStream("SHA-256");
   const digested = digest.getWriter();
-  /** Held back until all is known to be right: the store keeps nothing that lacks its end. */
-  let last: Float32Array | Uint32Array | undefined;
   const take = async (bytes: Uint8Array): Promise<void> => {
-    for (const { values } of reader.push(bytes)) {
-      if (last) await target.write(new Uint8Array(last.buffer));
-      last = values;
-    }
+    for (const { values } of reader.push(bytes)) await sink.write(values);
   };
-  const copy = async (): Promise<void> => {
-    const source = body.getReader({ mode: "byob" });
-    const gzip = update.gzipped ? new DecompressionStream("gzip") : undefined;
-    const unpacked = gzip && unpack(gzip.readable, take);
-    const packed = gzip?.writable.getWriter();
-    try {
-      let buffer = new ArrayBuffer(CHUNK);
-      for (let read = CHUNK; read === CHUNK;) {
-        const patience = Math.min(STALL_MS, update.until - Date.now());
-        const { value } = await inTime(source.readAtLeast(CHUNK, new Uint8Array(buffer)), patience);
-        read = value?.byteLength ?? 0;
-        if (!value || read === 0) break;
-        await digested.write(value.slice());
-        if (!packed) await take(value);
-        else {
-          for (let at = 0; at < read; at += GZIP_CHUNK) {
-            await Promise.race([packed.write(value.slice(at, at + GZIP_CHUNK)), unpacked]);
-          }
+  const source = body.getReader({ mode: "byob" });
+  const gzip = update.gzipped ? new DecompressionStream("gzip") : undefined;
+  const unpacked = gzip && unpack(gzip.readable, take);
+  const packed = gzip?.writable.getWriter();
+  try {
+    let buffer = new ArrayBuffer(CHUNK);
+    for (let read = CHUNK; read === CHUNK;) {
+      const patience = Math.min(STALL_MS, update.until - Date.now());
+      const { value } = await inTime(source.readAtLeast(CHUNK, new Uint8Array(buffer)), patience);
+      read = value?.byteLength ?? 0;
+      if (!value || read === 0) break;
+      await digested.write(value.slice());
+      if (!packed) await take(value);
+      else {
+        for (let at = 0; at < read; at += GZIP_CHUNK) {
+          await Promise.race([packed.write(value.slice(at, at + GZIP_CHUNK)), unpacked]);
         }
-        buffer = value.buffer; // Handed back: the one that went in is detached.
       }
-      await Promise.all([packed?.close(), unpacked]);
-      summary = reader.finish();
-      await digested.close();
-      if (toHex(await digest.digest) !== update.digest) throw new ProblemError("wrong-digest");
-      if (last) await target.write(new Uint8Array(last.buffer));
-      await target.close();
-    } catch (error) {
-      failed ??= "body";
-      if (error instanceof FormatError) problem = new ProblemError(error.code, error.message);
-      if (error instanceof ProblemError) problem = error;
-      digest.digest.catch(() => undefined);
-      // A body that has stalled answers nothing, nor that it is no longer wanted.
-      void source.cancel(error).catch(() => undefined);
-      await Promise.allSettled([packed?.abort(error), unpacked, digested.abort(error), target.abort(error)]);
-      throw error;
+      buffer = value.buffer; // Handed back: the one that went in is detached.
     }
-  };
-  const key = updateKey(update.task, update.round, update.id, update.digest);
-  const put = env.STORE.put(key, sized.readable);
-  // A store that fails at once reads nothing, and the copying would wait for it for ever.
-  put.catch((error: unknown) => {
-    failed ??= "store";
-    void target.abort(error).catch(() => undefined);
-  });
-  const [read, stored] = await Promise.allSettled([copy(), put]);
-  if (problem) throw problem;
-  if (read.status === "rejected" && failed === "body")
-    throw new ProblemError("truncated", `The upload broke off: ${String(read.reason)}`);
-  if (stored.status === "rejected") {
-    // Full, or away: nothing has been counted, and the client tries again.
-    console.error(`${key} could not be stored:`, stored.reason);
-    throw new ProblemError("store-failed");
+    await Promise.all([packed?.close(), unpacked]);
+    const summary = reader.finish();
+    await digested.close();
+    if (toHex(await digest.digest) !== update.digest) throw new ProblemError("wrong-digest");
+    return { summary, numbers: await sink.close() };
+  } catch (error) {
+    digest.digest.catch(() => undefined);
+    // A body that has stalled answers nothing, nor that it is no longer wanted.
+    void source.cancel(error).catch(() => undefined);
+    await Promise.allSettled([packed?.abort(error), unpacked, digested.abort(error), sink.abort(error)]);
+    if (error instanceof ProblemError) throw error;
+    if (error instanceof FormatError) throw new ProblemError(error.code, error.message);
+    if (error instanceof StoreError) {
+      // Full, or away: nothing has been counted, and the client tries again.
+      console.error(`${key} could not be stored:`, error);
+      throw new ProblemError("store-failed");
+    }
+    throw new ProblemError("truncated", `The upload broke off: ${String(error)}`);
   }
-  if (!summary) throw new ProblemError("truncated");
-  return summary;
 }
 
-/** Hands on what comes out of a decompression, until that ends. */
+/** Hands on what comes out of a decompression, a quarter of a megabyte at a time, until that ends. */
 async function unpack(stream: ReadableStream<Uint8Array>, take: (bytes: Uint8Array) => Promise<void>): Promise<void> {
-  const reader = stream.getReader();
-  for (;;) {
-    const { value, done } = await reader.read();
-    if (done) return;
+  const reader = stream.getReader({ mode: "byob" });
+  let buffer = new ArrayBuffer(CHUNK);
+  for (let read = CHUNK; read === CHUNK;) {
+    const { value } = await reader.readAtLeast(CHUNK, new Uint8Array(buffer));
+    read = value?.byteLength ?? 0;
+    if (!value || read === 0) return;
     try {
       await take(value);
     } catch (error) {
       await reader.cancel(error);
       throw error;
     }
+    buffer = value.buffer;
   }
 }
