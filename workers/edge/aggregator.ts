@@ -14,7 +14,7 @@ import { addMask } from "../../src/core/secagg/secrets";
 import type { Correction } from "../../src/core/secagg/server";
 import { checkWeights } from "../../src/core/plausible";
 import { normOf } from "../../src/core/privacy/clip";
-import { addGaussian } from "../../src/core/privacy/gaussian";
+import { addGaussian } from "../../src/core/privacy/discrete-gaussian";
 import { shrinkage } from "../../src/core/strategies/weights";
 import { BLOCK, robustAverage, stepModel, type BlockAverage } from "../../src/core/strategies/aggregate";
 import {

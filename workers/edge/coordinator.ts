@@ -27,7 +27,8 @@ import {
   type Task,
   type TaskName,
 } from "../../src/core/protocol";
-import { nextClip, noiseOf } from "../../src/core/privacy/adaptive-clip";
+import { nextClip } from "../../src/core/privacy/adaptive-clip";
+import { noiseOf } from "../../src/core/privacy/noise-scale";
 import { whyUnusable } from "../../src/core/secagg/check";
 import type { SecureMessage, SecureStep } from "../../src/core/secagg/messages";
 import { ringOf, type Ring } from "../../src/core/secagg/ring";
@@ -1074,12 +1075,13 @@ export class Coordinator extends DurableObject<Env> {
   }
 
   /** The clip of the round after this one. */
-  #followNorms(round: number, { clipQuantile, updateClip, goalCount }: RoundConfig): number {
+  #followNorms(round: number, { clipQuantile, updateClip, goalCount, secure, noise }: RoundConfig): number {
     if (clipQuantile === 0) return updateClip;
     const counted = this.#store.countedUpdates(round);
     if (counted.length === 0) return updateClip;
     const below = this.#store.facts(round)?.below ?? counted.filter(({ norm }) => (norm ?? 0) <= updateClip).length;
-    return nextClip(updateClip, { below, counted: counted.length, expected: goalCount }, clipQuantile);
+    const isNoisy = secure && noise > 0;
+    return nextClip(updateClip, { below, counted: counted.length, expected: goalCount, isNoisy }, clipQuantile);
   }
 
   /** Forgets the sums and deletes the updates of a round that has ended, and the checkpoints that the policy lets go. */

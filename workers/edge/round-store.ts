@@ -1,7 +1,8 @@
 import * as v from "valibot";
 import { addCounts } from "../../src/core/evaluation";
 import { EVIDENCE_KINDS, summarizeEvidence, type DreamVerdict, type Evidence } from "../../src/core/guard";
-import { noiseOf } from "../../src/core/privacy/adaptive-clip";
+import { belowNoise, fewestOf, shareOfNoise } from "../../src/core/privacy/distributed";
+import { deviationOfShares, noiseOf } from "../../src/core/privacy/noise-scale";
 import type { RingFacts } from "../../src/core/secagg/ring";
 import { planSchema, roundConfigSchema } from "../../src/core/protocol";
 import type {
@@ -558,11 +559,13 @@ export class RoundStore {
 
   /** What the members of a round with secure aggregation are told of the ring of its vectors. */
   secureFacts({ number, config }: Pick<RoundRow, "number" | "config">): NonNullable<Assignment["secure"]> {
-    const { noise, updateClip: clip, goalCount } = config;
+    const { noise, updateClip: clip, goalCount, clipQuantile, codec } = config;
+    const facts = { cohort: this.assignedIds(number).length, clip, deviation: 0, equally: noise > 0 };
+    if (noise === 0 || (codec !== "int8" && codec !== "int4")) return facts;
     // As much noise as the fewest vectors of which a mean is made need together.
-    const fewest = Math.ceil(goalCount / 2);
-    const deviation = noise > 0 ? (noiseOf(config) * clip) / Math.sqrt(fewest) : 0;
-    return { cohort: this.assignedIds(number).length, clip, deviation, equally: noise > 0 };
+    const fewest = fewestOf(config);
+    const below = clipQuantile > 0 ? belowNoise(deviationOfShares(goalCount), fewest) : undefined;
+    return { ...facts, deviation: shareOfNoise(noiseOf(config), clip, fewest, codec), below };
   }
 
   /** What the vectors of a round with secure aggregation held beside their deltas. */
@@ -819,9 +822,12 @@ export class RoundStore {
    * became of it; one without counts once it has made a checkpoint.
    */
   mechanisms(): Task["privacy"] {
-    return this.#all<{ sampling: number; noise: number; rounds: number }>(
-      `SELECT json_extract(config, '$.fraction') AS sampling, coalesce(json_extract(config, '$.noise'), 0) AS noise,
-       count(*) AS rounds FROM rounds
+    return this.#all<{ sampling: number; noise: number; rounds: number; clients: number }>(
+      // Who adds the noise itself does not trust the edge, which knows who was drawn: then the draw hides nobody.
+      `SELECT CASE WHEN coalesce(json_extract(config, '$.noise'), 0) > 0 AND json_extract(config, '$.secure') THEN 1
+         ELSE json_extract(config, '$.fraction') END AS sampling,
+       coalesce(json_extract(config, '$.noise'), 0) AS noise, count(*) AS rounds,
+       max(ceil(json_extract(config, '$.goalCount') / json_extract(config, '$.fraction'))) AS clients FROM rounds
        WHERE CASE WHEN coalesce(json_extract(config, '$.noise'), 0) > 0 THEN training_at ELSE checkpoint END IS NOT NULL
        GROUP BY 1, 2`,
     );

@@ -1,5 +1,6 @@
 import * as v from "valibot";
 import { MODEL_NAMES, MODELS, summarize } from "../model";
+import { LEAST_NOISE } from "../privacy/noise-scale";
 import { planEntries, real, roundConfigSchema, whole } from "../protocol";
 import { ATTACKS } from "./attack";
 
@@ -112,6 +113,10 @@ const RULES: [(config: v.InferOutput<v.StrictObjectSchema<typeof entries, undefi
   [
     ({ rehearse, dataset }) => rehearse === 0 || dataset !== "mnist",
     "What is rehearsed are dreamed faces, which no digits' model takes: choose rehearse 0.",
+  ],
+  [
+    ({ noise }) => noise === 0 || noise >= LEAST_NOISE,
+    `Noise below ${LEAST_NOISE} hides nobody: choose more, or 0 for none.`,
   ],
   [({ noise, aggregation }) => noise === 0 || aggregation === "mean", "Noise is calibrated for the mean: choose it."],
   [

@@ -202,9 +202,10 @@ export async function runLab(run: LabRun): Promise<LabState> {
       if (published) {
         state.weights = candidate;
         state.moments = moments;
-        for (const [client, own] of norms) state.norms.set(client, own);
-        for (const [client, own] of residuals) state.residuals.set(client, own);
       }
+      // As on a device: what a client keeps of an update that was taken does not wait for what becomes of the round.
+      for (const [client, own] of norms) state.norms.set(client, own);
+      for (const [client, own] of residuals) state.residuals.set(client, own);
       state.rounds.push({
         ...{ round, cohort, left: cohort.length - staying.length, published, stepNorm },
         ...{ examples: facts.examples, trainLoss: facts.loss, trainAccuracy: facts.accuracy },
