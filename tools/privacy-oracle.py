@@ -20,6 +20,7 @@ from dp_accounting import (
 from dp_accounting.pld import PLDAccountant
 from dp_accounting.rdp import RdpAccountant
 from opacus.accountants import PRVAccountant
+from scipy.stats import beta
 
 DELTA = 1e-5
 ADD_OR_REMOVE = NeighboringRelation.ADD_OR_REMOVE_ONE
@@ -168,9 +169,20 @@ def distributed(clients, noise, variance, small, epsilons):
     return {"clients": clients, "noise": noise, "variance": variance, "rounding": small, "clip": clip, "found": out}
 
 
+def limits(seen, of, error):
+    """Clopper and Pearson, by SciPy's beta distribution."""
+    low = float(beta.ppf(error / 2, seen, of - seen + 1)) if seen > 0 else 0
+    high = float(beta.ppf(1 - error / 2, seen + 1, of - seen)) if seen < of else 1
+    return {"seen": seen, "of": of, "error": error, "low": low, "high": high}
+
+
 print(
     json.dumps(
         {
+            "limits": [
+                limits(*case)
+                for case in [(0, 10, 0.05), (10, 10, 0.05), (3, 50, 0.01), (54, 40_000, 0.01), (39_000, 40_000, 0.02)]
+            ],
             "losses": [
                 losses(1e-5, [(0.05, 1.0, 100)]),
                 losses(1e-6, [(0.05, 1.0, 100), (0.2, 2.0, 50)]),

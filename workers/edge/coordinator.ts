@@ -28,7 +28,7 @@ import {
   type TaskName,
 } from "../../src/core/protocol";
 import { nextClip } from "../../src/core/privacy/adaptive-clip";
-import { noiseOf } from "../../src/core/privacy/noise-scale";
+import { drawEach, endsAtGoal, noiseRuleOf } from "../../src/core/privacy/mechanism";
 import { whyUnusable } from "../../src/core/secagg/check";
 import type { SecureMessage, SecureStep } from "../../src/core/secagg/messages";
 import { ringOf, type Ring } from "../../src/core/secagg/ring";
@@ -72,14 +72,6 @@ const HUB_SILENCE_MS = 10_000;
 const CLOCK_SLACK_MS = 5_000;
 /** Check-ins a second that a Coordinator wants at most: beyond it, clients are told to come back later. */
 const CHECK_INS_PER_SECOND = 100;
-
-/** How the noise of a round is scaled; null where it has none. */
-function privacyOf({ noise, clipQuantile, updateClip, goalCount, secure }: RoundConfig): MergePlan["privacy"] {
-  if (noise === 0) return null;
-  const deviation = (noiseOf({ noise, clipQuantile, goalCount }) * updateClip) / goalCount;
-  // With secure aggregation the clients have added it.
-  return { denominator: goalCount, deviation: secure ? 0 : deviation };
-}
 
 /** When a round that waits for clients is given up, and when one whose updates cannot be averaged is. */
 const waitsUntil = ({ openedAt, config }: RoundRow): number => openedAt + config.waitSeconds * 1000;
@@ -607,7 +599,7 @@ export class Coordinator extends DurableObject<Env> {
       const now = Date.now();
       const { counted, training, uploaded } = this.#store.tally(open.number);
       const alone = open.config.mode === "sync" && training + uploaded === 0;
-      const enough = open.config.noise === 0 && counted >= open.config.goalCount;
+      const enough = endsAtGoal(open.config) && counted >= open.config.goalCount;
       if (enough || (alone && (counted > 0 || open.config.noise > 0))) {
         this.#store.startAggregating(open.number, open.config.mode === "sync", now);
       } else if (alone) this.#giveUp(open, "Every client of the round has left.", now);
@@ -762,7 +754,7 @@ export class Coordinator extends DurableObject<Env> {
     const size = Math.min(most, Math.max(goalCount, Math.floor(count * fraction)));
     const random = (): number => (crypto.getRandomValues(new Uint32Array(1))[0] ?? 0) / 2 ** 32;
     // With noise each by itself: what the accountant knows is Poisson sampling.
-    const drawn = noise > 0 ? waiting.filter(() => random() < fraction) : shuffle(waiting, random).slice(0, size);
+    const drawn = noise > 0 ? drawEach(waiting, fraction, random) : shuffle(waiting, random).slice(0, size);
     for (const client of drawn) this.#store.assign(round, client, now);
     this.#store.clearWaiting();
     this.#store.startTraining(round.number, now + deadlineSeconds * 1000, now);
@@ -826,7 +818,7 @@ export class Coordinator extends DurableObject<Env> {
       prior: config.prior,
       keepBatchNorm: config.batchNorm !== "average",
       downloadCodec: config.downloadCodec,
-      privacy: privacyOf(config),
+      privacy: noiseRuleOf(config),
       base: { sha256: base.sha256, version: base.version },
       version,
       expected: { count: counted, examples },

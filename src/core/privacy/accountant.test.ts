@@ -1,6 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { deltaFor, epsilon, noiseFor } from "./accountant";
+import { DEFAULT_ROUND } from "../default-round";
+import { deltaFor, epsilon, mechanismOf, noiseFor } from "./accountant";
 import { lossEpsilon } from "./loss-distribution";
 import { LEAST_NOISE } from "./noise-scale";
 import oracle from "./oracle.json";
@@ -51,6 +52,12 @@ test("hardly any noise is none, and every noise comes to an end", () => {
   for (const order of [1.1, 1.5, 511.5]) expect(renyi(0.5, 1e-160, order)).toBe(Infinity);
 });
 
+test("where the clients add the noise, the draw hides nobody", () => {
+  const config = { ...DEFAULT_ROUND, fraction: 0.1, noise: 1, rounds: 5, goalCount: 20 };
+  expect(mechanismOf(config)).toEqual({ sampling: 0.1, noise: 1, rounds: 5, clients: 200 });
+  expect(mechanismOf({ ...config, secure: true }).sampling).toBe(1);
+});
+
 test("delta is less than one in all clients", () => {
   for (const [clients, delta] of [
     [1, 1e-5],
@@ -70,7 +77,7 @@ test("delta is less than one in all clients", () => {
 describe("the planner", () => {
   test.each(oracle.losses.filter(({ series }) => series.length === 1))("finds the noise of $series again", (found) => {
     const [{ noise, ...planned }] = found.series as [{ sampling: number; noise: number; rounds: number }];
-    const needed = noiseFor(planned, found.google * 1.0001, { delta: found.delta }) ?? NaN;
+    const needed = noiseFor({ planned, most: found.google * 1.0001, delta: found.delta }) ?? NaN;
     // Three digits, rounded up.
     expect(Math.abs(needed / noise - 1)).toBeLessThan(0.0102);
     expect(epsilon([{ ...planned, noise: needed }], found.delta)).toBeLessThanOrEqual(found.google * 1.0001);
@@ -79,12 +86,12 @@ describe("the planner", () => {
   test("counts what was spent already, and says where no noise is enough", () => {
     const done = [{ sampling: 1, noise: 4, rounds: 10 }];
     const planned = { sampling: 0.1, rounds: 100 };
-    const alone = noiseFor(planned, 6) ?? NaN;
-    const after = noiseFor(planned, 6, { done }) ?? NaN;
+    const alone = noiseFor({ planned, most: 6 }) ?? NaN;
+    const after = noiseFor({ planned, most: 6, done }) ?? NaN;
     expect(after).toBeGreaterThan(alone);
     expect(epsilon([...done, { ...planned, noise: after }])).toBeLessThanOrEqual(6);
-    expect(noiseFor(planned, 1, { done })).toBeUndefined();
-    expect(noiseFor(planned, 6, { done: [{ sampling: 1, noise: 0, rounds: 1 }] })).toBeUndefined();
+    expect(noiseFor({ planned, most: 1, done })).toBeUndefined();
+    expect(noiseFor({ planned, most: 6, done: [{ sampling: 1, noise: 0, rounds: 1 }] })).toBeUndefined();
   });
 });
 

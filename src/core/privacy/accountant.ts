@@ -1,3 +1,4 @@
+import type { RoundConfig } from "../protocol";
 import { MOST_DIVERGENCE } from "./distributed";
 import { lossEpsilon } from "./loss-distribution";
 import { LEAST_NOISE } from "./noise-scale";
@@ -46,30 +47,58 @@ export function epsilon(mechanisms: readonly Mechanism[], delta = deltaFor(clien
   return Math.min(bound, lossEpsilon(done, curve, told)) + 2 * slack;
 }
 
-/** Noise to begin a search with, and to end it at. */
+/** What rounds of a configuration are to the accountant: see RoundStore.mechanisms, which counts those that were run. */
+export const mechanismOf = ({
+  fraction,
+  noise,
+  secure,
+  rounds,
+  goalCount,
+}: Pick<RoundConfig, "fraction" | "noise" | "secure" | "rounds" | "goalCount">): Mechanism => ({
+  // Who adds the noise itself does not trust the edge, which knows who was drawn: then the draw hides nobody.
+  sampling: secure && noise > 0 ? 1 : fraction,
+  noise,
+  rounds,
+  clients: Math.ceil(goalCount / fraction),
+});
+
+/** The most noise that a round may have. */
 const MOST_NOISE = 100;
 
+export interface NoisePlan {
+  planned: Omit<Mechanism, "noise">;
+  /** The largest epsilon, of what was done and what is planned together. */
+  most: number;
+  /** Rounds so far. */
+  done?: readonly Mechanism[];
+  delta?: number;
+}
+
 /**
- * The least noise with which rounds stay within an epsilon, together with what was spent before, to three digits and never below.
- * @param done rounds so far
+ * Looks for the least noise with which rounds stay within an epsilon, to three digits and never below. It stops after each epsilon that
+ * it has computed, so that a page goes on meanwhile.
  * @returns undefined where no noise up to 100 does it
  */
-export function noiseFor(
-  planned: Omit<Mechanism, "noise">,
-  most: number,
-  {
-    done = [],
-    delta = deltaFor(clientsOf([...done, planned as Mechanism])),
-  }: { done?: readonly Mechanism[]; delta?: number } = {},
-): number | undefined {
-  const isWithin = (noise: number): boolean => epsilon([...done, { ...planned, noise }], delta) <= most;
+export function* searchNoise({ planned, most, done = [], delta }: NoisePlan): Generator<undefined, number | undefined> {
+  const told = delta ?? deltaFor(clientsOf([...done, { ...planned, noise: 0 }]));
+  const isWithin = (noise: number): boolean => epsilon([...done, { ...planned, noise }], told) <= most;
   if (!isWithin(MOST_NOISE)) return undefined;
   let [low, high] = [Math.log(LEAST_NOISE), Math.log(MOST_NOISE)];
   while (high - low > 5e-4) {
+    yield;
     const middle = (low + high) / 2;
     if (isWithin(Math.exp(middle))) high = middle;
     else low = middle;
   }
   const digits = 10 ** (2 - Math.floor(Math.log10(Math.exp(high))));
-  return Math.ceil(Math.exp(high) * digits) / digits;
+  return Math.min(MOST_NOISE, Math.ceil(Math.exp(high) * digits) / digits);
+}
+
+/** {@link searchNoise} to its end. */
+export function noiseFor(plan: NoisePlan): number | undefined {
+  const search = searchNoise(plan);
+  for (;;) {
+    const step = search.next();
+    if (step.done) return step.value;
+  }
 }

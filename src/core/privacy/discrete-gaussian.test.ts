@@ -2,7 +2,7 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { addGaussian, DiscreteGaussian, roundAtRandom } from "./discrete-gaussian";
 import oracle from "./oracle.json";
-import { SecureBits, type RandomBits } from "./random-bits";
+import { secureBits, type RandomBits } from "./random-bits";
 import { logHalfErfc } from "./renyi";
 
 /** Bits that are given, and then zeros. */
@@ -25,7 +25,7 @@ describe.each(oracle.discrete)("N_Z(0, $variance)", ({ variance, ends, shares })
   );
 
   test("comes as often as its definition says", () => {
-    const bits = new SecureBits();
+    const bits = secureBits;
     const n = 400_000;
     const counts = new Map<number, number>();
     for (let i = 0; i < n; i++) {

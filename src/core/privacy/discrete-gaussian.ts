@@ -1,4 +1,4 @@
-import { SecureBits, type RandomBits } from "./random-bits";
+import { secureBits, type RandomBits } from "./random-bits";
 
 /**
  * The discrete Gaussian N_Z(c, v): P(x) ~ exp(-(x - c)^2 / (2 v)) for whole x (Canonne, Kamath, Steinke 2020, arXiv 2004.00010). Drawn
@@ -56,6 +56,14 @@ export class DiscreteGaussian {
   }
 }
 const UNDECIDED = -(2 ** 15);
+
+const made = new Map<number, DiscreteGaussian>();
+/** The sampler of a variance, made once. */
+export function gaussianOf(variance: number): DiscreteGaussian {
+  const found = made.get(variance) ?? new DiscreteGaussian(variance);
+  made.set(variance, found);
+  return found;
+}
 
 /** r^2: the variance of {@link roundAtRandom}. Wide enough for {@link divergence} to be nothing. */
 export const ROUNDING = 3;
@@ -181,14 +189,13 @@ function expOf(x: bigint, bits: bigint): bigint {
 
 /** Of the noise that the edge adds: a step of its grid is a 256th of a deviation. */
 const CENTRAL = 2 ** 16;
-let central: DiscreteGaussian | undefined;
 
 /**
  * Adds Gaussian noise of a standard deviation, in place: each number becomes a multiple of a 256th of the deviation, by a discrete
  * Gaussian around where it was. Nothing of a float64's last digits is told (Mironov 2012).
  */
-export function addGaussian(values: Float64Array, deviation: number, bits: RandomBits = new SecureBits()): void {
-  central ??= new DiscreteGaussian(CENTRAL);
+export function addGaussian(values: Float64Array, deviation: number, bits: RandomBits = secureBits): void {
+  const central = gaussianOf(CENTRAL);
   const step = deviation / Math.sqrt(CENTRAL);
   for (let i = 0; i < values.length; i++) {
     values[i] = step * (roundAtRandom((values[i] as number) / step, bits) + central.draw(bits));

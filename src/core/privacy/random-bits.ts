@@ -10,7 +10,7 @@ export interface RandomBits {
 const DRAWN = 65_536;
 
 /** The platform's cryptographic generator. */
-export class SecureBits implements RandomBits {
+class SecureBits implements RandomBits {
   readonly #drawn = new Uint16Array(DRAWN / 2);
   #at = this.#drawn.length;
 
@@ -26,3 +26,6 @@ export class SecureBits implements RandomBits {
     return this.next16() * 2 ** 16 + this.next16();
   }
 }
+
+/** Of this worker or object: nothing is drawn before somebody asks. */
+export const secureBits: RandomBits = new SecureBits();

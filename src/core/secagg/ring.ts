@@ -1,8 +1,8 @@
 import type { Totals } from "../fedavg";
 import type { ModelSummary } from "../model";
-import { DiscreteGaussian, roundAtRandom, ROUNDING } from "../privacy/discrete-gaussian";
+import { gaussianOf, roundAtRandom, ROUNDING } from "../privacy/discrete-gaussian";
 import { RING_NOISE, type BelowNoise } from "../privacy/distributed";
-import { SecureBits, type RandomBits } from "../privacy/random-bits";
+import { secureBits, type RandomBits } from "../privacy/random-bits";
 import { hash32 } from "../random";
 
 /**
@@ -115,13 +115,13 @@ export function toRing(
   delta: Float32Array,
   facts: RingFacts,
   { seed, rotation }: { seed: number; rotation: number },
-  random: RandomBits = new SecureBits(),
+  random: RandomBits = secureBits,
 ): Uint32Array<ArrayBuffer> {
   const { block, blocks, range, step, length, noise, maxWeight } = ring;
   const weight = Math.max(1, Math.min(maxWeight, Math.round(facts.weight)));
   const out = new Uint32Array(length);
   const values = new Float64Array(block);
-  const gaussian = noise && new DiscreteGaussian(noise.variance);
+  const gaussian = noise && gaussianOf(noise.variance);
   for (let b = 0; b < blocks; b++) {
     for (let j = 0; j < block; j++) values[j] = sign(rotation, j * blocks + b) * (delta[j * blocks + b] ?? 0);
     walshHadamard(values);
@@ -150,7 +150,7 @@ function plainFacts({ maxWeight, levels }: Ring, facts: RingFacts, weight: numbe
 
 /** A vector with noise counts, and says of its norm only what its noise hides. */
 function noisyFacts(below: BelowNoise | null, isBelow: number, random: RandomBits): number[] {
-  const told = below ? below.unit * (2 * isBelow - 1) + new DiscreteGaussian(below.variance).draw(random) : 0;
+  const told = below ? below.unit * (2 * isBelow - 1) + gaussianOf(below.variance).draw(random) : 0;
   return [1, 0, 0, 0, 0, 0, told];
 }
 
