@@ -5,7 +5,7 @@ import type { ModelSummary } from "../model";
 import { seededRandom } from "../random";
 import { robustAverage, type BlockAverage } from "../strategies/aggregate";
 import { linearWeight } from "../strategies/weights";
-import { attackersOf, poisonUpdate } from "./attack";
+import { attackersOf, claimedExamples, poisonUpdate } from "./attack";
 import { clientSeed, expectedCohort } from "./cohort";
 import type { LabConfig } from "./config";
 import { normal } from "./partition";
@@ -61,8 +61,10 @@ export async function collect(
     equally: config.noise > 0,
   };
   for (const training of trainings) {
-    const { client, examples, result } = await training;
-    let delta = attackers.has(client) ? poisonUpdate(result.delta, config) : result.delta;
+    const { client, examples: own, result } = await training;
+    const isAttacker = attackers.has(client);
+    const examples = Math.min(isAttacker ? claimedExamples(own, config) : own, config.maxExamples);
+    let delta = isAttacker ? poisonUpdate(result.delta, config) : result.delta;
     if (codec === "float32") facts.bytes += delta.byteLength;
     else {
       const lost = errorFeedback ? (residuals.get(client) ?? before.get(client)) : undefined;

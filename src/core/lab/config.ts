@@ -78,6 +78,10 @@ const entries = {
   /** What some of the clients do against the others, and how many of them: see attack.ts. */
   attack: v.optional(v.picklist(ATTACKS), "none"),
   attackers: v.optional(real(0, 0.5), 0),
+  /** How many times the examples that they have attackers claim, to count for more. */
+  claim: v.optional(real(1, 1e6), 1),
+  /** The most examples that a client counts for, whatever it says; as large as can be where nothing bounds it. */
+  maxExamples: v.optional(whole(1, 1e9), 1e9),
 
   /** Rounds from one evaluation on the test examples to the next. */
   evaluateEvery: v.optional(whole(1, 1000), 1),
