@@ -93,7 +93,9 @@ async function invert() {
   const noised = (delta, z) => {
     const rest = withoutNorms(delta);
     const clip = lab.normOf(rest);
-    return lab.clipAndNoise(rest, { clip, deviation: (z * clip) / Math.sqrt(SHARERS) }).delta;
+    const noisy = Float64Array.from(rest);
+    lab.addGaussian(noisy, (z * clip) / Math.sqrt(SHARERS));
+    return Float32Array.from(noisy);
   };
   /** What the edge gets of a delta, by the protection. */
   const protections = {

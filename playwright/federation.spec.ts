@@ -5,9 +5,9 @@ import { takeNorms } from "../src/core/batch-norm";
 import { decodeCheckpoint } from "../src/core/checkpoint";
 import { decodeSafetensors } from "../src/core/safetensors";
 import { readUpdateMetadata, UpdateReader, type UpdateMetadata } from "../src/core/update";
-import { clipAndNoise } from "../src/core/privacy/clip";
 import { DEFAULT_ROUND, NOTEBOOK_ROUND } from "../src/core/default-round";
 import type { History } from "../src/core/protocol";
+import { shareOfNoise } from "../src/core/privacy/distributed";
 import { ringOf } from "../src/core/secagg/ring";
 import { HeadlessClient } from "../tools/headless";
 import { collectFaces, expect, openCamera, storedFaces, test } from "./stage";
@@ -210,7 +210,7 @@ test("with secure aggregation what leaves the browser is random, and the mean of
   const others = [0, 1].map(async () => {
     const client = new HeadlessClient(() => stage.edgeUrl, task, stop.signal);
     const assignment = await client.assignment(5);
-    const { delta } = clipAndNoise(new Float32Array(compact.parameters), assignment.secure ?? { clip, deviation: 0 });
+    const delta = new Float32Array(compact.parameters);
     const facts = {
       ...{ weight: 5, trainLoss: 1, trainAccuracy: 0.5 },
       ...{ evalExamples: 0, evalLoss: 0, evalAccuracy: 0, below: 1 },
@@ -226,14 +226,17 @@ test("with secure aggregation what leaves the browser is random, and the mean of
     (await (await fetch(`${stage.url}/api/tasks/${task}/rounds`)).json()) as History;
   await expect.poll(async () => (await history()).rounds[0]?.state).toBe("published");
   const { rounds, task: after } = await history();
-  expect(after.privacy).toEqual([{ sampling: 1, noise: 0.5, rounds: 1 }]);
+  expect(after.privacy).toEqual([{ sampling: 1, noise: 0.5, rounds: 1, clients: 3 }]);
   // No noise is on the sums of what the clients held: they are not told.
   expect(rounds[0]?.trainLoss).toBeNull();
 
   // The vector does not get smaller by compression, as nothing random does, and says nothing of who sent it.
   const [update] = stage.requests.filter(({ method }) => method === "PUT");
   const body = update?.body ?? Buffer.alloc(0);
-  const ring = ringOf(compact, { codec: "int8", cohort: 3, clip, deviation: 1, equally: true });
+  const ring = ringOf(compact, {
+    ...{ codec: "int8", cohort: 3, clip, equally: true },
+    deviation: shareOfNoise(0.5, clip, 2, "int8"),
+  });
   expect(body).toHaveLength(Math.ceil((ring.length * ring.bits) / 8));
   expect(gzipSync(body).length).toBeGreaterThan(body.length * 0.999);
   const faces = await storedFaces(page);

@@ -76,3 +76,26 @@ test("runs side by side, one client, and every page with something on it, for ev
   await rounds.goto(`${stage.url}/progress`);
   await expectAccessible(rounds, "the progress");
 });
+
+test("the round form says how much noise an epsilon takes, and takes it", async ({ page, stage }) => {
+  await page.goto(`${stage.url}/rounds`);
+  await page.getByText("Privacy", { exact: true }).click();
+  const planner = page.getByRole("region", { name: "How much noise?" });
+  const answer = planner.getByRole("status");
+  await expect(answer).toContainText("With 3 clients and 1 round, for epsilon at most 8 at delta 0.00001");
+  // dp-accounting says 4.38 of one round of everybody with z = 1.
+  await planner.getByLabel("Epsilon at most").fill("4.38");
+  await expect(answer).toContainText("z = 1");
+  await planner.getByLabel("Clients N").fill("500000");
+  await expect(answer).toContainText("With 500,000 clients and 1 round, for epsilon at most 4.38 at delta 1e-7");
+  await planner.getByLabel("Epsilon at most").fill("0.001");
+  await expect(answer).toContainText("No noise up to 100");
+  await planner.getByLabel("Epsilon at most").fill("");
+  await expect(answer).toContainText("Say how large epsilon may become.");
+  await planner.getByLabel("Epsilon at most").fill("2");
+  await planner.getByRole("button", { name: "Take this noise" }).click();
+  await expect(page.getByLabel("Noise z")).not.toHaveValue("0");
+  await expect(page.getByText(/1 round as set here would bring it to/)).toContainText("epsilon 1.");
+  await expect(page.getByRole("alert")).toContainText("Noise is scaled by the update clip");
+  await expectAccessible(page, "the planner");
+});

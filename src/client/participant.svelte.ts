@@ -6,7 +6,7 @@ import { gzip } from "../core/gzip";
 import { MODELS, summarize } from "../core/model";
 import { t } from "../i18n/language.svelte";
 import { reasonOf } from "../i18n/reason";
-import { clipAndNoise } from "../core/privacy/clip";
+import { clipTo } from "../core/privacy/clip";
 import { SecureError } from "../core/secagg/client";
 import { follow, maskedBody, type SecureMember } from "../core/secagg/member";
 import type { StepOf } from "../core/secagg/messages";
@@ -25,8 +25,12 @@ import { consent } from "../faces/consent.svelte";
 import { usableOf } from "../faces/labels";
 import {
   allFaces,
-  deleteSetting,
+  beginParticipation,
+  endParticipation,
+  forgetParticipation,
   getSetting,
+  isForgotten,
+  keepParticipation,
   noteRound,
   setSetting,
   type Contribution,
@@ -133,8 +137,7 @@ class Participant {
     this.#trainer.stop();
     this.status = { kind: "off" };
     conditions.paused = false;
-    await deleteSetting("takingPart");
-    await deleteSetting("participation");
+    await forgetParticipation();
   }
 
   /** What is still on its way when the player leaves must not bring the round back to the page. */
@@ -156,6 +159,8 @@ class Participant {
         if (participation) await this.#round(participation, signal);
       } catch (error) {
         if (error instanceof Error && error.name === PAUSED) continue;
+        // Its faces were deleted meanwhile, or another tab has left: begin again, or end.
+        if (isForgotten(error)) continue;
         if (!(error instanceof EdgeAwayError)) throw error;
         this.#show({ kind: "away", message: reasonOf(error) }, signal);
         await sleep(AWAY_SECONDS, signal);
@@ -169,7 +174,7 @@ class Participant {
     await consent.loaded;
     // Consent that was withdrawn takes back what was not sent yet.
     if (!kept || (consent.given && (kept.update || kept.assignment.deadline > edgeNow()))) return kept;
-    await deleteSetting("participation");
+    await endParticipation(kept);
     return undefined;
   }
 
@@ -215,7 +220,8 @@ class Participant {
       heldOut: ids(heldOut),
       bytesDown: 0,
     };
-    await setSetting("participation", participation);
+    signal.throwIfAborted();
+    await beginParticipation(participation);
     return participation;
   }
 
@@ -231,11 +237,11 @@ class Participant {
       if (!(error instanceof SecureError)) throw error;
       this.notice = t("train.leftRound", { reason: error.message });
       participation.givenUp = true;
-      await setSetting("participation", participation);
+      await keepParticipation(participation);
     }
     this.#show({ kind: "waiting", reason: "not-selected" }, signal);
     const step = await secureStep(assignment, undefined, participation.key, signal);
-    if (step.step === "over") await deleteSetting("participation");
+    if (step.step === "over") await endParticipation(participation);
     else await sleep(3, signal);
   }
 
@@ -248,7 +254,7 @@ class Participant {
         this.#show({ kind: "agreeing", round: assignment.round }, signal);
         const { step } = await follow(member, "mask");
         if (step === "over") {
-          await deleteSetting("participation");
+          await endParticipation(participation);
           return;
         }
       }
@@ -261,7 +267,7 @@ class Participant {
         // Asked again: the training may have outlived the round.
         const step = await follow(member, "mask");
         if (step.step === "over") {
-          await deleteSetting("participation");
+          await endParticipation(participation);
           return;
         }
         participation.update = await this.#mask(participation, member, step, result);
@@ -269,7 +275,7 @@ class Participant {
       participation.localNorms = result.localNorms;
       participation.contribution = contributionOf(assignment, result, participation.update.length);
       delete participation.snapshot;
-      await setSetting("participation", participation);
+      await keepParticipation(participation);
     }
     this.#show({ kind: "uploading", round: assignment.round }, signal);
     let accepted: true | string = true;
@@ -292,14 +298,7 @@ class Participant {
       this.#show({ kind: "unmasking", round: assignment.round }, signal);
       await follow(member, "over");
     }
-    if (accepted === true) {
-      const { [assignment.task]: _, ...others } = (await getSetting("localNorms")) ?? {};
-      const own = participation.localNorms;
-      await setSetting("localNorms", own ? { ...others, [assignment.task]: own } : others);
-      const { residual } = participation;
-      if (residual) await setSetting("residuals", { ...(await getSetting("residuals")), [assignment.task]: residual });
-    }
-    await deleteSetting("participation");
+    await endParticipation(participation, accepted === true);
     if (participation.contribution) {
       this.sent = [{ ...participation.contribution, accepted }, ...this.sent];
     }
@@ -316,7 +315,7 @@ class Participant {
       // The round has ended meanwhile, or does so at its deadline.
       if (!(error instanceof EdgeRefusalError || error instanceof EdgeAwayError)) throw error;
     });
-    await deleteSetting("participation");
+    await endParticipation(participation);
     this.sent = [{ ...contributionOf(assignment, result, 0), accepted: reason }, ...this.sent];
   }
 
@@ -327,9 +326,8 @@ class Participant {
       round: `${assignment.task}/${assignment.round}`,
       state: participation.secure,
       save: async (state) => {
-        signal.throwIfAborted();
         participation.secure = state;
-        await setSetting("participation", participation);
+        await keepParticipation(participation);
       },
       send: (message) => secureStep(assignment, message, participation.key, signal),
       pause: (seconds) => sleep(seconds, signal),
@@ -348,7 +346,7 @@ class Participant {
       throw new SecureError(`The edge asks for a masked vector in ${plan.codec}.`);
     }
     const ring = ringOf(summarize(MODELS[TASKS[task].model]), { codec: plan.codec, ...secure });
-    const { delta, isBelow } = clipAndNoise(result.delta, secure);
+    const { delta, isBelow } = clipTo(result.delta, secure.clip);
     const { train, heldOut } = result;
     const facts = {
       ...{ weight: result.examples, trainLoss: train.loss, trainAccuracy: train.accuracy },
@@ -455,7 +453,7 @@ class Participant {
         return await this.#run(job(backend), participation, signal);
       } catch (error) {
         const name = error instanceof Error ? error.name : "";
-        if (signal.aborted || name === PAUSED || name === DIVERGED) throw error;
+        if (signal.aborted || name === PAUSED || name === DIVERGED || isForgotten(error)) throw error;
         // A lost GPU, no memory, a crash: the next backend goes on from the last snapshot, or the last backend for as long
         // as it gets further.
         const next = backends[backends.indexOf(backend) + 1];
@@ -498,10 +496,8 @@ class Participant {
               this.#show({ kind: "training", round, progress }, signal);
             }),
             Comlink.proxy(async (taken) => {
-              // A message that was on its way when the player left must not bring the round back.
-              if (signal.aborted) return;
               participation.snapshot = taken;
-              await setSetting("participation", participation);
+              await keepParticipation(participation);
             }),
           ),
         signal,

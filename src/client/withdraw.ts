@@ -1,5 +1,5 @@
 import { consent } from "../faces/consent.svelte";
-import { deleteSetting, destroyDatabase } from "../faces/store";
+import { destroyDatabase, forgetTrainings, getSetting } from "../faces/store";
 import { destroyLabDatabase } from "../lab/store";
 import { CHECKPOINT_CACHE } from "./checkpoints";
 import { withdrawUpdate } from "./edge";
@@ -16,10 +16,13 @@ export type Withdrawn = "nothing-sent" | "withdrawn" | "too-late";
  */
 export async function withdrawConsent(): Promise<Withdrawn> {
   await consent.set(false);
+  // The edge may have the update of a round under way without having said so yet.
+  const underWay = await getSetting("participation");
   await participant.leave();
-  for (const key of ["residuals", "localNorms"] as const) await deleteSetting(key);
+  await forgetTrainings();
   await sent.loaded;
-  const update = sent.lastUpdate;
+  const { lastUpdate } = sent;
+  const update = underWay?.update ? { ...underWay.assignment, key: underWay.key } : lastUpdate;
   return update ? withdrawUpdate(update, update.key) : "nothing-sent";
 }
 

@@ -3,7 +3,7 @@ import { EXPRESSIONS } from "./expressions";
 import { CODECS } from "./codecs/codec";
 import { EVIDENCE_KINDS } from "./guard";
 import { MODEL_NAMES, type ModelName } from "./model";
-import { noiseBesideShares } from "./privacy/adaptive-clip";
+import { LEAST_NOISE, noiseBesideShares } from "./privacy/noise-scale";
 import { FEWEST } from "./secagg/graph";
 import { SERVER_OPTIMIZERS } from "./strategies/server-optimizers";
 
@@ -219,6 +219,7 @@ export function conflictOf(config: RoundConfig): string | undefined {
       return `Among fewer than ${FEWEST} clients nothing can be hidden: choose a higher goal count.`;
   }
   if (config.noise > 0) {
+    if (config.noise < LEAST_NOISE) return `Noise below ${LEAST_NOISE} hides nobody: choose more, or 0 for none.`;
     if (config.updateClip === 0) return "Noise is scaled by the update clip: choose one above 0.";
     if (config.prior > 0)
       return "Noise is calibrated for clients that count the same however many faces they have: choose prior 0.";
@@ -291,10 +292,12 @@ export const assignmentSchema = v.object({
     v.object({
       cohort: whole(1, 1000),
       clip: v.number(),
-      /** Standard deviation of the noise that this client adds to each number of its update. */
+      /** Standard deviation of the noise that this client adds to each number of its update; 0 adds none. */
       deviation: v.number(),
       /** Clients weigh the same, however many faces they have. */
       equally: v.boolean(),
+      /** With noise, and a clip that follows the norms: how a client tells whether its own lies below it. */
+      below: v.optional(v.object({ unit: whole(1, 1e6), variance: whole(1, 1e6) })),
     }),
   ),
 });
@@ -454,7 +457,18 @@ export const taskSchema = v.object({
   /** False while the checkpoint is still the random initialization. */
   trained: v.boolean(),
   /** Every series of rounds so far that has read clients' updates, by its sampling and its noise: what epsilon is made of. */
-  privacy: v.optional(v.array(v.object({ sampling: v.number(), noise: v.number(), rounds: v.number() })), []),
+  privacy: v.optional(
+    v.array(
+      v.object({
+        sampling: v.number(),
+        noise: v.number(),
+        rounds: v.number(),
+        /** Clients that had to wait for the largest of these rounds: delta is chosen below one in as many. */
+        clients: v.optional(v.number()),
+      }),
+    ),
+    [],
+  ),
 });
 export type Task = v.InferOutput<typeof taskSchema>;
 

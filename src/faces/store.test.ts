@@ -9,17 +9,22 @@ import {
   addTake,
   allFaces,
   allTakes,
+  beginParticipation,
   changeFace,
   deleteAllFaces,
   deleteAllTakes,
   deleteFace,
   destroyDatabase,
+  endParticipation,
+  forgetParticipation,
   getSetting,
+  keepParticipation,
   onFacesChanged,
   restoreFace,
   setSetting,
   settingSizes,
   type NewFace,
+  type Participation,
 } from "./store";
 
 const face: NewFace = {
@@ -79,28 +84,83 @@ test("a take that failed is for nothing, and is not counted, until the player sa
   expect(usableOf(await allFaces())).toHaveLength(5);
 });
 
+const participation = async (faces: number[] = [1]): Promise<Participation> => ({
+  assignment: {
+    task: "expressions",
+    id: crypto.randomUUID(),
+    round: 1,
+    checkpoint: { sha256: "0".repeat(64), version: 0, bytes: 1 },
+    plan: { ...DEFAULT_ROUND, reportInitialLoss: false },
+    deadline: 0,
+  },
+  key: await createSigningKey(),
+  seed: 1,
+  train: faces,
+  heldOut: [],
+  bytesDown: 0,
+  localNorms: Float32Array.of(1),
+  residual: Float32Array.of(2),
+});
+
 test("deleting all faces takes a training's traces with them, and nothing else", async () => {
   await addFace(face);
   await setSetting("consent", { given: true, at: 1 });
-  await setSetting("participation", {
-    assignment: {
-      task: "expressions",
-      id: crypto.randomUUID(),
-      round: 1,
-      checkpoint: { sha256: "0".repeat(64), version: 0, bytes: 1 },
-      plan: { ...DEFAULT_ROUND, reportInitialLoss: false },
-      deadline: 0,
-    },
-    key: await createSigningKey(),
-    seed: 1,
-    train: [1],
-    heldOut: [],
-    bytesDown: 0,
-  });
+  await setSetting("takingPart", true);
+  await setSetting("residuals", { expressions: Float32Array.of(1) });
+  await setSetting("localNorms", { expressions: Float32Array.of(1) });
+  await beginParticipation(await participation());
   await deleteAllFaces();
   expect(await allFaces()).toEqual([]);
-  expect(await getSetting("participation")).toBeUndefined();
-  expect(await getSetting("consent")).toEqual({ given: true, at: 1 });
+  expect((await settingSizes()).map(({ key }) => key)).toEqual(["consent", "takingPart"]);
+});
+
+test("deleting a face takes what was made of it, and the training under way where it is one of its own", async () => {
+  const [one, other] = [await addFace(face), await addFace(face)];
+  await setSetting("takingPart", true);
+  await beginParticipation(await participation([one.id]));
+  await setSetting("localNorms", { expressions: Float32Array.of(1) });
+  await deleteFace(other.id);
+  expect((await settingSizes()).map(({ key }) => key)).toEqual(["participation", "takingPart"]);
+  await deleteFace(one.id);
+  expect((await settingSizes()).map(({ key }) => key)).toEqual(["takingPart"]);
+});
+
+test("what is late when the player leaves, or deletes the faces, brings nothing of the round back", async () => {
+  for (const leave of [forgetParticipation, deleteAllFaces]) {
+    await setSetting("takingPart", true);
+    const part = await participation();
+    await beginParticipation(part);
+    await keepParticipation(part);
+    // All at once, as a worker's message may come: whichever is first, the last word is that nothing is kept.
+    const late = [leave(), keepParticipation(part), endParticipation(part, true)];
+    const [left, ...others] = await Promise.allSettled(late);
+    expect(left?.status).toBe("fulfilled");
+    for (const one of others) {
+      expect(one).toMatchObject({ status: "rejected", reason: { name: "ForgottenError" } });
+    }
+    for (const key of ["participation", "residuals", "localNorms"] as const) {
+      expect(await getSetting(key), key).toBeUndefined();
+    }
+  }
+  // Who has left begins nothing, and a part in another round is not that one.
+  await forgetParticipation();
+  await expect(beginParticipation(await participation())).rejects.toThrow("no longer takes part");
+  await setSetting("takingPart", true);
+  await beginParticipation(await participation());
+  await expect(keepParticipation(await participation())).rejects.toThrow("no longer takes part");
+});
+
+test("an accepted update leaves its batch normalization and what its codec lost, a refused one nothing", async () => {
+  await setSetting("takingPart", true);
+  for (const accepted of [false, true]) {
+    const part = await participation();
+    await beginParticipation(part);
+    await endParticipation(part, accepted);
+    expect(await getSetting("participation")).toBeUndefined();
+    const kept = accepted ? { expressions: part.residual } : undefined;
+    expect(await getSetting("residuals")).toEqual(kept);
+    expect(await getSetting("localNorms")).toEqual(accepted ? { expressions: part.localNorms } : undefined);
+  }
 });
 
 test("a device that comes from the version with a random id loses what it cannot go on with, and nothing else", async () => {

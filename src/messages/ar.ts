@@ -686,7 +686,7 @@ export const ar = {
     rounds_other: "{{count}} جولة",
     noisy: "التشويش ({{rounds}}) يُبقي ما تقوله نقاط الحفظ عن أي جهاز ضمن",
     value: "إبسيلون {{value}}",
-    atDelta: "عند دلتا {{delta}}.",
+    atDelta: "لجهاز أكثر أو أقل، عند دلتا {{delta}}: أقل من واحد من كل {{clients}} جهاز.",
     bare: "بدون تشويش وبالتالي بدون هذا الحد: {{rounds}}.",
     planned: "{{rounds}} بهذا الإعداد تجعله",
   },

@@ -737,7 +737,7 @@ export const de = {
     rounds_other: "{{count}} Runden",
     noisy: "Rauschen ({{rounds}}) hält das, was die Checkpoints über ein einzelnes Gerät sagen, innerhalb von",
     value: "Epsilon {{value}}",
-    atDelta: "bei Delta {{delta}}.",
+    atDelta: "für ein Gerät mehr oder weniger, bei Delta {{delta}}: weniger als eines von {{clients}} Geräten.",
     bare: "Ohne Rauschen und damit ohne eine solche Grenze: {{rounds}}.",
     planned: "{{rounds}} mit dieser Einstellung: danach gilt",
   },

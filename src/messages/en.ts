@@ -715,7 +715,7 @@ export const en = {
     rounds_other: "{{count}} rounds",
     noisy: "The noise of {{rounds}} keeps what the checkpoints say about any one client within",
     value: "epsilon {{value}}",
-    atDelta: "at delta {{delta}}.",
+    atDelta: "for one device more or less, at delta {{delta}}: less than one in {{clients}} devices.",
     bare: "Without noise, and so without such a bound: {{rounds}}.",
     planned: "{{rounds}} as set here would bring it to",
   },

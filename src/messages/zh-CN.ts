@@ -627,7 +627,7 @@ export const zhCN = {
     rounds_other: "{{count}} 轮",
     noisy: "{{rounds}}的噪声使检查点能说出的关于任何一台设备的信息不超过",
     value: "epsilon {{value}}",
-    atDelta: "（delta {{delta}}）。",
+    atDelta: "（多一台或少一台设备，delta {{delta}}：小于 {{clients}} 台设备中的一台）。",
     bare: "没有噪声、因而没有这种界限的：{{rounds}}。",
     planned: "按这里的设置再进行{{rounds}}后将是",
   },

@@ -2,7 +2,8 @@
 export { compress, decodeDelta, encodeDelta, isSparse, toFloat16 } from "../../src/core/codecs/codec";
 export { putNorms, takeNorms } from "../../src/core/batch-norm";
 export { epsilon } from "../../src/core/privacy/accountant";
-export { clipAndNoise, normOf } from "../../src/core/privacy/clip";
+export { clipTo, normOf } from "../../src/core/privacy/clip";
+export { addGaussian } from "../../src/core/privacy/discrete-gaussian";
 export { decodeCheckpoint } from "../../src/core/checkpoint";
 export { decodeIdx } from "../../src/core/data/idx";
 export { initializeWeights } from "../../src/core/initialize";

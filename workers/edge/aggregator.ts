@@ -14,7 +14,8 @@ import { addMask } from "../../src/core/secagg/secrets";
 import type { Correction } from "../../src/core/secagg/server";
 import { checkWeights } from "../../src/core/plausible";
 import { normOf } from "../../src/core/privacy/clip";
-import { addGaussian } from "../../src/core/privacy/gaussian";
+import { toMean } from "../../src/core/privacy/mechanism";
+import type { NoiseRule } from "../../src/core/round/rule";
 import { shrinkage } from "../../src/core/strategies/weights";
 import { BLOCK, robustAverage, stepModel, type BlockAverage } from "../../src/core/strategies/aggregate";
 import {
@@ -84,7 +85,7 @@ export interface MergePlan {
   keepBatchNorm: boolean;
   downloadCodec: RoundConfig["downloadCodec"];
   /** DP-FedAvg: what the sum is divided by, and the standard deviation of the noise on the average. */
-  privacy: { denominator: number; deviation: number } | null;
+  privacy: NoiseRule | null;
   /** Secure aggregation: the ring, and what takes the masks off the sum. */
   secure: { ring: Ring; corrections: Correction[]; rotation: number } | null;
   base: { sha256: string; version: number };
@@ -334,8 +335,7 @@ export class Aggregator extends DurableObject<Env> {
         const count = Math.min(PART, length - at);
         for (const stub of stubs) total.addPart(at, (await stub.part(start + at, count)) as Float64Array);
       }
-      for (let i = 0; i < length; i++) total.sum[i] = (total.sum[i] as number) / denominator;
-      if (privacy && privacy.deviation > 0) addGaussian(total.sum, privacy.deviation);
+      toMean(total.sum, denominator, privacy);
       return total.sum;
     };
   }

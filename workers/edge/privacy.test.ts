@@ -46,7 +46,7 @@ test("a round with noise publishes the mean of clipped updates that weigh the sa
     expect([examples, norm, trainLoss, trainAccuracy]).toEqual([null, null, null, null]);
   }
   const { privacy } = await compact.get<Task>("");
-  expect(privacy).toEqual([{ sampling: 1, noise, rounds: 1 }]);
+  expect(privacy).toEqual([{ sampling: 1, noise, rounds: 1, clients: 3 }]);
   expect(epsilon(privacy)).toBeGreaterThan(0);
   await compact.startRound({ goalCount: 1 });
   const [plain] = await compact.cohort(1);
@@ -62,7 +62,7 @@ test("with noise every waiting client is drawn by itself: a draw that is too sma
   const clients = Array.from({ length: 150 }, () => crypto.randomUUID());
   for (const client of clients) await compact.checkIn(client);
   const { rounds } = await compact.until(({ rounds }) => rounds[0]?.trainingAt != null, "a draw");
-  expect((await compact.get<Task>("")).privacy).toEqual([{ sampling: 0.02, noise: 1, rounds: 1 }]);
+  expect((await compact.get<Task>("")).privacy).toEqual([{ sampling: 0.02, noise: 1, rounds: 1, clients: 150 }]);
   if (rounds[0]?.state === "abandoned") {
     expect(rounds[0].reason).toContain("of 150 clients; 2 are needed");
     expect(rounds[1]?.state).toBe("selecting");
@@ -123,6 +123,7 @@ test("an update that is taken back is deleted and counts no more, until a mean h
 });
 
 test.each([
+  [{ noise: 1e-160, updateClip: 1, batchNorm: "local" }, "Noise below 0.01"],
   [{ noise: 1, batchNorm: "local" }, "update clip"],
   [{ noise: 1, updateClip: 1, batchNorm: "average" }, "batch normalization"],
   [{ noise: 1, updateClip: 1, batchNorm: "local", prior: 10 }, "prior 0"],

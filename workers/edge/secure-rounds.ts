@@ -1,7 +1,8 @@
 import { MODELS, summarize } from "../../src/core/model";
-import { noiseOf } from "../../src/core/privacy/adaptive-clip";
+import { belowNoise, fewestOf, shareOfNoise } from "../../src/core/privacy/distributed";
+import { deviationOfShares, noiseOf } from "../../src/core/privacy/noise-scale";
 import { TASKS, type Assignment, type RoundConfig } from "../../src/core/protocol";
-import { quorumOf, type RoundLife } from "../../src/core/round/life";
+import type { RoundLife } from "../../src/core/round/life";
 import { whyUnusable } from "../../src/core/secagg/check";
 import type { SecureMessage, SecureStep } from "../../src/core/secagg/messages";
 import { ringOf, type Ring } from "../../src/core/secagg/ring";
@@ -26,10 +27,14 @@ export class SecureRounds {
 
   /** What the members of a round are told of the ring of its vectors. */
   facts(round: number, config: RoundConfig): NonNullable<Assignment["secure"]> {
-    const { noise, updateClip: clip } = config;
+    const { noise, updateClip: clip, goalCount, clipQuantile, codec } = config;
+    const cohort = this.context.store.updates.assignedIds(round).length;
+    const facts = { cohort, clip, deviation: 0, equally: noise > 0 };
+    if (noise === 0 || (codec !== "int8" && codec !== "int4")) return facts;
     // As much noise as the fewest vectors of which a mean is made need together.
-    const deviation = noise > 0 ? (noiseOf(config) * clip) / Math.sqrt(quorumOf(config)) : 0;
-    return { cohort: this.context.store.updates.assignedIds(round).length, clip, deviation, equally: noise > 0 };
+    const fewest = fewestOf(config);
+    const below = clipQuantile > 0 ? belowNoise(deviationOfShares(goalCount), fewest) : undefined;
+    return { ...facts, deviation: shareOfNoise(noiseOf(config), clip, fewest, codec), below };
   }
 
   /**

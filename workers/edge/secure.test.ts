@@ -2,6 +2,7 @@ import { runInDurableObject } from "cloudflare:test";
 import { env } from "cloudflare:workers";
 import { expect, test } from "vitest";
 import type { Assignment, Task } from "../../src/core/protocol";
+import { isNorm } from "../../src/core/batch-norm";
 import { seededRandom } from "../../src/core/random";
 import { follow, maskedBody, type SecureMember } from "../../src/core/secagg/member";
 import type { SecureMessage, SecureStep } from "../../src/core/secagg/messages";
@@ -193,6 +194,50 @@ test("below the threshold nothing is unmasked: the round is given up, and says w
     reason: "2 clients have confirmed who has sent a vector; 3 are needed.",
   });
   expect((await compact.get<Task>("")).checkpoint.version).toBe(0);
+});
+
+const NOISY = { ...SECURE, noise: 1, batchNorm: "local", prior: 0 } as const;
+
+test("with noise the checkpoint has as much as the clients that came share out, and nobody's losses are summed", async () => {
+  const base = await compact.download(await compact.get<Task>(""));
+  const goalCount = 4;
+  await compact.startRound({ goalCount, overSelection: 1, ...NOISY });
+  const deltas = WEIGHTS.slice(0, goalCount).map((_, k) => clipped(k));
+  const assignments = await compact.cohort(goalCount);
+  await Promise.all(assignments.map((one, k) => takePart(one, deltas[k] as Float32Array, WEIGHTS[k] ?? 0)));
+  const next = await compact.download(await compact.published(1));
+  let [squares, count] = [0, 0];
+  for (const tensor of model.tensors) {
+    if (isNorm(model, tensor)) continue;
+    for (let i = tensor.offset; i < tensor.offset + tensor.size; i++) {
+      const mean = deltas.reduce((sum, delta) => sum + (delta[i] ?? 0) / goalCount, 0);
+      squares += ((next[i] ?? NaN) - (base[i] ?? NaN) - mean) ** 2;
+      count += 1;
+    }
+  }
+  // Two would have to be enough; four have come. The rounding is as much noise as a 150th of all.
+  const deviation = (CLIP / goalCount) * Math.sqrt(4 / 2);
+  expect(Math.sqrt(squares / count) / deviation).toBeGreaterThan(1);
+  expect(Math.sqrt(squares / count) / deviation).toBeLessThan(1.01);
+  const round = await compact.ended(1);
+  expect(round).toMatchObject({ trainLoss: null, evalExamples: 0 });
+  expect((await compact.get<Task>("")).privacy).toMatchObject([{ sampling: 1, noise: 1, rounds: 1 }]);
+});
+
+test("with noise no sum is opened of fewer vectors than make all of it", async () => {
+  await compact.startRound({ goalCount: 6, overSelection: 1, deadlineSeconds: 30, ...NOISY });
+  const assignments = await compact.cohort(6);
+  // Three are silent from the beginning, one of the others takes its part back, and two would open the sum.
+  const leaves: Leaves[] = [undefined, undefined, "vector"];
+  const running = leaves.map((leave, k) => takePart(assignments[k] as Assignment, clipped(k), 1, leave));
+  await running[2];
+  const { id } = assignments[2] as Assignment;
+  await compact.fetchSigned(`/rounds/1/updates/${id}`, { id }, { method: "DELETE" });
+  await Promise.all(running);
+  expect(await compact.ended(1)).toMatchObject({
+    state: "abandoned",
+    reason: expect.stringContaining("2 clients have sent a vector; 3 are needed") as string,
+  });
 });
 
 test("a vector of the wrong length, or of somebody without shares, is refused", async () => {

@@ -388,6 +388,15 @@ test("a client that asks too often is told so", async () => {
   expect((await task.checkIn(crypto.randomUUID())).decision).toBe("wait");
 });
 
+test("every call of an address counts against its limit, whatever it asks for", async () => {
+  const headers = { "cf-connecting-ip": "192.0.2.7" };
+  const ask = async (path: string): Promise<number> => (await fetchEdge(`http://edge/api/${path}`, { headers })).status;
+  for (let i = 0; i < 60; i++) await Promise.all(Array.from({ length: 100 }, () => ask("nothing")));
+  const paths = ["health", "metrics", "openapi.json", "problems", "tasks/expressions-compact", "nothing"];
+  for (const path of paths) expect([path, await ask(path)]).toEqual([path, 429]);
+  expect((await fetchEdge("http://edge/api/health")).status).toBe(200);
+});
+
 test("a round ends by its alarm alone after the edge was killed and nobody asks for anything", async () => {
   await task.startRound({ goalCount: 2, overSelection: 1, deadlineSeconds: 6 });
   const [one] = await task.cohort(2);

@@ -92,11 +92,16 @@ test("a federation learns, ends at its target, and sends a quarter of the bytes 
 });
 
 test("a candidate that is worse is rejected, and a plateau ends the run", async () => {
-  const bad = config({ rounds: 10, learningRate: 0.02, serverLearningRate: 50, tolerance: 0.01, stopPatience: 2 });
+  const changes = { serverLearningRate: 50, tolerance: 0.01, stopPatience: 2, codec: "int8" } as const;
+  const bad = config({ rounds: 10, learningRate: 0.02, ...changes });
   const state = await run(bad);
   expect(state.ended).toBe("plateau");
   expect(state.rounds.every(({ published }) => !published)).toBe(true);
   expect(state.weights).toEqual(initializeWeights(MODELS["mnist-2nn"], bad.seed));
+  // What their codecs have lost stays with the clients, as on a device: they know nothing of what became of the round.
+  const sent = new Set(state.rounds.flatMap(({ cohort, left }) => (left === 0 ? cohort : [])));
+  expect(sent.size).toBeGreaterThan(0);
+  for (const client of sent) expect(state.residuals.has(client)).toBe(true);
 });
 
 test("rounds in which everybody leaves change nothing, and a robust rule says what it lacks", async () => {

@@ -81,6 +81,9 @@ export function poisonUpdate(delta: Float32Array, config: LabConfig): Float32Arr
   return delta.map((value) => value * factor);
 }
 
+/** What an attacker says that it has: n_k is its own word. */
+export const claimedExamples = (own: number, { claim }: LabConfig): number => Math.round(own * claim);
+
 /**
  * How often an attack gets what it wants: test examples of the source that are taken for the target, or examples with the patch that
  * are. Null for an attack that wants no more than harm.

@@ -9,7 +9,7 @@ import { boundedExamples, clipOf, factorOf } from "../round/bounds";
 import { linearRuleOf, noiseRuleOf } from "../round/rule";
 import { robustAverage, type BlockAverage } from "../strategies/aggregate";
 import { linearWeight } from "../strategies/weights";
-import { attackersOf, poisonUpdate } from "./attack";
+import { attackersOf, claimedExamples, poisonUpdate } from "./attack";
 import { clientSeed } from "./cohort";
 import type { LabConfig } from "./config";
 import { normal } from "./partition";
@@ -74,8 +74,10 @@ export async function collect(
   const clip = clipOf(rules, normOf(weights));
   const rule = linearRuleOf(rules, clip);
   for (const training of trainings) {
-    const { client, place, examples: claimed, result } = await training;
-    let delta = attackers.has(client) ? poisonUpdate(result.delta, config) : result.delta;
+    const { client, place, examples: own, result } = await training;
+    const isAttacker = attackers.has(client);
+    const claimed = isAttacker ? claimedExamples(own, config) : own;
+    let delta = isAttacker ? poisonUpdate(result.delta, config) : result.delta;
     let residual: Float32Array | undefined;
     let bytes = delta.byteLength;
     if (config.codec !== "float32") {

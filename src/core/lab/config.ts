@@ -1,5 +1,6 @@
 import * as v from "valibot";
 import { MODEL_NAMES, MODELS, summarize } from "../model";
+import { LEAST_NOISE } from "../privacy/noise-scale";
 import { planEntries, real, roundConfigSchema, whole } from "../protocol";
 import { ATTACKS } from "./attack";
 
@@ -80,6 +81,8 @@ const entries = {
   /** What some of the clients do against the others, and how many of them: see attack.ts. */
   attack: v.optional(v.picklist(ATTACKS), "none"),
   attackers: v.optional(real(0, 0.5), 0),
+  /** How many times the examples that they have attackers claim, to count for more. */
+  claim: v.optional(real(1, 1e6), 1),
 
   /** Rounds from one evaluation on the test examples to the next. */
   evaluateEvery: v.optional(whole(1, 1000), 1),
@@ -115,6 +118,10 @@ const RULES: [(config: v.InferOutput<v.StrictObjectSchema<typeof entries, undefi
   [
     ({ rehearse, dataset }) => rehearse === 0 || dataset !== "mnist",
     "What is rehearsed are dreamed faces, which no digits' model takes: choose rehearse 0.",
+  ],
+  [
+    ({ noise }) => noise === 0 || noise >= LEAST_NOISE,
+    `Noise below ${LEAST_NOISE} hides nobody: choose more, or 0 for none.`,
   ],
   [({ noise, aggregation }) => noise === 0 || aggregation === "mean", "Noise is calibrated for the mean: choose it."],
   [

@@ -1,19 +1,99 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { epsilon, logHalfErfc, renyi } from "./accountant";
+import { DEFAULT_ROUND } from "../default-round";
+import { deltaFor, epsilon, mechanismOf, noiseFor } from "./accountant";
+import { lossEpsilon } from "./loss-distribution";
+import { LEAST_NOISE } from "./noise-scale";
 import oracle from "./oracle.json";
+import { logHalfErfc, renyi, renyiCurve, renyiEpsilon } from "./renyi";
 
 /** Google's dp-accounting: tools/privacy-oracle.py. */
-test.each(oracle.plain)(
-  "sampling $sampling, noise $noise, $rounds rounds: epsilon is that of dp-accounting",
-  (found) => {
-    const { rdp, pld, ...mechanism } = found;
-    const own = epsilon([mechanism], oracle.delta);
-    expect(Math.abs(own / rdp - 1)).toBeLessThan(0.01);
-    // The tighter accountant's epsilon is still an upper bound: ours may not lie below it.
-    expect(own).toBeGreaterThanOrEqual(pld * 0.999);
-  },
-);
+test.each(oracle.plain)("sampling $sampling, noise $noise, $rounds rounds: epsilon is dp-accounting's", (found) => {
+  const { rdp, pld, ...mechanism } = found;
+  const own = epsilon([mechanism], oracle.delta);
+  expect(own).toBeGreaterThanOrEqual(pld * (1 - 1e-4));
+  expect(own).toBeLessThan(pld * 1.001);
+  expect(renyiEpsilon(renyiCurve([mechanism]), oracle.delta) / rdp).toBeCloseTo(1, 2);
+});
+
+test.each(oracle.losses)("at delta $delta of $series it is Google's, and below Opacus's bound", (found) => {
+  const own = epsilon(found.series, found.delta);
+  expect(own).toBeGreaterThanOrEqual(found.google * (1 - 1e-4));
+  expect(own).toBeLessThan(found.google * 1.003);
+  expect(Math.abs(own / found.opacus - 1)).toBeLessThan(0.01);
+});
+
+test("losses and divergences are both upper bounds, and the losses the lower one wherever they say anything", () => {
+  const noise = fc.double({ min: 0.3, max: 20, noNaN: true });
+  const sampling = fc.oneof(fc.constant(1), fc.double({ min: 1e-3, max: 1, noNaN: true }));
+  const series = fc.record({ sampling, noise, rounds: fc.integer({ min: 1, max: 3000 }) });
+  fc.assert(
+    fc.property(fc.array(series, { minLength: 1, maxLength: 2 }), (all) => {
+      const curve = renyiCurve(all);
+      const own = lossEpsilon(all, curve, 1e-5);
+      expect(own).toBeGreaterThanOrEqual(0);
+      if (own < Infinity) expect(own).toBeLessThanOrEqual(renyiEpsilon(curve, 1e-5) * 1.01 + 1e-3);
+    }),
+    { numRuns: 12 },
+  );
+});
+
+test("hardly any noise is none, and every noise comes to an end", () => {
+  for (const noise of [1e-160, 1e-320, 0.009, -1, NaN]) {
+    for (const sampling of [1, 0.3, 1e-3]) expect(epsilon([{ sampling, noise, rounds: 5 }])).toBe(Infinity);
+  }
+  for (const noise of [LEAST_NOISE, 0.02, 0.1]) {
+    for (const sampling of [1, 0.3, 1e-3]) {
+      const told = epsilon([{ sampling, noise, rounds: 100 }]);
+      // As with 1 / (2 z^2) for one round at the least: nothing that anybody would call private.
+      expect(told).toBeGreaterThan(sampling === 1e-3 ? 100 : 0.5 / noise ** 2);
+    }
+  }
+  for (const order of [1.1, 1.5, 511.5]) expect(renyi(0.5, 1e-160, order)).toBe(Infinity);
+});
+
+test("where the clients add the noise, the draw hides nobody", () => {
+  const config = { ...DEFAULT_ROUND, fraction: 0.1, noise: 1, rounds: 5, goalCount: 20 };
+  expect(mechanismOf(config)).toEqual({ sampling: 0.1, noise: 1, rounds: 5, clients: 200 });
+  expect(mechanismOf({ ...config, secure: true }).sampling).toBe(1);
+});
+
+test("delta is less than one in all clients", () => {
+  for (const [clients, delta] of [
+    [1, 1e-5],
+    [10_000, 1e-5],
+    [10_001, 1e-6],
+    [250_000, 1e-7],
+    [1e6, 1e-7],
+  ] as const) {
+    expect(deltaFor(clients)).toBeCloseTo(delta, 12);
+    expect(deltaFor(clients)).toBeLessThan(1 / clients);
+  }
+  const rounds = { sampling: 0.1, noise: 1, rounds: 10 };
+  expect(epsilon([{ ...rounds, clients: 1e6 }])).toBe(epsilon([rounds], 1e-7));
+  expect(epsilon([{ ...rounds, clients: 1e6 }])).toBeGreaterThan(epsilon([rounds]));
+});
+
+describe("the planner", () => {
+  test.each(oracle.losses.filter(({ series }) => series.length === 1))("finds the noise of $series again", (found) => {
+    const [{ noise, ...planned }] = found.series as [{ sampling: number; noise: number; rounds: number }];
+    const needed = noiseFor({ planned, most: found.google * 1.0001, delta: found.delta }) ?? NaN;
+    // Three digits, rounded up.
+    expect(Math.abs(needed / noise - 1)).toBeLessThan(0.0102);
+    expect(epsilon([{ ...planned, noise: needed }], found.delta)).toBeLessThanOrEqual(found.google * 1.0001);
+  });
+
+  test("counts what was spent already, and says where no noise is enough", () => {
+    const done = [{ sampling: 1, noise: 4, rounds: 10 }];
+    const planned = { sampling: 0.1, rounds: 100 };
+    const alone = noiseFor({ planned, most: 6 }) ?? NaN;
+    const after = noiseFor({ planned, most: 6, done }) ?? NaN;
+    expect(after).toBeGreaterThan(alone);
+    expect(epsilon([...done, { ...planned, noise: after }])).toBeLessThanOrEqual(6);
+    expect(noiseFor({ planned, most: 1, done })).toBeUndefined();
+    expect(noiseFor({ planned, most: 6, done: [{ sampling: 1, noise: 0, rounds: 1 }] })).toBeUndefined();
+  });
+});
 
 describe("the Rényi divergence", () => {
   test("without sampling is alpha / (2 z^2), and the limit of sampling nearly everybody", () => {

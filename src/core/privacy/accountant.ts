@@ -1,105 +1,104 @@
+import type { RoundConfig } from "../protocol";
+import { MOST_DIVERGENCE } from "./distributed";
+import { lossEpsilon } from "./loss-distribution";
+import { LEAST_NOISE } from "./noise-scale";
+import { renyiCurve, renyiEpsilon } from "./renyi";
+
 /**
- * What rounds with noise say about one client at most: the Rényi differential privacy of the sampled Gaussian mechanism (Mironov,
- * Talwar, Zhang 2019, arXiv 1908.10530), composed over the rounds and turned into (epsilon, delta) by Canonne, Kamath, Steinke 2020,
- * arXiv 2004.00010, proposition 12. Neighbours differ by one client with all its faces; clients are drawn by Poisson sampling.
+ * What rounds with noise say about one client at most: (epsilon, delta) differential privacy of all that can be made of the published
+ * checkpoints and clips. Neighbours differ by one client more or less, with all its faces; clients are drawn by Poisson sampling.
  */
 
 /** A series of rounds with the same noise. */
 export interface Mechanism {
-  /** q: the probability with which each client is drawn. */
+  /** q: the probability with which each client is drawn; 1 where it hides nobody who was. */
   sampling: number;
   /** z: the noise's standard deviation, as a multiple of the most that one client can change the sum. */
   noise: number;
   rounds: number;
+  /** N: clients that there are, as far as is known. */
+  clients?: number | undefined;
 }
 
-/** The delta that epsilons are told for: the guarantee fails with at most this probability. */
-export const DELTA = 1e-5;
+/**
+ * The delta that epsilons are told for: the guarantee fails with at most this probability, which has to be less than one in all clients,
+ * since publishing one of them at random would fail with that. The largest power of ten that is a tenth of it, 1e-5 at most.
+ */
+export const deltaFor = (clients: number): number =>
+  10 ** Math.min(-5, -1 - Math.ceil(Math.log10(Math.max(1, clients))));
 
-/** The orders that are tried: those of TensorFlow Privacy. */
-const ORDERS = [
-  ...Array.from({ length: 99 }, (_, i) => 1 + (i + 1) / 10),
-  ...Array.from({ length: 52 }, (_, i) => i + 12),
-  ...[128, 256, 512],
-];
+/** The largest of all mechanisms' clients. */
+export const clientsOf = (mechanisms: readonly Mechanism[]): number =>
+  mechanisms.reduce((most, { clients = 1 }) => Math.max(most, clients), 1);
 
-/** The smallest epsilon of all these rounds together; infinite where one of them had no noise. 0 for none. */
-export function epsilon(mechanisms: readonly Mechanism[], delta = DELTA): number {
+/**
+ * The smallest epsilon of all these rounds together: by privacy loss distributions, or by Rényi divergences where those give less, both
+ * of which are upper bounds. Infinite where one of the rounds had no noise. 0 for none.
+ */
+export function epsilon(mechanisms: readonly Mechanism[], delta = deltaFor(clientsOf(mechanisms))): number {
   const done = mechanisms.filter(({ rounds, sampling }) => rounds > 0 && sampling > 0);
   if (done.length === 0) return 0;
-  if (done.some(({ noise }) => noise <= 0)) return Infinity;
-  let best = Infinity;
-  for (const order of ORDERS) {
-    const rdp = done.reduce((sum, { sampling, noise, rounds }) => sum + rounds * renyi(sampling, noise, order), 0);
-    // The bound can fall below zero, where nothing is said at all.
-    const bound = rdp + Math.log1p(-1 / order) - (Math.log(delta) + Math.log(order)) / (order - 1);
-    best = Math.min(best, Math.max(0, bound));
-  }
-  return best;
+  if (done.some(({ noise }) => !(noise >= LEAST_NOISE))) return Infinity;
+  // Discrete noise differs from continuous noise by so much, either way.
+  const slack = done.reduce((sum, { rounds }) => sum + rounds * MOST_DIVERGENCE, 0);
+  const told = delta / Math.exp(slack);
+  const curve = renyiCurve(done);
+  const bound = renyiEpsilon(curve, told);
+  return Math.min(bound, lossEpsilon(done, curve, told)) + 2 * slack;
 }
 
-/** The Rényi divergence of one round, of an order above 1. @param q probability of being drawn, @param z noise multiplier */
-export function renyi(q: number, z: number, order: number): number {
-  if (q === 1) return order / (2 * z ** 2);
-  return (Number.isInteger(order) ? logMomentWhole(q, z, order) : logMoment(q, z, order)) / (order - 1);
+/** What rounds of a configuration are to the accountant: see RoundStore.mechanisms, which counts those that were run. */
+export const mechanismOf = ({
+  fraction,
+  noise,
+  secure,
+  rounds,
+  goalCount,
+}: Pick<RoundConfig, "fraction" | "noise" | "secure" | "rounds" | "goalCount">): Mechanism => ({
+  // Who adds the noise itself does not trust the edge, which knows who was drawn: then the draw hides nobody.
+  sampling: secure && noise > 0 ? 1 : fraction,
+  noise,
+  rounds,
+  clients: Math.ceil(goalCount / fraction),
+});
+
+/** The most noise that a round may have. */
+const MOST_NOISE = 100;
+
+export interface NoisePlan {
+  planned: Omit<Mechanism, "noise">;
+  /** The largest epsilon, of what was done and what is planned together. */
+  most: number;
+  /** Rounds so far. */
+  done?: readonly Mechanism[];
+  delta?: number;
 }
 
-/** log A_alpha of section 3.3 for a whole alpha: a binomial sum, in logarithms. */
-function logMomentWhole(q: number, z: number, order: number): number {
-  let sum = -Infinity;
-  let logBinomial = 0;
-  for (let i = 0; i <= order; i++) {
-    sum = logAdd(sum, logBinomial + i * Math.log(q) + (order - i) * Math.log1p(-q) + (i * i - i) / (2 * z ** 2));
-    logBinomial += Math.log((order - i) / (i + 1));
+/**
+ * Looks for the least noise with which rounds stay within an epsilon, to three digits and never below. It stops after each epsilon that
+ * it has computed, so that a page goes on meanwhile.
+ * @returns undefined where no noise up to 100 does it
+ */
+export function* searchNoise({ planned, most, done = [], delta }: NoisePlan): Generator<undefined, number | undefined> {
+  const told = delta ?? deltaFor(clientsOf([...done, { ...planned, noise: 0 }]));
+  const isWithin = (noise: number): boolean => epsilon([...done, { ...planned, noise }], told) <= most;
+  if (!isWithin(MOST_NOISE)) return undefined;
+  let [low, high] = [Math.log(LEAST_NOISE), Math.log(MOST_NOISE)];
+  while (high - low > 5e-4) {
+    yield;
+    const middle = (low + high) / 2;
+    if (isWithin(Math.exp(middle))) high = middle;
+    else low = middle;
   }
-  return sum;
+  const digits = 10 ** (2 - Math.floor(Math.log10(Math.exp(high))));
+  return Math.min(MOST_NOISE, Math.ceil(Math.exp(high) * digits) / digits);
 }
 
-/** log A_alpha of section 3.3 for any alpha: two series, until their terms no longer matter. */
-function logMoment(q: number, z: number, order: number): number {
-  const split = z ** 2 * Math.log(1 / q - 1) + 0.5;
-  let [low, high] = [-Infinity, -Infinity];
-  let binomial = 1;
-  for (let i = 0; ; i++) {
-    const j = order - i;
-    const size = Math.log(Math.abs(binomial));
-    const [logQ, logRest] = [Math.log(q), Math.log1p(-q)];
-    const below =
-      size + i * logQ + j * logRest + (i * i - i) / (2 * z ** 2) + logHalfErfc((i - split) / (Math.SQRT2 * z));
-    const above =
-      size + j * logQ + i * logRest + (j * j - j) / (2 * z ** 2) + logHalfErfc((split - j) / (Math.SQRT2 * z));
-    const add = binomial > 0 ? logAdd : logSubtract;
-    low = add(low, below);
-    high = add(high, above);
-    if (i > order && Math.max(below, above) < Math.max(low, high) - 30) return logAdd(low, high);
-    binomial *= j / (i + 1);
+/** {@link searchNoise} to its end. */
+export function noiseFor(plan: NoisePlan): number | undefined {
+  const search = searchNoise(plan);
+  for (;;) {
+    const step = search.next();
+    if (step.done) return step.value;
   }
-}
-
-/** log(e^a + e^b) */
-const logAdd = (a: number, b: number): number => {
-  const [most, least] = a > b ? [a, b] : [b, a];
-  return least === -Infinity ? most : most + Math.log1p(Math.exp(least - most));
-};
-
-/** log(e^a - e^b), where a is the larger one but for rounding. */
-const logSubtract = (a: number, b: number): number => (b >= a ? -Infinity : a + Math.log1p(-Math.exp(b - a)));
-
-/** log(erfc(x) / 2), also where erfc is too small for a float64. */
-export function logHalfErfc(x: number): number {
-  if (x < 2) {
-    if (x < -6) return 0;
-    // Abramowitz and Stegun 7.1.6: erf(x) = 2 / sqrt(pi) e^(-x^2) sum_n 2^n x^(2n+1) / (2n+1)!!
-    let term = x;
-    let sum = x;
-    for (let n = 1; Math.abs(term) > 1e-17 * Math.abs(sum); n++) {
-      term *= (2 * x * x) / (2 * n + 1);
-      sum += term;
-    }
-    return Math.log(0.5 - (sum * Math.exp(-x * x)) / Math.sqrt(Math.PI));
-  }
-  // 7.1.14, from behind: sqrt(pi) e^(x^2) erfc(x) = 1 / (x + (1/2) / (x + 1 / (x + (3/2) / (x + ...))))
-  let fraction = x;
-  for (let n = 200; n > 0; n--) fraction = x + n / 2 / fraction;
-  return -x * x - Math.log(2 * Math.sqrt(Math.PI) * fraction);
 }

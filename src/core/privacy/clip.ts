@@ -1,5 +1,3 @@
-import { addGaussian } from "./gaussian";
-
 /** L2 norm of a vector. */
 export function normOf(values: Float32Array): number {
   let squares = 0;
@@ -8,17 +6,12 @@ export function normOf(values: Float32Array): number {
 }
 
 /**
- * What a client does to its delta where nobody else can: scales it down to the clip, and adds its share of the noise (distributed
- * differential privacy, Kairouz et al. 2021, arXiv 2102.06387).
- * @param deviation of the noise on each number; 0 adds none
+ * Scales a delta down to the clip.
+ * @returns float32 numbers whose norm is not above the clip, and whether it was below it before
  */
-export function clipAndNoise(
-  delta: Float32Array,
-  { clip, deviation }: { clip: number; deviation: number },
-): { delta: Float32Array<ArrayBuffer>; isBelow: boolean } {
+export function clipTo(delta: Float32Array, clip: number): { delta: Float32Array<ArrayBuffer>; isBelow: boolean } {
   const norm = normOf(delta);
-  const factor = norm > clip ? clip / norm : 1;
-  const values = Float64Array.from(delta, (value) => value * factor);
-  if (deviation > 0) addGaussian(values, deviation);
-  return { delta: Float32Array.from(values), isBelow: norm <= clip };
+  // A little less than the clip, since the numbers are rounded.
+  const factor = norm > clip ? (clip / norm) * (1 - 2 ** -22) : 1;
+  return { delta: Float32Array.from(delta, (value) => value * factor), isBelow: norm <= clip };
 }

@@ -9,7 +9,15 @@ export type Draw = { each: number } | { size: number };
  * How the cohort is drawn of so many: a share C of them, at least the goal, at most the goal and some for those who will leave. With
  * noise each by itself: what the accountant of privacy knows is Poisson sampling.
  */
-export function drawOf({ goalCount, fraction, overSelection, noise }: RoundConfig, waiting: number): Draw {
+export function drawOf(
+  {
+    goalCount,
+    fraction,
+    overSelection,
+    noise,
+  }: Pick<RoundConfig, "goalCount" | "fraction" | "overSelection" | "noise">,
+  waiting: number,
+): Draw {
   if (noise > 0) return { each: fraction };
   const most = Math.ceil(goalCount * overSelection);
   return { size: Math.min(most, Math.max(goalCount, Math.floor(waiting * fraction))) };

@@ -1,6 +1,7 @@
 import { objectionTo, type DreamVerdict, type Evidence } from "../guard";
 import { changeableOf, conflictOf, type RoundConfig } from "../protocol";
 import { drawOf, plentyOf, type Draw } from "./draw";
+import { endsAtGoal } from "./rule";
 import {
   aggregatesUntil,
   isOver,
@@ -224,7 +225,7 @@ function close(life: RoundLife, now: number): Transition {
   const { config, tally, deadline } = life;
   const { goalCount, noise, secure, mode } = config;
   const isAlone = mode === "sync" && tally.training + tally.uploaded === 0;
-  const isEnough = noise === 0 && tally.counted >= goalCount;
+  const isEnough = endsAtGoal(config) && tally.counted >= goalCount;
   if (isEnough || (isAlone && (tally.counted > 0 || noise > 0))) return startAggregating(life, now);
   if (isAlone) return abandon(life, "Every client of the round has left.", now);
   if (deadline === null || now < deadline) return { state: life, effects: [] };

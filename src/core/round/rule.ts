@@ -1,6 +1,6 @@
 import type { ModelSummary, TensorSpec } from "../model";
 import { isNorm } from "../batch-norm";
-import { noiseOf } from "../privacy/adaptive-clip";
+import { noiseOf } from "../privacy/noise-scale";
 import type { RoundConfig } from "../protocol";
 import type { ServerOptimizer } from "../strategies/server-optimizers";
 import type { LinearRule } from "../strategies/weights";
@@ -18,6 +18,9 @@ export const linearRuleOf = (
   equally: noise > 0,
 });
 
+/** Whether the goal ends a round: with noise everybody who was drawn counts, or one client would decide whether another does. */
+export const endsAtGoal = ({ noise }: Pick<RoundConfig, "noise">): boolean => noise === 0;
+
 /** DP-FedAvg: what a sum is divided by, and the standard deviation of the noise on each number of the average. */
 export interface NoiseRule {
   denominator: number;
@@ -28,7 +31,13 @@ export interface NoiseRule {
  * How the noise of a round is scaled; null where it has none. The sum is divided by the goal, which is fixed before anybody comes: with
  * what came, one client could change everybody's part.
  */
-export function noiseRuleOf({ noise, clipQuantile, updateClip, goalCount, secure }: RoundConfig): NoiseRule | null {
+export function noiseRuleOf({
+  noise,
+  clipQuantile,
+  updateClip,
+  goalCount,
+  secure,
+}: Pick<RoundConfig, "noise" | "clipQuantile" | "updateClip" | "goalCount" | "secure">): NoiseRule | null {
   if (noise === 0) return null;
   const deviation = (noiseOf({ noise, clipQuantile, goalCount }) * updateClip) / goalCount;
   // With secure aggregation the clients have added it.

@@ -38,7 +38,9 @@ export function afterRound(before: RoundConfig, facts: SeriesFacts): Continuatio
 }
 
 /** The clip of the round after this one. */
-function followNorms({ clipQuantile, updateClip, goalCount }: RoundConfig, { below, counted }: SeriesFacts): number {
+function followNorms(config: RoundConfig, { below, counted }: SeriesFacts): number {
+  const { clipQuantile, updateClip, goalCount, secure, noise } = config;
   if (clipQuantile === 0 || counted === 0) return updateClip;
-  return nextClip(updateClip, { below, counted, expected: goalCount }, clipQuantile);
+  const isNoisy = secure && noise > 0;
+  return nextClip(updateClip, { below, counted, expected: goalCount, isNoisy }, clipQuantile);
 }

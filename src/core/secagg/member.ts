@@ -86,7 +86,7 @@ export async function follow(
 
 /**
  * The body of a member's upload: its delta as a masked vector, packed.
- * @param delta clipped, and with its noise
+ * @param delta clipped
  * @throws SecureError
  */
 export async function maskedBody(

@@ -1,5 +1,8 @@
 import type { Totals } from "../fedavg";
 import type { ModelSummary } from "../model";
+import { gaussianOf, roundAtRandom, ROUNDING } from "../privacy/discrete-gaussian";
+import { RING_NOISE, type BelowNoise } from "../privacy/distributed";
+import { secureBits, type RandomBits } from "../privacy/random-bits";
 import { hash32 } from "../random";
 
 /**
@@ -10,6 +13,9 @@ import { hash32 } from "../random";
  *
  * The rotation multiplies by random signs and by a Walsh-Hadamard matrix, block by block; a block takes every n-th coordinate, so
  * that the large ones of a tensor are spread over all.
+ *
+ * With noise (Kairouz, Liu, Steinke 2021, arXiv 2102.06387) the rounding is a discrete Gaussian and so is what is added to it: see
+ * src/core/privacy/distributed.ts.
  */
 export interface Ring {
   parameters: number;
@@ -24,6 +30,10 @@ export interface Ring {
   bits: number;
   /** The largest rotated coordinate that is told; larger ones are cut. */
   range: number;
+  /** One of a vector's whole numbers is so much of a coordinate. */
+  step: number;
+  /** With noise: its variance in steps, and how the vectors tell of norms below the clip, if they do. */
+  noise: { variance: number; below: BelowNoise | null } | null;
 }
 
 /** What a client folds in beside its delta, and the sum of a cohort tells. Losses count up to {@link MOST_LOSS}. */
@@ -35,7 +45,7 @@ export interface RingFacts {
   evalExamples: number;
   evalLoss: number;
   evalAccuracy: number;
-  /** 1 where the update's norm lies below the clip. */
+  /** 1 where the update's norm lies below the clip; the sum of a round with noise has it on this, and need be no count. */
   below: number;
 }
 export const FACTS = 7;
@@ -53,29 +63,51 @@ export interface RingOptions {
   cohort: number;
   /** The largest norm of a delta. */
   clip: number;
-  /** Standard deviation of the noise that a client adds to each coordinate. */
+  /** Standard deviation of the noise that a client adds to each coordinate, rounding included; 0 for none. */
   deviation: number;
+  /** With noise: how a client tells whether its norm lies below the clip; absent where that is not asked. */
+  below?: BelowNoise | undefined;
   /** Every client weighs 1, whatever it has. */
   equally: boolean;
 }
 
+/** Deviations of the noise of a sum that its numbers have room for: beyond it is one in 10^15. */
+const ROOM = 8;
+
 /** @throws RangeError where 32 bits do not hold the cohort's sum */
 export function ringOf({ parameters }: ModelSummary, options: RingOptions): Ring {
-  const { codec, cohort, clip, deviation, equally } = options;
+  const { codec, cohort, clip, deviation, equally, below = null } = options;
   const block = 2 ** Math.max(0, Math.min(16, Math.floor(Math.log2(parameters / 16))));
   const blocks = Math.ceil(parameters / block);
   const levels = LEVELS[codec];
   const maxWeight = equally ? 1 : MOST_WEIGHT;
-  const bits = Math.ceil(Math.log2(2 * cohort * maxWeight * levels + 1));
+  const range = (DEVIATIONS * clip) / Math.sqrt(block * blocks);
+  const size = { parameters, block, blocks, length: block * blocks + FACTS, levels, maxWeight, range };
+  if (deviation === 0) {
+    return { ...size, bits: bitsFor(cohort * maxWeight * levels, cohort), step: range / levels, noise: null };
+  }
+  const variance = RING_NOISE[codec];
+  const step = deviation / Math.sqrt(variance + ROUNDING);
+  const noises = Math.sqrt(cohort) * ROOM;
+  const most = [
+    cohort * (range / step) + noises * Math.sqrt(variance + ROUNDING),
+    ...(below ? [cohort * below.unit + noises * Math.sqrt(below.variance)] : []),
+  ];
+  return { ...size, bits: bitsFor(Math.ceil(Math.max(...most)), cohort), step, noise: { variance, below } };
+}
+
+/** Bits of numbers from -most to most. */
+function bitsFor(most: number, cohort: number): number {
+  const bits = Math.ceil(Math.log2(2 * most + 1));
   if (bits > 32) throw new RangeError(`A cohort of ${cohort} needs ${bits} bits a number; there are 32.`);
-  const range = DEVIATIONS * Math.sqrt(clip ** 2 / (block * blocks) + deviation ** 2);
-  return { parameters, block, blocks, length: block * blocks + FACTS, levels, maxWeight, bits, range };
+  return bits;
 }
 
 /**
- * A client's vector, before it is masked.
- * @param delta clipped already, and with its noise
- * @param seed decides the rounding
+ * A client's vector, before it is masked. In a round with noise it gets its share of it here, from the platform's secure generator, and
+ * tells nothing of its training but whether its norm lies below the clip, with noise, where the clip follows the norms.
+ * @param delta clipped already
+ * @param seed decides the rounding in a round without noise
  * @param rotation the round's, the same for all
  */
 export function toRing(
@@ -83,32 +115,43 @@ export function toRing(
   delta: Float32Array,
   facts: RingFacts,
   { seed, rotation }: { seed: number; rotation: number },
+  random: RandomBits = secureBits,
 ): Uint32Array<ArrayBuffer> {
-  const { block, blocks, levels, range, length, maxWeight } = ring;
+  const { block, blocks, range, step, length, noise, maxWeight } = ring;
   const weight = Math.max(1, Math.min(maxWeight, Math.round(facts.weight)));
   const out = new Uint32Array(length);
   const values = new Float64Array(block);
+  const gaussian = noise && gaussianOf(noise.variance);
   for (let b = 0; b < blocks; b++) {
     for (let j = 0; j < block; j++) values[j] = sign(rotation, j * blocks + b) * (delta[j * blocks + b] ?? 0);
     walshHadamard(values);
     for (let j = 0; j < block; j++) {
-      const scaled = Math.max(-levels, Math.min(levels, ((values[j] as number) / range) * levels));
+      const scaled = Math.max(-range, Math.min(range, values[j] as number)) / step;
       const below = Math.floor(scaled);
-      const q = below + (hash32(seed, b * block + j) < (scaled - below) * 2 ** 32 ? 1 : 0);
+      const q = gaussian
+        ? roundAtRandom(scaled, random) + gaussian.draw(random)
+        : below + (hash32(seed, b * block + j) < (scaled - below) * 2 ** 32 ? 1 : 0);
       out[b * block + j] = weight * q; // Negative ones wrap around, as the ring wants.
     }
   }
+  out.set(noise ? noisyFacts(noise.below, facts.below, random) : plainFacts(ring, facts, weight), block * blocks);
+  return out;
+}
+
+function plainFacts({ maxWeight, levels }: Ring, facts: RingFacts, weight: number): number[] {
   const held = Math.min(maxWeight, facts.evalExamples);
   const loss = (value: number): number => Math.min(MOST_LOSS, value) / MOST_LOSS;
   const share = (of: number, value: number): number => Math.round(of * levels * Math.max(0, Math.min(1, value)));
-  out.set(
-    [
-      ...[weight, share(weight, loss(facts.trainLoss)), share(weight, facts.trainAccuracy)],
-      ...[held, share(held, loss(facts.evalLoss)), share(held, facts.evalAccuracy), facts.below],
-    ],
-    block * blocks,
-  );
-  return out;
+  return [
+    ...[weight, share(weight, loss(facts.trainLoss)), share(weight, facts.trainAccuracy)],
+    ...[held, share(held, loss(facts.evalLoss)), share(held, facts.evalAccuracy), facts.below],
+  ];
+}
+
+/** A vector with noise counts, and says of its norm only what its noise hides. */
+function noisyFacts(below: BelowNoise | null, isBelow: number, random: RandomBits): number[] {
+  const told = below ? below.unit * (2 * isBelow - 1) + gaussianOf(below.variance).draw(random) : 0;
+  return [1, 0, 0, 0, 0, 0, told];
 }
 
 /** What the sum of a cohort's vectors says: the weighted mean of the deltas, and the facts as sums and weighted means. */
@@ -117,15 +160,17 @@ export function fromRing(
   sum: Uint32Array,
   rotation: number,
 ): { mean: Float32Array<ArrayBuffer>; facts: RingFacts } {
-  const { block, blocks, levels, range, bits, parameters } = ring;
-  const [weight = 0, loss = 0, hits = 0, held = 0, heldLoss = 0, heldHits = 0, below = 0] = sum
-    .subarray(block * blocks)
-    .map((value) => whole(value, bits));
+  const { block, blocks, levels, step, bits, noise, parameters } = ring;
+  const told = sum.subarray(block * blocks);
+  const [weight = 0, loss = 0, hits = 0, held = 0, heldLoss = 0, heldHits = 0, isBelow = 0] = told.map((value) =>
+    whole(value, bits),
+  );
+  const below = noise?.below ? (weight + signed(told[FACTS - 1] as number, bits) / noise.below.unit) / 2 : isBelow;
   const mean = new Float32Array(parameters);
   const values = new Float64Array(block);
   for (let b = 0; b < blocks; b++) {
     for (let j = 0; j < block; j++) {
-      values[j] = (signed(sum[b * block + j] as number, bits) * range) / levels / weight;
+      values[j] = (signed(sum[b * block + j] as number, bits) * step) / weight;
     }
     walshHadamard(values);
     for (let j = 0; j < block; j++) {

@@ -320,8 +320,8 @@ describe("the ring", () => {
         error += (value - expected(i)) ** 2;
         size += expected(i) ** 2;
       });
-      // One rounding has at most half a step of deviation: range / levels / 2 on every coordinate.
-      const step = ring.range / ring.levels;
+      // One rounding has at most half a step of deviation on every coordinate.
+      const { step } = ring;
       const most = 0.5 * step * Math.sqrt(ring.block * ring.blocks * shares.reduce((s, share) => s + share ** 2, 0));
       expect(Math.sqrt(error)).toBeLessThan(most * 1.05);
       expect(Math.sqrt(error)).toBeLessThan((codec === "int8" ? 0.05 : 0.7) * Math.sqrt(size));
@@ -339,6 +339,50 @@ describe("the ring", () => {
         expect(2 ** (bits - 1)).toBeLessThanOrEqual(2 * cohort * 64 * levels);
       }
     }
+  });
+
+  test.each(["int8", "int4"] as const)(
+    "with noise in %s the sum is that of the deltas and Gaussian noise of the deviation that its clients were told",
+    (codec) => {
+      const deviation = 0.004;
+      const below = { unit: 3, variance: 25 };
+      const cohort = 4;
+      const ring = ringOf(model, { codec, cohort, clip: 1, deviation, equally: true, below });
+      const sum = new Uint32Array(ring.length);
+      for (const delta of deltas) {
+        const vector = toRing(ring, delta, factsOf(7), { seed: 1, rotation: 9 });
+        vector.forEach((value, i) => (sum[i] = (sum[i] ?? 0) + (value & (2 ** ring.bits - 1))));
+      }
+      const { mean, facts } = fromRing(ring, sum, 9);
+      let [squares, cubes, cross] = [0, 0, 0];
+      mean.forEach((value, i) => {
+        const noise = value * cohort - deltas.reduce((s, delta) => s + (delta[i] ?? 0), 0);
+        squares += noise ** 2;
+        cubes += noise ** 3;
+        cross += noise * (deltas[0]?.[i] ?? 0);
+      });
+      const n = mean.length;
+      const told = deviation * Math.sqrt(cohort);
+      expect(Math.abs(squares / n / told ** 2 - 1)).toBeLessThan(5 * Math.sqrt(2 / n));
+      expect(Math.abs(cubes / n / told ** 3)).toBeLessThan(5 * Math.sqrt(15 / n));
+      expect(Math.abs(cross / told)).toBeLessThan(5);
+      // Nothing of their trainings is told, and of their norms what has noise on it.
+      expect(facts).toMatchObject({ weight: cohort, trainLoss: 0, trainAccuracy: 0, evalExamples: 0 });
+      expect(Math.abs(facts.below - 4)).toBeLessThan((6 * Math.sqrt(25 * cohort)) / 3 / 2);
+    },
+  );
+
+  test("with noise two vectors of one delta have nothing else in common, and without a clip that follows nothing is told", () => {
+    const ring = ringOf(model, { codec: "int8", cohort: 10, clip: 1, deviation: 0.1, equally: true });
+    // Fewer bits than eight-bit levels of ten clients take.
+    expect(ring.bits).toBe(11);
+    const delta = deltas[0] as Float32Array;
+    const [a, b] = [1, 1].map((seed) => toRing(ring, delta, factsOf(7), { seed, rotation: 9 }));
+    let same = 0;
+    a?.forEach((value, i) => (same += value === b?.[i] ? 1 : 0));
+    // Two discrete Gaussians of variance 444 agree once in 2 sqrt(pi 444).
+    expect(same / ring.length).toBeLessThan(1.1 / (2 * Math.sqrt(Math.PI * 444)));
+    expect([...(a ?? [])].slice(-7)).toEqual([1, 0, 0, 0, 0, 0, 0]);
   });
 
   test("is packed and unpacked without loss, at any width and however the bytes arrive", () => {

@@ -256,6 +256,19 @@ export const de = {
     loss_one: "Verlust {{before}} → {{after}}, {{count}} Gesicht",
     loss_other: "Verlust {{before}} → {{after}}, {{count}} Gesichter",
   },
+  planner: {
+    title: "Wie viel Rauschen?",
+    clients: { name: "Clients N", help: "die mitmachen könnten; Delta bleibt unter 1 / N" },
+    epsilon: { name: "Epsilon höchstens", help: "aller Runden mit Rauschen, diese eingeschlossen" },
+    ask: "Sag, wie groß Epsilon werden darf.",
+    looking: "Das kleinste Rauschen wird gesucht …",
+    none: "Kein Rauschen bis 100 hält diese Runden darunter: Es braucht weniger Runden, einen kleineren Anteil der Clients oder ein größeres Epsilon.",
+    found:
+      "Mit {{clients}} Clients und {{rounds}}, für Epsilon höchstens {{epsilon}} bei Delta {{delta}}, muss das Rauschen so groß sein:",
+    secure:
+      "Mit sicherer Aggregation müssen die Geräte dem Server nicht trauen, der weiß, wen er gezogen hat: Jeder Client zählt in jeder Runde als gezogen.",
+    use: "Dieses Rauschen nehmen",
+  },
   form: {
     preset: "Beginnen mit",
     presets: { careful: "Vorsichtig: für ein trainiertes", notebook: "Wie im Notebook: von Grund auf" },

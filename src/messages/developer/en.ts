@@ -255,6 +255,19 @@ export const en = {
     loss_one: "loss {{before}} → {{after}}, {{count}} face",
     loss_other: "loss {{before}} → {{after}}, {{count}} faces",
   },
+  planner: {
+    title: "How much noise?",
+    clients: { name: "Clients N", help: "that may take part; delta is chosen below 1 / N" },
+    epsilon: { name: "Epsilon at most", help: "of all rounds with noise, these included" },
+    ask: "Say how large epsilon may become.",
+    looking: "Looking for the least noise …",
+    none: "No noise up to 100 keeps these rounds within it: fewer rounds, a smaller share of the clients, or a larger epsilon would.",
+    found:
+      "With {{clients}} clients and {{rounds}}, for epsilon at most {{epsilon}} at delta {{delta}}, the noise must be",
+    secure:
+      "With secure aggregation the devices need not trust the server, which knows whom it has drawn: every client counts as drawn in every round.",
+    use: "Take this noise",
+  },
   form: {
     preset: "Begin with",
     presets: { careful: "Careful: for a trained model", notebook: "The notebook's: from scratch" },

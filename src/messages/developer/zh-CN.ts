@@ -234,6 +234,17 @@ export const zhCN = {
     reason: "未发布原因",
     loss_other: "损失 {{before}} → {{after}}，{{count}} 张脸",
   },
+  planner: {
+    title: "需要多少噪声？",
+    clients: { name: "客户端数 N", help: "可能参加的数量；delta 取小于 1 / N" },
+    epsilon: { name: "Epsilon 至多", help: "所有带噪声的轮次，包括这些" },
+    ask: "请填写 epsilon 最大可以是多少。",
+    looking: "正在寻找最小的噪声……",
+    none: "100 以内的噪声都不能使这些轮次保持在此范围内：请减少轮次、降低客户端比例或放宽 epsilon。",
+    found: "{{clients}} 个客户端、{{rounds}}，要使 epsilon 至多为 {{epsilon}}（delta {{delta}}），噪声必须是",
+    secure: "使用安全聚合时，设备无需信任服务器，而服务器知道抽中了谁：每个客户端在每一轮都按被抽中计算。",
+    use: "采用这个噪声",
+  },
   form: {
     preset: "起始设置",
     presets: { careful: "谨慎：用于已训练的模型", notebook: "如笔记本：从头训练" },

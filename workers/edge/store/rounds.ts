@@ -256,9 +256,12 @@ export class RoundTable {
    */
   mechanisms(): Task["privacy"] {
     return this.db.all(
-      v.object({ sampling: v.number(), noise: v.number(), rounds: v.number() }),
-      `SELECT json_extract(config, '$.fraction') AS sampling, coalesce(json_extract(config, '$.noise'), 0) AS noise,
-       count(*) AS rounds FROM rounds
+      v.object({ sampling: v.number(), noise: v.number(), rounds: v.number(), clients: v.number() }),
+      // Who adds the noise itself does not trust the edge, which knows who was drawn: then the draw hides nobody.
+      `SELECT CASE WHEN coalesce(json_extract(config, '$.noise'), 0) > 0 AND json_extract(config, '$.secure') THEN 1
+         ELSE json_extract(config, '$.fraction') END AS sampling,
+       coalesce(json_extract(config, '$.noise'), 0) AS noise, count(*) AS rounds,
+       max(ceil(json_extract(config, '$.goalCount') / json_extract(config, '$.fraction'))) AS clients FROM rounds
        WHERE CASE WHEN coalesce(json_extract(config, '$.noise'), 0) > 0 THEN training_at ELSE checkpoint END IS NOT NULL
        GROUP BY 1, 2`,
     );

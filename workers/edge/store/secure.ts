@@ -1,4 +1,5 @@
 import * as v from "valibot";
+import { fewestOf } from "../../../src/core/privacy/distributed";
 import { FEWEST, neighbours, thresholdOf } from "../../../src/core/secagg/graph";
 import {
   checkSchema,
@@ -229,7 +230,8 @@ export class SecureTables {
     const state = this.#state(round);
     if (state?.step !== "mask") return undefined;
     const survivors = ids.map((id) => state.members.indexOf(id)).sort((a, b) => a - b);
-    const needed = thresholdOf(state.members.length);
+    // The noise is shared out so that no fewer than these make all of it.
+    const needed = Math.max(thresholdOf(state.members.length), config.noise > 0 ? fewestOf(config) : 0);
     if (survivors.length < needed) return stuck(survivors.length, needed, "have sent a vector");
     this.#save(round, { ...state, step: "confirm", until: now + config.secureStepSeconds * 1000, survivors });
     return undefined;
