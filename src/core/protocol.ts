@@ -346,6 +346,9 @@ export const checkInAnswerSchema = v.variant("decision", [
 ]);
 export type CheckInAnswer = v.InferOutput<typeof checkInAnswerSchema>;
 
+/** Where other machines find an own server: origins, the likeliest first. */
+export const sharedSchema = v.object({ origins: v.array(v.string()) });
+
 export const ROUND_STATES = [
   ...["selecting", "training", "aggregating", "evaluating"],
   ...["published", "rejected", "abandoned"],

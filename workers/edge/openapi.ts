@@ -13,6 +13,7 @@ import {
   roundChangeSchema,
   roundConfigSchema,
   roundSchema,
+  sharedSchema,
   TASK_NAMES,
   taskSchema,
 } from "../../src/core/protocol";
@@ -52,6 +53,12 @@ export const ENDPOINTS: Endpoint[] = [
     path: "/api/problems",
     summary: "Every refusal: its code, status and words",
     answers: { 200: "application/json" },
+  },
+  {
+    method: "get",
+    path: "/api/share",
+    summary: "Where other machines find an own server, for a browser on its machine; none for anybody else",
+    answers: { 200: sharedSchema },
   },
   { method: "get", path: "/api/metrics", summary: "Counts and gauges for Prometheus", answers: { 200: "text/plain" } },
   { method: "get", path: task, summary: "A task: its model and current checkpoint", answers: { 200: taskSchema } },
