@@ -3,7 +3,8 @@ import { createSocket } from "node:dgram";
 import { networkInterfaces } from "node:os";
 
 /** Networks between this machine and its own containers and virtual machines: no phone is in them. */
-const INSIDE = /^(docker|br-|veth|virbr|vmnet|vboxnet|vnet|lxc|lxdbr|cni|cali|flannel|podman|ifb|dummy|utun|awdl|llw|bridge\d)/;
+const INSIDE =
+  /^(docker|br-|veth|virbr|vmnet|vboxnet|vnet|lxc|lxdbr|cni|cali|flannel|podman|ifb|dummy|utun|awdl|llw|bridge\d)/;
 
 /** Addresses that stand for an interface and not for a machine: a browser takes none with an interface in it. */
 const isLinkLocal = (address) => /^(fe[89ab]|169\.254\.)/i.test(address);
@@ -44,4 +45,5 @@ function outwardAddress() {
 }
 
 /** An origin at an address. */
-export const originOf = (address, port) => `https://${address.includes(":") ? `[${address}]` : address}${port === 443 ? "" : `:${port}`}`;
+export const originOf = (address, port) =>
+  `https://${address.includes(":") ? `[${address}]` : address}${port === 443 ? "" : `:${port}`}`;

@@ -9,7 +9,13 @@ import { chmodSync, existsSync, mkdirSync, readFileSync, renameSync, writeFileSy
 import { hostname } from "node:os";
 import { join } from "node:path";
 import { AsnConvert } from "@peculiar/asn1-schema";
-import { GeneralName, GeneralSubtree, GeneralSubtrees, id_ce_nameConstraints, NameConstraints } from "@peculiar/asn1-x509";
+import {
+  GeneralName,
+  GeneralSubtree,
+  GeneralSubtrees,
+  id_ce_nameConstraints,
+  NameConstraints,
+} from "@peculiar/asn1-x509";
 import * as x509 from "@peculiar/x509";
 
 x509.cryptoProvider.set(webcrypto);
@@ -89,13 +95,9 @@ export async function openAuthority(folder) {
   const pem = (label) => new RegExp(`-----BEGIN ${label}-----[^]*?-----END ${label}-----`).exec(kept)?.[0];
   const [keyText, text] = [pem("PRIVATE KEY"), pem("CERTIFICATE")];
   if (!keyText || !text) throw new Error(`${file} holds no key and certificate. Delete it, and a new one is made.`);
-  const signingKey = await webcrypto.subtle.importKey(
-    "pkcs8",
-    x509.PemConverter.decodeFirst(keyText),
-    ECDSA,
-    false,
-    ["sign"],
-  );
+  const signingKey = await webcrypto.subtle.importKey("pkcs8", x509.PemConverter.decodeFirst(keyText), ECDSA, false, [
+    "sign",
+  ]);
   const certificate = new x509.X509Certificate(text);
   const { fingerprint256, raw } = new ReadCertificate(text);
   return {

@@ -92,11 +92,12 @@ export async function share({
 
   /** Says from where a request came, whatever its sender has written. */
   const forwarded = (request) => {
-    for (const name of Object.keys(request.headers)) {
-      if (name === "forwarded" || name.startsWith("x-forwarded-")) delete request.headers[name];
-    }
-    request.headers["x-forwarded-for"] = plain(request.socket.remoteAddress);
-    request.headers["x-forwarded-proto"] = "https";
+    const own = Object.entries(request.headers).filter(([name]) => !/^(x-)?forwarded/.test(name));
+    request.headers = {
+      ...Object.fromEntries(own),
+      "x-forwarded-for": plain(request.socket.remoteAddress),
+      "x-forwarded-proto": "https",
+    };
     return { target: target() };
   };
 

@@ -11,8 +11,8 @@ export function invitation(origins, fingerprint) {
   if (first === undefined) {
     return "  Sharing          This machine has no address that a phone could reach. Join a network: its address is shown here then.\n";
   }
-  // Drawn light on dark as most terminals are; readers of QR codes take both.
-  const code = renderUnicodeCompact(first, { ecc: "L", border: 2 }).replaceAll(/^/gm, "  ");
+  // White on black whatever the terminal's colours are: not every reader takes an inverted code.
+  const code = renderUnicodeCompact(first, { ecc: "L", border: 2 }).replaceAll(/^.*$/gm, "  \x1b[97;40m$&\x1b[0m");
   return `  In this network  ${[first, ...others].join("\n                   ")}
 
 ${code}

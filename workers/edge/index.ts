@@ -6,6 +6,7 @@ import {
   evaluationSchema,
   type Evaluation,
   idSchema,
+  invitationRequestSchema,
   pageSchema,
   roundChangeSchema,
   roundConfigSchema,
@@ -139,9 +140,9 @@ app.get("/api/metrics", async (c) => {
 
 /** Nobody but the machine's own browser needs to be told: everybody else has come by one of these origins. */
 app.get("/api/share", async (c) => {
-  const isAsked = c.env.SHARED !== undefined && isOwnMachine(addressOf(c.req.raw, c.env));
-  const origins = isAsked ? await (await c.env.SHARED.fetch("http://shared/")).json<string[]>() : [];
-  return c.json({ origins });
+  const { SHARED } = c.env;
+  const isAsked = SHARED !== undefined && isOwnMachine(addressOf(c.req.raw, c.env));
+  return c.json({ origins: isAsked ? await (await SHARED.fetch("http://shared/")).json<string[]>() : [] });
 });
 
 /** @throws ProblemError `too-many-requests` */
@@ -173,7 +174,7 @@ app.post("/api/tasks/:task/check-ins", async (c) => {
   await limit(c.env.CLIENT_LIMIT, signer.client);
   const checkIn = await readSigned(c.req.raw, checkInSchema);
   const answer = await coordinator(c.env, taskOf(c)).checkIn(signer, checkIn);
-  if (answer === "replayed") throw new ProblemError(answer);
+  if (typeof answer === "string") throw new ProblemError(answer);
   if (answer.decision === "wait") c.header("retry-after", String(Math.ceil(answer.retryAfterSeconds)));
   return c.json(answer);
 });
@@ -354,6 +355,26 @@ app.post("/api/tasks/:task/checkpoints/:version/restore", async (c) => {
   if (checkpoints === "round-open") throw new ProblemError(checkpoints, "Stop the round first, then go back.");
   if (checkpoints === "not-found") throw new ProblemError(checkpoints, "No published checkpoint has this version.");
   return c.json(checkpoints);
+});
+
+app.post("/api/tasks/:task/invitations", async (c) => {
+  await requireAdmin(c);
+  const invitation = await coordinator(c.env, taskOf(c)).invite(await readJson(c.req.raw, invitationRequestSchema));
+  if (!invitation) throw new ProblemError("too-many-invitations", "Revoke some that are not needed any more.");
+  c.header("cache-control", "no-store");
+  return c.json(invitation, 201);
+});
+
+app.get("/api/tasks/:task/invitations", async (c) => {
+  await requireAdmin(c);
+  return c.json(await coordinator(c.env, taskOf(c)).invitations());
+});
+
+app.delete("/api/tasks/:task/invitations/:id", async (c) => {
+  await requireAdmin(c);
+  const wasThere = await coordinator(c.env, taskOf(c)).revokeInvitation(parse(idSchema, c.req.param("id")));
+  if (!wasThere) throw new ProblemError("not-found", "There is no such invitation.");
+  return c.json({ status: "revoked" });
 });
 
 app.get("/api/tasks/:task/dead-letters", async (c) => {

@@ -61,7 +61,11 @@ test("thirty phones behind one address play, train, send and evaluate in one min
     expect(sent.status).toBe(200);
   }
   const round = await task.ended(1);
-  expect(round).toMatchObject({ state: "published", tally: { counted: PHONES }, evidence: { cohort: { clients: PHONES } } });
+  expect(round).toMatchObject({
+    state: "published",
+    tally: { counted: PHONES },
+    evidence: { cohort: { clients: PHONES } },
+  });
 });
 
 test("the addresses that one IPv6 network has count as one: it has more than anybody could count", async () => {

@@ -3,7 +3,13 @@ import { isRobust, TASKS } from "../../src/core/protocol";
 import { clipOf, factorOf } from "../../src/core/round/bounds";
 import { linearRuleOf } from "../../src/core/round/rule";
 import { linearWeight } from "../../src/core/strategies/weights";
-import { shardsFor, type Aggregator, type ComparedUpdate, type UpdateLocation, type WeightedUpdate } from "./aggregator";
+import {
+  shardsFor,
+  type Aggregator,
+  type ComparedUpdate,
+  type UpdateLocation,
+  type WeightedUpdate,
+} from "./aggregator";
 import { hubOf, updateKey } from "./env";
 import { log } from "./log";
 import { newHub, type RoundDriver, type TaskContext } from "./round-driver";
