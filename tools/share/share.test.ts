@@ -38,7 +38,7 @@ async function verdict(served: { key: string; cert: string }, ca: string, name: 
       const socket = connect({ port, host: "127.0.0.1", ca, ...(isName && { servername: name }) });
       // Held against the name that was asked for, as a browser does.
       socket.once("secureConnect", () => {
-        const peer = new X509Certificate((socket.getPeerCertificate() as PeerCertificate).raw);
+        const peer = new X509Certificate(socket.getPeerCertificate().raw);
         resolve((isName ? peer.checkHost(name) : peer.checkIP(name)) === undefined ? "other-name" : undefined);
         socket.destroy();
       });

@@ -78,7 +78,6 @@ export const ar = {
     none: "لا دعوة صالحة.",
     left: "المتبقي في هذه الجولة",
     leftOf: "{{left}} من {{uses}}",
-    madeAt: "صُنعت",
     revoke: "ألغِ",
   },
   charts: {

@@ -80,7 +80,6 @@ export const de = {
     none: "Keine Einladung ist gültig.",
     left: "Frei in dieser Runde",
     leftOf: "{{left}} von {{uses}}",
-    madeAt: "Gemacht",
     revoke: "Widerrufen",
   },
   charts: {

@@ -87,7 +87,6 @@ export const en = {
     none: "No invitation is valid.",
     left: "Left in this round",
     leftOf: "{{left}} of {{uses}}",
-    madeAt: "Made",
     revoke: "Revoke",
   },
   charts: {

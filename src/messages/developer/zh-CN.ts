@@ -77,7 +77,6 @@ export const zhCN = {
     none: "没有有效的邀请。",
     left: "本轮剩余",
     leftOf: "{{left}} / {{uses}}",
-    madeAt: "生成时间",
     revoke: "撤销",
   },
   charts: {
