@@ -5,7 +5,7 @@
 import { randomBytes } from "node:crypto";
 import fs, { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
-import { Log, LogLevel, Miniflare } from "miniflare";
+import { Log, LogLevel, Miniflare, Response } from "miniflare";
 import { unstable_getMiniflareWorkerOptions as workerOptions } from "wrangler";
 import { root } from "./setup.mjs";
 
@@ -61,8 +61,9 @@ function sweep(state) {
 }
 
 /**
- * @param {{ port: number, stateFolder?: string, host?: string, bindings?: object, ratelimits?: object, inspectorPort?: number }} options port 0 takes
- *   any free one; bindings and limits replace those of wrangler.jsonc
+ * @param {{ port: number, stateFolder?: string, host?: string, bindings?: object, ratelimits?: object, inspectorPort?: number,
+ *   shared?: () => string[] }} options port 0 takes any free one; bindings and limits replace those of wrangler.jsonc; `shared` gives the
+ *   origins at which other machines find this server, through a front of it (share/front.mjs)
  */
 export async function serve({
   port,
@@ -71,12 +72,15 @@ export async function serve({
   bindings,
   ratelimits,
   inspectorPort,
+  shared,
 }) {
   const state = resolve(stateFolder);
   const adminToken = adminTokenOf(state);
   sweep(state);
   const config = join(root, "dist/best_actor/wrangler.json");
   const { workerOptions: options, main } = workerOptions(config);
+  // The front comes from loopback.
+  const trusted = [process.env.TRUSTED_PROXIES, shared && "127.0.0.1"].filter(Boolean);
   const forget = knowSockets();
   const miniflare = new Miniflare({
     ...options,
@@ -91,10 +95,12 @@ export async function serve({
     scriptPath: main ?? join(root, "dist/best_actor/index.js"),
     bindings: {
       ...options.bindings,
-      ...(process.env.TRUSTED_PROXIES ? { TRUSTED_PROXIES: process.env.TRUSTED_PROXIES } : {}),
+      ...(trusted.length > 0 && { TRUSTED_PROXIES: trusted.join(",") }),
       ...bindings,
       ADMIN_TOKEN: adminToken,
     },
+    // Asked each time: the addresses of a machine change while it runs.
+    ...(shared && { serviceBindings: { ...options.serviceBindings, SHARED: () => Response.json(shared()) } }),
     ratelimits: { ...options.ratelimits, ...ratelimits },
     ...(inspectorPort ? { inspectorPort } : {}),
     defaultPersistRoot: join(state, "v3"),

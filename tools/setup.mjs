@@ -118,6 +118,18 @@ export async function installEngines() {
   }
 }
 
+/**
+ * Installs what the test across a network needs where root runs it: `ip` makes the network, `certutil` tells a browser whom to trust.
+ * Without them it skips.
+ */
+export function installNetworkTools() {
+  if (process.platform !== "linux" || process.getuid?.() !== 0) return;
+  const missing = Object.entries({ ip: "iproute2", certutil: "libnss3-tools" }).filter(
+    ([command]) => spawnSync(command, ["--version"]).error !== undefined,
+  );
+  if (missing.length > 0) installFromDebian(...missing.map(([, name]) => name));
+}
+
 /** Installs the packages of the lock file when they are missing or others. No package's install script is run. */
 export function install() {
   checkNode();

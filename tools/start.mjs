@@ -1,12 +1,22 @@
 /**
- * `npm start`: installs what is missing, builds (`-- --no-build` takes what was built last), and serves app and edge from workerd on
- * one port.
+ * npm start -- [--no-build] [--share]
+ *
+ * Installs what is missing, builds, and serves app and edge from workerd on one port of this machine alone.
+ *
+ *   --no-build  serve what was built last
+ *   --share     also for phones and other machines of the network: HTTPS on every address, with a certificate of this server's own
+ *               authority, which a phone is asked to trust once
+ *
+ * Environment: PORT (8787), SHARE_PORT (8443), STATE (the folder of the state), ADMIN_TOKEN, TRUSTED_PROXIES (the addresses of proxies
+ * in front, with commas, whose X-Forwarded-For is believed).
  */
 import { install, root, run } from "./setup.mjs";
 
 install();
+const { optionsOf } = await import("./options.mjs");
+const options = optionsOf(import.meta.url, { "no-build": { type: "boolean" }, share: { type: "boolean" } });
 const build = [`${root}node_modules/vite/bin/vite.js`, "build", "--logLevel", "warn"];
-if (!process.argv.includes("--no-build") && run(process.execPath, build) !== 0) process.exit(1);
+if (!options["no-build"] && run(process.execPath, build) !== 0) process.exit(1);
 
 const { serve } = await import("./serve.mjs");
 
@@ -17,7 +27,10 @@ const PATIENCE_MS = 60_000;
 const MOST_STARTS = 5;
 
 const port = Number(process.env.PORT ?? 8787);
-const start = () => serve({ port, stateFolder: process.env.STATE });
+/** The front for other machines, where there is one. */
+let front;
+const shared = () => front?.origins() ?? [];
+const start = () => serve({ port, stateFolder: process.env.STATE, ...(options.share && { shared }) });
 let edge = await start();
 console.log(`
   Best Actor       ${edge.url}
@@ -27,12 +40,30 @@ console.log(`
 
   Ctrl+C stops it; the next start goes on where this one stopped.
 `);
+if (options.share) await shareIt();
 let isStopping = false;
 for (const signal of ["SIGINT", "SIGTERM"]) {
   process.once(signal, () => {
     isStopping = true;
-    void edge.stop().then(() => process.exit(0));
+    void Promise.all([front?.stop(), edge.stop()]).then(() => process.exit(0));
   });
+}
+
+/** Opens the front, and says where and how phones find it. */
+async function shareIt() {
+  const { share, ShareError } = await import("./share/front.mjs");
+  const { invitation } = await import("./share/words.mjs");
+  const say = () => console.log(invitation(shared(), front.fingerprint));
+  try {
+    const port = Number(process.env.SHARE_PORT ?? 8443);
+    front = await share({ target: () => edge.url, port, stateFolder: edge.stateFolder, onChange: say });
+  } catch (error) {
+    if (!(error instanceof ShareError)) throw error;
+    console.error(error.message);
+    await edge.stop();
+    process.exit(1);
+  }
+  say();
 }
 
 /** Whether something listens on the port. One that listens and is busy is alive. */

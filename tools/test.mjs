@@ -3,11 +3,12 @@ import { spawn } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { constants, setPriority, tmpdir } from "node:os";
 import { join } from "node:path";
-import { install, installBrowser, installEngines, root } from "./setup.mjs";
+import { install, installBrowser, installEngines, installNetworkTools, root } from "./setup.mjs";
 
 install();
 await installBrowser();
 await installEngines();
+installNetworkTools();
 
 const reports = mkdtempSync(join(tmpdir(), "best-actor-tests-"));
 let passed = 0;

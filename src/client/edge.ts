@@ -6,10 +6,13 @@ import {
   checkpointsSchema,
   deadLettersSchema,
   historySchema,
+  invitationsSchema,
   liveEventSchema,
+  newInvitationSchema,
   READING,
   READING_EVERY,
   roundSchema,
+  sharedSchema,
   taskSchema,
   type Assignment,
   type CheckIn,
@@ -19,9 +22,13 @@ import {
   type Evaluation,
   type EvaluationTask,
   type History,
+  type Invitation,
+  type InvitationRequest,
   type LiveEvent,
+  type NewInvitation,
   type Round,
   type RoundConfig,
+  type Shared,
   type Task,
   type TaskName,
 } from "../core/protocol";
@@ -97,6 +104,9 @@ async function read<S extends v.GenericSchema>(schema: S, path: string, init?: R
 export const getTask = (task: TaskName, signal?: AbortSignal): Promise<Task> =>
   read(taskSchema, api(task), signal ? { signal } : {});
 
+/** Where other machines find this server, as a browser on its own machine is told. */
+export const getShared = (): Promise<Shared> => read(sharedSchema, "/api/share");
+
 /** The latest rounds, or those before one. */
 export const getHistory = (task: TaskName, before?: number): Promise<History> =>
   read(historySchema, `${api(task)}/rounds${before === undefined ? "" : `?before=${before}`}`);
@@ -135,6 +145,20 @@ export const startRounds = (task: TaskName, config: RoundConfig, token: string):
 
 export const stopRound = (task: TaskName, token: string): Promise<Round> =>
   read(roundSchema, `${api(task)}/rounds/current`, { method: "DELETE", headers: bearer(token) });
+
+export const makeInvitation = (task: TaskName, wanted: InvitationRequest, token: string): Promise<NewInvitation> =>
+  read(newInvitationSchema, `${api(task)}/invitations`, {
+    method: "POST",
+    body: JSON.stringify(wanted),
+    headers: bearer(token),
+  });
+
+export const getInvitations = (task: TaskName, token: string): Promise<Invitation[]> =>
+  read(invitationsSchema, `${api(task)}/invitations`, { headers: bearer(token) });
+
+export async function revokeInvitation(task: TaskName, id: string, token: string): Promise<void> {
+  await send(`${api(task)}/invitations/${id}`, { method: "DELETE", headers: bearer(token) });
+}
 
 export const getCheckpoints = (task: TaskName): Promise<CheckpointRecord[]> =>
   read(checkpointsSchema, `${api(task)}/checkpoints`);

@@ -53,6 +53,7 @@ import { getCheckpoint } from "./checkpoints";
 import { getDreams } from "./dreams";
 import { checkIn, secureStep, sendEvaluation, sendUpdate, withdrawUpdate } from "./edge";
 import { EdgeAwayError, edgeNow, EdgeRefusalError } from "./http";
+import { invitationTo } from "./invitation";
 import { model } from "./model.svelte";
 import { HEAD_BYTES, sent } from "./sent.svelte";
 import { chosenTask } from "./task.svelte";
@@ -63,12 +64,15 @@ import { WorkerSilentError } from "./worker-bridge";
 /** Fewer usable faces than this say too little to be worth a round. */
 export const MINIMUM_FACES = 5;
 
+/** Refusals after which a device asks again later. */
+type Uninvited = "not-invited" | "invitation-used-up";
+
 export type Status =
   | { kind: "off" }
   | { kind: "other-tab" }
   | { kind: "needs-consent" }
   | { kind: "needs-faces"; have: number }
-  | { kind: "waiting"; reason: Extract<CheckInAnswer, { decision: "wait" }>["reason"] }
+  | { kind: "waiting"; reason: Extract<CheckInAnswer, { decision: "wait" }>["reason"] | Uninvited }
   | { kind: "resting"; reason: Rest; round: number | undefined }
   | { kind: "probing" }
   | { kind: "downloading"; share: number }
@@ -84,6 +88,7 @@ export type Status =
 export type Sent = Contribution & { accepted: true | string };
 
 const AWAY_SECONDS = 10;
+const UNINVITED_SECONDS = 20;
 /** A training that has not ended another batch for so long stands still; a software GPU takes half a minute for one. */
 const STANDSTILL_SECONDS = 300;
 
@@ -97,6 +102,8 @@ class Participant {
   /** What went wrong and was got round, in words. */
   notice = $state<string>();
   #stop: AbortController | undefined;
+  /** The round that is for invited devices. */
+  #demanding: number | null | undefined;
 
   readonly #trainer = createTrainer();
 
@@ -196,8 +203,24 @@ class Participant {
     const { name } = chosenTask;
     const before = await getSetting("identity");
     const { round, key } = before?.task === name ? before : await newIdentity(name, null);
-    const facts = { examples: train.length, heldOut: heldOut.length, round };
-    const answer = await checkIn(name, facts, key, signal);
+    // A token would link this device's rounds: only one that asks for it is told.
+    const invitation = round === this.#demanding ? invitationTo(name) : undefined;
+    const facts = { examples: train.length, heldOut: heldOut.length, round, ...(invitation && { invitation }) };
+    let answer: CheckInAnswer;
+    try {
+      answer = await checkIn(name, facts, key, signal);
+    } catch (error) {
+      const code = error instanceof EdgeRefusalError ? error.code : undefined;
+      if (code !== "not-invited" && code !== "invitation-used-up") throw error;
+      if (code === "not-invited" && invitation === undefined && invitationTo(name) !== undefined) {
+        this.#demanding = round;
+        return undefined;
+      }
+      // The next round may be for everybody.
+      this.#show({ kind: "waiting", reason: code }, signal);
+      await sleep(UNINVITED_SECONDS, signal);
+      return undefined;
+    }
     if (answer.decision === "evaluate") {
       await this.#evaluate(answer.evaluation, heldOut, key, signal);
       return undefined;

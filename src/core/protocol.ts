@@ -176,6 +176,8 @@ export const roundConfigSchema = v.strictObject({
    * then the base plus what that decodes to.
    */
   downloadCodec: selecting(v.optional(v.picklist(["float32", "float16", "int8", "int4"]), "float32")),
+  /** Only devices with a valid invitation take part: what bounds how many one person can be (SECURITY.md). */
+  invited: selecting(v.optional(v.boolean(), false)),
   /** Seconds from the choice of the cohort to the end of the round, come what may. */
   deadlineSeconds: open(v.optional(whole(5, 86_400), 600)),
   /** How many rounds to run, one after the other. */
@@ -258,6 +260,9 @@ export const roundChangeSchema = v.pipe(
   }),
 );
 
+/** The token of an invitation: 16 random bytes in base64url. */
+export const invitationTokenSchema = v.pipe(v.string(), v.regex(/^[\w-]{22}$/, "not the token of an invitation"));
+
 export const checkInSchema = v.strictObject({
   /** The open round that the client knows of, for which it has made its signing key; null for none. */
   round: v.nullable(whole(1, 1e9)),
@@ -265,8 +270,38 @@ export const checkInSchema = v.strictObject({
   examples: whole(1, 100_000),
   /** Faces that it keeps out of training and can evaluate a checkpoint on. */
   heldOut: v.optional(whole(0, 100_000), 0),
+  /** What the device was invited with. */
+  invitation: v.optional(invitationTokenSchema),
 });
 export type CheckIn = v.InferOutput<typeof checkInSchema>;
+
+/** Random bytes of an invitation's token: nobody guesses one in the lifetime of a server. */
+export const INVITATION_BYTES = 16;
+
+/** What an administrator says of an invitation to make. */
+export const invitationRequestSchema = v.strictObject({
+  /** Devices that it lets into each round. */
+  uses: v.optional(whole(1, 1000), 1),
+  /** Whom it is for, for the list. */
+  note: v.optional(v.pipe(v.string(), v.trim(), v.maxLength(80)), ""),
+});
+export type InvitationRequest = v.InferOutput<typeof invitationRequestSchema>;
+
+export const invitationSchema = v.object({
+  id: idSchema,
+  note: v.string(),
+  uses: v.number(),
+  /** In the round that is open. */
+  usesLeft: v.number(),
+  /** Unix time in milliseconds. */
+  madeAt: v.number(),
+});
+export type Invitation = v.InferOutput<typeof invitationSchema>;
+export const invitationsSchema = v.array(invitationSchema);
+
+/** As it is told once, when it is made. */
+export const newInvitationSchema = v.object({ ...invitationSchema.entries, token: invitationTokenSchema });
+export type NewInvitation = v.InferOutput<typeof newInvitationSchema>;
 
 export const checkpointSchema = v.object({
   sha256: sha256Schema,
@@ -348,6 +383,10 @@ export const checkInAnswerSchema = v.variant("decision", [
   }),
 ]);
 export type CheckInAnswer = v.InferOutput<typeof checkInAnswerSchema>;
+
+/** Where other machines find an own server: origins, the likeliest first. */
+export const sharedSchema = v.object({ origins: v.array(v.string()) });
+export type Shared = v.InferOutput<typeof sharedSchema>;
 
 export const ROUND_STATES = [
   ...["selecting", "training", "aggregating", "evaluating"],

@@ -119,6 +119,11 @@ export const de = {
     practiceHelp: "Ohne Countdown. Der Coach sieht zu und sagt, welcher Teil des Gesichts sich bewegen soll.",
     partyHelp: "Zwei bis sechs Leute an diesem Gerät, für alle dieselben Rollen. Nichts davon zählt zum Fortschritt.",
   },
+  invited: {
+    sentence:
+      "Du bist eingeladen zu spielen und, wenn du willst, mit anderen ein gemeinsames Modell zu trainieren: Deine Gesichter bleiben auf diesem Gerät.",
+    train: "Nach fünf Auftritten: mitmachen",
+  },
   play: {
     yourRole: "Deine Rolle",
     roleOf: "{{player}}, deine Rolle",
@@ -495,6 +500,10 @@ export const de = {
       "no-round": "Gerade ist keine Runde offen. Dieses Gerät fragt alle paar Sekunden und nimmt an der nächsten teil.",
       "other-round": "Eine Runde hat begonnen. Dieses Gerät macht einen neuen Schlüssel für sie.",
       selecting: "Eine Runde ist offen und wartet auf weitere Spieler.",
+      "not-invited":
+        "Diese Runde ist für Eingeladene. Öffne den Link einer Einladung auf diesem Gerät, oder warte auf eine Runde für alle.",
+      "invitation-used-up":
+        "In dieser Runde sind schon so viele Geräte dabei, wie die Einladung erlaubt. Dieses Gerät fragt für die nächste wieder.",
       "not-selected": "Diese Runde läuft mit anderen; die nächste wählt vielleicht dieses Gerät.",
       "early-stopped": "Das gemeinsame Modell wird nicht mehr besser, deshalb ist für jetzt Schluss mit den Runden.",
       "already-sent": "Das Update dieses Geräts ist angekommen. Die Runde ist noch nicht zu Ende.",

@@ -117,6 +117,11 @@ export const en = {
     practiceHelp: "No countdown. The coach watches and says which part of the face to move.",
     partyHelp: "Two to six people on this device, the same roles for all. Nothing of it goes into your progress.",
   },
+  invited: {
+    sentence:
+      "You are invited to play and, if you agree, to teach a shared model together with others: your faces stay on this device.",
+    train: "After five takes: take part",
+  },
   play: {
     yourRole: "Your role",
     roleOf: "{{player}}, your role",
@@ -483,6 +488,10 @@ export const en = {
       "no-round": "No round is open now. This device asks again every few seconds and joins the next one.",
       "other-round": "A round has opened. This device makes a new key for it.",
       selecting: "A round is open and waits for more players.",
+      "not-invited":
+        "This round is for invited players. Open the link of an invitation on this device, or wait for a round that is for everybody.",
+      "invitation-used-up":
+        "As many devices as the invitation is for take part in this round already. This device asks again for the next one.",
       "not-selected": "This round runs with other players; the next one may choose this device.",
       "early-stopped": "The shared model no longer gets better, so the director has ended the rounds for now.",
       "already-sent": "This device's update has arrived. Waiting for the round to end.",

@@ -9,6 +9,7 @@ import {
 } from "../../src/core/protocol";
 import { atWorkSince, mostAtWork, type MemberState } from "../../src/core/round/life";
 import type { Signer } from "../../src/core/signing";
+import type { Invitations, Uninvited } from "./invitations";
 import type { RoundDriver, TaskContext } from "./round-driver";
 import type { SecureRounds } from "./secure-rounds";
 import type { RoundRow } from "./store/rounds";
@@ -28,6 +29,7 @@ export class CheckIns {
     private readonly context: TaskContext,
     private readonly driver: RoundDriver,
     private readonly secure: SecureRounds,
+    private readonly invitations: Invitations,
   ) {}
 
   get perSecond(): number {
@@ -35,7 +37,7 @@ export class CheckIns {
   }
 
   /** Asking again is harmless and gets the same answer. */
-  async answer(signer: Signer, checkIn: CheckIn): Promise<CheckInAnswer | "replayed"> {
+  async answer(signer: Signer, checkIn: CheckIn): Promise<CheckInAnswer | "replayed" | Uninvited> {
     const { client } = signer;
     const { store } = this.context;
     const now = Date.now();
@@ -44,6 +46,10 @@ export class CheckIns {
     if (!open) return this.#wait(store.settings.earlyStop === undefined ? "no-round" : "early-stopped", 5);
     // A key that was made for another round would link the two.
     if (checkIn.round !== open.number) return this.#wait("other-round", 0);
+    if (open.config.invited) {
+      const refusal = await this.invitations.refusalOf(checkIn.invitation, client, open.number);
+      if (refusal) return refusal;
+    }
     // What was answered so far has changed nothing: asked again, it is answered again.
     if (!store.nonces.isNew(signer, now)) return "replayed";
     const label = (await sha256Hex(Uint8Array.from(new TextEncoder().encode(`${client}/${open.number}`)))).slice(0, 8);

@@ -10,6 +10,9 @@ import {
   type DeadLetter,
   type Evaluation,
   type History,
+  type Invitation,
+  type InvitationRequest,
+  type NewInvitation,
   type Page,
   type Round,
   type RoundConfig,
@@ -24,6 +27,7 @@ import { clean } from "./cleaning";
 import type { Env } from "./env";
 import { publishFirst } from "./first-checkpoint";
 import { nameOf } from "./identity";
+import { Invitations, type Uninvited } from "./invitations";
 import { log } from "./log";
 import { Merger } from "./merging";
 import { REQUEUE_MS, UpdatePlaces, type UpdatePlace } from "./placing";
@@ -57,6 +61,7 @@ export class Coordinator extends DurableObject<Env> {
   readonly #merger: Merger;
   readonly #admission: Admission;
   readonly #checkIns: CheckIns;
+  readonly #invitations: Invitations;
   /** The time of the latest check-in. */
   #lastSeen = 0;
   /** When the alarm is due that was set last; undefined once it has gone off, or nobody knows. */
@@ -83,7 +88,8 @@ export class Coordinator extends DurableObject<Env> {
     this.#places = new UpdatePlaces(this.#context, this.#driver, this.#secure);
     this.#merger = new Merger(this.#context, this.#driver, this.#secure, this.#places, changed);
     this.#admission = new Admission(this.#context, this.#driver, this.#secure, changed);
-    this.#checkIns = new CheckIns(this.#context, this.#driver, this.#secure);
+    this.#invitations = new Invitations(ctx.storage.sql);
+    this.#checkIns = new CheckIns(this.#context, this.#driver, this.#secure, this.#invitations);
     void ctx.blockConcurrencyWhile(async () => {
       await publishFirst(this.#context);
       // Whatever ended the object before may have ended it between a transition and its alarm.
@@ -148,6 +154,18 @@ export class Coordinator extends DurableObject<Env> {
     return this.#store.checkpoints.list();
   }
 
+  invite(wanted: InvitationRequest): Promise<NewInvitation | undefined> {
+    return this.#invitations.make(wanted, Date.now());
+  }
+
+  invitations(): Invitation[] {
+    return this.#invitations.list(this.#store.rounds.open()?.number ?? null);
+  }
+
+  revokeInvitation(id: string): boolean {
+    return this.#invitations.revoke(id);
+  }
+
   deadLetters(): DeadLetter[] {
     return this.#store.updates.deadLetters();
   }
@@ -201,7 +219,7 @@ export class Coordinator extends DurableObject<Env> {
   }
 
   /** Tells a client to train, to evaluate, or when to ask again. Asking again is harmless and gets the same answer. */
-  async checkIn(signer: Signer, checkIn: CheckIn): Promise<CheckInAnswer | "replayed"> {
+  async checkIn(signer: Signer, checkIn: CheckIn): Promise<CheckInAnswer | "replayed" | Uninvited> {
     await this.#noticeClock(Date.now());
     const { events } = this.#driver;
     const answer = await this.#checkIns.answer(signer, checkIn);

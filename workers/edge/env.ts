@@ -22,6 +22,8 @@ export interface Env {
   ADMIN_LIMIT: RateLimit;
   /** Addresses of proxies in front of an own server, with commas between them, whose X-Forwarded-For is believed. */
   TRUSTED_PROXIES: string;
+  /** On an own server that is shared (tools/share): gives the origins at which other machines find it. */
+  SHARED?: Fetcher;
   /** Secret that guards the administrator's calls. */
   ADMIN_TOKEN: string;
   /** Paths, among the assets, of the checkpoints that the tasks start from; a task without one starts at random. */

@@ -6,6 +6,7 @@ import {
   evaluationSchema,
   type Evaluation,
   idSchema,
+  invitationRequestSchema,
   pageSchema,
   roundChangeSchema,
   roundConfigSchema,
@@ -16,7 +17,7 @@ import {
 } from "../../src/core/protocol";
 import { secureMessageSchema } from "../../src/core/secagg/messages";
 import { SigningError, verify, type Signer } from "../../src/core/signing";
-import { addressOf, isForeign } from "./address";
+import { addressOf, isForeign, isOwnMachine, networkOf } from "./address";
 import { MAX_SECURE_BYTES, parse, readJson, readSigned } from "./body";
 import { count, countNow } from "./count";
 import { sameSecret } from "./digest";
@@ -39,9 +40,14 @@ const API_HEADERS = {
   "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
   "cross-origin-resource-policy": "same-origin",
   "referrer-policy": "no-referrer",
-  "strict-transport-security": "max-age=31536000; includeSubDomains",
   "x-content-type-options": "nosniff",
 };
+
+/**
+ * Sent only where Cloudflare has ended the TLS: its certificates renew themselves. A browser that has seen it opens this name by HTTPS alone
+ * for a year, whatever its port, which would lock out who serves it otherwise tomorrow. Names below are somebody else's.
+ */
+const STRICT_TRANSPORT = "max-age=31536000";
 
 /** The stateless router. Everything but /api is a static asset, served before this code runs. */
 const app = new Hono<{ Bindings: Env }>();
@@ -70,7 +76,7 @@ async function requireAdmin(c: Context<{ Bindings: Env }>): Promise<void> {
   const token = /^Bearer (.+)$/.exec(c.req.header("authorization") ?? "")?.[1];
   if (token === undefined) throw new ProblemError("unauthorized");
   if (c.env.ADMIN_TOKEN !== "" && (await sameSecret(token, c.env.ADMIN_TOKEN))) return;
-  const { success } = await c.env.ADMIN_LIMIT.limit({ key: addressOf(c.req.raw, c.env) });
+  const { success } = await c.env.ADMIN_LIMIT.limit({ key: networkOf(addressOf(c.req.raw, c.env)) });
   if (!success) {
     throw new ProblemError("too-many-requests", "Too many wrong admin tokens came from here. Try again in a minute.");
   }
@@ -101,13 +107,16 @@ app.use("/api/*", async (c, next) => {
   await next();
   if (c.res.status === 101) return;
   for (const [name, value] of Object.entries(API_HEADERS)) c.res.headers.set(name, value);
+  if ((c.req.raw.cf as IncomingRequestCfProperties | undefined)?.tlsVersion) {
+    c.res.headers.set("strict-transport-security", STRICT_TRANSPORT);
+  }
   // A client whose clock is wrong signs by this one.
   c.res.headers.set("date", new Date().toUTCString());
 });
 
 /** Every call of one address counts together. */
 app.use("/api/*", async (c, next) => {
-  await limit(c.env.ADDRESS_LIMIT, addressOf(c.req.raw, c.env));
+  await limit(c.env.ADDRESS_LIMIT, networkOf(addressOf(c.req.raw, c.env)));
   await next();
 });
 
@@ -127,6 +136,13 @@ app.get("/api/metrics", async (c) => {
     TASK_NAMES.map(async (task) => [task, await coordinator(c.env, task).metrics()] as const),
   );
   return c.text(prometheus(tasks), 200, { "content-type": "text/plain; version=0.0.4; charset=utf-8" });
+});
+
+/** Nobody but the machine's own browser needs to be told: everybody else has come by one of these origins. */
+app.get("/api/share", async (c) => {
+  const { SHARED } = c.env;
+  const isAsked = SHARED !== undefined && isOwnMachine(addressOf(c.req.raw, c.env));
+  return c.json({ origins: isAsked ? await (await SHARED.fetch("http://shared/")).json<string[]>() : [] });
 });
 
 /** @throws ProblemError `too-many-requests` */
@@ -158,7 +174,7 @@ app.post("/api/tasks/:task/check-ins", async (c) => {
   await limit(c.env.CLIENT_LIMIT, signer.client);
   const checkIn = await readSigned(c.req.raw, checkInSchema);
   const answer = await coordinator(c.env, taskOf(c)).checkIn(signer, checkIn);
-  if (answer === "replayed") throw new ProblemError(answer);
+  if (typeof answer === "string") throw new ProblemError(answer);
   if (answer.decision === "wait") c.header("retry-after", String(Math.ceil(answer.retryAfterSeconds)));
   return c.json(answer);
 });
@@ -339,6 +355,26 @@ app.post("/api/tasks/:task/checkpoints/:version/restore", async (c) => {
   if (checkpoints === "round-open") throw new ProblemError(checkpoints, "Stop the round first, then go back.");
   if (checkpoints === "not-found") throw new ProblemError(checkpoints, "No published checkpoint has this version.");
   return c.json(checkpoints);
+});
+
+app.post("/api/tasks/:task/invitations", async (c) => {
+  await requireAdmin(c);
+  const invitation = await coordinator(c.env, taskOf(c)).invite(await readJson(c.req.raw, invitationRequestSchema));
+  if (!invitation) throw new ProblemError("too-many-invitations", "Revoke some that are not needed any more.");
+  c.header("cache-control", "no-store");
+  return c.json(invitation, 201);
+});
+
+app.get("/api/tasks/:task/invitations", async (c) => {
+  await requireAdmin(c);
+  return c.json(await coordinator(c.env, taskOf(c)).invitations());
+});
+
+app.delete("/api/tasks/:task/invitations/:id", async (c) => {
+  await requireAdmin(c);
+  const wasThere = await coordinator(c.env, taskOf(c)).revokeInvitation(parse(idSchema, c.req.param("id")));
+  if (!wasThere) throw new ProblemError("not-found", "There is no such invitation.");
+  return c.json({ status: "revoked" });
 });
 
 app.get("/api/tasks/:task/dead-letters", async (c) => {

@@ -420,8 +420,17 @@ test("every answer of the interface tells browsers that it is data for this orig
     expect(headers.get("content-security-policy"), path).toContain("default-src 'none'");
     expect(headers.get("cross-origin-resource-policy"), path).toBe("same-origin");
     expect(headers.get("x-content-type-options"), path).toBe("nosniff");
-    expect(headers.get("strict-transport-security"), path).toContain("max-age");
   }
+});
+
+test("a browser is told to come by HTTPS alone only where Cloudflare brings it, and for no other name", async () => {
+  const strict = async (cf?: RequestInitCfProperties): Promise<string | null> =>
+    (await fetchEdge("https://edge/api/problems", cf && { cf })).headers.get("strict-transport-security");
+  // An own server, a proxy, a certificate that this machine has made: who serves it otherwise tomorrow would be locked out.
+  expect(await strict()).toBeNull();
+  expect(await strict({})).toBeNull();
+  expect(await strict({ tlsVersion: "" })).toBeNull();
+  expect(await strict({ tlsVersion: "TLSv1.3" })).toBe("max-age=31536000");
 });
 
 test("wrong admin tokens are limited by address; the right one always comes in, and a call without any is no guess", async () => {

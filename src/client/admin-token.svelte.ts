@@ -1,0 +1,17 @@
+const KEY = "admin-token";
+
+/** The administrator's token as it was typed: kept for this tab only, and gone when it is closed. */
+class AdminToken {
+  #value = $state(sessionStorage.getItem(KEY) ?? "");
+
+  get value(): string {
+    return this.#value;
+  }
+
+  set value(token: string) {
+    this.#value = token;
+    sessionStorage.setItem(KEY, token);
+  }
+}
+
+export const adminToken = new AdminToken();
