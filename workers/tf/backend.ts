@@ -1,6 +1,5 @@
-import * as tf from "@tensorflow/tfjs";
+import * as tf from "@tensorflow/tfjs-core";
 import { setThreadsCount, setWasmPaths } from "@tensorflow/tfjs-backend-wasm";
-import "@tensorflow/tfjs-backend-webgpu";
 import plain from "@tensorflow/tfjs-backend-wasm/dist/tfjs-backend-wasm.wasm?url";
 import simd from "@tensorflow/tfjs-backend-wasm/dist/tfjs-backend-wasm-simd.wasm?url";
 import threaded from "@tensorflow/tfjs-backend-wasm/dist/tfjs-backend-wasm-threaded-simd.wasm?url";
@@ -24,6 +23,8 @@ export async function startBackend(backend: Backend): Promise<void> {
     // It may have been started before, and another one used since.
     await tf.setBackend("wasm");
   } else {
+    // It comes when it is asked for: most devices compute on WASM.
+    await import("@tensorflow/tfjs-backend-webgpu");
     if (!(await tf.setBackend(backend))) throw new Error("This browser gives us no GPU (WebGPU) on this machine.");
     const { device } = tf.backend() as unknown as { device: GPUDevice };
     void device.lost.then(({ reason, message }) => {

@@ -1,4 +1,5 @@
-import * as tf from "@tensorflow/tfjs";
+import { loadGraphModel, type GraphModel } from "@tensorflow/tfjs-converter";
+import * as tf from "@tensorflow/tfjs-core";
 import * as Comlink from "comlink";
 import { putNorms } from "../../src/core/batch-norm";
 import { FACE_PIXELS, FACE_SIZE } from "../../src/core/expressions";
@@ -21,13 +22,13 @@ const THRESHOLD = 0.6;
  */
 const CROP = { side: 1.18, down: -0.12 };
 
-let detector: tf.GraphModel | undefined;
+let detector: GraphModel | undefined;
 let classifier: Network | undefined;
 
 async function start(): Promise<void> {
   // One face at a time is too little work for a GPU to be worth the way there and back.
   await startBackend("wasm");
-  detector ??= await tf.loadGraphModel("/models/blazeface/blazeface-front.json");
+  detector ??= await loadGraphModel("/models/blazeface/blazeface-front.json");
   const outputs = detector.execute(tf.zeros([1, DETECTOR_SIZE, DETECTOR_SIZE, 3])) as tf.Tensor[];
   tf.dispose(outputs);
 }
