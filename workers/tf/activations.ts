@@ -12,7 +12,7 @@ export class Activations {
 
   /** Keeps a tensor's numbers until they are dropped. */
   hold<T extends tf.Tensor>(tensor: T): T {
-    const own = tf.keep(tensor.clone()) as T;
+    const own = tf.keep(tensor.clone<T>());
     this.#held.add(own);
     return own;
   }

@@ -16,7 +16,10 @@ const MAX_THREADS = 8;
 
 export type Backend = "webgpu" | "wasm";
 
-/** Starts tfjs in this worker on a backend. @throws Error when the machine does not have it */
+const noGpu = (): Error =>
+  Object.assign(new Error("This browser gives us no GPU (WebGPU) on this machine."), { name: "NoGpuError" });
+
+/** Starts tfjs in this worker on a backend. @throws NoGpuError (by name) when the machine has none, or as `startWasm` does */
 export async function startBackend(backend: Backend): Promise<void> {
   if (backend === "wasm") {
     await startWasm();
@@ -25,7 +28,7 @@ export async function startBackend(backend: Backend): Promise<void> {
   } else {
     // It comes when it is asked for: most devices compute on WASM.
     await import("@tensorflow/tfjs-backend-webgpu");
-    if (!(await tf.setBackend(backend))) throw new Error("This browser gives us no GPU (WebGPU) on this machine.");
+    if (!(await tf.setBackend(backend))) throw noGpu();
     const { device } = tf.backend() as unknown as { device: GPUDevice };
     void device.lost.then(({ reason, message }) => {
       // Nothing more will come from it: end as a crash, which the page answers with the next backend.
