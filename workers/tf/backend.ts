@@ -82,13 +82,17 @@ export function startWasm(source = ownOrigin(MAX_THREADS), highest: Rung = RUNGS
     setThreadsCount(1);
     // tfjs then takes its module for one thread, whose memory is its own.
     if (threads === 1) tf.env().set("WASM_HAS_MULTITHREAD_SUPPORT", false);
+    // On its way with tfjs's own module; whether it fits is seen when that one is there.
+    const first = source.compile(highest);
+    first.catch(() => undefined);
+    const compile = (rung: Rung): Promise<WebAssembly.Module> => (rung === highest ? first : source.compile(rung));
     if (!(await tf.setBackend("wasm"))) throw new Error("This browser does not run WebAssembly.");
     const backend = tf.backend() as unknown as WasmBackend;
     const memory = backend.wasm.wasmMemory ?? backend.wasm.asm.memory;
     // What tfjs has made, and not what the browser says of itself: WebKitGTK is cross-origin isolated without shared memory.
     const isShared = Object.prototype.toString.call(memory.buffer) === "[object SharedArrayBuffer]";
     const rungs = RUNGS.slice(RUNGS.indexOf(highest)).filter((rung) => isThreaded(rung) === isShared);
-    const { module, rung } = await compileBest(source, rungs);
+    const { module, rung } = await compileBest(compile, rungs);
     const allocate = (bytes: number): number => {
       const { dataId } = backend.makeOutput([bytes / 4], "float32");
       return backend.dataIdMap.get(dataId).memoryOffset;
@@ -112,7 +116,7 @@ export async function prepareWasm(highest: Rung): Promise<Started> {
 
 /** The kernels of the first rung whose instructions this engine knows. */
 async function compileBest(
-  { compile }: WasmSource,
+  compile: WasmSource["compile"],
   rungs: Rung[],
 ): Promise<{ module: WebAssembly.Module; rung: Rung }> {
   for (const rung of rungs) {
