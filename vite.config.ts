@@ -155,8 +155,8 @@ export default defineConfig(({ command }) => ({
     // The floor of docs/user-guide.md; package.json has it for the linter.
     target: ["chrome119", "firefox128", "safari17.4"],
     assetsInlineLimit: 0,
-    // tfjs is 2.5 MB by itself, and only the workers load it.
-    chunkSizeWarningLimit: 3000,
+    // tfjs is most of it, and only the workers load it.
+    chunkSizeWarningLimit: 1000,
     rolldownOptions: { checks: { bundlerTimings: false } },
   },
   environments: { client: { build: { rolldownOptions: { output: { codeSplitting: { groups: SHARED } } } } } },

@@ -1,7 +1,8 @@
 /**
  * `npm run bench:train`: training steps of the seed CNN in a browser tab, and in the same run those of `compact`, of PyTorch
  * where it is there, and of tfjs's own cpu backend. WebGPU is measured where the machine has a GPU, or with --webgpu in
- * software. Its last line is one JSON object.
+ * software. `peakMB` is the most that the tab's process has had in memory, with Chromium's own program in it; `ownMB` without that. Its
+ * last line is one JSON object.
  */
 import { spawnSync } from "node:child_process";
 import { availableParallelism } from "node:os";
@@ -36,7 +37,7 @@ print(${BATCH} / sorted(times[1:])[2])`;
 
 /** Where there is no GPU, WebGPU runs in software: one step of a small batch, for its losses only. */
 async function measure(model, backend, args, faces, steps) {
-  const { page, peakMB, close } = await openPage(args);
+  const { page, peakMB, ownMB, close } = await openPage(args);
   try {
     const probe = await page.evaluate(
       ([model, backend, faces, steps]) => window.harness.train(model, backend, faces, steps),
@@ -51,6 +52,7 @@ async function measure(model, backend, args, faces, steps) {
       inferenceMs: round(probe.inferenceMs),
       startMs: round(probe.startMs, 0),
       peakMB: peakMB(),
+      ownMB: ownMB(),
       loss: probe.loss,
       lossAfter: probe.lossAfter,
     };

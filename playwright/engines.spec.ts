@@ -175,7 +175,7 @@ test("a thread that never comes ends its rung: the game plays on one thread, rem
 }) => {
   const assets = readdirSync(join(root, "dist/client/assets"));
   const thread = assets.find((file) => /^thread-.*\.js$/.test(file)) ?? "";
-  stage.added = { path: `/assets/${thread}`, text: "\nfor (;;);" };
+  stage.added.push({ path: `/assets/${thread}`, text: "\nfor (;;);" });
   const engine = await open("chromium");
   await engine.goto(`${stage.url}/play?task=${TASK}`);
   await engine.upload("input[type=file]", scenePath(0));
@@ -202,7 +202,7 @@ test("a browser that cannot read the app gets a page of words", async ({ stage, 
   await see(engine, "Play");
   expect(await text(engine)).not.toContain("too old");
   // As a syntax is to a browser that came before it.
-  stage.added = { path: entry, text: "\nlet let = ;" };
+  stage.added.push({ path: entry, text: "\nlet let = ;" });
   const older = await open("chromium");
   await older.goto(stage.url);
   await see(older, "this browser may be too old. Best Actor needs Chrome or Edge 119");

@@ -34,7 +34,7 @@ test("a new version waits until it is asked for, and then takes over", async ({ 
   await page.goto(stage.url);
   await page.waitForFunction(() => navigator.serviceWorker.controller !== null);
   await expect(page.getByText("A new version is ready.")).toBeHidden();
-  stage.added = { path: "/sw.js", text: "\n// Another version.\n" };
+  stage.added.push({ path: "/sw.js", text: "\n// Another version.\n" });
   await page.evaluate(async () => (await navigator.serviceWorker.ready).update());
   await expect(page.getByText("A new version is ready.")).toBeVisible();
   const loaded = page.waitForEvent("load");

@@ -24,8 +24,8 @@ export interface Wire {
   cut: boolean;
   /** The answers at this path break off after so many bytes. */
   breaks: { path: string; bytes: number } | undefined;
-  /** Text that is added to the answers at a path: another version of a file. */
-  added: { path: string; text: string } | undefined;
+  /** Text that is added to the answers at paths: other versions of files. */
+  added: { path: string; text: string }[];
   close: () => Promise<void>;
 }
 
@@ -43,7 +43,7 @@ export async function recordWire(edge: string): Promise<Wire> {
         return;
       }
       const asked = { ...incoming.headers };
-      if (wire.added) {
+      if (wire.added.length > 0) {
         // What gets text added must come, and not compressed.
         asked["accept-encoding"] = "identity";
         delete asked["if-none-match"];
@@ -58,8 +58,9 @@ export async function recordWire(edge: string): Promise<Wire> {
             key: /keyid="([^"]+)"/.exec(String(headers["signature-input"]))?.[1],
             ...{ body: plain, status: answer.statusCode ?? 0, range: headers.range },
           });
-          const { breaks, added } = wire;
-          if (added?.path === path) delete answer.headers["content-length"];
+          const { breaks } = wire;
+          const added = wire.added.find((one) => one.path === path);
+          if (added) delete answer.headers["content-length"];
           outgoing.writeHead(answer.statusCode ?? 502, answer.headers);
           if (breaks && path.startsWith(breaks.path)) {
             let left = breaks.bytes;
@@ -67,7 +68,7 @@ export async function recordWire(edge: string): Promise<Wire> {
               if (left > 0) outgoing.write(chunk.subarray(0, left), () => left <= 0 && outgoing.destroy());
               left -= chunk.length;
             });
-          } else if (added?.path === path) {
+          } else if (added) {
             answer.pipe(outgoing, { end: false });
             answer.on("end", () => outgoing.end(added.text));
           } else answer.pipe(outgoing);
@@ -102,7 +103,7 @@ export async function recordWire(edge: string): Promise<Wire> {
     requests,
     cut: false,
     breaks: undefined,
-    added: undefined,
+    added: [],
     close: () =>
       new Promise((resolve) => {
         for (const socket of sockets) socket.destroy();

@@ -1,6 +1,7 @@
-import type { Task, TaskName } from "../core/protocol";
+import { TASKS, type Task, type TaskName } from "../core/protocol";
 import type { Sighting, VisionApi } from "../../workers/vision/api";
 import { getSetting } from "../faces/store";
+import { getCheckpoint } from "./checkpoints";
 import { getTask } from "./edge";
 import { EdgeAwayError } from "./http";
 import { lacking } from "./support";
@@ -64,16 +65,19 @@ class Model {
     }
     this.problem = undefined;
     try {
-      const task = await this.#newestTask();
+      // The worker comes while the page asks for the checkpoint: far from the server each of them takes its time.
       const started = this.ready ? Promise.resolve() : this.#vision.call((api) => api.start());
       // It is waited for below; meanwhile its end is nobody's surprise.
       started.catch(() => undefined);
+      const task = await this.#newestTask();
       if (task.checkpoint.sha256 !== this.#loadedSha256) {
         const norms = (await getSetting("localNorms").catch(() => undefined))?.[task.task];
-        const onProgress = Comlink.proxy((share: number) => {
+        const { file } = await getCheckpoint(task.task, task.checkpoint, (share) => {
           this.downloading = share;
         });
-        await this.#vision.call((api) => api.loadCheckpoint(task.task, task.checkpoint, norms, onProgress));
+        this.downloading = undefined;
+        const { model } = TASKS[task.task];
+        await this.#vision.call((api) => api.setCheckpoint(model, Comlink.transfer(file, [file.buffer]), norms));
         this.#loadedSha256 = task.checkpoint.sha256;
         localStorage.setItem(stateKey(task.task), JSON.stringify(task));
       }

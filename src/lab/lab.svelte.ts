@@ -1,7 +1,8 @@
 import * as Comlink from "comlink";
 import type { LabConfig } from "../core/lab/config";
 import type { LabProgress } from "../core/lab/simulation";
-import { WorkerBridge, WorkerCrashError } from "../client/worker-bridge";
+import { WorkerBridge } from "../client/worker-bridge";
+import { reasonOf } from "../i18n/reason";
 import type { ImportApi, ImportFile, ImportProgress, ImportReport } from "../../workers/import/api";
 import type { LabApi, LabUpdate } from "../../workers/lab/api";
 import { allDatasets, allRuns, deleteDataset, deleteRun, putRun, readRun, type Dataset, type RunRecord } from "./store";
@@ -128,9 +129,7 @@ class Lab {
   async #fail(id: string, error: unknown): Promise<void> {
     const { run } = await readRun(id);
     if (!run) return;
-    const crashed = error instanceof WorkerCrashError ? " Resume it to try once more." : "";
-    const problem = `${error instanceof Error ? error.message : String(error)}${crashed}`;
-    await putRun({ ...run, problem });
+    await putRun({ ...run, problem: reasonOf(error) });
     this.runs = await allRuns();
   }
 

@@ -726,6 +726,7 @@ export const de = {
         "Ein Teil der App hat nicht mehr geantwortet und wurde beendet. Versuch es noch einmal: Dann nimmt sie einen anderen Weg. Was auf diesem Gerät liegt, ist noch da.",
       WorkerCrashError:
         "Ein Teil der App ist abgestürzt. Lade die Seite neu; was auf diesem Gerät aufbewahrt ist, ist noch da.",
+      NoGpuError: "Dieser Browser gibt uns auf diesem Gerät keine GPU (WebGPU).",
     },
     refusals: {
       "round-closed": "Die Runde nimmt keine Updates mehr an.",

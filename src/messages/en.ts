@@ -704,6 +704,7 @@ export const en = {
       WorkerSilentError:
         "A part of the app gave no answer and was ended. Try again: it then goes another way. What is kept on this device is still there.",
       WorkerCrashError: "A part of the app has crashed. Reload the page; what is kept on this device is still there.",
+      NoGpuError: "This browser gives us no GPU (WebGPU) on this machine.",
     },
     refusals: {
       "round-closed": "The round no longer takes updates.",

@@ -614,6 +614,7 @@ export const zhCN = {
       StorageFullError: "这台设备没有空间了。请删除一些面孔或腾出空间，然后重试。",
       WorkerSilentError: "应用的一部分没有回应，已被结束。请再试一次：它会换一种方式。这台设备上保存的内容都还在。",
       WorkerCrashError: "应用的一部分崩溃了。请重新加载页面；这台设备上保存的内容都还在。",
+      NoGpuError: "这个浏览器在这台设备上没有提供 GPU（WebGPU）。",
     },
     refusals: {
       "round-closed": "这一轮不再接受更新。",

@@ -42,8 +42,7 @@ export async function openPage(args = []) {
   await page.waitForFunction(() => "harness" in window);
   return {
     page,
-    /** Peak resident memory of the largest renderer process so far, in MB; null where /proc does not tell. */
-    peakMB,
+    ...watchMemory(),
     close: async () => {
       await browser.close();
       await served.close();
@@ -51,17 +50,56 @@ export async function openPage(args = []) {
   };
 }
 
-export function peakMB() {
-  if (!existsSync("/proc")) return null;
-  let peak = null;
-  for (const pid of readdirSync("/proc").filter((name) => /^\d+$/.test(name))) {
+/** Process ids of the renderers that this process has started; none where /proc does not tell. */
+function renderers() {
+  if (!existsSync("/proc")) return [];
+  const statusOf = (pid) => readFileSync(`/proc/${pid}/status`, "utf8");
+  const isOurs = (pid) => {
+    for (let at = pid; at > 1; at = Number(/PPid:\s+(\d+)/.exec(statusOf(at))?.[1]))
+      if (at === process.pid) return true;
+    return false;
+  };
+  return readdirSync("/proc")
+    .filter((name) => /^\d+$/.test(name))
+    .filter((pid) => {
+      try {
+        return readFileSync(`/proc/${pid}/cmdline`, "utf8").includes("--type=renderer") && isOurs(Number(pid));
+      } catch {
+        // The process has ended meanwhile.
+        return false;
+      }
+    });
+}
+
+/** So many kilobytes of a process as its status says, in MB; the largest of the renderers'. */
+function largest(...fields) {
+  let most = null;
+  for (const pid of renderers()) {
     try {
-      if (!readFileSync(`/proc/${pid}/cmdline`, "utf8").includes("--type=renderer")) continue;
-      const kilobytes = Number(/VmHWM:\s+(\d+) kB/.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1]);
-      peak = Math.max(peak ?? 0, Math.round(kilobytes / 1000));
+      const status = readFileSync(`/proc/${pid}/status`, "utf8");
+      const kilobytes = fields.map((field) => Number(new RegExp(`${field}:\\s+(\\d+) kB`).exec(status)?.[1]));
+      most = Math.max(most ?? 0, Math.round(kilobytes.reduce((sum, value) => sum + value, 0) / 1000));
     } catch {
       // The process has ended meanwhile.
     }
   }
-  return peak;
+  return most;
+}
+
+/** Peak resident memory of the largest renderer process so far, in MB; null where /proc does not tell. */
+export const peakMB = () => largest("VmHWM");
+
+/**
+ * Looks at the memory of this process's renderers from now on. `peakMB` counts all that is resident, with the browser's own program,
+ * which its processes share; `ownMB` gives the most that was the largest one's own at any look: what a phone counts.
+ */
+function watchMemory() {
+  let own = null;
+  const look = () => {
+    const now = largest("RssAnon", "RssShmem");
+    if (now !== null) own = Math.max(own ?? 0, now);
+    return own;
+  };
+  setInterval(look, 50).unref();
+  return { peakMB, ownMB: look };
 }

@@ -17,15 +17,15 @@ import { PAUSED, type Probe, type Snapshot, type TrainingJob, type TrainingResul
 import type { Sighting, VisionApi } from "../../workers/vision/api";
 import type { HarnessWorker } from "./worker";
 
-/** Takes training steps of a model in a fresh trainer of the app. `totalMs` is from the worker's start to its answer. */
+/** Takes training steps of a model, from the checkpoint that ships, in a fresh trainer of the app. `totalMs` is from the worker's start to its answer. */
 async function train(
   model: ModelName,
   backend: Backend,
   faces: number,
   steps: number,
 ): Promise<Probe & { totalMs: number }> {
-  const { tensors } = summarize(MODELS[model]);
-  const file = encodeSafetensors(tensors, initializeWeights(MODELS[model], 2013), {});
+  const response = await fetch(`/models/${model}/initial.safetensors`);
+  const file = new Uint8Array(await response.arrayBuffer());
   const begun = performance.now();
   const trainer = createTrainer();
   try {

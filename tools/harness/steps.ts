@@ -3,6 +3,7 @@ import { initializeWeights } from "../../src/core/initialize";
 import { MODELS, type ModelName } from "../../src/core/model";
 import { seededRandom } from "../../src/core/random";
 import { startBackend } from "../../workers/tf/backend";
+import "../../workers/tf/gradients";
 import { Network, picturesToTensor, sgd } from "../../workers/tf/network";
 import { step } from "../../workers/trainer/local-sgd";
 

@@ -1,4 +1,5 @@
-import * as tf from "@tensorflow/tfjs";
+import "@tensorflow/tfjs-backend-cpu";
+import * as tf from "@tensorflow/tfjs-core";
 import * as Comlink from "comlink";
 import { FACE_PIXELS } from "../../src/core/expressions";
 import { sha256Hex } from "../../src/core/digest";
@@ -6,7 +7,9 @@ import { decodeCheckpoint } from "../../src/core/checkpoint";
 import { initializeWeights } from "../../src/core/initialize";
 import { MODELS, summarize, type ModelName } from "../../src/core/model";
 import { seededRandom } from "../../src/core/random";
+import { Activations } from "../../workers/tf/activations";
 import { startBackend, startWasm } from "../../workers/tf/backend";
+import "../../workers/tf/gradients";
 import {
   convRelu,
   convReluAffine,
@@ -169,12 +172,13 @@ async function kernelErrors(
       const [image] = inputs as [tf.Tensor4D];
       // A single channel is a network's own input: nothing is differentiated with respect to it.
       const isInput = I === 1;
+      const activations = new Activations();
+      const place = { padding, isInput, activations };
       const f = (x: tf.Tensor, ...block: tf.Tensor[]): tf.Tensor =>
         convReluNorm(
           x as tf.Tensor4D,
           of(...(block as [tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor])),
-          padding,
-          isInput,
+          place,
           (mean, variance) => {
             keep("mean", mean);
             keep("variance", variance);
@@ -190,7 +194,7 @@ async function kernelErrors(
       names.slice(isInput ? 1 : 0).forEach((name, i) => keep(name, gradients[i] as tf.Tensor));
       const [, plainKernel, plainBias] = inputs as [tf.Tensor, tf.Tensor, tf.Tensor];
       const h = (x: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor): tf.Tensor =>
-        convRelu(x as tf.Tensor4D, { kernel: kernel as tf.Tensor4D, bias: bias as tf.Tensor1D }, padding, isInput);
+        convRelu(x as tf.Tensor4D, { kernel: kernel as tf.Tensor4D, bias: bias as tf.Tensor1D }, place);
       keep("convRelu", h(image, plainKernel, plainBias));
       const plainGradients = isInput
         ? tf.grads((kernel, bias) => weighted(h(image, kernel, bias)))([plainKernel, plainBias])
@@ -203,7 +207,7 @@ async function kernelErrors(
       const folded = foldBlock(of(...block), tensor(mean) as tf.Tensor1D, tensor(variance) as tf.Tensor1D);
       keep("convReluAffine", convReluAffine(input, folded, padding));
       const constants = [block[2], block[3]] as [tf.Tensor1D, tf.Tensor1D];
-      const affine = (value: tf.Tensor): tf.Tensor => scaleShift(value as tf.Tensor4D, ...constants);
+      const affine = (value: tf.Tensor): tf.Tensor => scaleShift(value as tf.Tensor4D, ...constants, activations);
       keep("scaleShift", affine(tensor(weights)));
       const affineGradient = tf.grad((value) => tf.sum(tf.mul(affine(value), tensor(weights))));
       keep("scaleShiftGradient", affineGradient(tensor(weights)));
@@ -219,6 +223,7 @@ async function kernelErrors(
       keep("maxPool", maxPool(picture, window));
       const poolGradient = tf.grad((value) => tf.sum(tf.mul(maxPool(value as tf.Tensor4D, window), tensor(pooled))));
       keep("maxPoolGradient", poolGradient(picture));
+      activations.dispose();
     });
     const values: Record<string, Float32Array> = {};
     for (const [name, result] of Object.entries(all)) values[name] = (await result.data()) as Float32Array;

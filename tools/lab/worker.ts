@@ -1,3 +1,5 @@
+// All of tfjs: in Node its gradients come with no smaller part of it.
+import "@tensorflow/tfjs";
 import { readFile } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";

@@ -174,7 +174,8 @@ async function importZip({ file }: ImportFile, intake: Intake): Promise<void> {
       await importImage(filename, compressedSize, read, intake);
     }
   } catch (error) {
-    if (error instanceof Error && error.name === IMPORT_FAILED) throw error;
+    // Only what zip.js throws has no name of its own.
+    if (error instanceof Error && error.name !== "Error") throw error;
     throw failure(`${file.name} is no zip file that can be read (${error instanceof Error ? error.message : ""}).`);
   } finally {
     await zip.close();

@@ -1,4 +1,6 @@
 import * as Comlink from "comlink";
+import { request } from "../../src/client/http";
+import { WorkerBridge } from "../../src/client/worker-bridge";
 import { decodeCheckpoint } from "../../src/core/checkpoint";
 import { drawnLabels } from "../../src/core/data/drawn";
 import { decodeDreams, DREAMS_PATH } from "../../src/core/dreams";
@@ -21,24 +23,27 @@ import { NO_DATA, type LabApi } from "./api";
 /** More workers than this want more memory than a browser gives. */
 const MAX_WORKERS = 8;
 
-const isMissing = (name: DatasetName): Error =>
-  Object.assign(new Error(`The data set ${name} has not been imported here.`), { name: NO_DATA });
+const named = (name: string, message: string): Error => Object.assign(new Error(message), { name });
+const isMissing = (name: DatasetName): Error => named(NO_DATA, `The data set ${name} has not been imported here.`);
+/** A file of our own server. @throws EdgeAwayError (by name) */
+async function download(path: string): Promise<Uint8Array<ArrayBuffer>> {
+  return new Uint8Array(await (await request(path)).arrayBuffer());
+}
 
 async function dataOf({ dataset, rehearse }: LabConfig): Promise<LabData> {
   const data = dataset === "drawn" ? drawnData() : await readDataset(dataset);
   if (!data) throw isMissing(dataset);
   if (rehearse === 0) return data;
-  const response = await fetch(DREAMS_PATH);
-  if (!response.ok) throw new Error(`The dreamed faces could not be loaded (${response.status}).`);
-  return { ...data, rehearsal: await decodeDreams(new Uint8Array(await response.arrayBuffer())) };
+  return { ...data, rehearsal: await decodeDreams(await download(DREAMS_PATH)) };
 }
 
 async function startOf({ start, model, seed }: LabConfig): Promise<Float32Array<ArrayBuffer>> {
   if (start === "initialize") return initializeWeights(MODELS[model], seed);
-  const response = await fetch(`/models/${model}/initial.safetensors`);
-  if (!response.ok) throw new Error(`The shipped checkpoint of ${model} could not be loaded (${response.status}).`);
-  return decodeCheckpoint(new Uint8Array(await response.arrayBuffer()), summarize(MODELS[model]));
+  return decodeCheckpoint(await download(`/models/${model}/initial.safetensors`), summarize(MODELS[model]));
 }
+
+const createClient = (name: string): Worker =>
+  new Worker(new URL("./client.ts", import.meta.url), { type: "module", name });
 
 const preview: LabApi["preview"] = async (config) => {
   const { dataset } = config;
@@ -49,28 +54,23 @@ const preview: LabApi["preview"] = async (config) => {
 
 const run: LabApi["run"] = async (id, onUpdate) => {
   const { run, state } = await readRun(id);
-  if (!run) throw new Error("This run has been deleted.");
+  if (!run) throw named(NO_DATA, "This run has been deleted.");
   const { config } = run;
   const data = poison(prepare(await dataOf(config), config.camera), config);
   // A GPU is one device, whoever uses it; cores are as many as there are.
   const backend: Backend = (await hasRealGpu()) ? "webgpu" : "wasm";
   const count = backend === "webgpu" ? 1 : Math.max(1, Math.min(MAX_WORKERS, navigator.hardwareConcurrency));
-  let fail: (reason: unknown) => void = () => undefined;
-  const failed = new Promise<never>((_, reject) => {
-    fail = reject;
-  });
-  const workers = Array.from({ length: count }, (_, i) => {
-    const worker = new Worker(new URL("./client.ts", import.meta.url), { type: "module", name: `lab-client-${i}` });
-    worker.onerror = (event) => {
-      fail(new Error(event.message || "A worker of the lab could not be started."));
-    };
-    return worker;
-  });
+  const bridges = Array.from({ length: count }, () => new WorkerBridge<LabWorkerApi>("lab-client", createClient));
+  // One that dies or hangs ends in the error of its call, and the run with it: its last whole round is kept.
+  const clients = bridges.map((bridge): LabWorkerApi => ({
+    start: (...given) => bridge.call((api) => api.start(...given)),
+    train: (task) => bridge.call((api) => api.train(task)),
+    evaluate: (job) => bridge.call((api) => api.evaluate(job)),
+  }));
   try {
-    const clients = workers.map((worker) => Comlink.wrap<LabWorkerApi>(worker));
-    await Promise.race([Promise.all(clients.map((client) => client.start(config.model, data, backend))), failed]);
+    await Promise.all(clients.map((client) => client.start(config.model, data, backend)));
     const on = backend === "webgpu" ? "WebGPU" : `WASM, ${count} ${count === 1 ? "worker" : "workers"}`;
-    const work = runLab({
+    await runLab({
       ...{ config, data, pool: new LabPool(clients), start: await startOf(config), resume: state },
       onProgress: (progress) => onUpdate({ kind: "progress", progress }),
       onRound: async (state) => {
@@ -80,9 +80,8 @@ const run: LabApi["run"] = async (id, onUpdate) => {
         onUpdate({ kind: "round", run: record });
       },
     });
-    await Promise.race([work, failed]);
   } finally {
-    for (const worker of workers) worker.terminate();
+    for (const bridge of bridges) bridge.stop();
   }
 };
 

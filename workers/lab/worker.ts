@@ -5,6 +5,7 @@ import { delta } from "../../src/core/fedavg";
 import type { ClientResult, ClientTask, EvaluationJob, LabData, LabWorkerApi } from "../../src/core/lab/pool";
 import { MODELS, summarize, type ModelName } from "../../src/core/model";
 import type { Backend } from "../tf/backend";
+import { letMessagesIn } from "../life";
 import { Network } from "../tf/network";
 import type { Examples } from "../trainer/api";
 import { askTeacher, batchOf, evaluate, localSgd } from "../trainer/local-sgd";
@@ -39,7 +40,7 @@ export class LabWorker implements LabWorkerApi {
     const [own, kept] = [batchOf(data.train, [...train]), batchOf(data.train, [...heldOut])];
     const initialLoss = plan.reportInitialLoss ? (await evaluate(network, own)).loss : null;
     const teacher = await askTeacher(network, own, plan, this.#rehearsal);
-    const { sums } = await localSgd(network, { train: own, teacher, heldOut: kept, plan, seed });
+    const { sums } = await localSgd(network, { train: own, teacher, heldOut: kept, plan, seed }, letMessagesIn);
     const trained = await network.getWeights();
     const result = delta(trained, base);
     const ownNorms = isLocal ? takeNorms(model, trained) : null;

@@ -1,6 +1,5 @@
-import * as tf from "@tensorflow/tfjs";
+import * as tf from "@tensorflow/tfjs-core";
 import { setThreadsCount, setWasmPaths } from "@tensorflow/tfjs-backend-wasm";
-import "@tensorflow/tfjs-backend-webgpu";
 import plain from "@tensorflow/tfjs-backend-wasm/dist/tfjs-backend-wasm.wasm?url";
 import simd from "@tensorflow/tfjs-backend-wasm/dist/tfjs-backend-wasm-simd.wasm?url";
 import threaded from "@tensorflow/tfjs-backend-wasm/dist/tfjs-backend-wasm-threaded-simd.wasm?url";
@@ -17,14 +16,19 @@ const MAX_THREADS = 8;
 
 export type Backend = "webgpu" | "wasm";
 
-/** Starts tfjs in this worker on a backend. @throws Error when the machine does not have it */
+const noGpu = (): Error =>
+  Object.assign(new Error("This browser gives us no GPU (WebGPU) on this machine."), { name: "NoGpuError" });
+
+/** Starts tfjs in this worker on a backend. @throws NoGpuError (by name) when the machine has none, or as `startWasm` does */
 export async function startBackend(backend: Backend): Promise<void> {
   if (backend === "wasm") {
     await startWasm();
     // It may have been started before, and another one used since.
     await tf.setBackend("wasm");
   } else {
-    if (!(await tf.setBackend(backend))) throw new Error("This browser gives us no GPU (WebGPU) on this machine.");
+    // It comes when it is asked for: most devices compute on WASM.
+    await import("@tensorflow/tfjs-backend-webgpu");
+    if (!(await tf.setBackend(backend))) throw noGpu();
     const { device } = tf.backend() as unknown as { device: GPUDevice };
     void device.lost.then(({ reason, message }) => {
       // Nothing more will come from it: end as a crash, which the page answers with the next backend.
@@ -78,13 +82,17 @@ export function startWasm(source = ownOrigin(MAX_THREADS), highest: Rung = RUNGS
     setThreadsCount(1);
     // tfjs then takes its module for one thread, whose memory is its own.
     if (threads === 1) tf.env().set("WASM_HAS_MULTITHREAD_SUPPORT", false);
+    // On its way with tfjs's own module; whether it fits is seen when that one is there.
+    const first = source.compile(highest);
+    first.catch(() => undefined);
+    const compile = (rung: Rung): Promise<WebAssembly.Module> => (rung === highest ? first : source.compile(rung));
     if (!(await tf.setBackend("wasm"))) throw new Error("This browser does not run WebAssembly.");
     const backend = tf.backend() as unknown as WasmBackend;
     const memory = backend.wasm.wasmMemory ?? backend.wasm.asm.memory;
     // What tfjs has made, and not what the browser says of itself: WebKitGTK is cross-origin isolated without shared memory.
     const isShared = Object.prototype.toString.call(memory.buffer) === "[object SharedArrayBuffer]";
     const rungs = RUNGS.slice(RUNGS.indexOf(highest)).filter((rung) => isThreaded(rung) === isShared);
-    const { module, rung } = await compileBest(source, rungs);
+    const { module, rung } = await compileBest(compile, rungs);
     const allocate = (bytes: number): number => {
       const { dataId } = backend.makeOutput([bytes / 4], "float32");
       return backend.dataIdMap.get(dataId).memoryOffset;
@@ -108,7 +116,7 @@ export async function prepareWasm(highest: Rung): Promise<Started> {
 
 /** The kernels of the first rung whose instructions this engine knows. */
 async function compileBest(
-  { compile }: WasmSource,
+  compile: WasmSource["compile"],
   rungs: Rung[],
 ): Promise<{ module: WebAssembly.Module; rung: Rung }> {
   for (const rung of rungs) {

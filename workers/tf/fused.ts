@@ -1,6 +1,8 @@
-import * as tf from "@tensorflow/tfjs";
+import * as tf from "@tensorflow/tfjs-core";
 import type { BackendWasm } from "@tensorflow/tfjs-backend-wasm";
 import { BATCH_NORM } from "../../src/core/model";
+import { hash32 } from "../../src/core/random";
+import type { Activations } from "./activations";
 import type { Kernel } from "./kernels/instance";
 import type { KernelPool } from "./kernels/pool";
 
@@ -15,12 +17,15 @@ const padOf = (padding: Padding, kernel: tf.Tensor4D): number => (padding === "s
 
 const NAMES = {
   forward: "ConvReluNorm",
-  backward: "ConvReluNormGrad",
+  normBackward: "ReluNormGrad",
   affine: "ConvReluAffine",
   convRelu: "ConvRelu",
-  convReluBackward: "ConvReluGrad",
+  reluBackward: "ReluGrad",
+  filterBackward: "ConvFilterGrad",
+  inputBackward: "ConvInputGrad",
   pack: "PackConvFilter",
   scaleShift: "ScaleShift",
+  dropout: "HashDropout",
   dense: "DenseRelu",
   denseBackward: "DenseReluGrad",
   pool: "MaxPoolStride2",
@@ -42,16 +47,24 @@ export interface ConvParameters {
   beta: tf.Tensor1D;
 }
 
+/** Where and how a convolution stands in a network that is trained. */
+export interface ConvPlace {
+  padding: Padding;
+  /** Whether x is the network's own input: nothing is then differentiated with respect to it. */
+  isInput: boolean;
+  /** Of this step. */
+  activations: Activations;
+}
+
 /**
  * `batchNorm(relu(conv2d(x, kernel) + bias))` with the batch's own mean and (biased) variance, as in training.
- * @param x N x H x W x I; nothing is differentiated with respect to it when `input` is true
+ * @param x N x H x W x I
  * @param onStatistics is given mean and variance, to be disposed of by it
  */
 export function convReluNorm(
   x: tf.Tensor4D,
   { kernel, bias, gamma, beta }: ConvParameters,
-  padding: Padding,
-  input: boolean,
+  { padding, isInput, activations }: ConvPlace,
   onStatistics: (mean: tf.Tensor1D, variance: tf.Tensor1D) => void,
 ): tf.Tensor4D {
   if (!isFused()) {
@@ -61,54 +74,66 @@ export function convReluNorm(
     return tf.batchNorm4d(active, mean as tf.Tensor1D, variance as tf.Tensor1D, beta, gamma, BATCH_NORM.epsilon);
   }
   const pad = padOf(padding, kernel);
-  const forward = (save: tf.GradSaveFunc) => {
-    const outputs = runKernel(NAMES.forward, { x, kernel, bias, gamma, beta }, { pad });
-    const [value, active, mean, variance] = outputs as [tf.Tensor, tf.Tensor, tf.Tensor1D, tf.Tensor1D];
+  let again: (() => tf.Tensor) | undefined;
+  const op = tf.customGrad((...values) => {
+    const [kernel, bias, gamma, beta] = values.slice(-5, -1) as [tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor];
+    const input = activations.later(x);
+    const [value, ...rest] = runKernel(NAMES.forward, { x, kernel, bias, gamma, beta }, { pad });
+    const own = rest.map((tensor) => activations.hold(tensor));
+    const [active, mean, variance, scale, shift] = own as [tf.Tensor, tf.Tensor1D, tf.Tensor1D, tf.Tensor, tf.Tensor];
     onStatistics(tf.keep(mean.clone()), tf.keep(variance.clone()));
-    save([x, active, mean, variance, kernel, gamma]);
-    return {
-      value,
-      gradFunc: (dy: tf.Tensor, saved: tf.Tensor[]) => {
-        const [x, active, mean, variance, kernel, gamma] = saved;
-        return runKernel(
-          NAMES.backward,
-          { dy, x, active, mean, variance, kernel, gamma } as Record<string, tf.Tensor>,
-          { pad, input },
-        );
-      },
+    again = () => runKernel(NAMES.scaleShift, { x: active, scale, shift }, {})[0] as tf.Tensor;
+    const gradFunc = (dy: tf.Tensor): tf.Tensor[] => {
+      const gradients = runKernel(NAMES.normBackward, { dy, active, mean, variance, gamma }, {});
+      const [dz, ...parameters] = gradients as [tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor];
+      activations.drop(dy, ...own);
+      return [...convGradients(input, kernel, dz, { pad, isInput, activations }), ...parameters];
     };
-  };
-  if (input) {
-    const op = tf.customGrad((...values) => forward(values[4] as tf.GradSaveFunc));
-    return op(kernel, bias, gamma, beta) as tf.Tensor4D;
-  }
-  const op = tf.customGrad((...values) => forward(values[5] as tf.GradSaveFunc));
-  return op(x, kernel, bias, gamma, beta) as tf.Tensor4D;
+    return { value: value as tf.Tensor, gradFunc };
+  });
+  const y = (isInput ? op(kernel, bias, gamma, beta) : op(x, kernel, bias, gamma, beta)) as tf.Tensor4D;
+  if (again) activations.remember(y, again);
+  return y;
 }
 
-/**
- * `relu(conv2d(x, kernel) + bias)`.
- * @param x N x H x W x I; nothing is differentiated with respect to it when `input` is true
- */
+/** Of a convolution with `dz` at its output, which is used up: the gradient of x, where it is wanted, and that of the kernel. */
+function convGradients(
+  input: () => tf.Tensor,
+  kernel: tf.Tensor,
+  dz: tf.Tensor,
+  { pad, isInput, activations }: Omit<ConvPlace, "padding"> & { pad: number },
+): tf.Tensor[] {
+  const x = input();
+  const { shape } = x;
+  const [dKernel] = runKernel(NAMES.filterBackward, { x, dz }, { pad, kernelShape: kernel.shape });
+  activations.drop(x);
+  const dx = isInput ? [] : runKernel(NAMES.inputBackward, { dz, kernel }, { pad, inputShape: shape });
+  activations.drop(dz);
+  return [...dx, dKernel as tf.Tensor];
+}
+
+/** `relu(conv2d(x, kernel) + bias)`, which is not differentiated where there are no activations. @param x N x H x W x I */
 export function convRelu(
   x: tf.Tensor4D,
   { kernel, bias }: Pick<ConvParameters, "kernel" | "bias">,
-  padding: Padding,
-  input: boolean,
+  { padding, isInput, activations }: Omit<ConvPlace, "activations"> & { activations: Activations | null },
 ): tf.Tensor4D {
   if (!isFused()) return tf.relu(tf.add(tf.conv2d(x, kernel, 1, padding), bias));
   const pad = padOf(padding, kernel);
+  if (!activations) return runKernel(NAMES.convRelu, { x, kernel, bias }, { pad })[0] as tf.Tensor4D;
   const op = tf.customGrad((...values) => {
-    const [kernel, bias, save] = values.slice(-3) as [tf.Tensor4D, tf.Tensor1D, tf.GradSaveFunc];
+    const [kernel, bias] = values.slice(-3, -1) as [tf.Tensor4D, tf.Tensor1D];
+    const input = activations.later(x);
     const value = runKernel(NAMES.convRelu, { x, kernel, bias }, { pad })[0] as tf.Tensor;
-    save([x, kernel, value]);
-    return {
-      value,
-      gradFunc: (dy: tf.Tensor, [x, kernel, y]: tf.Tensor[]) =>
-        runKernel(NAMES.convReluBackward, { dy, x, kernel, y } as Record<string, tf.Tensor>, { pad, input }),
+    const y = activations.hold(value);
+    const gradFunc = (dy: tf.Tensor): tf.Tensor[] => {
+      const [dz, dBias] = runKernel(NAMES.reluBackward, { dy, y }, {}) as [tf.Tensor, tf.Tensor];
+      activations.drop(dy, y);
+      return [...convGradients(input, kernel, dz, { pad, isInput, activations }), dBias];
     };
+    return { value, gradFunc };
   });
-  return (input ? op(kernel, bias) : op(x, kernel, bias)) as tf.Tensor4D;
+  return (isInput ? op(kernel, bias) : op(x, kernel, bias)) as tf.Tensor4D;
 }
 
 /** Batch normalization with fixed statistics as `x * scale + shift`. */
@@ -165,22 +190,63 @@ export function convReluAffine(
  * `x * scale + shift` by channel, with constants: batch normalization that does not follow its batch. Only x is differentiated.
  * @param x N x H x W x C
  */
-export function scaleShift(x: tf.Tensor4D, scale: tf.Tensor1D, shift: tf.Tensor1D): tf.Tensor4D {
-  const apply = (values: tf.Tensor4D, by: tf.Tensor1D, plus: tf.Tensor1D | null): tf.Tensor4D => {
-    if (isFused())
-      return runKernel(NAMES.scaleShift, { x: values, scale: by, ...(plus && { shift: plus }) }, {})[0] as tf.Tensor4D;
-    const scaled = tf.mul<tf.Tensor4D>(values, by);
-    return plus ? tf.add(scaled, plus) : scaled;
-  };
-  const op = tf.customGrad((...values) => {
-    const [x, save] = values as [tf.Tensor4D, tf.GradSaveFunc];
-    save([scale]);
-    return {
-      value: apply(x, scale, shift),
-      gradFunc: (dy: tf.Tensor4D, [scale]: tf.Tensor[]) => apply(dy, scale as tf.Tensor1D, null),
-    };
-  });
+export function scaleShift(
+  x: tf.Tensor4D,
+  scale: tf.Tensor1D,
+  shift: tf.Tensor1D,
+  activations: Activations,
+): tf.Tensor4D {
+  if (!isFused()) {
+    const op = tf.customGrad((...values) => {
+      const [x, save] = values as [tf.Tensor4D, tf.GradSaveFunc];
+      save([scale]);
+      return {
+        value: tf.add(tf.mul(x, scale), shift),
+        gradFunc: (dy: tf.Tensor, [scale]: tf.Tensor[]) => tf.mul(dy, scale as tf.Tensor1D),
+      };
+    });
+    return op(x) as tf.Tensor4D;
+  }
+  const own = [x, scale, shift].map((tensor) => activations.hold(tensor));
+  const [active, by, plus] = own as [tf.Tensor, tf.Tensor, tf.Tensor];
+  const op = tf.customGrad((x) => ({
+    value: runKernel(NAMES.scaleShift, { x, scale, shift } as Record<string, tf.Tensor>, {})[0] as tf.Tensor,
+    gradFunc: (dy: tf.Tensor) => {
+      const [dx] = runKernel(NAMES.scaleShift, { x: dy, scale: by }, {});
+      activations.drop(dy, ...own);
+      return dx as tf.Tensor;
+    },
+  }));
+  const y = op(x) as tf.Tensor4D;
+  activations.remember(y, () => runKernel(NAMES.scaleShift, { x: active, scale: by, shift: plus }, {})[0] as tf.Tensor);
+  return y;
+}
+
+/**
+ * Inverted dropout (Srivastava et al. 2014, section 10) by a hash of seed and place: the same on every backend, and the same again
+ * when a training is resumed, or in the backward pass, which keeps nothing for it. What comes back is used up.
+ */
+export function dropout(x: tf.Tensor, rate: number, seed: number): tf.Tensor {
+  const factor = dropoutFactor(rate, seed);
+  if (!isFused()) {
+    const mask = Float32Array.from({ length: x.size }, (_, i) => factor(i));
+    return tf.mul(x, tf.tensor(mask, x.shape));
+  }
+  const op = tf.customGrad((x) => ({
+    value: runKernel(NAMES.dropout, { x } as Record<string, tf.Tensor>, { rate, seed })[0] as tf.Tensor,
+    gradFunc: (dy: tf.Tensor) => {
+      const [dx] = runKernel(NAMES.dropout, { x: dy }, { rate, seed });
+      dy.dispose();
+      return dx as tf.Tensor;
+    },
+  }));
   return op(x);
+}
+
+/** What the number at a place is multiplied by: 0 for a share of `rate` of them. */
+function dropoutFactor(rate: number, seed: number): (place: number) => number {
+  const [scale, threshold] = [Math.fround(1 / (1 - rate)), rate * 2 ** 32];
+  return (place) => (hash32(seed, place) < threshold ? 0 : scale);
 }
 
 /**
@@ -202,7 +268,7 @@ export function denseRelu(x: tf.Tensor2D, kernel: tf.Tensor2D, bias: tf.Tensor1D
   return (input ? op(kernel, bias) : op(x, kernel, bias)) as tf.Tensor2D;
 }
 
-/** Max pooling of `window` x `window` windows with stride 2, no padding. */
+/** Max pooling of `window` x `window` windows with stride 2, no padding. Its gradient uses up what comes back. */
 export function maxPool(x: tf.Tensor4D, window: number): tf.Tensor4D {
   if (!isFused()) return tf.maxPool(x, window, 2, "valid");
   const op = tf.customGrad((...values) => {
@@ -211,18 +277,22 @@ export function maxPool(x: tf.Tensor4D, window: number): tf.Tensor4D {
     save([taps]);
     return {
       value,
-      gradFunc: (dy: tf.Tensor, [taps]: tf.Tensor[]) =>
-        runKernel(NAMES.poolBackward, { dy, taps } as Record<string, tf.Tensor>, {
-          inputShape: x.shape,
-          window,
-        })[0] as tf.Tensor,
+      gradFunc: (dy: tf.Tensor, [taps]: tf.Tensor[]) => {
+        const inputs = { dy, taps } as Record<string, tf.Tensor>;
+        const [dx] = runKernel(NAMES.poolBackward, inputs, { inputShape: x.shape, window });
+        tf.dispose([dy, taps]);
+        return dx as tf.Tensor;
+      },
     };
   });
   return op(x) as tf.Tensor4D;
 }
 
 /** What our kernels use of tfjs's wasm backend. */
-export type WasmBackend = Pick<BackendWasm, "dataIdMap" | "makeOutput" | "typedArrayFromHeap" | "disposeData"> & {
+export type WasmBackend = Pick<
+  BackendWasm,
+  "dataIdMap" | "makeOutput" | "typedArrayFromHeap" | "disposeData" | "incRef"
+> & {
   /** The Emscripten module: it imports its memory where that is shared, and else exports it. */
   wasm: { wasmMemory?: WebAssembly.Memory; asm: { memory: WebAssembly.Memory } };
 };
@@ -366,8 +436,7 @@ export function registerFusedKernels(backend: WasmBackend, pool: KernelPool): vo
     const [scale, shift] = [output(O), output(O)];
     fold(scale, shift, { mean, variance, gamma, beta });
     run("affine", active, y, scale, shift, P, O);
-    for (const { dataId } of [scale, shift]) backend.disposeData(dataId);
-    return [y, active, mean, variance];
+    return [y, active, mean, variance, scale, shift];
   });
 
   /** Batch normalization as `x * scale + shift`. */
@@ -389,23 +458,25 @@ export function registerFusedKernels(backend: WasmBackend, pool: KernelPool): vo
     }
   }
 
-  register(NAMES.backward, (inputs, attributes) => {
-    const { dy, x, active, mean, variance, kernel, gamma } = inputs as Record<
-      "dy" | "x" | "active" | "mean" | "variance" | "kernel" | "gamma",
+  /** The same numbers under another tensor: a gradient that is written over the one that came in. */
+  function inPlace(info: tf.TensorInfo): tf.TensorInfo {
+    backend.incRef(info.dataId);
+    return { dataId: info.dataId, shape: info.shape, dtype: info.dtype };
+  }
+
+  register(NAMES.normBackward, (inputs) => {
+    const { dy, active, mean, variance, gamma } = inputs as Record<
+      "dy" | "active" | "mean" | "variance" | "gamma",
       tf.TensorInfo
     >;
-    const { pad, input } = attributes as unknown as ConvGradient;
     const O = dy.shape[3] as number;
     const P = tf.util.sizeFromShape(dy.shape) / O;
     const [dBias, dGamma, dBeta, rstd] = [output(O), output(O), output(O), output(O)];
     const [from, to] = [floats(variance), floats(rstd)];
     for (let i = 0; i < O; i++) to[i] = 1 / Math.sqrt((from[i] as number) + BATCH_NORM.epsilon);
-    const gradients = withScratch([P * O], (dz) => {
-      run("normGradient", active, dy, mean, rstd, gamma, dz, dGamma, dBeta, dBias, P, O);
-      return convGradient(x, kernel, dz, dy.shape, { pad, input });
-    });
+    run("normGradient", active, dy, mean, rstd, gamma, dy, dGamma, dBeta, dBias, P, O);
     backend.disposeData(rstd.dataId);
-    return [...gradients, dBias, dGamma, dBeta];
+    return [inPlace(dy), dBias, dGamma, dBeta];
   });
 
   register(NAMES.scaleShift, (inputs) => {
@@ -413,6 +484,15 @@ export function registerFusedKernels(backend: WasmBackend, pool: KernelPool): vo
     const C = x.shape.at(-1) ?? 0;
     const y = output(...x.shape);
     run("affine", x, y, scale, shift, tf.util.sizeFromShape(x.shape) / C, C);
+    return [y];
+  });
+
+  register(NAMES.dropout, (inputs, { rate, seed }) => {
+    const { x } = inputs as Record<"x", tf.TensorInfo>;
+    const y = output(...x.shape);
+    const [from, to] = [floats(x), floats(y)];
+    const factor = dropoutFactor(rate as number, seed as number);
+    for (let i = 0; i < to.length; i++) to[i] = (from[i] as number) * factor(i);
     return [y];
   });
 
@@ -426,63 +506,53 @@ export function registerFusedKernels(backend: WasmBackend, pool: KernelPool): vo
     return [y];
   });
 
-  register(NAMES.convReluBackward, (inputs, attributes) => {
-    const { dy, x, kernel, y } = inputs as Record<"dy" | "x" | "kernel" | "y", tf.TensorInfo>;
-    const { pad, input } = attributes as unknown as ConvGradient;
+  register(NAMES.reluBackward, (inputs) => {
+    const { dy, y } = inputs as Record<"dy" | "y", tf.TensorInfo>;
     const O = dy.shape[3] as number;
-    const P = tf.util.sizeFromShape(dy.shape) / O;
     const dBias = output(O);
-    const gradients = withScratch([P * O], (dz) => {
-      run("reluGradient", y, dy, dz, dBias, P, O);
-      return convGradient(x, kernel, dz, dy.shape, { pad, input });
-    });
-    return [...gradients, dBias];
+    run("reluGradient", y, dy, dy, dBias, tf.util.sizeFromShape(dy.shape) / O, O);
+    return [inPlace(dy), dBias];
   });
 
-  interface ConvGradient {
-    pad: number;
-    /** Whether x is the network's own input, whose gradient nobody wants. */
-    input: boolean;
-  }
-
-  /** Of a convolution with `dz` at its output: the gradient of x, where it is wanted, and that of the kernel. */
-  function convGradient(
-    x: tf.TensorInfo,
-    kernel: tf.TensorInfo,
-    dz: tf.TensorInfo,
-    [, OH = 0, OW = 0, O = 0]: number[],
-    { pad, input }: ConvGradient,
-  ): tf.TensorInfo[] {
+  register(NAMES.filterBackward, (inputs, { pad, kernelShape }) => {
+    const { x, dz } = inputs as Record<"x" | "dz", tf.TensorInfo>;
     const [N, H, W, I] = x.shape as [number, number, number, number];
-    const S = kernel.shape[0] as number;
-    if (I === 1 && !input) {
-      throw new Error(
-        "Our convolution gives no gradient of a one-channel input, which only a network's own input has.",
-      );
-    }
-    const dKernel = output(...kernel.shape);
+    const [, OH, OW, O] = dz.shape as [number, number, number, number];
+    const dKernel = output(...(kernelShape as number[]));
+    const S = dKernel.shape[0] as number;
     if (I === 1) {
       const K = columns(S);
       const size = pool.filterGradientScratch(N, OH, OW, O, 1, 0);
       withScratch([N * OH * OW * K, K * O, size * pool.threads], (near, padded, scratch) => {
-        run("neighbours", x, near, N, H, W, S, K, pad);
+        run("neighbours", x, near, N, H, W, S, K, pad as number);
         run("filterGradient", near, dz, padded, scratch, size, N, OH, OW, K, O, 1, 0);
         floats(dKernel).set(floats(padded).subarray(0, S * S * O));
       });
     } else {
-      const size = pool.filterGradientScratch(N, H, W, O, S, pad);
+      const size = pool.filterGradientScratch(N, H, W, O, S, pad as number);
       withScratch([size * pool.threads], (scratch) => {
-        run("filterGradient", x, dz, dKernel, scratch, size, N, H, W, I, O, S, pad);
+        run("filterGradient", x, dz, dKernel, scratch, size, N, H, W, I, O, S, pad as number);
       });
     }
-    if (input) return [dKernel];
-    const dx = output(...x.shape);
+    return [dKernel];
+  });
+
+  register(NAMES.inputBackward, (inputs, { pad, inputShape }) => {
+    const { dz, kernel } = inputs as Record<"dz" | "kernel", tf.TensorInfo>;
+    const [N, OH, OW, O] = dz.shape as [number, number, number, number];
+    const [S, , I] = kernel.shape as [number, number, number];
+    if (I === 1) {
+      throw new Error(
+        "Our convolution gives no gradient of a one-channel input, which only a network's own input has.",
+      );
+    }
+    const dx = output(...(inputShape as number[]));
     withScratch([S * S * I * O], (packed) => {
       run("packTurned", kernel, packed, S * S, I, O);
-      run("conv", dz, packed, dx, 0, 0, 0, 0, zeros, N, OH, OW, O, I, S, S - 1 - pad);
+      run("conv", dz, packed, dx, 0, 0, 0, 0, zeros, N, OH, OW, O, I, S, S - 1 - (pad as number));
     });
-    return [dx, dKernel];
-  }
+    return [dx];
+  });
 
   register(NAMES.pack, (inputs) => [pack((inputs as Record<"kernel", tf.TensorInfo>).kernel)]);
 

@@ -1,4 +1,4 @@
-import * as tf from "@tensorflow/tfjs";
+import * as tf from "@tensorflow/tfjs-core";
 import {
   BATCH_NORM,
   summarize,
@@ -8,12 +8,13 @@ import {
   type TensorSpec,
 } from "../../src/core/model";
 import type { Plan } from "../../src/core/protocol";
-import { hash32 } from "../../src/core/random";
+import { Activations } from "./activations";
 import {
   convRelu,
   convReluAffine,
   convReluNorm,
   denseRelu,
+  dropout,
   foldBlock,
   normConstants,
   scaleShift,
@@ -100,8 +101,8 @@ export class Network {
 
   /** Copies a flat vector of weights in, laid out as `summarize` says. */
   setWeights(flat: Float32Array): void {
-    for (const { name, offset, size, shape } of this.#summary.tensors) {
-      tf.tidy(() => this.#variable(name).assign(tf.tensor(flat.slice(offset, offset + size), [...shape])));
+    for (const tensor of this.#summary.tensors) {
+      tf.tidy(() => this.#variable(tensor.name).assign(cut(flat, tensor)));
     }
     this.#forgetFolded();
   }
@@ -114,9 +115,7 @@ export class Network {
   /** Copies the weights out as one flat vector. */
   async getWeights(): Promise<Float32Array<ArrayBuffer>> {
     const flat = new Float32Array(this.#summary.parameters);
-    const { tensors } = this.#summary;
-    const values = await Promise.all(tensors.map(({ name }) => this.#variable(name).data()));
-    tensors.forEach(({ offset }, i) => flat.set(values[i] as Float32Array, offset));
+    for (const { name, offset } of this.#summary.tensors) flat.set(await this.#variable(name).data(), offset);
     return flat;
   }
 
@@ -147,7 +146,7 @@ export class Network {
     // The head is no part of the blocks that are folded.
     if (plan.layers === "all") this.#forgetFolded();
     const [value, rows] = await Promise.all([loss.data(), logits.array()]);
-    tf.dispose([loss, logits, ...gradients.values()]);
+    tf.dispose([loss, logits]);
     const hits = Array.from(labels).filter((label, i) => isLargest(rows[i] ?? [], label)).length;
     return { loss: value[0] as number, accuracy: hits / labels.length };
   }
@@ -176,9 +175,7 @@ export class Network {
       tf.dispose([...moments.values()]);
       moments.clear();
       if (!flat) continue;
-      for (const { name, offset, size, shape, trainable } of this.#summary.tensors) {
-        if (trainable) moments.set(name, tf.tensor(flat.slice(offset, offset + size), [...shape]));
-      }
+      for (const tensor of this.#summary.tensors) if (tensor.trainable) moments.set(tensor.name, cut(flat, tensor));
     }
   }
 
@@ -186,30 +183,33 @@ export class Network {
    * Adds FedProx's proximal term `mu * (w - w_t)` (Li et al. 2020, arXiv 1812.06127, equation 2), clips the whole gradient g
    * to the norm c, `g * min(1, c / |g|)` (Pascanu et al. 2013, algorithm 1), and updates the weights:
    * SGD `w -= lr * g`; momentum `m = 0.9 m + g, w -= lr * m` (Polyak 1964, as PyTorch writes it); Adam (Kingma and Ba 2015,
-   * algorithm 1, with its default constants).
+   * algorithm 1, with its default constants). The gradients are used up.
    */
   #apply(gradients: Map<string, tf.Tensor>, { learningRate, optimizer, proximal, clipNorm }: StepPlan): void {
     this.#steps += 1;
-    tf.tidy(() => {
-      let all = [...gradients];
-      const anchor = this.#anchor;
-      if (proximal > 0 && anchor) {
-        all = all.map(([name, gradient]) => {
-          const { offset, size, shape } = this.#tensor(name);
-          const start = tf.tensor(anchor.subarray(offset, offset + size), [...shape]);
-          return [name, tf.add(gradient, tf.mul(tf.sub(this.#variable(name), start), proximal))];
-        });
-      }
-      if (clipNorm > 0) {
-        const squares = all.map(([, gradient]) => tf.sum(tf.square(gradient)));
-        const factor = tf.minimum(1, tf.div(clipNorm, tf.add(tf.sqrt(tf.addN(squares)), 1e-12)));
-        all = all.map(([name, gradient]) => [name, tf.mul(gradient, factor)]);
-      }
-      for (const [name, gradient] of all) {
+    const anchor = this.#anchor;
+    /** One tensor's, clipped by a factor for all of them: one after the other, so that only one is there twice. */
+    const whole = (name: string, gradient: tf.Tensor): tf.Tensor => {
+      if (proximal === 0 || !anchor) return gradient;
+      const { offset, size, shape } = this.#tensor(name);
+      const start = tf.tensor(anchor.subarray(offset, offset + size), [...shape]);
+      return tf.add(gradient, tf.mul(tf.sub(this.#variable(name), start), proximal));
+    };
+    const shrink = (): tf.Tensor => {
+      const squares = [...gradients].map(([name, gradient]) => tf.tidy(() => tf.sum(tf.square(whole(name, gradient)))));
+      return tf.minimum(1, tf.div(clipNorm, tf.add(tf.sqrt(tf.addN(squares)), 1e-12)));
+    };
+    const factor = clipNorm > 0 ? tf.tidy(shrink) : null;
+    for (const [name, gradient] of gradients) {
+      tf.tidy(() => {
+        const all = whole(name, gradient);
+        const direction = this.#direction(name, factor ? tf.mul(all, factor) : all, optimizer);
         const variable = this.#variable(name);
-        variable.assign(tf.sub(variable, tf.mul(this.#direction(name, gradient, optimizer), learningRate)));
-      }
-    });
+        variable.assign(tf.sub(variable, tf.mul(direction, learningRate)));
+      });
+      gradient.dispose();
+    }
+    factor?.dispose();
   }
 
   #direction(name: string, gradient: tf.Tensor, optimizer: StepPlan["optimizer"]): tf.Tensor {
@@ -242,41 +242,49 @@ export class Network {
         const layer = name.split("/")[0] ?? "";
         return (layers === "all" || head.has(layer)) && (batchNorm !== "frozen" || !norms.has(layer));
       });
+    const activations = new Activations();
     const block = (input: tf.Tensor4D, conv: Of<"conv2d">, norm: Of<"batchNorm">): tf.Tensor4D => {
       if (layers === "head") return convReluAffine(input, this.#foldedBlock(conv, norm), conv.padding);
+      const place = { padding: conv.padding, isInput: input === x, activations };
       if (batchNorm === "frozen") {
-        const active = convRelu(input, this.#filter(conv), conv.padding, input === x);
+        const active = convRelu(input, this.#filter(conv), place);
         const { scale, shift } = normConstants(this.#convParameters(conv, norm), ...this.#statistics(norm));
-        return scaleShift(active, scale, shift);
+        return scaleShift(active, scale, shift, activations);
       }
-      return convReluNorm(input, this.#convParameters(conv, norm), conv.padding, input === x, (mean, variance) => {
+      return convReluNorm(input, this.#convParameters(conv, norm), place, (mean, variance) => {
         onStatistics(norm.name, mean, variance);
         tf.dispose([mean, variance]);
       });
     };
     let logits: tf.Tensor2D | undefined;
     let loss: tf.Scalar | undefined;
-    const { value, grads } = tf.variableGrads(
-      () => {
-        const output = this.#forward(x, block, seed);
-        logits = tf.keep(output.clone());
-        const labelled = tf.slice(output, [0, 0], [labels.length, -1]);
-        const truth = tf.oneHot(tf.tensor1d(labels, "int32"), output.shape[1]);
-        const losses = tf.losses.softmaxCrossEntropy(truth, labelled, undefined, 0, tf.Reduction.NONE);
-        const weights = Float32Array.from(labels, (label) => labelWeights?.[label] ?? 1);
-        const own = tf.mean(tf.mul(losses, tf.tensor1d(weights))).asScalar();
-        loss = tf.keep(own.clone());
-        if (!taught) return own;
-        const soft = tf.softmax(tf.div(taught.logits, TEMPERATURE));
-        const softened = tf.div<tf.Tensor2D>(output, TEMPERATURE);
-        const apart = tf.losses.softmaxCrossEntropy(soft, softened, undefined, 0, tf.Reduction.NONE);
-        return tf.add<tf.Scalar>(own, tf.mul(tf.sum(tf.mul(apart, taught.weights)), TEMPERATURE ** 2));
-      },
-      names.map((name) => this.#variable(name)),
-    );
-    value.dispose();
-    const gradients = new Map(names.map((name) => [name, grads[this.#variable(name).name] as tf.Tensor]));
-    return { loss: loss as tf.Scalar, logits: logits as tf.Tensor2D, gradients };
+    const differentiate = () =>
+      tf.variableGrads(
+        () => {
+          const output = this.#forward(x, block, { seed, activations });
+          logits = tf.keep(output.clone());
+          const labelled = tf.slice(output, [0, 0], [labels.length, -1]);
+          const truth = tf.oneHot(tf.tensor1d(labels, "int32"), output.shape[1]);
+          const losses = tf.losses.softmaxCrossEntropy(truth, labelled, undefined, 0, tf.Reduction.NONE);
+          const weights = Float32Array.from(labels, (label) => labelWeights?.[label] ?? 1);
+          const own = tf.mean<tf.Scalar>(tf.mul(losses, tf.tensor1d(weights)));
+          loss = tf.keep(own.clone());
+          if (!taught) return own;
+          const soft = tf.softmax(tf.div(taught.logits, TEMPERATURE));
+          const softened = tf.div<tf.Tensor2D>(output, TEMPERATURE);
+          const apart = tf.losses.softmaxCrossEntropy(soft, softened, undefined, 0, tf.Reduction.NONE);
+          return tf.add<tf.Scalar>(own, tf.mul(tf.sum(tf.mul(apart, taught.weights)), TEMPERATURE ** 2));
+        },
+        names.map((name) => this.#variable(name)),
+      );
+    try {
+      const { value, grads } = differentiate();
+      value.dispose();
+      const gradients = new Map(names.map((name) => [name, grads[this.#variable(name).name] as tf.Tensor]));
+      return { loss: loss as unknown as tf.Scalar, logits: logits as unknown as tf.Tensor2D, gradients };
+    } finally {
+      activations.dispose();
+    }
   }
 
   dispose(): void {
@@ -290,17 +298,22 @@ export class Network {
   #forward(
     input: tf.Tensor4D,
     block: (x: tf.Tensor4D, conv: Of<"conv2d">, norm: Of<"batchNorm">) => tf.Tensor4D,
-    seed: number | null = null,
+    training: { seed: number | null; activations: Activations } | null = null,
   ): tf.Tensor2D {
     const { layers } = this.spec;
+    const { seed = null, activations = null } = training ?? {};
     let x: tf.Tensor = input;
     const first = layers.find(({ kind }) => kind === "conv2d" || kind === "dense");
     layers.forEach((layer, i) => {
+      const before = x;
       switch (layer.kind) {
         case "conv2d": {
           const norm = layers[i + 1];
           if (norm?.kind === "batchNorm") x = block(x as tf.Tensor4D, layer, norm);
-          else x = convRelu(x as tf.Tensor4D, this.#filter(layer), layer.padding, layer === first);
+          else {
+            const place = { padding: layer.padding, isInput: layer === first, activations };
+            x = convRelu(x as tf.Tensor4D, this.#filter(layer), place);
+          }
           break;
         }
         case "batchNorm":
@@ -312,8 +325,9 @@ export class Network {
           x = tf.reshape(x, [x.shape[0], -1]);
           break;
         case "dropout":
-          if (seed !== null)
-            x = tf.mul(x, dropoutMask(x.shape, layer.rate, (seed ^ Math.imul(i + 1, 0x85ebca6b)) >>> 0));
+          if (seed !== null) {
+            x = dropout(x, layer.rate, (seed ^ Math.imul(i + 1, 0x85ebca6b)) >>> 0);
+          }
           break;
         case "dense": {
           const kernel = this.#variable(`${layer.name}/kernel`) as tf.Tensor as tf.Tensor2D;
@@ -326,6 +340,8 @@ export class Network {
           break;
         }
       }
+      // What the gradient needs of it has been kept.
+      if (x !== before && before !== input) before.dispose();
     });
     return x as tf.Tensor2D;
   }
@@ -386,6 +402,13 @@ export class Network {
   }
 }
 
+/** A tensor's part of a flat vector. */
+function cut(flat: Float32Array, { offset, size, shape }: TensorSpec): tf.Tensor {
+  // WASM takes the numbers into its memory at once; other backends may go on reading what they are given.
+  const end = offset + size;
+  return tf.tensor(tf.getBackend() === "wasm" ? flat.subarray(offset, end) : flat.slice(offset, end), [...shape]);
+}
+
 const isLargest = (row: readonly number[], place: number): boolean => row.indexOf(Math.max(...row)) === place;
 
 /** A moment that follows a value: `moment = keep * moment + take * value`, from 0 on. Gives the new one. */
@@ -402,18 +425,6 @@ function follow(
   old?.dispose();
   moments.set(name, next);
   return next;
-}
-
-/**
- * A mask of inverted dropout (Srivastava et al. 2014, section 10) from a hash of seed and place: the same on every
- * backend, and the same again when a training is resumed.
- */
-function dropoutMask(shape: number[], rate: number, seed: number): tf.Tensor {
-  const mask = new Float32Array(tf.util.sizeFromShape(shape));
-  const scale = 1 / (1 - rate);
-  const threshold = rate * 2 ** 32;
-  for (let i = 0; i < mask.length; i++) mask[i] = hash32(seed, i) < threshold ? 0 : scale;
-  return tf.tensor(mask, shape);
 }
 
 /** Turns grey levels 0..255 of N pictures into a network's input: N x height x width x channels in 0..1. */

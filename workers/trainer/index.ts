@@ -1,4 +1,4 @@
-import * as tf from "@tensorflow/tfjs";
+import * as tf from "@tensorflow/tfjs-core";
 import * as Comlink from "comlink";
 import { putNorms, takeNorms } from "../../src/core/batch-norm";
 import { FACE_PIXELS } from "../../src/core/expressions";
@@ -8,6 +8,7 @@ import { MODELS, summarize } from "../../src/core/model";
 import { decodeCheckpoint } from "../../src/core/checkpoint";
 import { letMessagesIn, showLife } from "../life";
 import { prepareWasm, startBackend } from "../tf/backend";
+import "../tf/gradients";
 import { Network, sgd } from "../tf/network";
 import { PAUSED, type Examples, type Snapshot, type TrainerApi } from "./api";
 import { askTeacher, evaluate, localSgd, step } from "./local-sgd";

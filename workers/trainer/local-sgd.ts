@@ -1,4 +1,4 @@
-import * as tf from "@tensorflow/tfjs";
+import * as tf from "@tensorflow/tfjs-core";
 import { augmentFace, balancedWeights } from "../../src/core/augment";
 import type { Evaluation } from "../../src/core/evaluation";
 import { summarize, type ModelSummary } from "../../src/core/model";

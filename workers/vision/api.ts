@@ -1,5 +1,4 @@
 import type { ModelName } from "../../src/core/model";
-import type { CheckpointInfo, TaskName } from "../../src/core/protocol";
 import type { Rung, Started } from "../tf/rungs";
 
 /** A face that was found, in shares of the picture's width and height. */
@@ -30,17 +29,6 @@ export interface VisionApi {
   prepare(highest: Rung): Promise<Started>;
   /** Loads the detector. */
   start(): Promise<void>;
-  /**
-   * Takes the newest checkpoint of a task, from this device or from the edge.
-   * @throws as `getCheckpoint` does
-   */
-  loadCheckpoint(
-    task: TaskName,
-    checkpoint: CheckpointInfo,
-    localNorms: Float32Array<ArrayBuffer> | undefined,
-    /** Told what share of a download is there. */
-    onProgress: (share: number) => void,
-  ): Promise<void>;
   /** Takes a checkpoint of a model, a safetensors file, for all later pictures. */
   setCheckpoint(
     model: ModelName,

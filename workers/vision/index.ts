@@ -1,11 +1,11 @@
-import * as tf from "@tensorflow/tfjs";
+import { loadGraphModel, type GraphModel } from "@tensorflow/tfjs-converter";
+import * as tf from "@tensorflow/tfjs-core";
 import * as Comlink from "comlink";
 import { putNorms } from "../../src/core/batch-norm";
 import { FACE_PIXELS, FACE_SIZE } from "../../src/core/expressions";
 import { MODELS, summarize, type ModelName } from "../../src/core/model";
-import { getCheckpoint } from "../../src/client/checkpoints";
+import { request } from "../../src/client/http";
 import { decodeCheckpoint } from "../../src/core/checkpoint";
-import { TASKS } from "../../src/core/protocol";
 import { prepareWasm, startBackend } from "../tf/backend";
 import { picturesToTensor, Network } from "../tf/network";
 import { showLife } from "../life";
@@ -21,13 +21,34 @@ const THRESHOLD = 0.6;
  */
 const CROP = { side: 1.18, down: -0.12 };
 
-let detector: tf.GraphModel | undefined;
+const DETECTOR = "/models/blazeface/blazeface-front";
+
+/** A detector's files in one, as tfjs reads them. @throws EdgeAwayError, EdgeRefusalError */
+async function fetchDetector(): Promise<tf.io.ModelArtifacts> {
+  const [description, weights] = await Promise.all([request(`${DETECTOR}.json`), request(`${DETECTOR}.bin`)]);
+  const { weightsManifest, ...model } = (await description.json()) as tf.io.ModelJSON;
+  const weightSpecs = weightsManifest.flatMap(({ weights }) => weights);
+  return { ...model, weightSpecs, weightData: await weights.arrayBuffer() };
+}
+
+/** On their way from this worker's first moment: far from the server, one file after the other would take long. */
+let files: Promise<tf.io.ModelArtifacts> | undefined = fetchDetector();
+// Whoever waits for them is told.
+files.catch(() => undefined);
+
+let detector: GraphModel | undefined;
 let classifier: Network | undefined;
 
 async function start(): Promise<void> {
   // One face at a time is too little work for a GPU to be worth the way there and back.
   await startBackend("wasm");
-  detector ??= await tf.loadGraphModel("/models/blazeface/blazeface-front.json");
+  const load = (): Promise<tf.io.ModelArtifacts> => (files ??= fetchDetector());
+  try {
+    detector ??= await loadGraphModel({ load });
+  } finally {
+    // They are the detector's now, or asked for anew.
+    files = undefined;
+  }
   const outputs = detector.execute(tf.zeros([1, DETECTOR_SIZE, DETECTOR_SIZE, 3])) as tf.Tensor[];
   tf.dispose(outputs);
 }
@@ -46,16 +67,6 @@ async function setCheckpoint(
     classifier = new Network(spec);
   }
   classifier.setWeights(weights);
-}
-
-async function loadCheckpoint(...[task, checkpoint, localNorms, onProgress]: Parameters<VisionApi["loadCheckpoint"]>) {
-  let told = 0;
-  const { file } = await getCheckpoint(task, checkpoint, (share) => {
-    if (performance.now() - told < 100) return;
-    told = performance.now();
-    onProgress(share);
-  });
-  await setCheckpoint(TASKS[task].model, file, localNorms);
 }
 
 const detectorCanvas = new OffscreenCanvas(DETECTOR_SIZE, DETECTOR_SIZE);
@@ -155,7 +166,6 @@ showLife();
 Comlink.expose({
   prepare: prepareWasm,
   start,
-  loadCheckpoint,
   setCheckpoint,
   look: (picture) => Promise.resolve(look(picture)),
 } satisfies VisionApi);
