@@ -2,6 +2,9 @@ import type { Env as EdgeEnv } from "./env";
 
 declare global {
   namespace Cloudflare {
-    interface Env extends EdgeEnv {}
+    interface Env extends EdgeEnv {
+      /** Set where the long tests run at full length. */
+      SOAK: string;
+    }
   }
 }

@@ -10,7 +10,8 @@ export default defineConfig({
     cloudflareTest({
       wrangler: { configPath: join(root, "wrangler.jsonc") },
       miniflare: {
-        bindings: { ADMIN_TOKEN: "test-token", INITIAL_CHECKPOINTS: {} },
+        // `npm run test:soak` runs the long ones at full length.
+        bindings: { ADMIN_TOKEN: "test-token", INITIAL_CHECKPOINTS: {}, SOAK: process.env["SOAK"] ?? "" },
         // Of what is deployed, the part that needs no build.
         assets: { directory: join(root, "public"), binding: "ASSETS" },
         cf: false,
