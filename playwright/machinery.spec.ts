@@ -39,9 +39,9 @@ async function startRun(page: Page): Promise<void> {
 
 const PLACES = {
   vision: {
-    ...{ path: "/play?task=expressions-compact", script: "blazeface-front.json" },
+    ...{ path: "/play?task=expressions-compact", script: "models/blazeface/blazeface-front" },
     breaks: "OffscreenCanvas.prototype.getContext",
-    use: (page) => page.getByLabel("No camera? Act in a photo:").setInputFiles(scenePath(0)),
+    use: (page) => page.getByLabel("No camera? Act in a photo").setInputFiles(scenePath(0)),
   },
   trainer: {
     ...{ path: "/train?task=expressions-compact", script: "The training was paused" },

@@ -23,7 +23,7 @@ async function taskOf(page: Page, url: string): Promise<string> {
   const asked = page.waitForRequest(/\/api\/tasks\/[^/]+$/);
   await page.goto(url);
   // A new page loads its model from the first sign of a person on.
-  await page.getByLabel("No camera? Act in a photo:").setInputFiles(scenePath(0));
+  await page.getByLabel("No camera? Act in a photo").setInputFiles(scenePath(0));
   return new URL((await asked).url()).pathname.split("/").at(-1) ?? "";
 }
 
