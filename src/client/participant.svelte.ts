@@ -69,6 +69,7 @@ type Uninvited = "not-invited" | "invitation-used-up";
 
 export type Status =
   | { kind: "off" }
+  | { kind: "starting" }
   | { kind: "other-tab" }
   | { kind: "needs-consent" }
   | { kind: "needs-faces"; have: number }
@@ -88,6 +89,8 @@ export type Status =
 export type Sent = Contribution & { accepted: true | string };
 
 const AWAY_SECONDS = 10;
+/** A lock that does not come within this is held by another tab. */
+const OTHER_TAB_MS = 500;
 const UNINVITED_SECONDS = 20;
 /** A training that has not ended another batch for so long stands still; a software GPU takes half a minute for one. */
 const STANDSTILL_SECONDS = 300;
@@ -121,8 +124,12 @@ class Participant {
     if (this.#stop) return;
     const stop = new AbortController();
     this.#stop = stop;
-    this.status = { kind: "other-tab" };
+    this.status = { kind: "starting" };
+    // Where no other tab has it, the lock comes at once.
+    const waits = setTimeout(() => this.#show({ kind: "other-tab" }, stop.signal), OTHER_TAB_MS);
     const takePart = async (): Promise<void> => {
+      clearTimeout(waits);
+      this.#show({ kind: "starting" }, stop.signal);
       await setSetting("takingPart", true);
       await this.#takePart(stop.signal);
     };

@@ -419,6 +419,7 @@ export const ar = {
     goOn: "متابعة",
     status: {
       off: "لا يشارك",
+      starting: "جارٍ الاستعداد",
       "other-tab": "علامة تبويب أخرى في هذا المتصفح تشارك",
       "needs-consent": "نحتاج إلى موافقتك",
       "needs-faces": "نحتاج إلى بضعة وجوه أخرى",

@@ -454,6 +454,7 @@ export const de = {
     goOn: "Weiter",
     status: {
       off: "Nimmt nicht teil",
+      starting: "Wird vorbereitet",
       "other-tab": "Ein anderer Tab dieses Browsers nimmt teil",
       "needs-consent": "Deine Zustimmung fehlt",
       "needs-faces": "Es fehlen noch ein paar Gesichter",

@@ -443,6 +443,7 @@ export const en = {
     goOn: "Go on",
     status: {
       off: "Not taking part",
+      starting: "Getting ready",
       "other-tab": "Another tab of this browser takes part",
       "needs-consent": "Your consent is needed",
       "needs-faces": "A few more faces are needed",

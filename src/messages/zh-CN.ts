@@ -377,6 +377,7 @@ export const zhCN = {
     goOn: "继续",
     status: {
       off: "未参加",
+      starting: "正在准备",
       "other-tab": "这个浏览器的另一个标签页正在参加",
       "needs-consent": "需要你的同意",
       "needs-faces": "还需要几张脸",
