@@ -119,8 +119,9 @@ export class CheckIns {
   /** Hands a waiting client the candidate to evaluate, while more answers are wanted. */
   #evaluationFor(round: RoundRow, client: string, now: number): CheckInAnswer | undefined {
     const { store, task } = this.context;
-    const { evaluators, overSelection, evaluateByClass: byClass } = round.config;
-    const { asked, own } = store.evaluations.stateOf(round.number, client);
+    const { evaluators, overSelection, evaluationSeconds, evaluateByClass: byClass } = round.config;
+    // Else a few that never answer would keep everybody's word out, and with it every candidate.
+    const { asked, own } = store.evaluations.stateOf(round.number, client, now - evaluationSeconds * 250);
     const isFull = own === "none" && asked >= Math.ceil(evaluators * overSelection);
     if (round.candidate === null || own === "answered" || isFull) return undefined;
     const id = store.evaluations.ask(round.number, client, now);

@@ -179,6 +179,47 @@ test("a silent cohort costs a series one round, and silent clients keep nobody o
   expect((await task.checkIn(honest)).decision).toBe("train");
 });
 
+test("evaluators that never answer keep the others' word out for a quarter of the time only", async () => {
+  await task.startRound({ goalCount: 1, overSelection: 1, evaluators: 1, tolerance: 0.1, evaluationSeconds: 600 });
+  const [member] = await task.cohort(1);
+  if (!member) throw new Error("no cohort");
+  await task.send(member, filled(0.001), 5);
+  await task.until(({ rounds }) => rounds[0]?.state === "evaluating", "it is evaluated");
+  const silent = await task.checkIn(crypto.randomUUID(), { heldOut: 1 });
+  expect(silent.decision).toBe("evaluate");
+  const honest = crypto.randomUUID();
+  expect((await task.checkIn(honest, { heldOut: 1 })).decision).toBe("wait");
+  await later(151);
+  const answer = await task.checkIn(honest, { heldOut: 1 });
+  if (answer.decision !== "evaluate") throw new Error("not asked");
+  const body = JSON.stringify({ examples: 1, loss: 1, accuracy: 1, baseLoss: 1, baseAccuracy: 1 });
+  await task.fetchSigned(`/evaluations/${answer.evaluation.id}`, answer.evaluation, { method: "POST", body });
+  expect((await latest()).state).toBe("published");
+});
+
+test("the operator's word takes no client's place, can be said again, and rejects what the clients like", async () => {
+  await task.startRound({ goalCount: 1, overSelection: 1, evaluators: 1, tolerance: 0.1 });
+  const [member] = await task.cohort(1);
+  if (!member) throw new Error("no cohort");
+  await task.send(member, filled(0.001), 5);
+  await task.until(({ rounds }) => rounds[0]?.state === "evaluating", "it is evaluated");
+  const said = (loss: number) => ({ examples: 500, loss, accuracy: 0.5, baseLoss: 1, baseAccuracy: 0.9 });
+  const path = "/rounds/1/evaluation";
+  expect((await task.admin("PUT", path, said(1), "not-the-token")).status).toBe(401);
+  for (const loss of [1, 1.2]) expect((await task.admin("PUT", path, said(loss))).status).toBe(200);
+  const answer = await task.checkIn(crypto.randomUUID(), { heldOut: 1 });
+  if (answer.decision !== "evaluate") throw new Error("not asked");
+  const body = JSON.stringify({ ...said(0.5), examples: 1 });
+  await task.fetchSigned(`/evaluations/${answer.evaluation.id}`, answer.evaluation, { method: "POST", body });
+  const { state, reason, evidence } = await latest();
+  expect({ state, reason }).toMatchObject({
+    state: "rejected",
+    reason: expect.stringContaining("the operator's faces") as string,
+  });
+  expect(evidence.operator).toMatchObject({ clients: 1, examples: 500, loss: 1.2 });
+  expect((await task.admin("PUT", path, said(1))).status).toBe(409);
+});
+
 test("a round whose last member takes its update back is over at once", async () => {
   await task.startRound({ goalCount: 1, overSelection: 1, deadlineSeconds: 3600, rounds: 2 });
   const [one] = await task.cohort(1);

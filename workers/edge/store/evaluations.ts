@@ -8,7 +8,7 @@ import { flag, optionalJson, type Database } from "./database";
 const OPERATOR = "operator";
 
 const answerRow = v.object({ client: v.string(), result: optionalJson(evaluationSchema), member: flag });
-const askedRow = v.object({ client: v.string(), done: flag });
+const askedRow = v.object({ client: v.string(), done: flag, asked_at: v.number() });
 const roundRow = v.object({ round: v.number() });
 
 /** Whom a round's candidate was given to evaluate, and what they have said. */
@@ -48,15 +48,19 @@ export class EvaluationTable {
     );
   }
 
-  /** Clients that were asked to evaluate a round's candidate, and whether this one has answered. */
-  stateOf(round: number, client: string): { asked: number; own: "none" | "asked" | "answered" } {
+  /**
+   * Clients whose word on a round's candidate is there or may still come, and whether this one has answered.
+   * @param askedSince who was asked before that and is silent is not waited for: its place is another's
+   */
+  stateOf(round: number, client: string, askedSince: number): { asked: number; own: "none" | "asked" | "answered" } {
     const rows = this.db.all(
       askedRow,
-      "SELECT client, result IS NOT NULL AS done FROM evaluations WHERE round = ?",
-      round,
+      "SELECT client, result IS NOT NULL AS done, asked_at FROM evaluations WHERE round = ? AND client != ?",
+      ...[round, OPERATOR],
     );
     const own = rows.find((row) => row.client === client);
-    return { asked: rows.length, own: own === undefined ? "none" : own.done ? "answered" : "asked" };
+    const asked = rows.filter(({ done, asked_at }) => done || asked_at > askedSince).length;
+    return { asked, own: own === undefined ? "none" : own.done ? "answered" : "asked" };
   }
 
   /** What every evaluator of a round has said, and which kind each is. */
