@@ -2,7 +2,7 @@ import fc from "fast-check";
 import { expect, test } from "vitest";
 import { compareAnswers, objectionTo, summarizeEvidence, type Evidence, type GuardRules } from "./guard";
 
-const RULES: GuardRules = { evaluators: 3, tolerance: 0.1, agreement: 0.8, maxExamples: 200 };
+const RULES: GuardRules = { evaluators: 3, tolerance: 0.1, agreement: 0.8, awaitOperator: false, maxExamples: 200 };
 
 const says = (rise: number, examples = 50, kind: Evidence["kind"] = "cohort"): Evidence => ({
   kind,
@@ -46,7 +46,31 @@ test("few faces make the bound tighter, not absent", () => {
 test("the operator's faces speak for themselves, whatever the clients say", () => {
   const happy = [says(-0.5), says(-0.5), says(-0.5)];
   expect(objectionTo([...happy, says(0.2, 500, "operator")], null, RULES)).toContain("operator");
-  expect(objectionTo([...happy, says(0.05, 500, "operator")], null, RULES)).toBeNull();
+  expect(objectionTo([...happy, says(0.02, 500, "operator")], null, RULES)).toBeNull();
+});
+
+test("a little harm is seen where there are many faces, and so is one that has added up over rounds", () => {
+  // What one client can do to a model round after round, by a bias on one expression: the loss rises by 0.01 to 0.08 each time.
+  expect(objectionTo([says(0.05, 200), says(0.05, 200), says(0.05, 200)], null, RULES)).toContain(
+    "600, evaluated by 3",
+  );
+  const ofMany = (accuracy: number, baseAccuracy: number, best?: number): Evidence => ({
+    ...{ kind: "operator", examples: 3589, loss: 0.7, baseLoss: 0.7 },
+    ...{ accuracy, baseAccuracy, best },
+  });
+  expect(objectionTo([ofMany(0.718, 0.79)], null, RULES)).toContain(
+    "71.8 % of 3589 are recognized, 79.0 % were by its base",
+  );
+  expect(objectionTo([ofMany(0.785, 0.79)], null, RULES)).toBeNull();
+  expect(objectionTo([ofMany(0.785, 0.79, 0.8)], null, RULES)).toContain("80.0 % were by an earlier version");
+  // Of forty faces chance alone can take one away.
+  expect(objectionTo([{ ...ofMany(0.5, 0.6), examples: 40 }], null, RULES)).toBeNull();
+});
+
+test("a round that waits for the operator publishes nothing without its word", () => {
+  const waits = { ...RULES, awaitOperator: true };
+  expect(objectionTo([says(-0.5), says(-0.5)], null, waits)).toContain("did not answer in time");
+  expect(objectionTo([says(-0.5), says(-0.5), says(-0.1, 500, "operator")], null, waits)).toBeNull();
 });
 
 test("a candidate that answers otherwise on dreams has forgotten, whoever came", () => {

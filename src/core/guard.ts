@@ -16,6 +16,8 @@ export interface Evidence {
   accuracy: number;
   baseLoss: number;
   baseAccuracy: number;
+  /** Of the operator: the best accuracy that a published version had on as many faces. */
+  best?: number | undefined;
 }
 
 /** How a candidate answers on the dreamed faces that come with the app, held against its base: the edge looks at that itself. */
@@ -55,12 +57,17 @@ export interface GuardRules {
   tolerance: number | null;
   /** The least agreement on dreamed faces; 0 is off. */
   agreement: number;
+  /** Whether nothing is published without the operator's evaluation. */
+  awaitOperator: boolean;
   /** Faces of an evaluator that count at most: their number is its own word. */
   maxExamples: number;
 }
 
-/** Faces from which on the whole tolerance holds. */
+/** Faces of which the whole tolerance holds: of fewer or more it is tighter. */
 const ENOUGH = 50;
+
+/** Of so many of the operator's faces, by how much the accuracy may fall: what chance does to a mean, and never less than a point. */
+const slackOf = (examples: number): number => Math.max(0.01, 0.5 / Math.sqrt(examples));
 
 /**
  * Means over evaluators, each weighted by its faces, those of clients up to a cap.
@@ -69,7 +76,7 @@ const ENOUGH = 50;
 export function summarizeEvidence(
   evidence: readonly Evidence[],
   maxExamples: number,
-): (Omit<Evidence, "kind"> & { clients: number }) | null {
+): (Omit<Evidence, "kind" | "best"> & { clients: number }) | null {
   // The operator's number is no claim.
   const weights = evidence.map(({ kind, examples }) =>
     kind === "operator" ? examples : Math.min(examples, maxExamples),
@@ -97,17 +104,20 @@ function middleRise(evidence: readonly Evidence[]): number {
   return rises[Math.floor(rises.length / 2)] ?? 0;
 }
 
+const percent1 = (share: number): string => `${(share * 100).toFixed(1)} %`;
+
 /**
  * Why a candidate must not be published, in words; null where nothing speaks against it.
  *
- * The clients' tolerance shrinks with the root of the faces behind it, as the error of a mean grows: few evaluators make the bound
- * tighter, not absent.
+ * The tolerance shrinks with the root of the faces behind it where they are few: few evaluators make the bound tighter, not absent. Where
+ * they are many it shrinks again, as the error of a mean does, so that a little harm is seen that would add up over rounds. What the
+ * operator's faces say is no claim: on them the accuracy counts too, also beside the best version that was published, however many rounds ago.
  * @param dreams null where the base has not learned anything yet, so that its answers say nothing
  */
 export function objectionTo(
   evidence: readonly Evidence[],
   dreams: DreamVerdict | null,
-  { evaluators, tolerance, agreement, maxExamples }: GuardRules,
+  { evaluators, tolerance, agreement, awaitOperator, maxExamples }: GuardRules,
 ): string | null {
   const percent = (share: number): string => `${(share * 100).toFixed(0)} %`;
   if (dreams && dreams.agreement < agreement) {
@@ -117,8 +127,17 @@ export function objectionTo(
     );
   }
   if (evaluators > 0 && evidence.length === 0) return "Nobody evaluated it in time.";
-  if (tolerance === null) return null;
   const byOperator = ({ kind }: Evidence): boolean => kind === "operator";
+  if (awaitOperator && !evidence.some(byOperator)) return "The operator's evaluator did not answer in time.";
+  if (tolerance === null) return null;
+  for (const { examples, accuracy, baseAccuracy, best = 0 } of evidence.filter(byOperator)) {
+    const before = Math.max(baseAccuracy, best);
+    if (examples < ENOUGH || accuracy >= before - slackOf(examples)) continue;
+    return (
+      `It is worse on the operator's faces: ${percent1(accuracy)} of ${examples} are recognized, ` +
+      `${percent1(before)} were by ${best > baseAccuracy ? "an earlier version" : "its base"}.`
+    );
+  }
   const groups = [
     { whose: "the operator's faces", voices: evidence.filter(byOperator), enough: 0 },
     { whose: "the clients' held-out faces", voices: evidence.filter((one) => !byOperator(one)), enough: ENOUGH },
@@ -126,7 +145,7 @@ export function objectionTo(
   for (const { whose, voices, enough } of groups) {
     const sum = summarizeEvidence(voices, maxExamples);
     if (!sum) continue;
-    const bound = tolerance * Math.min(1, Math.sqrt(sum.examples / enough));
+    const bound = tolerance * Math.min(1, Math.sqrt(sum.examples / enough), Math.sqrt(ENOUGH / sum.examples));
     const rise = middleRise(voices);
     if (rise <= bound) continue;
     return (

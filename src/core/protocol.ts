@@ -160,6 +160,8 @@ export const roundConfigSchema = v.strictObject({
   /** Clients that evaluate a round's candidate before it is published, or all of its cohort where that is less. 0 asks nobody. */
   evaluators: open(v.optional(whole(0, 1000), 3)),
   evaluationSeconds: open(v.optional(whole(5, 86_400), 60)),
+  /** Waits for the operator's own evaluation, and publishes nothing without it. */
+  awaitOperator: open(v.optional(v.boolean(), false)),
   /** Evaluators also tell how many faces of each expression the candidate took for which. */
   evaluateByClass: selecting(v.optional(v.boolean(), false)),
   /** Rounds without a better evaluation that make a plateau. 0 is off. */

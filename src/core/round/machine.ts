@@ -261,7 +261,9 @@ function conclude(life: RoundLife, now: number): Transition {
   if (version === null) return abandon(life, "It has no candidate.", now);
   const clients = evidence.filter(({ kind }) => kind !== "operator").length;
   const isOverdue = evaluateUntil === null || now >= evaluateUntil;
-  if (clients < wantedEvaluations(life) && !isOverdue) return { state: life, effects: [] };
+  const isComplete =
+    clients >= wantedEvaluations(life) && (!config.awaitOperator || evidence.some(({ kind }) => kind === "operator"));
+  if (!isComplete && !isOverdue) return { state: life, effects: [] };
   const reason = objectionTo(evidence, dreams, config);
   const state = { ...life, reason, endedAt: now };
   return reason === null

@@ -434,6 +434,7 @@ export const ar = {
     agreement: { name: "الاتفاق على الوجوه المتخيَّلة", help: "أقل حصة من الوجوه المتخيَّلة بالإجابة نفسها؛ 0 يعطّله" },
     evaluateByClass: { name: "يعدّون حسب الصنف" },
     evaluationSeconds: { name: "التقييم", help: "الثواني المسموحة له" },
+    awaitOperator: { name: "انتظر المشغّل", help: "لا يُنشر شيء دون تقييم npm run client -- --evaluate" },
     epochs: { name: "الحقب E", help: "مرات المرور على أمثلة العميل" },
     batchSize: { name: "الدفعة B", help: "الأمثلة في الدفعة" },
     learningRate: { name: "معدل التعلّم", help: "للعملاء" },

@@ -412,6 +412,10 @@ export const de = {
     },
     evaluateByClass: { name: "Sie zählen nach Klassen" },
     evaluationSeconds: { name: "Prüfung", help: "Sekunden, die sie dauern darf" },
+    awaitOperator: {
+      name: "Auf den Betreiber warten",
+      help: "nichts wird veröffentlicht, bevor npm run client -- --evaluate geurteilt hat",
+    },
     epochs: { name: "Epochen E", help: "Durchgänge durch die Beispiele eines Clients" },
     batchSize: { name: "Batch B", help: "Beispiele in einem Batch" },
     learningRate: { name: "Lernrate", help: "der Clients" },

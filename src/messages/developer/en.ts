@@ -410,6 +410,10 @@ export const en = {
     agreement: { name: "Agreement on dreams", help: "least share of dreamed faces with the same answer; 0 is off" },
     evaluateByClass: { name: "They count by class" },
     evaluationSeconds: { name: "Evaluation", help: "seconds that it may take" },
+    awaitOperator: {
+      name: "Wait for the operator",
+      help: "nothing is published without the word of npm run client -- --evaluate",
+    },
     epochs: { name: "Epochs E", help: "passes over a client's examples" },
     batchSize: { name: "Batch B", help: "examples in a batch" },
     learningRate: { name: "Learning rate", help: "of the clients" },

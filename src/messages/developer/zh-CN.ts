@@ -379,6 +379,7 @@ export const zhCN = {
     agreement: { name: "梦境脸一致率", help: "对梦境脸给出相同回答的最低比例；0 为关" },
     evaluateByClass: { name: "它们按类别计数" },
     evaluationSeconds: { name: "评估", help: "最多用时的秒数" },
+    awaitOperator: { name: "等待运营者", help: "没有 npm run client -- --evaluate 的评估就不发布" },
     epochs: { name: "周期 E", help: "遍历客户端样本的次数" },
     batchSize: { name: "批大小 B", help: "一批中的样本数" },
     learningRate: { name: "学习率", help: "客户端的" },

@@ -64,7 +64,7 @@ export class EvaluationTable {
   }
 
   /** What every evaluator of a round has said, and which kind each is. */
-  evidence(round: number): (Evaluation & Pick<Evidence, "kind">)[] {
+  evidence(round: number): (Evaluation & Pick<Evidence, "kind" | "best">)[] {
     return this.db
       .all(
         answerRow,
@@ -72,9 +72,11 @@ export class EvaluationTable {
          FROM evaluations e WHERE round = ? AND result IS NOT NULL`,
         round,
       )
-      .flatMap(({ client, result, member }) =>
-        result ? [{ ...result, kind: client === OPERATOR ? "operator" : member ? "cohort" : "others" }] : [],
-      );
+      .flatMap(({ client, result, member }): (Evaluation & Pick<Evidence, "kind" | "best">)[] => {
+        if (!result) return [];
+        if (client !== OPERATOR) return [{ ...result, kind: member ? "cohort" : "others" }];
+        return [{ ...result, kind: "operator", best: this.#bestBefore(round, result.examples) }];
+      });
   }
 
   /** The clients' and the operator's answers, as means over all their faces; null while there is none. */
@@ -95,6 +97,17 @@ export class EvaluationTable {
         return sum ? [[kind, sum]] : [];
       }),
     );
+  }
+
+  /** The best accuracy on as many of the operator's faces that a version had which was published before a round. */
+  #bestBefore(round: number, examples: number): number | undefined {
+    const [row] = this.db.all(
+      v.object({ best: v.nullable(v.number()) }),
+      `SELECT max(json_extract(e.result, '$.accuracy')) AS best FROM evaluations e JOIN rounds r ON r.number = e.round
+       WHERE e.client = ? AND e.round < ? AND r.state = 'published' AND json_extract(e.result, '$.examples') = ?`,
+      ...[OPERATOR, round, examples],
+    );
+    return row?.best ?? undefined;
   }
 
   forget(round: number): void {
