@@ -125,9 +125,9 @@ test("the uses of rounds that are over are forgotten", async () => {
       (_, { storage }) => storage.sql.exec<{ n: number }>("SELECT count(*) AS n FROM invitation_uses").one().n,
     );
   for (let round = 1; round <= 5; round++) {
+    if (round > 1) await task.admin("DELETE", "/rounds/current");
     await start();
     for (let i = 0; i < 3; i++) expect(await checkIn(await createSigningKey(), token, round)).toBe("selecting");
     expect(await kept()).toBe(3);
-    await task.admin("DELETE", "/rounds/current");
   }
 });
