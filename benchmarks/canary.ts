@@ -3,10 +3,11 @@ import type { ModelSummary } from "../src/core/model";
 import { deltaFor, epsilon } from "../src/core/privacy/accountant";
 import { nextClip } from "../src/core/privacy/adaptive-clip";
 import { clipTo, normOf } from "../src/core/privacy/clip";
-import { belowNoise, fewestOf, shareOfNoise } from "../src/core/privacy/distributed";
+import { belowNoise, shareOfNoise } from "../src/core/privacy/distributed";
 import { toMean } from "../src/core/privacy/mechanism";
 import { deviationOfShares, noiseOf } from "../src/core/privacy/noise-scale";
 import { drawCohort, drawOf } from "../src/core/round/draw";
+import { quorumOf } from "../src/core/round/life";
 import { endsAtGoal, noiseRuleOf } from "../src/core/round/rule";
 import { fromRing, ringOf, RingSum, toRing, type RingFacts } from "../src/core/secagg/ring";
 import { linearWeight } from "../src/core/strategies/weights";
@@ -96,7 +97,7 @@ function sumInClear(counted: Float32Array[], config: AuditedSeries, rules: Rules
 
 function sumInRing(counted: Float32Array[], config: AuditedSeries, rotation: number) {
   const { updateClip: clip, codec, clipQuantile, goalCount } = config;
-  const fewest = fewestOf(config);
+  const fewest = quorumOf(config);
   const ring = ringOf(MODEL, {
     codec,
     cohort: counted.length,
@@ -201,8 +202,17 @@ function bestGuess(inside: number[], outside: number[], delta: number) {
 }
 
 export const SERIES: AuditedSeries = {
-  ...{ goalCount: 4, others: 3, fraction: 1, noise: 1, updateClip: 1, clipQuantile: 0 },
-  ...{ secure: false, codec: "int8", rounds: 1, isLoud: true, against: false },
+  goalCount: 4,
+  others: 3,
+  fraction: 1,
+  noise: 1,
+  updateClip: 1,
+  clipQuantile: 0,
+  secure: false,
+  codec: "int8",
+  rounds: 1,
+  isLoud: true,
+  against: false,
 };
 
 /** What `npm run bench:audit` looks at. */
@@ -221,6 +231,11 @@ export const AUDITED: Record<string, AuditedSeries> = {
   "noise of the clients, a small cohort": { ...SERIES, goalCount: 6, others: 2, secure: true },
   "noise of the clients, clip that follows, a large cohort": {
     ...SERIES,
-    ...{ goalCount: 60, others: 29, secure: true, clipQuantile: 0.5, rounds: 2, codec: "int4" },
+    goalCount: 60,
+    others: 29,
+    secure: true,
+    clipQuantile: 0.5,
+    rounds: 2,
+    codec: "int4",
   },
 };

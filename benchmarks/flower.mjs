@@ -45,7 +45,9 @@ export async function measureFlower(bin, clients, shapes) {
   );
   const env = {
     ...process.env,
-    ...{ PATH: `${bin}:${process.env.PATH}`, FLWR_HOME: join(folder, "home"), FLWR_TELEMETRY_ENABLED: "0" },
+    PATH: `${bin}:${process.env.PATH}`,
+    FLWR_HOME: join(folder, "home"),
+    FLWR_TELEMETRY_ENABLED: "0",
     PYTHONDONTWRITEBYTECODE: "1",
   };
   const start = (name, args) => spawn(join(bin, name), args, { env, cwd: APP, stdio: "ignore", detached: true });

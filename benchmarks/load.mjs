@@ -51,7 +51,9 @@ if (!CODECS.includes(codec)) fail(`--codec is one of ${CODECS.join(", ")}, not $
 const stateFolder = mkdtempSync(join(tmpdir(), "best-actor-load-"));
 const INSPECTOR_PORT = 9338;
 const edge = await serve({
-  ...{ port: 0, stateFolder, ratelimits: { CLIENT_LIMIT: NO_LIMIT, ADDRESS_LIMIT: NO_LIMIT } },
+  port: 0,
+  stateFolder,
+  ratelimits: { CLIENT_LIMIT: NO_LIMIT, ADDRESS_LIMIT: NO_LIMIT },
   ...(values.profile && { inspectorPort: INSPECTOR_PORT }),
 });
 const api = `${edge.url}/api/tasks/${task}`;

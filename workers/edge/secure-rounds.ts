@@ -1,8 +1,8 @@
 import { MODELS, summarize } from "../../src/core/model";
-import { belowNoise, fewestOf, shareOfNoise } from "../../src/core/privacy/distributed";
+import { belowNoise, shareOfNoise } from "../../src/core/privacy/distributed";
 import { deviationOfShares, noiseOf } from "../../src/core/privacy/noise-scale";
 import { TASKS, type Assignment, type RoundConfig } from "../../src/core/protocol";
-import type { RoundLife } from "../../src/core/round/life";
+import { quorumOf, type RoundLife } from "../../src/core/round/life";
 import { whyUnusable } from "../../src/core/secagg/check";
 import type { SecureMessage, SecureStep } from "../../src/core/secagg/messages";
 import { ringOf, type Ring } from "../../src/core/secagg/ring";
@@ -32,7 +32,7 @@ export class SecureRounds {
     const facts = { cohort, clip, deviation: 0, equally: noise > 0 };
     if (noise === 0 || (codec !== "int8" && codec !== "int4")) return facts;
     // As much noise as the fewest vectors of which a mean is made need together.
-    const fewest = fewestOf(config);
+    const fewest = quorumOf(config);
     const below = clipQuantile > 0 ? belowNoise(deviationOfShares(goalCount), fewest) : undefined;
     return { ...facts, deviation: shareOfNoise(noiseOf(config), clip, fewest, codec), below };
   }

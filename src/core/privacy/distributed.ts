@@ -35,9 +35,6 @@ export function divergence(dimensions: number, clients: number, variance: number
 /** Of any round here: the coarser codec, the largest cohort, and more coordinates than any model has. */
 export const MOST_DIVERGENCE = divergence(2 ** 23, 1000, RING_NOISE.int4);
 
-/** The fewest vectors of a round with secure aggregation and noise whose sum is opened. */
-export const fewestOf = ({ goalCount }: { goalCount: number }): number => Math.ceil(goalCount / 2);
-
 /**
  * The standard deviation of one client's noise, rounding included, so that the fewest vectors of which a sum is opened make noise of
  * z times the clip.

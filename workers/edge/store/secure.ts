@@ -1,5 +1,5 @@
 import * as v from "valibot";
-import { fewestOf } from "../../../src/core/privacy/distributed";
+import { quorumOf } from "../../../src/core/round/life";
 import { FEWEST, neighbours, thresholdOf } from "../../../src/core/secagg/graph";
 import {
   checkSchema,
@@ -231,7 +231,7 @@ export class SecureTables {
     if (state?.step !== "mask") return undefined;
     const survivors = ids.map((id) => state.members.indexOf(id)).sort((a, b) => a - b);
     // The noise is shared out so that no fewer than these make all of it.
-    const needed = Math.max(thresholdOf(state.members.length), config.noise > 0 ? fewestOf(config) : 0);
+    const needed = Math.max(thresholdOf(state.members.length), config.noise > 0 ? quorumOf(config) : 0);
     if (survivors.length < needed) return stuck(survivors.length, needed, "have sent a vector");
     this.#save(round, { ...state, step: "confirm", until: now + config.secureStepSeconds * 1000, survivors });
     return undefined;
