@@ -6,6 +6,46 @@ import globals from "globals";
 import ts from "typescript-eslint";
 import svelteConfig from "./svelte.config.js";
 
+/**
+ * The rooms of `src`, each with those that it may look into: imports go one way. `tools/`, `benchmarks/` and `playwright/` may look
+ * anywhere.
+ */
+const SHARED = ["base", "model", "data", "federation"];
+const BROWSER = [...SHARED, "simulation", "ui", "faces", "client"];
+const ROOMS = {
+  base: [],
+  model: ["base"],
+  data: ["base", "model"],
+  federation: ["base", "model", "data"],
+  simulation: SHARED,
+  ui: [...SHARED, "simulation"],
+  faces: [...SHARED, "ui"],
+  client: [...SHARED, "ui", "faces"],
+  lab: BROWSER,
+  rounds: BROWSER,
+  play: BROWSER,
+  // Who takes consent back has the lab's pictures deleted too; the gallery asks for that.
+  train: [...BROWSER, "lab"],
+  gallery: [...BROWSER, "train"],
+};
+/** What runs outside the page knows none of it: no component, no page. Whoever loads the lab's data keeps them where the page looks. */
+const WORKERS = [...SHARED, "simulation", "client", "lab"];
+
+const onlyInto = (rooms) => [
+  "error",
+  {
+    patterns: [
+      {
+        regex: `^(\\.\\./)+(src/)?(${Object.keys(ROOMS)
+          .concat("app")
+          .filter((room) => !rooms.includes(room))
+          .join("|")})/`,
+        message: "That room is further up, or beside: see ROOMS in eslint.config.js.",
+      },
+    ],
+  },
+];
+
 export default ts.config(
   { ignores: ["dist", ".state", ".wrangler", "test-results", "playwright-report"] },
   js.configs.recommended,
@@ -40,6 +80,11 @@ export default ts.config(
     ...compat.configs["flat/recommended"],
     settings: { polyfills: ["WebGPU", "navigator.gpu", "WakeLock", "navigator.wakeLock"] },
   },
+  ...Object.entries(ROOMS).map(([room, others]) => ({
+    files: [`src/${room}/**`],
+    rules: { "no-restricted-imports": onlyInto([room, ...others]) },
+  })),
+  { files: ["workers/**"], rules: { "no-restricted-imports": onlyInto(WORKERS) } },
   // Plain scripts that run before anything is installed: Node's globals, and no types to check.
   {
     files: ["**/*.mjs", "*.js"],

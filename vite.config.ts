@@ -2,7 +2,7 @@ import { cloudflare } from "@cloudflare/vite-plugin";
 import { svelte } from "@sveltejs/vite-plugin-svelte";
 import { createHash } from "node:crypto";
 import { appendFileSync, readdirSync, readFileSync } from "node:fs";
-import { basename, join } from "node:path";
+import { join } from "node:path";
 import { build, defineConfig, type Plugin } from "vite";
 
 /** Cross-origin isolation: without it there is no SharedArrayBuffer and WASM runs on one thread. */
@@ -43,6 +43,11 @@ const chartsInAnyLocale: Plugin = {
     return { code: changed, map: null };
   },
 };
+
+/** The pages that are loaded when they are asked for: address and file, as src/app/load.ts has them. */
+const PAGES = [...readFileSync("src/app/load.ts", "utf8").matchAll(/"(\/\w+)": \(\) => import\("\.+(\/.+)"\)/g)].map(
+  ([, address = "", file = ""]) => ({ address, file }),
+);
 
 /** What the service worker does not keep at once: letters of other scripts. */
 const LATER = /vietnamese|latin-ext/;
@@ -106,17 +111,15 @@ const preloads: Plugin = {
     };
     const first = new Set(chunks.filter(({ isEntry }) => isEntry).flatMap(({ fileName }) => [...neededBy(fileName)]));
     for (const { facadeModuleId, fileName } of chunks) {
-      if (!facadeModuleId?.includes("/src/pages/")) continue;
+      const page = PAGES.find(({ file }) => facadeModuleId?.endsWith(file));
+      if (!page) continue;
       const links = [...neededBy(fileName)]
         .filter((name) => !first.has(name))
         .map(
           (name) =>
             `  Link: </${name}>; rel=${name.endsWith(".css") ? "preload; as=style; crossorigin" : "modulepreload"}\n`,
         );
-      appendFileSync(
-        join(dir ?? "dist", "_headers"),
-        `/${basename(facadeModuleId, ".svelte").toLowerCase()}\n${links.join("")}`,
-      );
+      appendFileSync(join(dir ?? "dist", "_headers"), `${page.address}\n${links.join("")}`);
     }
   },
 };
@@ -125,11 +128,11 @@ const preloads: Plugin = {
 const SHARED = [
   {
     name: "start",
-    test: /node_modules\/(svelte|i18next)\/|\/src\/(i18n\/(language|reason)|game\/(names|settings)|client\/(idle|offline)|words|messages\/en|core\/(expressions|mask)|components\/Mask)/,
+    test: /node_modules\/(svelte|i18next)\/|\/src\/(ui\/(i18n\/(language|reason)|names|idle|words|messages\/en|Mask)|app\/offline|play\/settings|model\/expressions|data\/mask)/,
   },
   {
     name: "client",
-    test: /node_modules\/(valibot|idb|comlink)\/|\/src\/(client|core|faces|save|game\/progress|components\/(FaceImage|Medal|ConsentCard))/,
+    test: /node_modules\/(valibot|idb|comlink)\/|\/src\/(base|model|data|federation|client|faces|train\/(?!.*svelte$)|ui\/save|play\/(progress|Medal))/,
     minShareCount: 2,
   },
 ];

@@ -27,9 +27,9 @@ if (!existsSync(join(root, "dist/best_actor/index.js"))) {
   console.error("There is no build yet: run npm run build first.");
   process.exit(1);
 }
-const { WeightedSum } = await load("src/core/fedavg.ts");
+const { WeightedSum } = await load("src/federation/fedavg.ts");
 const { HeadlessClient, randomDelta } = await load("tools/headless.ts");
-const { NOTEBOOK_ROUND } = await load("src/core/default-round.ts");
+const { NOTEBOOK_ROUND } = await load("src/federation/default-round.ts");
 const stop = new AbortController();
 const { model } = new HeadlessClient(() => "", TASK, stop.signal);
 const bytes = model.parameters * 4;

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
-import { addGaussian } from "../src/core/privacy/discrete-gaussian";
-import { shareBelow, type Below } from "../src/core/privacy/adaptive-clip";
-import oracle from "../src/core/privacy/oracle.json";
+import { addGaussian } from "../src/federation/privacy/discrete-gaussian";
+import { shareBelow, type Below } from "../src/federation/privacy/adaptive-clip";
+import oracle from "../src/federation/privacy/oracle.json";
 import { audit, AUDITED, RULES, SERIES, type AuditedSeries, type Rules } from "./canary";
 import { clopperPearson } from "./clopper-pearson";
 

@@ -1,16 +1,16 @@
-import { WeightedSum } from "../src/core/fedavg";
-import type { ModelSummary } from "../src/core/model";
-import { deltaFor, epsilon } from "../src/core/privacy/accountant";
-import { nextClip } from "../src/core/privacy/adaptive-clip";
-import { clipTo, normOf } from "../src/core/privacy/clip";
-import { belowNoise, shareOfNoise } from "../src/core/privacy/distributed";
-import { toMean } from "../src/core/privacy/mechanism";
-import { deviationOfShares, noiseOf } from "../src/core/privacy/noise-scale";
-import { drawCohort, drawOf } from "../src/core/round/draw";
-import { quorumOf } from "../src/core/round/life";
-import { endsAtGoal, noiseRuleOf } from "../src/core/round/rule";
-import { fromRing, ringOf, RingSum, toRing, type RingFacts } from "../src/core/secagg/ring";
-import { linearWeight } from "../src/core/strategies/weights";
+import { WeightedSum } from "../src/federation/fedavg";
+import type { ModelSummary } from "../src/model/model";
+import { deltaFor, epsilon } from "../src/federation/privacy/accountant";
+import { nextClip } from "../src/federation/privacy/adaptive-clip";
+import { clipTo, normOf } from "../src/federation/privacy/clip";
+import { belowNoise, shareOfNoise } from "../src/federation/privacy/distributed";
+import { toMean } from "../src/federation/privacy/mechanism";
+import { deviationOfShares, noiseOf } from "../src/federation/privacy/noise-scale";
+import { drawCohort, drawOf } from "../src/federation/round/draw";
+import { quorumOf } from "../src/federation/round/life";
+import { endsAtGoal, noiseRuleOf } from "../src/federation/round/rule";
+import { fromRing, ringOf, RingSum, toRing, type RingFacts } from "../src/federation/secagg/ring";
+import { linearWeight } from "../src/federation/strategies/weights";
 import { clopperPearson } from "./clopper-pearson";
 
 /**

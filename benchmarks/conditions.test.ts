@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { FACE_PIXELS, FACE_SIZE } from "../src/core/expressions";
+import { FACE_PIXELS, FACE_SIZE } from "../src/model/expressions";
 import { blurred, CONDITIONS, seenUnder } from "./conditions";
 
 const face = (level: (x: number, y: number) => number): Uint8Array =>

@@ -1,6 +1,6 @@
-import { placed } from "../src/core/augment";
-import { FACE_PIXELS, FACE_SIZE } from "../src/core/expressions";
-import { seededRandom } from "../src/core/random";
+import { placed } from "../src/data/augment";
+import { FACE_PIXELS, FACE_SIZE } from "../src/model/expressions";
+import { seededRandom } from "../src/base/random";
 
 /** What another camera, other light or another crop makes of a face of 48 x 48 grey levels, the same in every run. */
 export interface Condition {

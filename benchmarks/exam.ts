@@ -1,4 +1,4 @@
-import { EXPRESSIONS, type Label } from "../src/core/expressions";
+import { EXPRESSIONS, type Label } from "../src/model/expressions";
 
 /** The columns of FER+'s votes (Barsoum et al. 2016, arXiv 1608.01041) in this project's files. */
 export const VOTE_COLUMNS = [...EXPRESSIONS, "contempt", "unknown", "not_a_face"] as const;

@@ -43,9 +43,9 @@ const load = async (path) => (await runnerImport(join(root, path))).module;
 if (!existsSync(join(root, "dist/best_actor/index.js"))) fail("There is no build yet: run npm run build first.");
 if (count > MOST) fail(`A round has at most ${MOST} clients.`);
 const { HeadlessClient, randomDelta } = await load("tools/headless.ts");
-const { NOTEBOOK_ROUND } = await load("src/core/default-round.ts");
-const { decodeCheckpoint } = await load("src/core/checkpoint.ts");
-const { CODECS, decodeDelta, encodeDelta } = await load("src/core/codecs/codec.ts");
+const { NOTEBOOK_ROUND } = await load("src/federation/default-round.ts");
+const { decodeCheckpoint } = await load("src/model/checkpoint.ts");
+const { CODECS, decodeDelta, encodeDelta } = await load("src/federation/codecs/codec.ts");
 if (!CODECS.includes(codec)) fail(`--codec is one of ${CODECS.join(", ")}, not ${codec}.`);
 
 const stateFolder = mkdtempSync(join(tmpdir(), "best-actor-load-"));

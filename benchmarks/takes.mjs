@@ -17,8 +17,8 @@ const SCORES = [30, 40, 50, 60, 70, 80, 90];
 const values = optionsOf(import.meta.url, { data: { type: "string" }, votes: { type: "string" } });
 if (!values.data) fail("npm run bench:takes -- --data FILE: name a file of labelled faces.");
 
-const { scoreOf } = (await runnerImport(join(root, "src/game/scoring.ts"))).module;
-const { FOR_TRAINING } = (await runnerImport(join(root, "src/game/for-training.ts"))).module;
+const { scoreOf } = (await runnerImport(join(root, "src/play/scoring.ts"))).module;
+const { FOR_TRAINING } = (await runnerImport(join(root, "src/faces/for-training.ts"))).module;
 const faces = [];
 for await (const face of facesAsSeen(values.data, values.votes)) faces.push(face);
 const models = ["seed", "compact"];

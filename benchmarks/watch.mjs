@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { root } from "../tools/setup.mjs";
 
 const [url, count] = process.argv.slice(2);
-const { READING, READING_EVERY } = (await runnerImport(join(root, "src/core/protocol.ts"))).module;
+const { READING, READING_EVERY } = (await runnerImport(join(root, "src/federation/protocol.ts"))).module;
 const counts = { open: 0, messages: 0, bytes: 0, closed: 0 };
 const sockets = [];
 for (let i = 0; i < Number(count); i++) {

@@ -3,8 +3,8 @@ import { dirname, join } from "node:path";
 import { gunzipSync } from "node:zlib";
 import { expect, test } from "@playwright/test";
 import { majorityOf, mark, parseVotes } from "../benchmarks/exam";
-import { EXPRESSIONS, FACE_PIXELS, type Label } from "../src/core/expressions";
-import { GOOD, scoreOf } from "../src/game/scoring";
+import { EXPRESSIONS, FACE_PIXELS, type Label } from "../src/model/expressions";
+import { GOOD, scoreOf } from "../src/play/scoring";
 import { openPage } from "../tools/harness/open.mjs";
 import { root } from "../tools/setup.mjs";
 

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { ENGINES, hasEngine, openEngine, type Engine, type EngineName } from "../tools/engines.mjs";
 import { servePage } from "../tools/harness/open.mjs";
 import { root } from "../tools/setup.mjs";
-import type { History } from "../src/core/protocol";
+import type { History } from "../src/federation/protocol";
 import type { Rung } from "../workers/tf/rungs";
 import { expect, test as base } from "./stage";
 import { SCENES, scenePath, WEBCAM } from "./webcam";

@@ -4,7 +4,7 @@ import { expect, test } from "@playwright/test";
 import fc from "fast-check";
 import { openPage } from "../tools/harness/open.mjs";
 import { root } from "../tools/setup.mjs";
-import { decodeHeader } from "../src/core/safetensors";
+import { decodeHeader } from "../src/model/safetensors";
 
 /** The numbers of tools/oracle.py, by name. */
 function oracle(): Map<string, number[]> {

@@ -6,9 +6,9 @@ import { join } from "node:path";
 import { expect, test } from "@playwright/test";
 import { HeadlessClient, randomDelta, RefusalError } from "../tools/headless";
 import { root } from "../tools/setup.mjs";
-import { decodeCheckpoint } from "../src/core/checkpoint";
-import { NOTEBOOK_ROUND } from "../src/core/default-round";
-import type { History, Round, RoundConfig } from "../src/core/protocol";
+import { decodeCheckpoint } from "../src/model/checkpoint";
+import { NOTEBOOK_ROUND } from "../src/federation/default-round";
+import type { History, Round, RoundConfig } from "../src/federation/protocol";
 
 const TASK = "expressions-compact";
 const TOKEN = "faults";

@@ -5,9 +5,9 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { Page } from "@playwright/test";
 import { BlobWriter, TextReader, Uint8ArrayReader, ZipWriter } from "@zip.js/zip.js";
-import { drawFaces } from "../src/core/data/drawn";
-import { EXPRESSIONS, FACE_PIXELS } from "../src/core/expressions";
-import type { LabExport } from "../src/core/lab/export";
+import { drawFaces } from "../src/data/drawn";
+import { EXPRESSIONS, FACE_PIXELS } from "../src/model/expressions";
+import type { LabExport } from "../src/simulation/export";
 import { expect, test } from "./stage";
 
 const root = fileURLToPath(new URL("..", import.meta.url));

@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { expect, test, type Locator, type Page } from "@playwright/test";
 import { X509Certificate } from "node:crypto";
 import decodeQr from "qr/decode.js";
-import type { History } from "../src/core/protocol";
+import type { History } from "../src/federation/protocol";
 import { root } from "../tools/setup.mjs";
 import { Network, whyNoNamespaces } from "./namespaces";
 import { collectFaces } from "./stage";

@@ -1,9 +1,9 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
-import { decodeCheckpoint } from "../src/core/checkpoint";
-import type { LabPool } from "../src/core/lab/pool";
-import { MODELS, summarize } from "../src/core/model";
-import type { History } from "../src/core/protocol";
+import { decodeCheckpoint } from "../src/model/checkpoint";
+import type { LabPool } from "../src/simulation/pool";
+import { MODELS, summarize } from "../src/model/model";
+import type { History } from "../src/federation/protocol";
 import { facesOf } from "../tools/faces.mjs";
 import { startPool } from "../tools/lab/node.mjs";
 import { root } from "../tools/setup.mjs";

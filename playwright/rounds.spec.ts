@@ -1,6 +1,6 @@
 import AxeBuilder from "@axe-core/playwright";
 import type { Page } from "@playwright/test";
-import { DEFAULT_ROUND } from "../src/core/default-round";
+import { DEFAULT_ROUND } from "../src/federation/default-round";
 import { collectFaces, expect, playTake, test } from "./stage";
 
 // A colour on its way to the other theme is no colour to judge.

@@ -3,8 +3,8 @@ import { mkdtempSync, readFileSync, readdirSync, rmSync, statSync } from "node:f
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, test } from "@playwright/test";
-import { NOTEBOOK_ROUND } from "../src/core/default-round";
-import type { Task } from "../src/core/protocol";
+import { NOTEBOOK_ROUND } from "../src/federation/default-round";
+import type { Task } from "../src/federation/protocol";
 import { HeadlessClient, randomDelta } from "../tools/headless";
 import { serve } from "../tools/serve.mjs";
 import { root } from "../tools/setup.mjs";

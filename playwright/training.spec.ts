@@ -1,7 +1,7 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { chromium } from "@playwright/test";
-import { NOTEBOOK_ROUND } from "../src/core/default-round";
-import type { History } from "../src/core/protocol";
+import { NOTEBOOK_ROUND } from "../src/federation/default-round";
+import type { History } from "../src/federation/protocol";
 import { findBrowser } from "../tools/setup.mjs";
 import { collectFaces, expect, storedFaces, test } from "./stage";
 

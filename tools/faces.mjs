@@ -30,7 +30,7 @@ export async function* facesOf(file) {
     }
     return;
   }
-  const { FerCsvError, FerCsvReader } = (await runnerImport(join(root, "src/core/data/fer-csv.ts"))).module;
+  const { FerCsvError, FerCsvReader } = (await runnerImport(join(root, "src/data/fer-csv.ts"))).module;
   const reader = new FerCsvReader();
   let wrong = 0;
   function* good(rows) {

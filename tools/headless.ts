@@ -1,8 +1,8 @@
 import { promisify } from "node:util";
 import zlib from "node:zlib";
 import * as v from "valibot";
-import { encodeDelta } from "../src/core/codecs/codec";
-import { MODELS, summarize, type ModelSummary } from "../src/core/model";
+import { encodeDelta } from "../src/federation/codecs/codec";
+import { MODELS, summarize, type ModelSummary } from "../src/model/model";
 import {
   checkInAnswerSchema,
   problemSchema,
@@ -11,13 +11,13 @@ import {
   type CheckInAnswer,
   type CheckpointInfo,
   type TaskName,
-} from "../src/core/protocol";
-import { seededRandom } from "../src/core/random";
-import { follow, maskedBody, type SecureMember } from "../src/core/secagg/member";
-import { secureStepSchema, type SecureMessage, type SecureStep } from "../src/core/secagg/messages";
-import { ringOf, type RingFacts } from "../src/core/secagg/ring";
-import { clientIdOf, createSigningKey, sign, type Signable } from "../src/core/signing";
-import { encodeUpdate } from "../src/core/update";
+} from "../src/federation/protocol";
+import { seededRandom } from "../src/base/random";
+import { follow, maskedBody, type SecureMember } from "../src/federation/secagg/member";
+import { secureStepSchema, type SecureMessage, type SecureStep } from "../src/federation/secagg/messages";
+import { ringOf, type RingFacts } from "../src/federation/secagg/ring";
+import { clientIdOf, createSigningKey, sign, type Signable } from "../src/federation/signing";
+import { encodeUpdate } from "../src/federation/update";
 
 /** The edge said no. */
 export class RefusalError extends Error {

@@ -4,7 +4,7 @@
     python3 tools/oracle.py
 
 Needs PyTorch and NumPy (Debian: python3-torch). The weights and the faces come from the project's own generator
-(src/core/random.ts and src/core/initialize.ts), written again here. Dropout is off. For every tensor the file holds the
+(src/base/random.ts and src/model/initialize.ts), written again here. Dropout is off. For every tensor the file holds the
 gradient's norm and its values at 128 places (all, where there are fewer), the same of the change of the weights after three
 steps of SGD, SGD with momentum and Adam, and the losses of those steps; and the same of careful SGD: batch normalization
 stays at statistics that are not the batch's, one of the three faces has no label, and a teacher's answers are distilled.
@@ -29,7 +29,7 @@ MASK = 0xFFFFFFFF
 
 
 def generator(seed):
-    """xoshiro128** with its state filled by SplitMix32, as in src/core/random.ts."""
+    """xoshiro128** with its state filled by SplitMix32, as in src/base/random.ts."""
     mix = seed & MASK
 
     def fill():

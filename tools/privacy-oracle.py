@@ -1,9 +1,9 @@
-"""What others say of rounds with noise: the numbers that src/core/privacy is held against. Epsilons are Google's (dp-accounting) and
+"""What others say of rounds with noise: the numbers that src/federation/privacy is held against. Epsilons are Google's (dp-accounting) and
 Opacus's; what discrete Gaussians are, mpmath and NumPy compute from the papers' definitions.
 
 Run it outside the repository, and keep what it prints:
     python3 -m venv /tmp/oracle && /tmp/oracle/bin/pip install dp-accounting==0.6.0 opacus==1.6.0 mpmath
-    /tmp/oracle/bin/python tools/privacy-oracle.py > src/core/privacy/oracle.json
+    /tmp/oracle/bin/python tools/privacy-oracle.py > src/federation/privacy/oracle.json
 """
 
 import json

@@ -1,5 +1,5 @@
 /**
- * `node tools/scoring.mjs --data FILE --votes FILE`: writes src/game/quantiles.ts, from which the game's score is made: for each shipped
+ * `node tools/scoring.mjs --data FILE --votes FILE`: writes src/play/quantiles.ts, from which the game's score is made: for each shipped
  * checkpoint and each expression, how much probability the checkpoint gives to the expression in faces that at least half of ten people
  * give it, and in their mirror images, through the app's own inference in a browser on WASM. FILEs: FER2013's PublicTest, on which
  * the checkpoints were not trained (faces.mjs), and FER+'s votes for it.
@@ -54,8 +54,8 @@ for (const model of models) {
 }
 await close();
 writeFileSync(
-  join(root, "src/game/quantiles.ts"),
-  `import type { ModelName } from "../core/model";
+  join(root, "src/play/quantiles.ts"),
+  `import type { ModelName } from "../model/model";
 
 /**
  * Made by tools/scoring.mjs from FER2013's PublicTest. By model and label: the 0th, 5th, ... and 100th percentile of the probability

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes src/core/strategies/oracle.json: every strategy's result on the same small numbers, computed with NumPy alone.
+"""Writes src/federation/strategies/oracle.json: every strategy's result on the same small numbers, computed with NumPy alone.
 
     python3 tools/strategies-oracle.py
 

@@ -1,8 +1,8 @@
-import { applyDifference } from "../core/difference";
-import { sha256Hex } from "../core/digest";
-import { gunzip } from "../core/gzip";
-import { MODELS, summarize, type ModelSummary } from "../core/model";
-import { TASKS, type CheckpointInfo, type TaskName } from "../core/protocol";
+import { applyDifference } from "../federation/difference";
+import { sha256Hex } from "../base/digest";
+import { gunzip } from "../base/gzip";
+import { MODELS, summarize, type ModelSummary } from "../model/model";
+import { TASKS, type CheckpointInfo, type TaskName } from "../federation/protocol";
 import { EdgeAwayError, PATIENCE, request } from "./http";
 
 /** A download does not match its SHA-256. */

@@ -1,6 +1,6 @@
-import { sign, type Signable } from "../core/signing";
+import { sign, type Signable } from "../federation/signing";
 import * as v from "valibot";
-import { secureStepSchema, type SecureMessage, type SecureStep } from "../core/secagg/messages";
+import { secureStepSchema, type SecureMessage, type SecureStep } from "../federation/secagg/messages";
 import {
   checkInAnswerSchema,
   checkpointsSchema,
@@ -31,9 +31,10 @@ import {
   type Shared,
   type Task,
   type TaskName,
-} from "../core/protocol";
+} from "../federation/protocol";
 import { EdgeAwayError, edgeNow, EdgeRefusalError, noteClock, PATIENCE, request } from "./http";
-import { sent, type SentName } from "./sent.svelte";
+import { sent } from "./sent.svelte";
+import type { SentName } from "../faces/kept";
 
 const api = (task: TaskName): string => `/api/tasks/${task}`;
 

@@ -1,5 +1,5 @@
 import * as v from "valibot";
-import { problemSchema } from "../core/protocol";
+import { problemSchema } from "../federation/protocol";
 
 /** The edge could not be reached: it is away, or the device is offline. Trying again later is the thing to do. */
 export class EdgeAwayError extends Error {

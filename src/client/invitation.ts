@@ -1,5 +1,5 @@
 import * as v from "valibot";
-import { invitationTokenSchema, TASK_NAMES, type TaskName } from "../core/protocol";
+import { invitationTokenSchema, TASK_NAMES, type TaskName } from "../federation/protocol";
 import { chosenTask } from "./task.svelte";
 
 /**

@@ -1,15 +1,6 @@
 import { RUNGS, isThreaded, type Rung, type Started } from "../../workers/tf/rungs";
-import { getSetting, setSetting } from "../faces/store";
-
-/** What this browser has shown of how it computes. */
-export interface Learned {
-  /** The browser and version of which it holds: another one is asked anew. */
-  agent: string;
-  /** Rungs that did not answer or broke, and why, in the machinery's words. */
-  failed: { rung: Rung; why: string }[];
-  /** The last start. */
-  started?: Started;
-}
+import type { Learned } from "../faces/kept";
+import { getSetting, setSetting } from "../faces/settings";
 
 /** The errors, by name, that say that a rung does not hold here. Others, as of a network that is away, say nothing about it. */
 const OF_A_RUNG = new Set([

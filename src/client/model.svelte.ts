@@ -1,13 +1,13 @@
-import { TASKS, type Task, type TaskName } from "../core/protocol";
+import { TASKS, type Task, type TaskName } from "../federation/protocol";
 import type { Sighting, VisionApi } from "../../workers/vision/api";
-import { getSetting } from "../faces/store";
+import { getSetting } from "../faces/settings";
 import { getCheckpoint } from "./checkpoints";
 import { getTask } from "./edge";
 import { EdgeAwayError } from "./http";
 import { lacking } from "./support";
 import { chosenTask } from "./task.svelte";
-import { t } from "../i18n/language.svelte";
-import { reasonOf } from "../i18n/reason";
+import { t } from "../ui/i18n/language.svelte";
+import { reasonOf } from "../ui/i18n/reason";
 import { WorkerBridge, WorkerCrashError, WorkerSilentError } from "./worker-bridge";
 import * as Comlink from "comlink";
 

@@ -1,32 +1,5 @@
-import type { TaskName } from "../core/protocol";
-import { getSetting, setSetting } from "../faces/store";
-
-/** What this device has sent of one kind, since the log began. */
-export interface SentKind {
-  times: number;
-  bytes: number;
-  /** Unix time in milliseconds. */
-  last: number;
-}
-
-export type SentName = "check-in" | "update" | "secure" | "evaluation" | "admin";
-export type SentLog = Partial<Record<SentName, SentKind>>;
-
-/** The last update that this device has sent, as it went over the wire. */
-export interface LastUpdate {
-  task: TaskName;
-  round: number;
-  /** Its id at the edge, under which it can be taken back. */
-  id: string;
-  /** The key that it was signed with, which alone may take it back. */
-  key: CryptoKeyPair;
-  at: number;
-  bytes: number;
-  codec: string;
-  isMasked: boolean;
-  /** Its first bytes, as they were sent. */
-  head: Uint8Array<ArrayBuffer>;
-}
+import type { LastUpdate, SentLog, SentName } from "../faces/kept";
+import { getSetting, setSetting } from "../faces/settings";
 
 /** Bytes of an update that are kept to be looked at: a picture of 128 by 128. */
 export const HEAD_BYTES = 128 * 128;

@@ -1,4 +1,4 @@
-import { DEFAULT_TASK, TASK_NAMES, type TaskName } from "../core/protocol";
+import { DEFAULT_TASK, TASK_NAMES, type TaskName } from "../federation/protocol";
 
 /** The player's choice in localStorage. */
 const CHOICE = "best-actor-task";

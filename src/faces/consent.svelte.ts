@@ -1,4 +1,5 @@
-import { getSetting, setSetting, type Consent } from "./store";
+import type { Consent } from "./kept";
+import { getSetting, setSetting } from "./settings";
 
 /** Whether the player lets us keep faces on this device and train with them. Off until given; revocable at any time. */
 class ConsentState {

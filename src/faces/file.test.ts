@@ -1,8 +1,8 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import type { Label } from "../core/expressions";
+import type { Label } from "../model/expressions";
 import { exportFaces, FaceFileError, importFaces, newFaces } from "./file";
-import { SPLITS, type Face } from "./store";
+import { SPLITS, type Face } from "./kept";
 
 const label = fc.integer({ min: 0, max: 6 }) as fc.Arbitrary<Label>;
 const face: fc.Arbitrary<Face> = fc.record({

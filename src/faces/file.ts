@@ -1,9 +1,9 @@
 import * as v from "valibot";
-import { fromBase64, toBase64 } from "../core/base64";
-import { EXPRESSIONS, FACE_PIXELS, type Label } from "../core/expressions";
-import { TASK_NAMES } from "../core/protocol";
+import { fromBase64, toBase64 } from "../base/base64";
+import { EXPRESSIONS, FACE_PIXELS, type Label } from "../model/expressions";
+import { TASK_NAMES } from "../federation/protocol";
 import { sortOld } from "./labels";
-import { SPLITS, type Face } from "./store";
+import { SPLITS, type Face } from "./kept";
 
 /** A file of faces cannot be used; its message says what was wrong with it. */
 export class FaceFileError extends Error {

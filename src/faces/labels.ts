@@ -1,5 +1,5 @@
-import { FOR_TRAINING } from "../game/for-training";
-import type { Face, FaceChange, NewFace, Split } from "./store";
+import { FOR_TRAINING } from "./for-training";
+import type { Face, FaceChange, NewFace, Split } from "./kept";
 
 /** Every fifth usable face is held out. */
 const HOLD_OUT_EVERY = 5;

@@ -1,31 +1,15 @@
 import "fake-indexeddb/auto";
 import { beforeEach, expect, test } from "vitest";
 import { openDB } from "idb";
-import { DEFAULT_ROUND } from "../core/default-round";
-import { createSigningKey } from "../core/signing";
+import { DEFAULT_ROUND } from "../federation/default-round";
+import { createSigningKey } from "../federation/signing";
 import { usableOf } from "./labels";
-import {
-  addFace,
-  addTake,
-  allFaces,
-  allTakes,
-  beginParticipation,
-  changeFace,
-  deleteAllFaces,
-  deleteAllTakes,
-  deleteFace,
-  destroyDatabase,
-  endParticipation,
-  forgetParticipation,
-  getSetting,
-  keepParticipation,
-  onFacesChanged,
-  restoreFace,
-  setSetting,
-  settingSizes,
-  type NewFace,
-  type Participation,
-} from "./store";
+import { destroyDatabase } from "./database";
+import type { NewFace, Participation } from "./kept";
+import { beginParticipation, endParticipation, forgetParticipation, keepParticipation } from "./participation";
+import { getSetting, setSetting, settingSizes } from "./settings";
+import { addFace, allFaces, changeFace, deleteAllFaces, deleteFace, onFacesChanged, restoreFace } from "./store";
+import { addTake, allTakes, deleteAllTakes } from "./takes";
 
 const face: NewFace = {
   pixels: new Uint8Array(2304).fill(7),

@@ -1,8 +1,8 @@
 import * as Comlink from "comlink";
-import type { LabConfig } from "../core/lab/config";
-import type { LabProgress } from "../core/lab/simulation";
+import type { LabConfig } from "../simulation/config";
+import type { LabProgress } from "../simulation/simulation";
 import { WorkerBridge } from "../client/worker-bridge";
-import { reasonOf } from "../i18n/reason";
+import { reasonOf } from "../ui/i18n/reason";
 import type { ImportApi, ImportFile, ImportProgress, ImportReport } from "../../workers/import/api";
 import type { LabApi, LabUpdate } from "../../workers/lab/api";
 import { allDatasets, allRuns, deleteDataset, deleteRun, putRun, readRun, type Dataset, type RunRecord } from "./store";

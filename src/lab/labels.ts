@@ -1,7 +1,7 @@
-import type { DatasetName } from "../core/lab/config";
-import { EXPRESSIONS, type Label } from "../core/expressions";
-import { nameWithin } from "../game/names";
-import { d } from "../i18n/developer";
+import type { DatasetName } from "../simulation/config";
+import { EXPRESSIONS, type Label } from "../model/expressions";
+import { nameWithin } from "../ui/names";
+import { d } from "../ui/i18n/developer";
 
 /** What a data set's labels are called. */
 export const labelsOf = (dataset: DatasetName): readonly string[] =>

@@ -1,8 +1,8 @@
 import { deleteDB, openDB, type DBSchema, type IDBPDatabase } from "idb";
-import type { DatasetName, LabConfig } from "../core/lab/config";
-import type { LabData } from "../core/lab/pool";
-import type { LabState } from "../core/lab/simulation";
-import { StorageError } from "../faces/store";
+import type { DatasetName, LabConfig } from "../simulation/config";
+import type { LabData } from "../simulation/pool";
+import type { LabState } from "../simulation/simulation";
+import { StorageError } from "../faces/database";
 
 /** The lab's data sets and runs, in an IndexedDB database of their own. Nothing here is ever uploaded. */
 

@@ -32,7 +32,7 @@ import torch
 import torch.nn as nn
 import torch.nn.functional as F
 
-# How much of a batch's statistics the moving averages take in at a step: 1 - the momentum of src/core/model.ts.
+# How much of a batch's statistics the moving averages take in at a step: 1 - the momentum of src/model/model.ts.
 BN_MOMENTUM = 0.01
 EIGENFACES = 600
 
@@ -42,7 +42,7 @@ from models import build  # noqa: E402
 
 
 def split(flat, model):
-    """A flat vector of src/core/model.ts as PyTorch's tensors, by name, in PyTorch's layouts."""
+    """A flat vector of src/model/model.ts as PyTorch's tensors, by name, in PyTorch's layouts."""
     out, at = {}, 0
     for name, tensor, _ in tensors(model):
         shape = tuple(tensor.shape)

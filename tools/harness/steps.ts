@@ -1,7 +1,7 @@
-import { FACE_PIXELS } from "../../src/core/expressions";
-import { initializeWeights } from "../../src/core/initialize";
-import { MODELS, type ModelName } from "../../src/core/model";
-import { seededRandom } from "../../src/core/random";
+import { FACE_PIXELS } from "../../src/model/expressions";
+import { initializeWeights } from "../../src/model/initialize";
+import { MODELS, type ModelName } from "../../src/model/model";
+import { seededRandom } from "../../src/base/random";
 import { startBackend } from "../../workers/tf/backend";
 import "../../workers/tf/gradients";
 import { Network, picturesToTensor, sgd } from "../../workers/tf/network";

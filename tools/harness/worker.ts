@@ -1,12 +1,12 @@
 import "@tensorflow/tfjs-backend-cpu";
 import * as tf from "@tensorflow/tfjs-core";
 import * as Comlink from "comlink";
-import { FACE_PIXELS } from "../../src/core/expressions";
-import { sha256Hex } from "../../src/core/digest";
-import { decodeCheckpoint } from "../../src/core/checkpoint";
-import { initializeWeights } from "../../src/core/initialize";
-import { MODELS, summarize, type ModelName } from "../../src/core/model";
-import { seededRandom } from "../../src/core/random";
+import { FACE_PIXELS } from "../../src/model/expressions";
+import { sha256Hex } from "../../src/base/digest";
+import { decodeCheckpoint } from "../../src/model/checkpoint";
+import { initializeWeights } from "../../src/model/initialize";
+import { MODELS, summarize, type ModelName } from "../../src/model/model";
+import { seededRandom } from "../../src/base/random";
 import { Activations } from "../../workers/tf/activations";
 import { startBackend, startWasm } from "../../workers/tf/backend";
 import "../../workers/tf/gradients";

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Turns a checkpoint of train.py into the one that ships with the app: int8, as src/core/checkpoint.ts reads it.
+"""Turns a checkpoint of train.py into the one that ships with the app: int8, as src/model/checkpoint.ts reads it.
 
     python3 tools/pretrain/export.py compact.pt public/models/compact/initial.safetensors --data FOLDER --prior=-0.1
 

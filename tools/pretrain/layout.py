@@ -1,4 +1,4 @@
-"""Between PyTorch's models (models.py) and the project's files: names and layouts of src/core/model.ts, safetensors."""
+"""Between PyTorch's models (models.py) and the project's files: names and layouts of src/model/model.ts, safetensors."""
 import json
 import struct
 
@@ -8,7 +8,7 @@ import torch.nn as nn
 
 
 def tensors(model):
-    """(name, tensor, side) of every tensor of a model, in the order of src/core/model.ts; side: see `ours`."""
+    """(name, tensor, side) of every tensor of a model, in the order of src/model/model.ts; side: see `ours`."""
     convs, norms, denses, channels = 0, 0, 0, 1
     for layer in model:
         if isinstance(layer, nn.BatchNorm2d):
@@ -46,7 +46,7 @@ def ours(tensor, side=0):
 
 
 def read_checkpoint(path, model):
-    """Fills a model from a checkpoint of the project (src/core/checkpoint.ts), float32 or int8."""
+    """Fills a model from a checkpoint of the project (src/model/checkpoint.ts), float32 or int8."""
     with open(path, "rb") as f:
         data = f.read()
     (length,) = struct.unpack("<Q", data[:8])

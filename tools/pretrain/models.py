@@ -1,4 +1,4 @@
-"""The models of src/core/model.ts in PyTorch: kernels, strides, batch-norm constants and initialization are Keras's."""
+"""The models of src/model/model.ts in PyTorch: kernels, strides, batch-norm constants and initialization are Keras's."""
 import torch.nn as nn
 
 # Filters of each block, padding of the first convolution, units of the hidden dense layers, dropout after a block and after a

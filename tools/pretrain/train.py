@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Trains a model of src/core/model.ts on FER2013's faces, on a GPU or on one thread of a processor (which is the default).
+"""Trains a model of src/model/model.ts on FER2013's faces, on a GPU or on one thread of a processor (which is the default).
 
     python3 tools/pretrain/train.py --data FOLDER --model compact --start public/models/compact/initial.safetensors --out compact.pt
 

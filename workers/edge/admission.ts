@@ -1,6 +1,6 @@
-import type { ProblemCode } from "../../src/core/problems";
-import { boundedExamples } from "../../src/core/round/bounds";
-import type { UpdateMetadata, UpdateSummary } from "../../src/core/update";
+import type { ProblemCode } from "../../src/federation/problems";
+import { boundedExamples } from "../../src/federation/round/bounds";
+import type { UpdateMetadata, UpdateSummary } from "../../src/federation/update";
 import type { RoundDriver, TaskContext } from "./round-driver";
 import type { SecureRounds } from "./secure-rounds";
 import type { RoundRow } from "./store/rounds";

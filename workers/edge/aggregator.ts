@@ -1,29 +1,35 @@
 import { DurableObject } from "cloudflare:workers";
 import * as v from "valibot";
-import { checkpointPieces, decodeCheckpoint } from "../../src/core/checkpoint";
-import { encodeDifference, quantizeStep } from "../../src/core/difference";
-import { toHex } from "../../src/core/digest";
-import { WeightedSum, type Totals } from "../../src/core/fedavg";
-import { isNorm } from "../../src/core/batch-norm";
-import { gzip } from "../../src/core/gzip";
-import type { ModelSummary } from "../../src/core/model";
-import { isRobust, taskNameSchema, type Aggregation, type RoundConfig, type TaskName } from "../../src/core/protocol";
-import { fromRing, RingSum, type Ring, type RingFacts } from "../../src/core/secagg/ring";
-import { fromBase64 } from "../../src/core/base64";
-import { addMask } from "../../src/core/secagg/secrets";
-import type { Correction } from "../../src/core/secagg/server";
-import { checkWeights } from "../../src/core/plausible";
-import { normOf } from "../../src/core/privacy/clip";
-import { toMean } from "../../src/core/privacy/mechanism";
-import type { NoiseRule } from "../../src/core/round/rule";
-import { shrinkage } from "../../src/core/strategies/weights";
-import { BLOCK, robustAverage, stepModel, type BlockAverage } from "../../src/core/strategies/aggregate";
+import { checkpointPieces, decodeCheckpoint } from "../../src/model/checkpoint";
+import { encodeDifference, quantizeStep } from "../../src/federation/difference";
+import { toHex } from "../../src/base/digest";
+import { WeightedSum, type Totals } from "../../src/federation/fedavg";
+import { isNorm } from "../../src/model/batch-norm";
+import { gzip } from "../../src/base/gzip";
+import type { ModelSummary } from "../../src/model/model";
+import {
+  isRobust,
+  taskNameSchema,
+  type Aggregation,
+  type RoundConfig,
+  type TaskName,
+} from "../../src/federation/protocol";
+import { fromRing, RingSum, type Ring, type RingFacts } from "../../src/federation/secagg/ring";
+import { fromBase64 } from "../../src/base/base64";
+import { addMask } from "../../src/federation/secagg/secrets";
+import type { Correction } from "../../src/federation/secagg/server";
+import { checkWeights } from "../../src/federation/plausible";
+import { normOf } from "../../src/federation/privacy/clip";
+import { toMean } from "../../src/federation/privacy/mechanism";
+import type { NoiseRule } from "../../src/federation/round/rule";
+import { shrinkage } from "../../src/federation/strategies/weights";
+import { BLOCK, robustAverage, stepModel, type BlockAverage } from "../../src/federation/strategies/aggregate";
 import {
   hasMoments,
   initialMoments,
   type ServerMoments,
   type ServerOptimizer,
-} from "../../src/core/strategies/server-optimizers";
+} from "../../src/federation/strategies/server-optimizers";
 import { checkpointKey, differenceKey, momentsKey, residualKey, type Env } from "./env";
 import { nameOf } from "./identity";
 import { modelOf } from "./upload";

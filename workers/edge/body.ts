@@ -1,6 +1,6 @@
 import * as v from "valibot";
-import { fromBase64 } from "../../src/core/base64";
-import { sha256Hex, toHex } from "../../src/core/digest";
+import { fromBase64 } from "../../src/base/base64";
+import { sha256Hex, toHex } from "../../src/base/digest";
 import { ProblemError } from "./problem";
 
 /** The longest JSON body: a round's configuration, a check-in, an evaluation with its counts by class. */

@@ -1,14 +1,14 @@
 import * as v from "valibot";
-import { sha256Hex } from "../../src/core/digest";
+import { sha256Hex } from "../../src/base/digest";
 import {
   planSchema,
   type Assignment,
   type CheckIn,
   type CheckInAnswer,
   type RoundConfig,
-} from "../../src/core/protocol";
-import { atWorkSince, mostAtWork, type MemberState } from "../../src/core/round/life";
-import type { Signer } from "../../src/core/signing";
+} from "../../src/federation/protocol";
+import { atWorkSince, mostAtWork, type MemberState } from "../../src/federation/round/life";
+import type { Signer } from "../../src/federation/signing";
 import type { Invitations, Uninvited } from "./invitations";
 import type { RoundDriver, TaskContext } from "./round-driver";
 import type { SecureRounds } from "./secure-rounds";

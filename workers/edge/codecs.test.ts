@@ -1,11 +1,11 @@
 import { env } from "cloudflare:workers";
 import { expect, test } from "vitest";
-import { CODECS, compress, decodeDelta } from "../../src/core/codecs/codec";
-import { applyDifference } from "../../src/core/difference";
-import { sha256Hex } from "../../src/core/digest";
-import { gunzip, gzip } from "../../src/core/gzip";
-import type { Task } from "../../src/core/protocol";
-import { encodeUpdate } from "../../src/core/update";
+import { CODECS, compress, decodeDelta } from "../../src/federation/codecs/codec";
+import { applyDifference } from "../../src/federation/difference";
+import { sha256Hex } from "../../src/base/digest";
+import { gunzip, gzip } from "../../src/base/gzip";
+import type { Task } from "../../src/federation/protocol";
+import { encodeUpdate } from "../../src/federation/update";
 import { fetchEdge, TestTask, worst } from "./testing";
 
 const compact = new TestTask("expressions-compact");

@@ -1,6 +1,6 @@
 import { DurableObject } from "cloudflare:workers";
 import * as v from "valibot";
-import type { ProblemCode } from "../../src/core/problems";
+import type { ProblemCode } from "../../src/federation/problems";
 import {
   taskNameSchema,
   TASKS,
@@ -17,10 +17,10 @@ import {
   type Round,
   type RoundConfig,
   type Task,
-} from "../../src/core/protocol";
-import { dueAt } from "../../src/core/round/life";
-import type { SecureMessage, SecureStep } from "../../src/core/secagg/messages";
-import type { Signer } from "../../src/core/signing";
+} from "../../src/federation/protocol";
+import { dueAt } from "../../src/federation/round/life";
+import type { SecureMessage, SecureStep } from "../../src/federation/secagg/messages";
+import type { Signer } from "../../src/federation/signing";
 import { Admission, type Admitted, type StoredUpload, type UploadAnswer } from "./admission";
 import { CheckIns } from "./check-ins";
 import { clean } from "./cleaning";
@@ -47,7 +47,7 @@ const SECURE_POLL_MS = 200;
 const CLOCK_SLACK_MS = 5_000;
 
 /**
- * Keeps one task's rounds: a shell of storage, alarms and sockets around the machine that decides them (src/core/round). Everything is in
+ * Keeps one task's rounds: a shell of storage, alarms and sockets around the machine that decides them (src/federation/round). Everything is in
  * SQLite; every transition is one transaction, made by a request or by the alarm, so that a round ends also when every client has left.
  */
 export class Coordinator extends DurableObject<Env> {

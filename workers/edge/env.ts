@@ -1,4 +1,4 @@
-import type { TaskName } from "../../src/core/protocol";
+import type { TaskName } from "../../src/federation/protocol";
 import type { Aggregator } from "./aggregator";
 import type { Coordinator } from "./coordinator";
 import type { Hub } from "./hub";

@@ -1,8 +1,8 @@
 import { runDurableObjectAlarm } from "cloudflare:test";
 import { env } from "cloudflare:workers";
 import { afterEach, expect, test, vi } from "vitest";
-import type { History, Task } from "../../src/core/protocol";
-import { encodeUpdate } from "../../src/core/update";
+import type { History, Task } from "../../src/federation/protocol";
+import { encodeUpdate } from "../../src/federation/update";
 import { takeRoom } from "./room";
 import { TestTask, worst } from "./testing";
 

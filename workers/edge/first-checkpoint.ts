@@ -1,9 +1,9 @@
-import { decodeCheckpoint, encodeCheckpoint } from "../../src/core/checkpoint";
-import { sha256Hex } from "../../src/core/digest";
-import { initializeWeights } from "../../src/core/initialize";
-import { MODELS, summarize } from "../../src/core/model";
-import { normOf } from "../../src/core/privacy/clip";
-import { TASKS } from "../../src/core/protocol";
+import { decodeCheckpoint, encodeCheckpoint } from "../../src/model/checkpoint";
+import { sha256Hex } from "../../src/base/digest";
+import { initializeWeights } from "../../src/model/initialize";
+import { MODELS, summarize } from "../../src/model/model";
+import { normOf } from "../../src/federation/privacy/clip";
+import { TASKS } from "../../src/federation/protocol";
 import { checkpointKey } from "./env";
 import type { TaskContext } from "./round-driver";
 

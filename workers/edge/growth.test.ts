@@ -1,9 +1,9 @@
 import { runDurableObjectAlarm, runInDurableObject } from "cloudflare:test";
 import { env } from "cloudflare:workers";
 import { afterEach, expect, test, vi } from "vitest";
-import type { CheckInAnswer, History, Round } from "../../src/core/protocol";
-import { sign } from "../../src/core/signing";
-import { encodeUpdate } from "../../src/core/update";
+import type { CheckInAnswer, History, Round } from "../../src/federation/protocol";
+import { sign } from "../../src/federation/signing";
+import { encodeUpdate } from "../../src/federation/update";
 import { fetchEdge, TestTask } from "./testing";
 
 /** Nothing that clients or rounds leave behind grows without end. */

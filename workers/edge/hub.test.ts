@@ -1,8 +1,8 @@
 import { runInDurableObject } from "cloudflare:test";
 import { env } from "cloudflare:workers";
 import { expect, test, vi } from "vitest";
-import { type Assignment, type History, type Task } from "../../src/core/protocol";
-import { encodeUpdate } from "../../src/core/update";
+import { type Assignment, type History, type Task } from "../../src/federation/protocol";
+import { encodeUpdate } from "../../src/federation/update";
 import { hubOf } from "./env";
 import { Hub, type HubPlan } from "./hub";
 import { nameOf } from "./identity";

@@ -1,5 +1,5 @@
-import { BlockGossip, type BlockMessage } from "../../src/core/gossip";
-import { decodeCheckpoint } from "../../src/core/checkpoint";
+import { BlockGossip, type BlockMessage } from "../../src/federation/gossip";
+import { decodeCheckpoint } from "../../src/model/checkpoint";
 import { Aggregator, type MergePlan, type WeightedUpdate } from "./aggregator";
 import { checkpointKey, hubOf, type Env } from "./env";
 import { nameOf } from "./identity";
@@ -64,7 +64,7 @@ export interface HubAnswer {
 
 /**
  * A region's Aggregator in a round without a centre: it takes the updates of its region, and gossips with the other hubs until
- * each holds the mean of all (src/core/gossip.ts). The first one then stores the checkpoint and announces it; the news goes the
+ * each holds the mean of all (src/federation/gossip.ts). The first one then stores the checkpoint and announces it; the news goes the
  * same way as the sums, and every other hub accepts it only if it is what its own mean gives.
  *
  * What must not be lost is in SQLite: the updates (the Aggregator's table), the plan, the epoch, the outcome. A hub that was

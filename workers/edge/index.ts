@@ -1,5 +1,5 @@
 import { Hono, type Context } from "hono";
-import { PROBLEMS, type ProblemCode } from "../../src/core/problems";
+import { PROBLEMS, type ProblemCode } from "../../src/federation/problems";
 import {
   checkInSchema,
   conflictOf,
@@ -14,9 +14,9 @@ import {
   TASK_NAMES,
   whole,
   type TaskName,
-} from "../../src/core/protocol";
-import { secureMessageSchema } from "../../src/core/secagg/messages";
-import { SigningError, verify, type Signer } from "../../src/core/signing";
+} from "../../src/federation/protocol";
+import { secureMessageSchema } from "../../src/federation/secagg/messages";
+import { SigningError, verify, type Signer } from "../../src/federation/signing";
 import { addressOf, isForeign, isOwnMachine, networkOf } from "./address";
 import { MAX_SECURE_BYTES, parse, readJson, readSigned } from "./body";
 import { count, countNow } from "./count";

@@ -1,8 +1,8 @@
 import { env } from "cloudflare:workers";
 import { runInDurableObject } from "cloudflare:test";
 import { expect, test } from "vitest";
-import type { CheckInAnswer, Invitation, NewInvitation, Problem, RoundConfig } from "../../src/core/protocol";
-import { createSigningKey } from "../../src/core/signing";
+import type { CheckInAnswer, Invitation, NewInvitation, Problem, RoundConfig } from "../../src/federation/protocol";
+import { createSigningKey } from "../../src/federation/signing";
 import { fetchEdge, TestTask } from "./testing";
 
 const task = new TestTask("expressions-compact");

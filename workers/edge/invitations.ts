@@ -1,5 +1,10 @@
-import { sha256Hex } from "../../src/core/digest";
-import { INVITATION_BYTES, type Invitation, type InvitationRequest, type NewInvitation } from "../../src/core/protocol";
+import { sha256Hex } from "../../src/base/digest";
+import {
+  INVITATION_BYTES,
+  type Invitation,
+  type InvitationRequest,
+  type NewInvitation,
+} from "../../src/federation/protocol";
 
 /** Why a device may not take part in a round that is for invited ones: a refusal's code. */
 export type Uninvited = "not-invited" | "invitation-used-up";

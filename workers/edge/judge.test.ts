@@ -1,10 +1,10 @@
 import { reset } from "cloudflare:test";
 import { env } from "cloudflare:workers";
 import { afterEach, beforeEach, expect, test } from "vitest";
-import { decodeCheckpoint, encodeCheckpoint } from "../../src/core/checkpoint";
-import { sha256Hex } from "../../src/core/digest";
-import type { DreamVerdict } from "../../src/core/guard";
-import { MODELS, summarize, type ModelName } from "../../src/core/model";
+import { decodeCheckpoint, encodeCheckpoint } from "../../src/model/checkpoint";
+import { sha256Hex } from "../../src/base/digest";
+import type { DreamVerdict } from "../../src/federation/guard";
+import { MODELS, summarize, type ModelName } from "../../src/model/model";
 import { checkpointKey, judgeOf } from "./env";
 import type { NotJudged } from "./judge";
 

@@ -1,9 +1,9 @@
 import { DurableObject } from "cloudflare:workers";
-import { CheckpointReader, type ReadBytes } from "../../src/core/checkpoint";
-import { decodeDreams, DREAMS_PATH, DreamsError } from "../../src/core/dreams";
-import { compareAnswers, type DreamVerdict } from "../../src/core/guard";
-import { MODELS, summarize, type ModelName, type ModelSpec } from "../../src/core/model";
-import { FormatError } from "../../src/core/safetensors";
+import { CheckpointReader, type ReadBytes } from "../../src/model/checkpoint";
+import { decodeDreams, DREAMS_PATH, DreamsError } from "../../src/model/dreams";
+import { compareAnswers, type DreamVerdict } from "../../src/federation/guard";
+import { MODELS, summarize, type ModelName, type ModelSpec } from "../../src/model/model";
+import { FormatError } from "../../src/model/safetensors";
 import { Forward } from "../tf/kernels/forward";
 import kernels from "../tf/kernels/kernels-simd-single.wasm";
 import { checkpointKey, type Env } from "./env";

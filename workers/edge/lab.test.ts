@@ -1,15 +1,15 @@
 import { env } from "cloudflare:workers";
 import { expect, test } from "vitest";
-import { CODECS, compress } from "../../src/core/codecs/codec";
-import { clientSeed, shareOut, stayingOf } from "../../src/core/lab/cohort";
-import { parseLabConfig, type LabConfig, type LabInput } from "../../src/core/lab/config";
-import { LabPool, type LabData, type LabWorkerApi } from "../../src/core/lab/pool";
-import { roundOf } from "../../src/core/lab/simulated-round";
-import { runLab } from "../../src/core/lab/simulation";
-import { AGGREGATIONS, conflictOf, type RoundConfig } from "../../src/core/protocol";
-import { seededRandom } from "../../src/core/random";
-import { SERVER_OPTIMIZERS } from "../../src/core/strategies/server-optimizers";
-import { encodeUpdate } from "../../src/core/update";
+import { CODECS, compress } from "../../src/federation/codecs/codec";
+import { clientSeed, shareOut, stayingOf } from "../../src/simulation/cohort";
+import { parseLabConfig, type LabConfig, type LabInput } from "../../src/simulation/config";
+import { LabPool, type LabData, type LabWorkerApi } from "../../src/simulation/pool";
+import { roundOf } from "../../src/simulation/simulated-round";
+import { runLab } from "../../src/simulation/simulation";
+import { AGGREGATIONS, conflictOf, type RoundConfig } from "../../src/federation/protocol";
+import { seededRandom } from "../../src/base/random";
+import { SERVER_OPTIMIZERS } from "../../src/federation/strategies/server-optimizers";
+import { encodeUpdate } from "../../src/federation/update";
 import { TestTask } from "./testing";
 
 /**

@@ -1,10 +1,10 @@
 import { runDurableObjectAlarm, runInDurableObject } from "cloudflare:test";
 import { env } from "cloudflare:workers";
 import { afterEach, expect, test, vi } from "vitest";
-import { normOf } from "../../src/core/privacy/clip";
-import type { Assignment, History, Round, Task } from "../../src/core/protocol";
-import { createSigningKey } from "../../src/core/signing";
-import { encodeUpdate, type UpdateMetadata } from "../../src/core/update";
+import { normOf } from "../../src/federation/privacy/clip";
+import type { Assignment, History, Round, Task } from "../../src/federation/protocol";
+import { createSigningKey } from "../../src/federation/signing";
+import { encodeUpdate, type UpdateMetadata } from "../../src/federation/update";
 import { TestTask, worst } from "./testing";
 
 /** What one client can do to a round, whatever it says. Every number of it is a claim. */

@@ -1,6 +1,6 @@
-import type { DreamVerdict } from "../../src/core/guard";
-import { isRobust, TASKS } from "../../src/core/protocol";
-import { keepsBatchNorm, noiseRuleOf, optimizerOf } from "../../src/core/round/rule";
+import type { DreamVerdict } from "../../src/federation/guard";
+import { isRobust, TASKS } from "../../src/federation/protocol";
+import { keepsBatchNorm, noiseRuleOf, optimizerOf } from "../../src/federation/round/rule";
 import type { MergePlan, PublishedFile } from "./aggregator";
 import { hubOf, judgeOf } from "./env";
 import type { HubPlan, HubProgress } from "./hub";

@@ -1,4 +1,4 @@
-import type { TaskName } from "../../src/core/protocol";
+import type { TaskName } from "../../src/federation/protocol";
 
 /** What one task counts. */
 export interface TaskMetrics {

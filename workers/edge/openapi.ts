@@ -1,6 +1,6 @@
 import { toJsonSchema } from "@valibot/to-json-schema";
 import * as v from "valibot";
-import { PROBLEMS, type ProblemCode } from "../../src/core/problems";
+import { PROBLEMS, type ProblemCode } from "../../src/federation/problems";
 import {
   checkInAnswerSchema,
   checkInSchema,
@@ -19,9 +19,9 @@ import {
   sharedSchema,
   TASK_NAMES,
   taskSchema,
-} from "../../src/core/protocol";
+} from "../../src/federation/protocol";
 
-import { secureMessageSchema, secureStepSchema } from "../../src/core/secagg/messages";
+import { secureMessageSchema, secureStepSchema } from "../../src/federation/secagg/messages";
 
 /** One call of the edge's interface: what the router serves, described for people and for generators of clients. */
 interface Endpoint {

@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
-import { encodeUpdate } from "../../src/core/update";
-import { createSigningKey } from "../../src/core/signing";
-import type { CheckInAnswer } from "../../src/core/protocol";
+import { encodeUpdate } from "../../src/federation/update";
+import { createSigningKey } from "../../src/federation/signing";
+import type { CheckInAnswer } from "../../src/federation/protocol";
 import { networkOf } from "./address";
 import { fetchEdge, TestTask } from "./testing";
 

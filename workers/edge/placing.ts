@@ -1,8 +1,8 @@
-import { MODELS, summarize } from "../../src/core/model";
-import { isRobust, TASKS } from "../../src/core/protocol";
-import { clipOf, factorOf } from "../../src/core/round/bounds";
-import { linearRuleOf } from "../../src/core/round/rule";
-import { linearWeight } from "../../src/core/strategies/weights";
+import { MODELS, summarize } from "../../src/model/model";
+import { isRobust, TASKS } from "../../src/federation/protocol";
+import { clipOf, factorOf } from "../../src/federation/round/bounds";
+import { linearRuleOf } from "../../src/federation/round/rule";
+import { linearWeight } from "../../src/federation/strategies/weights";
 import {
   shardsFor,
   type Aggregator,

@@ -1,9 +1,9 @@
-import { NOTEBOOK_ROUND } from "../../src/core/default-round";
+import { NOTEBOOK_ROUND } from "../../src/federation/default-round";
 import { env } from "cloudflare:workers";
 import { expect, test } from "vitest";
-import { isNorm } from "../../src/core/batch-norm";
-import { epsilon } from "../../src/core/privacy/accountant";
-import type { Task } from "../../src/core/protocol";
+import { isNorm } from "../../src/model/batch-norm";
+import { epsilon } from "../../src/federation/privacy/accountant";
+import type { Task } from "../../src/federation/protocol";
 import { TestTask, worst } from "./testing";
 
 const compact = new TestTask("expressions-compact");

@@ -1,6 +1,6 @@
 import type { ContentfulStatusCode } from "hono/utils/http-status";
-import { PROBLEMS, type ProblemCode } from "../../src/core/problems";
-import type { Problem } from "../../src/core/protocol";
+import { PROBLEMS, type ProblemCode } from "../../src/federation/problems";
+import type { Problem } from "../../src/federation/protocol";
 
 /** A refusal with its code; the router answers it as problem details (RFC 9457). */
 export class ProblemError extends Error {

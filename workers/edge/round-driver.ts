@@ -1,8 +1,8 @@
-import type { HubState, RoundConfig, TaskName } from "../../src/core/protocol";
-import { drawCohort } from "../../src/core/round/draw";
-import { beginRound, isOver, type RoundLife } from "../../src/core/round/life";
-import { transition, type RoundEffect, type RoundEvent } from "../../src/core/round/machine";
-import { afterRound } from "../../src/core/round/series";
+import type { HubState, RoundConfig, TaskName } from "../../src/federation/protocol";
+import { drawCohort } from "../../src/federation/round/draw";
+import { beginRound, isOver, type RoundLife } from "../../src/federation/round/life";
+import { transition, type RoundEffect, type RoundEvent } from "../../src/federation/round/machine";
+import { afterRound } from "../../src/federation/round/series";
 import type { Env } from "./env";
 import { log } from "./log";
 import type { StoredLife, TaskStore } from "./store/store";
@@ -43,7 +43,7 @@ export const newHub = (name: string): HubState => ({
 });
 
 /**
- * Drives the open round: reads it from SQLite, lets the machine say what becomes of it by an event (src/core/round/machine.ts), and keeps
+ * Drives the open round: reads it from SQLite, lets the machine say what becomes of it by an event (src/federation/round/machine.ts), and keeps
  * that with all that follows in one transaction.
  */
 export class RoundDriver {

@@ -7,9 +7,9 @@ import {
   type Round,
   type RoundConfig,
   type Tally,
-} from "../../src/core/protocol";
-import { isOver } from "../../src/core/round/life";
-import { quantile } from "../../src/core/rounds-csv";
+} from "../../src/federation/protocol";
+import { isOver } from "../../src/federation/round/life";
+import { quantile } from "../../src/federation/rounds-csv";
 import type { Totals } from "./store/rounds";
 import type { TaskStore } from "./store/store";
 import { metadataColumn } from "./store/updates";

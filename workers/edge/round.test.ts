@@ -1,11 +1,11 @@
 import { runInDurableObject } from "cloudflare:test";
 import { env } from "cloudflare:workers";
 import { describe, expect, test } from "vitest";
-import { MODELS, summarize } from "../../src/core/model";
-import { DEFAULT_ROUND } from "../../src/core/default-round";
-import { afterEvent } from "../../src/core/live";
-import type { Assignment, History, LiveEvent, Task } from "../../src/core/protocol";
-import { encodeUpdate } from "../../src/core/update";
+import { MODELS, summarize } from "../../src/model/model";
+import { DEFAULT_ROUND } from "../../src/federation/default-round";
+import { afterEvent } from "../../src/federation/live";
+import type { Assignment, History, LiveEvent, Task } from "../../src/federation/protocol";
+import { encodeUpdate } from "../../src/federation/update";
 import { TestTask } from "./testing";
 
 const seed = new TestTask("expressions");

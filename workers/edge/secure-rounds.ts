@@ -1,12 +1,12 @@
-import { MODELS, summarize } from "../../src/core/model";
-import { belowNoise, shareOfNoise } from "../../src/core/privacy/distributed";
-import { deviationOfShares, noiseOf } from "../../src/core/privacy/noise-scale";
-import { TASKS, type Assignment, type RoundConfig } from "../../src/core/protocol";
-import { quorumOf, type RoundLife } from "../../src/core/round/life";
-import { whyUnusable } from "../../src/core/secagg/check";
-import type { SecureMessage, SecureStep } from "../../src/core/secagg/messages";
-import { ringOf, type Ring } from "../../src/core/secagg/ring";
-import { UnmaskingError, type Correction } from "../../src/core/secagg/server";
+import { MODELS, summarize } from "../../src/model/model";
+import { belowNoise, shareOfNoise } from "../../src/federation/privacy/distributed";
+import { deviationOfShares, noiseOf } from "../../src/federation/privacy/noise-scale";
+import { TASKS, type Assignment, type RoundConfig } from "../../src/federation/protocol";
+import { quorumOf, type RoundLife } from "../../src/federation/round/life";
+import { whyUnusable } from "../../src/federation/secagg/check";
+import type { SecureMessage, SecureStep } from "../../src/federation/secagg/messages";
+import { ringOf, type Ring } from "../../src/federation/secagg/ring";
+import { UnmaskingError, type Correction } from "../../src/federation/secagg/server";
 import { log } from "./log";
 import type { RoundDriver, TaskContext } from "./round-driver";
 

@@ -1,12 +1,12 @@
 import { runInDurableObject } from "cloudflare:test";
 import { env } from "cloudflare:workers";
 import { expect, test } from "vitest";
-import type { Assignment, Task } from "../../src/core/protocol";
-import { isNorm } from "../../src/core/batch-norm";
-import { seededRandom } from "../../src/core/random";
-import { follow, maskedBody, type SecureMember } from "../../src/core/secagg/member";
-import type { SecureMessage, SecureStep } from "../../src/core/secagg/messages";
-import { ringOf, type RingFacts } from "../../src/core/secagg/ring";
+import type { Assignment, Task } from "../../src/federation/protocol";
+import { isNorm } from "../../src/model/batch-norm";
+import { seededRandom } from "../../src/base/random";
+import { follow, maskedBody, type SecureMember } from "../../src/federation/secagg/member";
+import type { SecureMessage, SecureStep } from "../../src/federation/secagg/messages";
+import { ringOf, type RingFacts } from "../../src/federation/secagg/ring";
 import { fetchEdge, TestTask } from "./testing";
 
 const compact = new TestTask("expressions-compact");

@@ -1,10 +1,10 @@
 import { abortAllDurableObjects } from "cloudflare:test";
 import { env } from "cloudflare:workers";
 import { expect, test, vi } from "vitest";
-import { DEFAULT_ROUND, NOTEBOOK_ROUND } from "../../src/core/default-round";
-import type { CheckpointRecord, DeadLetter, History, Round } from "../../src/core/protocol";
-import { createSigningKey } from "../../src/core/signing";
-import { encodeUpdate } from "../../src/core/update";
+import { DEFAULT_ROUND, NOTEBOOK_ROUND } from "../../src/federation/default-round";
+import type { CheckpointRecord, DeadLetter, History, Round } from "../../src/federation/protocol";
+import { createSigningKey } from "../../src/federation/signing";
+import { encodeUpdate } from "../../src/federation/update";
 import { routes } from ".";
 import { ENDPOINTS, openApi } from "./openapi";
 import { takeRoom } from "./room";

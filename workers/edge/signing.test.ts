@@ -1,9 +1,9 @@
 import { runInDurableObject } from "cloudflare:test";
 import { env } from "cloudflare:workers";
 import { expect, test } from "vitest";
-import type { CheckInAnswer, Problem } from "../../src/core/protocol";
-import { createSigningKey, sign } from "../../src/core/signing";
-import { encodeUpdate } from "../../src/core/update";
+import type { CheckInAnswer, Problem } from "../../src/federation/protocol";
+import { createSigningKey, sign } from "../../src/federation/signing";
+import { encodeUpdate } from "../../src/federation/update";
 import { fetchEdge, TestTask } from "./testing";
 
 const task = new TestTask("expressions-compact");

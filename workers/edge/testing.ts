@@ -1,8 +1,8 @@
 import { createExecutionContext, listDurableObjectIds, reset, runInDurableObject } from "cloudflare:test";
 import { env } from "cloudflare:workers";
 import { afterEach, beforeEach, expect } from "vitest";
-import { decodeCheckpoint } from "../../src/core/checkpoint";
-import { MODELS, summarize } from "../../src/core/model";
+import { decodeCheckpoint } from "../../src/model/checkpoint";
+import { MODELS, summarize } from "../../src/model/model";
 import {
   TASKS,
   type Assignment,
@@ -13,11 +13,11 @@ import {
   type RoundConfig,
   type Task,
   type TaskName,
-} from "../../src/core/protocol";
-import { seededRandom } from "../../src/core/random";
-import { createSigningKey, sign, type Signable } from "../../src/core/signing";
-import { NOTEBOOK_ROUND } from "../../src/core/default-round";
-import { encodeUpdate, type UpdateMetadata } from "../../src/core/update";
+} from "../../src/federation/protocol";
+import { seededRandom } from "../../src/base/random";
+import { createSigningKey, sign, type Signable } from "../../src/federation/signing";
+import { NOTEBOOK_ROUND } from "../../src/federation/default-round";
+import { encodeUpdate, type UpdateMetadata } from "../../src/federation/update";
 import edge from "./index";
 
 /**

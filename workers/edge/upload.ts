@@ -1,10 +1,10 @@
-import { largestPayload } from "../../src/core/codecs/codec";
-import { toHex } from "../../src/core/digest";
-import { MODELS, summarize, type ModelSummary } from "../../src/core/model";
-import { TASKS, type TaskName } from "../../src/core/protocol";
-import { FormatError, MAX_HEADER_BYTES } from "../../src/core/safetensors";
-import { Unpacker } from "../../src/core/secagg/ring";
-import { UpdateReader, type UpdateSummary } from "../../src/core/update";
+import { largestPayload } from "../../src/federation/codecs/codec";
+import { toHex } from "../../src/base/digest";
+import { MODELS, summarize, type ModelSummary } from "../../src/model/model";
+import { TASKS, type TaskName } from "../../src/federation/protocol";
+import { FormatError, MAX_HEADER_BYTES } from "../../src/model/safetensors";
+import { Unpacker } from "../../src/federation/secagg/ring";
+import { UpdateReader, type UpdateSummary } from "../../src/federation/update";
 import { contentDigest, inTime } from "./body";
 import { updateKey, type Env } from "./env";
 import { ProblemError } from "./problem";

@@ -1,5 +1,5 @@
-import { differenceOf } from "../../src/core/live";
-import { READING_EVERY, type History, type LiveEvent, type Round, type Task } from "../../src/core/protocol";
+import { differenceOf } from "../../src/federation/live";
+import { READING_EVERY, type History, type LiveEvent, type Round, type Task } from "../../src/federation/protocol";
 
 /** Between two messages to a watcher: at most ten a second. */
 const PAUSE_MS = 100;

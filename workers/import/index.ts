@@ -1,10 +1,10 @@
 import { BlobReader, BlobWriter, configure, ZipReader } from "@zip.js/zip.js/lib/zip-core-native.js";
 import * as Comlink from "comlink";
-import { FerCsvError, FerCsvReader } from "../../src/core/data/fer-csv";
-import { decodeIdx } from "../../src/core/data/idx";
-import { placeOf } from "../../src/core/data/image-folder";
-import { EXPRESSIONS, FACE_PIXELS, FACE_SIZE } from "../../src/core/expressions";
-import { isTest, type Sample } from "../../src/core/lab/data";
+import { FerCsvError, FerCsvReader } from "../../src/data/fer-csv";
+import { decodeIdx } from "../../src/data/idx";
+import { placeOf } from "../../src/data/image-folder";
+import { EXPRESSIONS, FACE_PIXELS, FACE_SIZE } from "../../src/model/expressions";
+import { isTest, type Sample } from "../../src/simulation/data";
 import { addChunk, putDataset, type Dataset } from "../../src/lab/store";
 import { showLife } from "../life";
 import { IMPORT_FAILED, type ImportApi, type ImportFile, type ImportProgress, type ImportReport } from "./api";

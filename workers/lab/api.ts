@@ -1,5 +1,5 @@
-import type { LabConfig } from "../../src/core/lab/config";
-import type { LabProgress } from "../../src/core/lab/simulation";
+import type { LabConfig } from "../../src/simulation/config";
+import type { LabProgress } from "../../src/simulation/simulation";
 import type { RunRecord } from "../../src/lab/store";
 
 export type LabUpdate = { kind: "progress"; progress: LabProgress } | { kind: "round"; run: RunRecord };

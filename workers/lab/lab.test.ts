@@ -1,13 +1,13 @@
 import { expect, test } from "vitest";
 import { worker } from "../../tools/lab/worker";
-import { initializeWeights } from "../../src/core/initialize";
-import { attackersOf, poison, SOURCE, TARGET } from "../../src/core/lab/attack";
-import { parseLabConfig, type LabConfig, type LabInput } from "../../src/core/lab/config";
-import { LabPool, type LabData } from "../../src/core/lab/pool";
-import { shareOut } from "../../src/core/lab/cohort";
-import { runLab, type LabState } from "../../src/core/lab/simulation";
-import { MODELS } from "../../src/core/model";
-import { seededRandom } from "../../src/core/random";
+import { initializeWeights } from "../../src/model/initialize";
+import { attackersOf, poison, SOURCE, TARGET } from "../../src/simulation/attack";
+import { parseLabConfig, type LabConfig, type LabInput } from "../../src/simulation/config";
+import { LabPool, type LabData } from "../../src/simulation/pool";
+import { shareOut } from "../../src/simulation/cohort";
+import { runLab, type LabState } from "../../src/simulation/simulation";
+import { MODELS } from "../../src/model/model";
+import { seededRandom } from "../../src/base/random";
 import { LabWorker } from "./worker";
 
 /** Digits that are easy to tell apart: each has its own bright rows, in noise. */

@@ -1,9 +1,9 @@
 import * as Comlink from "comlink";
-import { putNorms, takeNorms } from "../../src/core/batch-norm";
-import type { Evaluation } from "../../src/core/evaluation";
-import { delta } from "../../src/core/fedavg";
-import type { ClientResult, ClientTask, EvaluationJob, LabData, LabWorkerApi } from "../../src/core/lab/pool";
-import { MODELS, summarize, type ModelName } from "../../src/core/model";
+import { putNorms, takeNorms } from "../../src/model/batch-norm";
+import type { Evaluation } from "../../src/model/evaluation";
+import { delta } from "../../src/federation/fedavg";
+import type { ClientResult, ClientTask, EvaluationJob, LabData, LabWorkerApi } from "../../src/simulation/pool";
+import { MODELS, summarize, type ModelName } from "../../src/model/model";
 import type { Backend } from "../tf/backend";
 import { letMessagesIn } from "../life";
 import { Network } from "../tf/network";

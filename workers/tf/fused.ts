@@ -1,7 +1,7 @@
 import * as tf from "@tensorflow/tfjs-core";
 import type { BackendWasm } from "@tensorflow/tfjs-backend-wasm";
-import { BATCH_NORM } from "../../src/core/model";
-import { hash32 } from "../../src/core/random";
+import { BATCH_NORM } from "../../src/model/model";
+import { hash32 } from "../../src/base/random";
 import type { Activations } from "./activations";
 import type { Kernel } from "./kernels/instance";
 import type { KernelPool } from "./kernels/pool";

@@ -1,8 +1,8 @@
 import * as tf from "@tensorflow/tfjs";
 import { beforeAll, expect, test } from "vitest";
-import { toLayersModel } from "../../src/core/layers-model";
-import { MODELS, summarize } from "../../src/core/model";
-import { seededRandom } from "../../src/core/random";
+import { toLayersModel } from "../../src/model/layers-model";
+import { MODELS, summarize } from "../../src/model/model";
+import { seededRandom } from "../../src/base/random";
 import { Network } from "./network";
 
 beforeAll(async () => {

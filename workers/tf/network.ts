@@ -6,8 +6,8 @@ import {
   type ModelSpec,
   type ModelSummary,
   type TensorSpec,
-} from "../../src/core/model";
-import type { Plan } from "../../src/core/protocol";
+} from "../../src/model/model";
+import type { Plan } from "../../src/federation/protocol";
 import { Activations } from "./activations";
 import {
   convRelu,

@@ -1,6 +1,6 @@
-import type { Evaluation } from "../../src/core/evaluation";
-import type { ModelName } from "../../src/core/model";
-import type { Plan } from "../../src/core/protocol";
+import type { Evaluation } from "../../src/model/evaluation";
+import type { ModelName } from "../../src/model/model";
+import type { Plan } from "../../src/federation/protocol";
 import type { Backend } from "../tf/backend";
 import type { Rung, Started } from "../tf/rungs";
 import type { OptimizerState } from "../tf/network";
@@ -29,7 +29,7 @@ export interface TrainingJob {
   /** Decides the order of the faces and the dropout masks. */
   seed: number;
   backend: Backend;
-  /** This device's own batch normalization, where the plan keeps it local and there is one: see src/core/batch-norm.ts. */
+  /** This device's own batch normalization, where the plan keeps it local and there is one: see src/model/batch-norm.ts. */
   localNorms?: Float32Array<ArrayBuffer> | undefined;
   /** Goes on from a {@link Snapshot} of the same job. */
   resume?: Snapshot | undefined;

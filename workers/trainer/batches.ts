@@ -1,4 +1,4 @@
-import { seededRandom, shuffle } from "../../src/core/random";
+import { seededRandom, shuffle } from "../../src/base/random";
 
 /** The batches of one epoch: the indices of all `count` faces, shuffled by seed and epoch, in groups of `batchSize`. */
 export function batchesOf(count: number, batchSize: number, seed: number, epoch: number): number[][] {

@@ -1,11 +1,11 @@
 import * as tf from "@tensorflow/tfjs-core";
 import * as Comlink from "comlink";
-import { putNorms, takeNorms } from "../../src/core/batch-norm";
-import { FACE_PIXELS } from "../../src/core/expressions";
-import { delta } from "../../src/core/fedavg";
-import { seededRandom } from "../../src/core/random";
-import { MODELS, summarize } from "../../src/core/model";
-import { decodeCheckpoint } from "../../src/core/checkpoint";
+import { putNorms, takeNorms } from "../../src/model/batch-norm";
+import { FACE_PIXELS } from "../../src/model/expressions";
+import { delta } from "../../src/federation/fedavg";
+import { seededRandom } from "../../src/base/random";
+import { MODELS, summarize } from "../../src/model/model";
+import { decodeCheckpoint } from "../../src/model/checkpoint";
 import { letMessagesIn, showLife } from "../life";
 import { prepareWasm, startBackend } from "../tf/backend";
 import "../tf/gradients";

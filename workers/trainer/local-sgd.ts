@@ -1,9 +1,9 @@
 import * as tf from "@tensorflow/tfjs-core";
-import { augmentFace, balancedWeights } from "../../src/core/augment";
-import type { Evaluation } from "../../src/core/evaluation";
-import { summarize, type ModelSummary } from "../../src/core/model";
-import type { Plan } from "../../src/core/protocol";
-import { hash32 } from "../../src/core/random";
+import { augmentFace, balancedWeights } from "../../src/data/augment";
+import type { Evaluation } from "../../src/model/evaluation";
+import { summarize, type ModelSummary } from "../../src/model/model";
+import type { Plan } from "../../src/federation/protocol";
+import { hash32 } from "../../src/base/random";
 import { letMessagesIn } from "../life";
 import { picturesToTensor, type Network, type StepPlan, type StepResult } from "../tf/network";
 import { DIVERGED, type Best, type EpochSums, type Examples, type Position } from "./api";

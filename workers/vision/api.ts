@@ -1,4 +1,4 @@
-import type { ModelName } from "../../src/core/model";
+import type { ModelName } from "../../src/model/model";
 import type { Rung, Started } from "../tf/rungs";
 
 /** A face that was found, in shares of the picture's width and height. */

@@ -1,11 +1,11 @@
 import { loadGraphModel, type GraphModel } from "@tensorflow/tfjs-converter";
 import * as tf from "@tensorflow/tfjs-core";
 import * as Comlink from "comlink";
-import { putNorms } from "../../src/core/batch-norm";
-import { FACE_PIXELS, FACE_SIZE } from "../../src/core/expressions";
-import { MODELS, summarize, type ModelName } from "../../src/core/model";
+import { putNorms } from "../../src/model/batch-norm";
+import { FACE_PIXELS, FACE_SIZE } from "../../src/model/expressions";
+import { MODELS, summarize, type ModelName } from "../../src/model/model";
 import { request } from "../../src/client/http";
-import { decodeCheckpoint } from "../../src/core/checkpoint";
+import { decodeCheckpoint } from "../../src/model/checkpoint";
 import { prepareWasm, startBackend } from "../tf/backend";
 import { picturesToTensor, Network } from "../tf/network";
 import { showLife } from "../life";

@@ -4,7 +4,7 @@ import {
   checkpointSchema,
   type CheckpointInfo,
   type CheckpointRecord,
-} from "../../../src/core/protocol";
+} from "../../../src/federation/protocol";
 import { flag, optionalJson, type Database } from "./database";
 import type { SettingsTable } from "./settings";
 

@@ -1,7 +1,7 @@
 import * as v from "valibot";
-import { addCounts } from "../../../src/core/evaluation";
-import { EVIDENCE_KINDS, summarizeEvidence, type Evidence } from "../../../src/core/guard";
-import { evaluationSchema, type Evaluation, type Round } from "../../../src/core/protocol";
+import { addCounts } from "../../../src/model/evaluation";
+import { EVIDENCE_KINDS, summarizeEvidence, type Evidence } from "../../../src/federation/guard";
+import { evaluationSchema, type Evaluation, type Round } from "../../../src/federation/protocol";
 import { flag, optionalJson, type Database } from "./database";
 
 /** Stands for a client among a round's evaluations: no key's hash is this. */

@@ -1,4 +1,4 @@
-import type { Signer } from "../../../src/core/signing";
+import type { Signer } from "../../../src/federation/signing";
 import type { Database } from "./database";
 
 /** Signatures that have come, each for as long as it would be fresh. */

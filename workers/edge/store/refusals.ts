@@ -1,5 +1,5 @@
 import * as v from "valibot";
-import type { ProblemCode } from "../../../src/core/problems";
+import type { ProblemCode } from "../../../src/federation/problems";
 import type { Database } from "./database";
 
 const row = v.object({ code: v.string(), count: v.number() });

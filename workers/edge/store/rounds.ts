@@ -8,10 +8,10 @@ import {
   type Round,
   type RoundConfig,
   type Task,
-} from "../../../src/core/protocol";
-import type { DreamVerdict } from "../../../src/core/guard";
-import type { RoundLife } from "../../../src/core/round/life";
-import type { RingFacts } from "../../../src/core/secagg/ring";
+} from "../../../src/federation/protocol";
+import type { DreamVerdict } from "../../../src/federation/guard";
+import type { RoundLife } from "../../../src/federation/round/life";
+import type { RingFacts } from "../../../src/federation/secagg/ring";
 import { optionalJson, time, type Database } from "./database";
 
 /** How many of the last rounds keep their members. */

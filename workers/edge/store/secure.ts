@@ -1,6 +1,6 @@
 import * as v from "valibot";
-import { quorumOf } from "../../../src/core/round/life";
-import { FEWEST, neighbours, thresholdOf } from "../../../src/core/secagg/graph";
+import { quorumOf } from "../../../src/federation/round/life";
+import { FEWEST, neighbours, thresholdOf } from "../../../src/federation/secagg/graph";
 import {
   checkSchema,
   confirmationSchema,
@@ -10,10 +10,10 @@ import {
   type Keys,
   type SecureMessage,
   type SecureStep,
-} from "../../../src/core/secagg/messages";
-import { corrections, type Correction } from "../../../src/core/secagg/server";
-import { shuffle } from "../../../src/core/random";
-import type { RoundConfig } from "../../../src/core/protocol";
+} from "../../../src/federation/secagg/messages";
+import { corrections, type Correction } from "../../../src/federation/secagg/server";
+import { shuffle } from "../../../src/base/random";
+import type { RoundConfig } from "../../../src/federation/protocol";
 import { flag, json, type Database } from "./database";
 
 const stateSchema = v.object({

@@ -1,6 +1,6 @@
 import * as v from "valibot";
-import type { Round } from "../../../src/core/protocol";
-import type { RoundLife } from "../../../src/core/round/life";
+import type { Round } from "../../../src/federation/protocol";
+import type { RoundLife } from "../../../src/federation/round/life";
 import { CheckpointTable } from "./checkpoints";
 import { Database } from "./database";
 import { EvaluationTable } from "./evaluations";

@@ -1,7 +1,7 @@
 import * as v from "valibot";
-import { memberSchema, type DeadLetter } from "../../../src/core/protocol";
-import { NO_MEMBERS, type MemberCounts, type MemberState } from "../../../src/core/round/life";
-import type { UpdateMetadata, UpdateSummary } from "../../../src/core/update";
+import { memberSchema, type DeadLetter } from "../../../src/federation/protocol";
+import { NO_MEMBERS, type MemberCounts, type MemberState } from "../../../src/federation/round/life";
+import type { UpdateMetadata, UpdateSummary } from "../../../src/federation/update";
 import { optionalJson, type Database } from "./database";
 import type { WaitingClient } from "./waiting";
 

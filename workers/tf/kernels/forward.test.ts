@@ -2,10 +2,10 @@ import * as tf from "@tensorflow/tfjs";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { beforeAll, expect, test } from "vitest";
-import { decodeCheckpoint } from "../../../src/core/checkpoint";
-import { decodeDreams } from "../../../src/core/dreams";
-import { MODELS, summarize, type ModelName } from "../../../src/core/model";
-import { seededRandom } from "../../../src/core/random";
+import { decodeCheckpoint } from "../../../src/model/checkpoint";
+import { decodeDreams } from "../../../src/model/dreams";
+import { MODELS, summarize, type ModelName } from "../../../src/model/model";
+import { seededRandom } from "../../../src/base/random";
 import { Network, picturesToTensor } from "../network";
 import { Forward, type WeightSource } from "./forward";
 

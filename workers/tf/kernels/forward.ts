@@ -1,4 +1,4 @@
-import { BATCH_NORM, summarize, type LayerSpec, type ModelSpec } from "../../../src/core/model";
+import { BATCH_NORM, summarize, type LayerSpec, type ModelSpec } from "../../../src/model/model";
 import { Heap } from "./heap";
 import { instantiate, type Kernel } from "./instance";
 

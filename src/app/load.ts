@@ -1,0 +1,20 @@
+import { nextTask } from "../ui/idle";
+import type { Route } from "./router.svelte";
+
+/** The code of each page but the first one's, `/`, which is there from the start. */
+const PAGES = {
+  "/play": () => import("../play/Play.svelte"),
+  "/progress": () => import("../play/Progress.svelte"),
+  "/faces": () => import("../gallery/Faces.svelte"),
+  "/train": () => import("../train/Train.svelte"),
+  "/rounds": () => import("../rounds/Rounds.svelte"),
+  "/lab": () => import("../lab/Lab.svelte"),
+  "/privacy": () => import("./Privacy.svelte"),
+} satisfies Record<Exclude<Route, "/">, unknown>;
+
+/** A page, to be drawn in a task of its own; null is an address at which there is none. */
+export async function loadPage(route: Exclude<Route, "/"> | null) {
+  const page = await (route === null ? import("./NotFound.svelte") : PAGES[route]());
+  await nextTask();
+  return page;
+}

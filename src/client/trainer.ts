@@ -1,9 +1,0 @@
-import type { TrainerApi } from "../../workers/trainer/api";
-import { WorkerBridge } from "./worker-bridge";
-
-export const createTrainer = (): WorkerBridge<TrainerApi> =>
-  new WorkerBridge(
-    "trainer",
-    (name) => new Worker(new URL("../../workers/trainer/index.ts", import.meta.url), { type: "module", name }),
-    (api, highest) => api.prepare(highest),
-  );

@@ -1,0 +1,72 @@
+import { EXPRESSIONS, FACE_PIXELS, FACE_SIZE } from "../model/expressions";
+import { blend, type Features } from "./mask";
+import { normal, seededRandom } from "../base/random";
+
+/**
+ * Drawn faces: the game's mask in grey, at another place, size, angle and light each time, mixed with a little of another
+ * expression. A stand-in for photographs, so that the lab runs without any; a model learns it, but not at once.
+ */
+
+/** Units of the mask's drawing on either side of its middle. */
+const HALF = 82;
+
+const soft = (distance: number): number => 1 / (1 + Math.exp(distance * 1.4));
+
+/** Distance of a point to a line between two others. */
+function toLine(x: number, y: number, [ax, ay, bx, by]: readonly [number, number, number, number]): number {
+  const [dx, dy] = [bx - ax, by - ay];
+  const t = Math.max(0, Math.min(1, ((x - ax) * dx + (y - ay) * dy) / (dx * dx + dy * dy)));
+  return Math.hypot(x - ax - t * dx, y - ay - t * dy);
+}
+
+/** How dark the drawing is at a point of the mask's own coordinates, 0 to 1. */
+function ink(f: Features, x: number, y: number): number {
+  const side = Math.abs(x);
+  const brow = toLine(side, y, [12, -32 - f.browInner, 46, -34 - f.browOuter]) - 4;
+  const eye = (Math.hypot((side - 29) / 11, (y + 8) / (7 * f.eyeOpen)) - 1) * 7;
+  // The mouth: between two parabolas through its corners.
+  const half = f.mouthWidth / 2;
+  const across = Math.min(1, side / half);
+  const middle = 40 - f.smile * across * across + f.smile / 2;
+  const open = (f.mouthOpen / 2 + 3) * (1 - across * across);
+  const mouth = side > half ? Math.hypot(side - half, y - middle) : Math.abs(y - middle) - open;
+  const wrinkle = Math.abs(((y + 60) % 9) - 4.5) - 1.5;
+  const nose = side < 13 && y > -26 && y < 4 ? f.noseWrinkle * soft(wrinkle) : 0;
+  return Math.max(soft(brow), soft(eye), soft(mouth), 0.8 * nose);
+}
+
+/** What {@link drawFaces} draws: every expression as often as the others. */
+export const drawnLabels = (count: number): Uint8Array =>
+  Uint8Array.from({ length: count }, (_, i) => i % EXPRESSIONS.length);
+
+/** Draws `count` faces, every expression as often as the others. The same seed draws the same ones. */
+export function drawFaces(count: number, seed: number): { pixels: Uint8Array; labels: Uint8Array } {
+  const random = seededRandom(seed);
+  const around = (range: number): number => (random() * 2 - 1) * range;
+  const pixels = new Uint8Array(count * FACE_PIXELS);
+  const labels = drawnLabels(count);
+  labels.forEach((label, face) => {
+    const weights: number[] = EXPRESSIONS.map((_, i) => Number(i === label));
+    const other = Math.floor(random() * EXPRESSIONS.length);
+    weights[other] = (weights[other] ?? 0) + random() * 0.75;
+    const features = blend(weights);
+    for (const key of Object.keys(features) as (keyof Features)[]) features[key] *= 1 + around(0.35);
+    const scale = HALF * (1 + around(0.15));
+    const [cos, sin] = [Math.cos(around(0.25)), Math.sin(around(0.25))];
+    const [shiftX, shiftY] = [around(14), around(14)];
+    const [skin, slope, contrast] = [150 + around(70), around(0.6), 55 + random() * 60];
+    const grain = 6 + random() * 16;
+    for (let row = 0; row < FACE_SIZE; row++) {
+      for (let column = 0; column < FACE_SIZE; column++) {
+        const [u, w] = [((column + 0.5) / FACE_SIZE) * 2 - 1, ((row + 0.5) / FACE_SIZE) * 2 - 1];
+        const x = scale * (cos * u - sin * w) + shiftX;
+        const y = scale * (sin * u + cos * w) + shiftY;
+        const inside = soft((Math.hypot(x / 66, y / 80) - 1) * 30);
+        const level = inside * (skin + slope * x - contrast * ink(features, x, y)) + (1 - inside) * (skin - 60);
+        const value = level + grain * normal(random);
+        pixels[face * FACE_PIXELS + row * FACE_SIZE + column] = Math.max(0, Math.min(255, Math.round(value)));
+      }
+    }
+  });
+  return { pixels, labels };
+}

@@ -1,0 +1,116 @@
+import { deleteDB, openDB, type DBSchema, type IDBPDatabase, type IDBPTransaction } from "idb";
+import type { Label } from "../model/expressions";
+import type { Face, Participation, Split, Take } from "./kept";
+import { sortOld } from "./labels";
+
+/** The one database of everything that stays on this device. */
+export interface Schema extends DBSchema {
+  faces: { key: number; value: Face; indexes: { split: Split } };
+  /** What was scored, without pictures. */
+  takes: { key: number; value: Take };
+  /** Single values by name. */
+  settings: { key: string; value: unknown };
+}
+
+const NAME = "best-actor";
+
+/**
+ * What each version of the schema adds to the one before. Append, never change: a device may come from any version. One that is
+ * asynchronous waits for the database alone, else its transaction ends.
+ */
+type Upgrade = (
+  db: IDBPDatabase<Schema>,
+  transaction: IDBPTransaction<Schema, ("faces" | "takes" | "settings")[], "versionchange">,
+) => void | Promise<void>;
+const UPGRADES: Upgrade[] = [
+  (db) => {
+    db.createObjectStore("faces", { keyPath: "id", autoIncrement: true });
+    db.createObjectStore("settings");
+  },
+  // Requests are signed from here on: what was begun under a random id cannot go on.
+  (_db, transaction) => {
+    for (const key of ["clientId", "participation", "lastUpdate"]) {
+      void transaction.objectStore("settings").delete(key);
+    }
+  },
+  (db) => {
+    db.createObjectStore("takes", { keyPath: "id", autoIncrement: true });
+  },
+  // A take that failed trains only if the player says what it shows. A face and the score of its take have one time.
+  async (_db, transaction) => {
+    const faces = transaction.objectStore("faces");
+    faces.createIndex("split", "split");
+    const scores = new Map<string, number>();
+    const keyOf = (at: number, prompt: Label): string => `${at} ${prompt}`;
+    for (const { at, prompt, score } of await transaction.objectStore("takes").getAll()) {
+      scores.set(keyOf(at, prompt), score);
+    }
+    for (let cursor = await faces.openCursor(); cursor; cursor = await cursor.continue()) {
+      const { capturedAt, prompted } = cursor.value;
+      await cursor.update(sortOld(cursor.value, scores.get(keyOf(capturedAt, prompted)) ?? null));
+    }
+    // A training under way may be made of takes that failed. The edge gives the same round again.
+    const settings = transaction.objectStore("settings");
+    const kept = (await settings.get("participation")) as Participation | undefined;
+    if (kept && !kept.update && !kept.secure) await settings.delete("participation");
+  },
+];
+
+/** The device's storage cannot be used: a private window, a full disk, or another tab with a newer version. */
+export class StorageError extends Error {
+  override readonly name: string = "StorageError";
+}
+
+/** The device has no room left. */
+export class StorageFullError extends StorageError {
+  override readonly name = "StorageFullError";
+}
+
+let opened: Promise<IDBPDatabase<Schema>> | undefined;
+
+function database(): Promise<IDBPDatabase<Schema>> {
+  opened ??= openDB<Schema>(NAME, UPGRADES.length, {
+    upgrade(db, from, _to, transaction) {
+      const steps = async (): Promise<void> => {
+        for (const upgrade of UPGRADES.slice(from)) await upgrade(db, transaction);
+      };
+      // A step that fails leaves all as it was.
+      steps().catch(() => transaction.abort());
+    },
+    blocking(_current, _blocked, event) {
+      // Another tab has a newer version: make way for it.
+      (event.target as IDBDatabase).close();
+      opened = undefined;
+    },
+    terminated() {
+      opened = undefined;
+    },
+  });
+  return opened;
+}
+
+/** Does something with the database. @throws StorageError where the browser keeps nothing */
+export async function use<T>(action: (db: IDBPDatabase<Schema>) => Promise<T>): Promise<T> {
+  try {
+    return await action(await database());
+  } catch (error) {
+    opened = undefined;
+    const name = error instanceof DOMException ? error.name : "";
+    if (name === "QuotaExceededError") {
+      throw new StorageFullError("This device has no room left. Delete some faces, or free space, and try again.", {
+        cause: error,
+      });
+    }
+    throw new StorageError(
+      `The browser does not let us keep faces on this device (${name || String(error)}). Private windows often forbid it; the game goes on without.`,
+      { cause: error },
+    );
+  }
+}
+
+/** Closes and deletes the database. */
+export async function destroyDatabase(): Promise<void> {
+  if (opened) (await opened).close();
+  opened = undefined;
+  await deleteDB(NAME);
+}

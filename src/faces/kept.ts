@@ -1,0 +1,181 @@
+import type { Rung, Started } from "../../workers/tf/rungs";
+import type { Backend } from "../../workers/tf/backend";
+import type { Snapshot } from "../../workers/trainer/api";
+import type { Assignment, TaskName } from "../federation/protocol";
+import type { SecureClient } from "../federation/secagg/client";
+import type { Evaluation } from "../model/evaluation";
+import type { Label } from "../model/expressions";
+
+/** What is kept on this device, in IndexedDB. Nothing of it is ever uploaded as it is. */
+
+export interface Face {
+  id: number;
+  /** 48 x 48 grey levels. */
+  pixels: Uint8Array<ArrayBuffer>;
+  /** What the face shows: what the game asked for, until the player says otherwise. */
+  label: Label;
+  /** What the game asked for. */
+  prompted: Label;
+  /** The model's, when the face was captured. */
+  probabilities: number[];
+  /** What the take scored, 0 to 100; null where it is not known, as of faces that were kept before scores were. */
+  score: number | null;
+  /** Unix time in milliseconds. */
+  capturedAt: number;
+  /** Held-out faces are never trained on; they tell how good a checkpoint is. Excluded ones are only kept. */
+  split: Split;
+  /** Whether the player has still to say what it shows: see labels.ts. */
+  needsAnswer: boolean;
+  /** The rounds whose update was trained on it. */
+  rounds?: { task: TaskName; round: number }[];
+}
+
+export const SPLITS = ["train", "held-out", "excluded"] as const;
+export type Split = (typeof SPLITS)[number];
+
+/** What a player may say about a face. */
+export type FaceChange = Partial<Pick<Face, "label" | "split">>;
+
+/** A take that is to be kept. */
+export interface NewFace extends Pick<Face, "pixels" | "prompted" | "probabilities" | "capturedAt"> {
+  score: number;
+}
+
+/** Yes and no with the moment they were given; absent while the question was never answered. */
+export interface Consent {
+  given: boolean;
+  at: number;
+}
+
+/** The round that this device takes part in, kept so that a reload can go on. */
+export interface Participation {
+  assignment: Assignment;
+  /** Signs what this device sends in the round. */
+  key: CryptoKeyPair;
+  /** Decides the order of the faces in training. */
+  seed: number;
+  /** The ids of the faces that it trains on and evaluates on, fixed when it began. */
+  train: number[];
+  heldOut: number[];
+  bytesDown: number;
+  snapshot?: Snapshot;
+  /** The trained batch normalization, kept once the edge has accepted the update; null where the round averages it. */
+  localNorms?: Float32Array<ArrayBuffer> | null;
+  /** The finished update, gzipped or masked, until the edge has accepted it. */
+  update?: Uint8Array<ArrayBuffer>;
+  /** The secrets of a round with secure aggregation. */
+  secure?: SecureClient;
+  /** This device has no more part in its round, which is still open. */
+  givenUp?: boolean;
+  /** What its codec has lost, kept once the edge has accepted it. */
+  residual?: Float32Array<ArrayBuffer>;
+  /** What the page says about that update. */
+  contribution?: Contribution;
+}
+
+/** A summary of one update that this device made. */
+export interface Contribution {
+  round: number;
+  examples: number;
+  bytes: number;
+  /** Of the last epoch. */
+  loss: number;
+  accuracy: number;
+  trainingMs: number;
+  backend: Backend;
+  /** The held-out faces before and after the training. */
+  heldOut: Evaluation;
+  heldOutAfter: Evaluation;
+}
+
+/** When this device may train, and how. */
+export interface Preferences {
+  whenHidden: boolean;
+  onLowBattery: boolean;
+  onDataSaver: boolean;
+  /** Keep the screen on during a training. */
+  keepAwake: boolean;
+}
+
+/** One judged take of the person whose device this is. No picture belongs to it. */
+export interface Take {
+  id: number;
+  /** Unix time in milliseconds. */
+  at: number;
+  prompt: Label;
+  /** 0 to 100. */
+  score: number;
+  /** The show that it was part of. */
+  show?: string;
+}
+
+/** What this browser has shown of how it computes. */
+export interface Learned {
+  /** The browser and version of which it holds: another one is asked anew. */
+  agent: string;
+  /** Rungs that did not answer or broke, and why, in the machinery's words. */
+  failed: { rung: Rung; why: string }[];
+  /** The last start. */
+  started?: Started;
+}
+
+/** What this device has sent of one kind, since the log began. */
+export interface SentKind {
+  times: number;
+  bytes: number;
+  /** Unix time in milliseconds. */
+  last: number;
+}
+
+export type SentName = "check-in" | "update" | "secure" | "evaluation" | "admin";
+export type SentLog = Partial<Record<SentName, SentKind>>;
+
+/** The last update that this device has sent, as it went over the wire. */
+export interface LastUpdate {
+  task: TaskName;
+  round: number;
+  /** Its id at the edge, under which it can be taken back. */
+  id: string;
+  /** The key that it was signed with, which alone may take it back. */
+  key: CryptoKeyPair;
+  at: number;
+  bytes: number;
+  codec: string;
+  isMasked: boolean;
+  /** Its first bytes, as they were sent. */
+  head: Uint8Array<ArrayBuffer>;
+}
+
+/** Who this device is to the edge while one round is open. Another round gets another key, so that nothing links the two. */
+export interface Identity {
+  task: TaskName;
+  /** Null while no round is known to be open. */
+  round: number | null;
+  key: CryptoKeyPair;
+}
+
+export interface Settings {
+  consent: Consent;
+  /** The key that signs this device's requests while one round is open, and that round. */
+  identity: Identity;
+  participation: Participation;
+  /** True while the player takes part in rounds. */
+  takingPart: boolean;
+  preferences: Preferences;
+  /** This device's own batch normalization, by task, where its last round kept it local. */
+  localNorms: Partial<Record<TaskName, Float32Array<ArrayBuffer>>>;
+  /** What the codecs of this device's updates have lost so far, by task: sent with a later one. */
+  residuals: Partial<Record<TaskName, Float32Array<ArrayBuffer>>>;
+  /** What this device has sent, and its last update. */
+  sent: SentLog;
+  lastUpdate: LastUpdate;
+  /** What the player wants to train on; absent for what the probe says. */
+  backend: Backend;
+  /** The faster backend that is right, once probed. */
+  probedBackend: { agent: string; backend: Backend };
+  /** What this browser has shown of how it computes. */
+  ladder: Learned;
+}
+
+/** What trainings have left that is made of faces, beside an update under way. */
+export const MADE_OF_FACES = ["residuals", "localNorms"] as const;

@@ -1,0 +1,62 @@
+import type { ModelSummary, TensorSpec } from "../../model/model";
+import { isNorm } from "../../model/batch-norm";
+import { noiseOf } from "../privacy/noise-scale";
+import type { RoundConfig } from "../protocol";
+import type { ServerOptimizer } from "../strategies/server-optimizers";
+import type { LinearRule } from "../strategies/weights";
+
+/** What a round's configuration says of how its updates become the next weights, for whoever adds and averages them. */
+
+/** How an update of a rule that sums weighs. @param clip of {@link clipOf} */
+export const linearRuleOf = (
+  { aggregation, q, learningRate, noise }: Pick<RoundConfig, "aggregation" | "q" | "learningRate" | "noise">,
+  clip: number,
+): LinearRule => ({
+  q: aggregation === "q-fair" ? q : null,
+  clientLearningRate: learningRate,
+  clip,
+  equally: noise > 0,
+});
+
+/** Whether the goal ends a round: with noise everybody who was drawn counts, or one client would decide whether another does. */
+export const endsAtGoal = ({ noise }: Pick<RoundConfig, "noise">): boolean => noise === 0;
+
+/** DP-FedAvg: what a sum is divided by, and the standard deviation of the noise on each number of the average. */
+export interface NoiseRule {
+  denominator: number;
+  deviation: number;
+}
+
+/**
+ * How the noise of a round is scaled; null where it has none. The sum is divided by the goal, which is fixed before anybody comes: with
+ * what came, one client could change everybody's part.
+ */
+export function noiseRuleOf({
+  noise,
+  clipQuantile,
+  updateClip,
+  goalCount,
+  secure,
+}: Pick<RoundConfig, "noise" | "clipQuantile" | "updateClip" | "goalCount" | "secure">): NoiseRule | null {
+  if (noise === 0) return null;
+  const deviation = (noiseOf({ noise, clipQuantile, goalCount }) * updateClip) / goalCount;
+  // With secure aggregation the clients have added it.
+  return { denominator: goalCount, deviation: secure ? 0 : deviation };
+}
+
+export const optimizerOf = (
+  config: Pick<RoundConfig, "serverOptimizer" | "serverLearningRate" | "serverMomentum" | "serverBeta2" | "serverTau">,
+): ServerOptimizer => ({
+  kind: config.serverOptimizer,
+  learningRate: config.serverLearningRate,
+  momentum: config.serverMomentum,
+  beta2: config.serverBeta2,
+  tau: config.serverTau,
+});
+
+/** Whether batch normalization stays as it is in the base: clients keep their own, or it is frozen. */
+export const keepsBatchNorm = ({ batchNorm }: Pick<RoundConfig, "batchNorm">): boolean => batchNorm !== "average";
+
+/** Whether a tensor stays as it is in the base. */
+export const isKept = (model: ModelSummary, tensor: TensorSpec, keepBatchNorm: boolean): boolean =>
+  keepBatchNorm && isNorm(model, tensor);

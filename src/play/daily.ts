@@ -1,0 +1,55 @@
+import { EXPRESSIONS } from "../model/expressions";
+import { seededRandom } from "../base/random";
+import type { Take } from "../faces/kept";
+import { finalScore, turnsOf, type Turn } from "./show";
+import { GOOD } from "./scoring";
+
+/** A day of the player's own calendar: yyyy-mm-dd. */
+export function dayOf(at: Date): string {
+  const two = (number: number): string => String(number).padStart(2, "0");
+  return `${at.getFullYear()}-${two(at.getMonth() + 1)}-${two(at.getDate())}`;
+}
+
+/** The day before. */
+export function dayBefore(day: string): string {
+  const noon = new Date(`${day}T12:00:00`);
+  noon.setDate(noon.getDate() - 1);
+  return dayOf(noon);
+}
+
+const idOf = (day: string): string => `daily/${day}/`;
+
+/** A name for one try at a day's show. */
+export const tryOf = (day: string): string => `${idOf(day)}${crypto.randomUUID()}`;
+
+/** The seven roles of a day, in the same order for everybody: they follow from the date, and no server is asked. */
+export function dailyTurns(day: string): Turn[] {
+  const seed = Number(day.replaceAll("-", ""));
+  return turnsOf(1, EXPRESSIONS.length, seededRandom(seed));
+}
+
+/** The scores of a day's show in the order of its roles: those of the first try that was finished, or null. */
+export function dailyScores(takes: readonly Take[], day: string): number[] | null {
+  const tries = new Set(takes.map(({ show }) => show).filter((show) => show?.startsWith(idOf(day))));
+  for (const one of tries) {
+    const parts = takes.filter(({ show }) => show === one);
+    if (parts.length === EXPRESSIONS.length) return parts.map(({ score }) => score);
+  }
+  return null;
+}
+
+/** Days in a row on which the day's show was played, up to `day` or to the day before it. */
+export function dayStreak(takes: readonly Take[], day: string): number {
+  let at = dailyScores(takes, day) ? day : dayBefore(day);
+  let days = 0;
+  for (; dailyScores(takes, at); at = dayBefore(at)) days += 1;
+  return days;
+}
+
+/** A square for each score, as word games have them. */
+export const squares = (scores: readonly number[]): string =>
+  scores.map((score) => (score >= 80 ? "🟩" : score >= GOOD ? "🟨" : score >= 30 ? "🟧" : "🟥")).join("");
+
+/** A day's result as text to paste: the day, the score, seven squares, the address. No role is given away. */
+export const resultText = (name: string, day: string, scores: readonly number[], address: string): string =>
+  `${name} ${day} · ${finalScore(scores)}/100\n${squares(scores)}\n${address}`;

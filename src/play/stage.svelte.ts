@@ -1,0 +1,142 @@
+import { CameraError, closeCamera, onCameraGone, openCamera, type CameraProblem } from "./camera";
+import { model } from "../client/model.svelte";
+import type { Sighting } from "../../workers/vision/api";
+import { ENDING_MS, type Seen } from "./moment";
+import { play } from "./sounds";
+import { reasonOf } from "../ui/i18n/reason";
+
+/** From where the next picture comes: no camera yet, one that runs, or one before which somebody counts down. */
+export type Scene = "closed" | "opening" | "open" | "countdown";
+
+const COUNT = 3;
+/** Between two frames of a webcam, in milliseconds. */
+const FRAME_MS = 1000 / 30;
+
+/** The camera and what the model sees through it. */
+export class Stage {
+  scene = $state<Scene>("closed");
+  problem = $state<CameraProblem>();
+  /** What was seen last; null while the camera is closed. */
+  sighting = $state.raw<Sighting | null>(null);
+  seconds = $state(COUNT);
+  /** Something went wrong while looking, in words. */
+  trouble = $state<string>();
+  #video: HTMLVideoElement | undefined;
+  #stream: MediaStream | undefined;
+  #cut: (() => void) | undefined;
+  #left = false;
+  /** What was seen within the last {@link ENDING_MS}, the oldest first. */
+  #seen: Seen[] = [];
+
+  /** Opens the camera and begins to look through it. What goes wrong is in {@link problem}. */
+  async open(): Promise<void> {
+    this.problem = undefined;
+    this.scene = "opening";
+    try {
+      const stream = await openCamera();
+      if (this.#left) {
+        closeCamera(stream);
+        return;
+      }
+      this.#stream = stream;
+      onCameraGone(stream, () => this.#fail("taken-away"));
+      await this.show(this.#video);
+      this.scene = "open";
+      void this.#watch(stream);
+    } catch (error) {
+      if (!this.#left) this.#fail(error instanceof CameraError ? error.problem : "failed");
+    }
+  }
+
+  /** Shows the camera's picture here from now on. */
+  async show(video: HTMLVideoElement | undefined): Promise<void> {
+    this.#video = video;
+    if (!video || !this.#stream) return;
+    video.srcObject = this.#stream;
+    await video.play();
+  }
+
+  /** Leaves for good. */
+  leave(): void {
+    this.#left = true;
+    this.#cut?.();
+    closeCamera(this.#stream);
+    this.#stream = undefined;
+  }
+
+  #fail(problem: CameraProblem): void {
+    this.#cut?.();
+    closeCamera(this.#stream);
+    this.#stream = undefined;
+    this.sighting = null;
+    this.problem = problem;
+    this.scene = "closed";
+  }
+
+  /** Looks at one frame after the other for as long as the camera runs: frames that come meanwhile are skipped. */
+  async #watch(stream: MediaStream): Promise<void> {
+    while (this.#stream === stream) {
+      const began = performance.now();
+      try {
+        if (model.ready && !document.hidden) {
+          const sighting = await this.look();
+          if (this.#stream === stream && sighting) this.sighting = sighting;
+        }
+      } catch (error) {
+        this.trouble = reasonOf(error);
+        await new Promise((resolve) => setTimeout(resolve, 1000));
+      }
+      // The page draws first, and does not look at the same frame twice.
+      const isQuick = performance.now() - began < FRAME_MS;
+      await new Promise((resolve) => {
+        if (!document.hidden && isQuick) requestAnimationFrame(resolve);
+        else setTimeout(resolve, document.hidden ? 250 : 0);
+      });
+    }
+  }
+
+  /** Looks once through the camera; null while it has no picture. */
+  async look(): Promise<Sighting | null> {
+    const video = this.#video;
+    if (!video || video.readyState < video.HAVE_CURRENT_DATA) return null;
+    const at = performance.now();
+    const sighting = await model.look(await createImageBitmap(video));
+    this.#seen = [...this.#seen.filter((one) => at - one.at <= ENDING_MS), { at, sighting }];
+    return sighting;
+  }
+
+  /** Counts down and looks. @returns what was seen at its end; null after {@link cut}, or when the camera went away */
+  async take(): Promise<Seen[] | null> {
+    this.trouble = undefined;
+    this.scene = "countdown";
+    for (this.seconds = COUNT; this.seconds > 0; this.seconds--) {
+      play("tick");
+      const goesOn = await new Promise<boolean>((resolve) => {
+        const timer = setTimeout(() => resolve(true), 1000);
+        this.#cut = () => {
+          clearTimeout(timer);
+          resolve(false);
+        };
+      });
+      this.#cut = undefined;
+      if (!goesOn) {
+        if (this.#stream) this.scene = "open";
+        return null;
+      }
+    }
+    play("action");
+    try {
+      return (await this.look()) && this.#seen;
+    } catch (error) {
+      this.trouble = reasonOf(error);
+      return null;
+    } finally {
+      if (this.#stream) this.scene = "open";
+    }
+  }
+
+  /** Ends the countdown. */
+  cut(): void {
+    this.#cut?.();
+  }
+}

@@ -1,0 +1,65 @@
+import * as v from "valibot";
+import { MODELS, summarize } from "../model/model";
+import { planSchema, type Plan } from "../federation/protocol";
+import { seededRandom, shuffle } from "../base/random";
+import { drawCohort } from "../federation/round/draw";
+import type { LabConfig } from "./config";
+import { countLabels, partition } from "./partition";
+
+/** What a configuration and its seed decide before anything is trained: who has what, who is chosen, and what they are told. */
+
+/** Who has what in a run, by index of the training examples. */
+export interface Shares {
+  train: Uint32Array[];
+  heldOut: Uint32Array[];
+}
+
+/** @throws PartitionError */
+export function shareOut(config: LabConfig, labels: Uint8Array): Shares {
+  const parts = partition(labels, summarize(MODELS[config.model]).classes, config);
+  // Somebody with a single example trains on it.
+  const kept = parts.map((part) => Math.min(part.length - 1, Math.round(part.length * config.heldOut)));
+  // Shards come sorted by label: every client shuffles its own before it holds some out.
+  const mixed = parts.map((part, i) => shuffle([...part], seededRandom(config.seed + i)));
+  return {
+    train: mixed.map((part, i) => Uint32Array.from(part.slice(kept[i] ?? 0))),
+    heldOut: mixed.map((part, i) => Uint32Array.from(part.slice(0, kept[i] ?? 0))),
+  };
+}
+
+/** Who has how many of each label: clients x classes. */
+export const picture = (config: LabConfig, labels: Uint8Array): number[][] => {
+  const { classes } = summarize(MODELS[config.model]);
+  return countLabels(partition(labels, classes, config), labels, classes);
+};
+
+/** How many clients a round has, on the average where they are drawn one by one. */
+export const expectedCohort = ({ schedule, clients, fraction }: LabConfig): number =>
+  schedule ? Math.max(...schedule.map(({ length }) => length)) : Math.max(1, Math.round(fraction * clients));
+
+/**
+ * The clients of a round: the schedule's, or a share C of all, at least one (McMahan et al. 2017, Algorithm 1: max(C K, 1)). With
+ * noise each is drawn by itself with probability C: that is what the accountant of privacy counts on.
+ */
+export function cohortOf(config: LabConfig, round: number): number[] {
+  const { schedule, clients, fraction, seed, noise } = config;
+  if (schedule) return schedule[(round - 1) % schedule.length] ?? [];
+  const all = Array.from({ length: clients }, (_, i) => i);
+  const random = seededRandom(seed + Math.imul(round, 0x9e3779b9));
+  const draw = noise > 0 ? { each: fraction } : { size: expectedCohort(config) };
+  return drawCohort(all, draw, random).sort((a, b) => a - b);
+}
+
+/** The places of those of a round's cohort who do not leave before their update. */
+export function stayingOf(config: LabConfig, round: number, cohort: readonly number[]): number[] {
+  const random = seededRandom(clientSeed(config.seed, round, -1));
+  return [...cohort.keys()].filter(() => random() >= config.dropOut);
+}
+
+/** A seed of its own for the training in one place of a round's cohort. */
+export const clientSeed = (seed: number, round: number, place: number): number =>
+  (Math.imul(seed + 1, 0x85ebca6b) ^ Math.imul(round, 0x9e3779b9) ^ Math.imul(place + 1, 0xc2b2ae35)) >>> 1;
+
+/** What the clients of a round are told to do. */
+export const planOf = (config: LabConfig, learningRate: number): Plan =>
+  v.parse(planSchema, { ...config, learningRate, reportInitialLoss: config.aggregation === "q-fair" });

@@ -1,0 +1,144 @@
+import { compress } from "../federation/codecs/codec";
+import { WeightedSum } from "../federation/fedavg";
+import { gzip } from "../base/gzip";
+import type { ModelSummary } from "../model/model";
+import { normOf } from "../federation/privacy/clip";
+import { isRobust } from "../federation/protocol";
+import { normal, seededRandom } from "../base/random";
+import { boundedExamples, clipOf, factorOf } from "../federation/round/bounds";
+import { linearRuleOf, noiseRuleOf } from "../federation/round/rule";
+import { robustAverage, type BlockAverage } from "../federation/strategies/aggregate";
+import { linearWeight } from "../federation/strategies/weights";
+import { attackersOf, claimedExamples, poisonUpdate } from "./attack";
+import { clientSeed } from "./cohort";
+import type { LabConfig } from "./config";
+import type { ClientResult } from "./pool";
+import type { SimulatedRound } from "./simulated-round";
+import type { LabState } from "./simulation";
+
+/** A cohort whose updates do not fit into memory together, which a robust rule needs. */
+export class CohortTooLargeError extends Error {
+  override readonly name = "CohortTooLargeError";
+}
+
+/** Bytes of updates that a robust rule may hold. */
+const ROBUST_BYTES = 2 ** 31;
+
+/** A client's training that has ended. */
+export interface Training {
+  client: number;
+  /** Its place in the cohort. */
+  place: number;
+  examples: number;
+  result: ClientResult;
+}
+
+/** What a round's updates have come to. */
+export interface Collected {
+  /** Null where nobody sent one and no noise is added either. */
+  average: BlockAverage | null;
+  facts: { count: number; examples: number; loss: number; accuracy: number; bytes: number };
+  /** What the clients whose updates count keep for themselves from now on. */
+  norms: Map<number, Float32Array>;
+  residuals: Map<number, Float32Array>;
+}
+
+/**
+ * The average of a round's updates, taken in the cohort's order whichever comes first.
+ * @param round says which of them count
+ * @throws RangeError of a robust rule
+ */
+export async function collect(
+  trainings: readonly Promise<Training>[],
+  config: LabConfig,
+  model: ModelSummary,
+  { weights, residuals: before }: Pick<LabState, "weights" | "residuals">,
+  round: SimulatedRound,
+): Promise<Collected> {
+  const rules = round.life.config;
+  const robust = isRobust(config);
+  if (robust && trainings.length * model.parameters * 4 > ROBUST_BYTES) {
+    throw new CohortTooLargeError(
+      `${config.aggregation} needs all ${trainings.length} updates at once, which is more than two gigabytes: choose a smaller cohort or model.`,
+    );
+  }
+  // Each is waited for in its turn: until then an error of a later one must not count as unhandled.
+  for (const training of trainings) training.catch(() => undefined);
+  const facts = { count: 0, examples: 0, loss: 0, accuracy: 0, bytes: 0 };
+  const norms = new Map<number, Float32Array>();
+  const residuals = new Map<number, Float32Array>();
+  const sum = robust ? null : new WeightedSum(model.parameters);
+  const updates: Float32Array[] = [];
+  const attackers = attackersOf(config);
+  const clip = clipOf(rules, normOf(weights));
+  const rule = linearRuleOf(rules, clip);
+  for (const training of trainings) {
+    const { client, place, examples: own, result } = await training;
+    const isAttacker = attackers.has(client);
+    const claimed = isAttacker ? claimedExamples(own, config) : own;
+    let delta = isAttacker ? poisonUpdate(result.delta, config) : result.delta;
+    let residual: Float32Array | undefined;
+    let bytes = delta.byteLength;
+    if (config.codec !== "float32") {
+      const lost = config.errorFeedback ? (residuals.get(client) ?? before.get(client)) : undefined;
+      const seed = clientSeed(config.seed, round.life.number, client);
+      const compressed = compress(model, delta, lost, { codec: config.codec, share: config.topShare, seed });
+      bytes = (await gzip(compressed.payload)).length;
+      delta = compressed.decoded;
+      if (config.errorFeedback) ({ residual } = compressed);
+    }
+    if (!round.take(String(place))) continue;
+    if (residual) residuals.set(client, residual);
+    if (result.norms) norms.set(client, result.norms);
+    const examples = boundedExamples(claimed, null, rules);
+    facts.count += 1;
+    facts.bytes += bytes;
+    facts.examples += examples;
+    facts.loss += result.loss * examples;
+    facts.accuracy += result.accuracy * examples;
+    const norm = normOf(delta);
+    if (sum) {
+      const update = { examples, norm, initialLoss: result.initialLoss, staleness: 0 };
+      const { weight, denominator } = linearWeight(update, rule);
+      sum.addPart(0, delta, weight);
+      sum.addTotals({ count: 1, examples, denominator });
+    } else {
+      const factor = factorOf(norm, clip);
+      updates.push(factor === 1 ? delta : delta.map((value) => value * factor));
+    }
+  }
+  const noise = noiseRuleOf(rules);
+  if (facts.count === 0 && !noise) return { average: null, facts, norms, residuals };
+  if (facts.count > 0) {
+    facts.loss /= facts.examples;
+    facts.accuracy /= facts.examples;
+  }
+  if (sum) {
+    const denominator = noise?.denominator ?? sum.totals.denominator;
+    const average: BlockAverage = (start, length) =>
+      Promise.resolve(sum.sum.slice(start, start + length).map((value) => value / denominator));
+    const noised = noise
+      ? withNoise(average, noise.deviation, clientSeed(config.seed, round.life.number, -2))
+      : average;
+    return { average: noised, facts, norms, residuals };
+  }
+  const { aggregation, byzantine } = config;
+  const average = await robustAverage(
+    {
+      aggregation: aggregation as Exclude<typeof aggregation, "mean" | "q-fair">,
+      byzantine,
+      updates: updates.length,
+      parameters: model.parameters,
+      piece: 1 << 16,
+    },
+    (which, start, length) =>
+      Promise.resolve(which.map((i) => (updates[i] as Float32Array).subarray(start, start + length))),
+  );
+  return { average, facts, norms, residuals };
+}
+
+/** Gaussian noise on the average, from the run's seed, so that it can be repeated: a rehearsal, which protects nobody. */
+function withNoise(average: BlockAverage, deviation: number, seed: number): BlockAverage {
+  const random = seededRandom(seed);
+  return async (start, length) => (await average(start, length)).map((value) => value + deviation * normal(random));
+}

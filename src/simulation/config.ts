@@ -1,0 +1,172 @@
+import * as v from "valibot";
+import { PLAIN_CAMERA, type Camera } from "../data/camera";
+import { MODEL_NAMES, MODELS, summarize } from "../model/model";
+import { LEAST_NOISE } from "../federation/privacy/noise-scale";
+import { planEntries, real, roundConfigSchema, whole } from "../federation/protocol";
+import { ATTACKS } from "./attack";
+
+/** A federation to rehearse. Configuration and data decide every number of a run, on any machine with the same arithmetic. */
+
+/** Labelled pictures that the lab knows; what each is stands in src/data. */
+export const DATASETS = ["drawn", "fer2013", "mnist"] as const;
+export type DatasetName = (typeof DATASETS)[number];
+
+/** What is done to every picture of training and test alike. */
+const cameraSchema: v.GenericSchema<unknown, Camera> = v.strictObject({
+  gain: real(0.05, 4),
+  angle: real(-180, 180),
+  mirror: v.boolean(),
+});
+
+const { aggregation, q, byzantine, updateClip, noise, serverOptimizer, serverLearningRate, serverMomentum } =
+  roundConfigSchema.entries;
+const { serverBeta2, serverTau, stopPatience, stopDelta, atPlateau, fraction } = roundConfigSchema.entries;
+
+const entries = {
+  name: v.optional(v.pipe(v.string(), v.maxLength(80)), "Run"),
+  /** Decides who has what, the cohorts, the order of the examples, dropout and noise. */
+  seed: v.optional(whole(0, 2 ** 32 - 1), 1),
+  dataset: v.picklist(DATASETS),
+  model: v.picklist(MODEL_NAMES),
+  /** The first weights: Glorot uniform, or the checkpoint that the app ships. */
+  start: v.optional(v.picklist(["initialize", "shipped"]), "initialize"),
+  camera: v.optional(cameraSchema, PLAIN_CAMERA),
+
+  /** K */
+  clients: whole(1, 10_000),
+  /** Who has what: anybody anything, labels in Dirichlet's shares (alpha), or shards of the data sorted by label. */
+  partition: v.optional(v.picklist(["iid", "dirichlet", "shards"]), "iid"),
+  /** Of Dirichlet: small gives each client few labels, large makes all alike. */
+  alpha: v.optional(v.pipe(v.number(), v.gtValue(0), v.maxValue(1e6)), 0.5),
+  shardsPerClient: v.optional(whole(1, 100), 2),
+  /** Spread of the clients' sizes: sigma of a log-normal. 0 makes all alike. */
+  sizeSpread: v.optional(real(0, 3), 0),
+  /** Examples of a client, on average. 0 shares all the data out. */
+  examplesPerClient: v.optional(whole(0, 1_000_000), 0),
+  /** Share of its examples that a client does not train on. */
+  heldOut: v.optional(real(0, 0.9), 0),
+  /** Test examples; 0 is all. */
+  testExamples: v.optional(whole(0, 1_000_000), 0),
+
+  fraction,
+  rounds: whole(1, 10_000),
+  /** Who trains in each round, instead of a choice by C; client numbers may repeat. */
+  schedule: v.optional(
+    v.nullable(v.pipe(v.array(v.pipe(v.array(whole(0, 9_999)), v.minLength(1))), v.minLength(1))),
+    null,
+  ),
+  /** Share of the chosen that leave before their update. */
+  dropOut: v.optional(real(0, 0.95), 0),
+  ...planEntries,
+  /** Moving statistics of batch normalization: averaged like all else, or never federated, as the notebook had it. */
+  statistics: v.optional(v.picklist(["average", "never"]), "average"),
+
+  aggregation,
+  q,
+  byzantine,
+  updateClip,
+  /** The most examples that an update counts for, and its largest norm as a share of that of the weights, as in a round. */
+  maxExamples: v.optional(whole(1, 100_000), 100_000),
+  maxUpdateNorm: v.optional(real(0, 1e6), 0),
+  /** Examples that the base counts as in the average, as in a round. 0 is off. */
+  prior: v.optional(real(0, 1e6), 0),
+  noise,
+  ...{ serverOptimizer, serverLearningRate, serverMomentum, serverBeta2, serverTau },
+  /** A client keeps what its codec loses, and adds it to its next update. */
+  errorFeedback: v.optional(v.boolean(), true),
+
+  /** What some of the clients do against the others, and how many of them: see attack.ts. */
+  attack: v.optional(v.picklist(ATTACKS), "none"),
+  attackers: v.optional(real(0, 0.5), 0),
+  /** How many times the examples that they have attackers claim, to count for more. */
+  claim: v.optional(real(1, 1e6), 1),
+
+  /** Rounds from one evaluation on the test examples to the next. */
+  evaluateEvery: v.optional(whole(1, 1000), 1),
+  /** Accuracy on the test examples that ends the run. */
+  target: v.optional(v.nullable(real(0, 1)), null),
+  stopPatience,
+  stopDelta,
+  atPlateau,
+  /** A candidate whose loss on the test examples is higher than its base's by more than this is rejected. null publishes all. */
+  tolerance: v.optional(v.nullable(real(0, 1000)), null),
+
+  /** Also train one model on all the clients' examples at one place, for as many epochs. */
+  central: v.optional(v.boolean(), false),
+  /** Epochs in which every client fine-tunes the dense head on its own examples at the end, and keeps it. 0 is off. */
+  personalEpochs: v.optional(whole(0, 100), 0),
+} as const;
+
+/** Conditions that hold between fields, each with what to do about it. */
+const RULES: [(config: v.InferOutput<v.StrictObjectSchema<typeof entries, undefined>>) => boolean, string][] = [
+  [
+    ({ dataset, model }) => (dataset === "mnist") === (summarize(MODELS[model]).inputs === 784),
+    "This model does not take this data: the mnist models take mnist, the others faces.",
+  ],
+  [
+    ({ start, model }) => start === "initialize" || model === "seed" || model === "compact",
+    "Only seed and compact ship with a checkpoint: choose start initialize.",
+  ],
+  [
+    ({ noise, model, batchNorm, statistics }) =>
+      noise === 0 || batchNorm !== "average" || statistics === "never" || model.startsWith("mnist"),
+    "Noise could make a variance negative: choose statistics never, or batchNorm local or frozen.",
+  ],
+  [
+    ({ rehearse, dataset }) => rehearse === 0 || dataset !== "mnist",
+    "What is rehearsed are dreamed faces, which no digits' model takes: choose rehearse 0.",
+  ],
+  [
+    ({ noise }) => noise === 0 || noise >= LEAST_NOISE,
+    `Noise below ${LEAST_NOISE} hides nobody: choose more, or 0 for none.`,
+  ],
+  [({ noise, aggregation }) => noise === 0 || aggregation === "mean", "Noise is calibrated for the mean: choose it."],
+  [
+    ({ noise, prior }) => noise === 0 || prior === 0,
+    "Noise is calibrated for clients that count the same however many examples they have: choose prior 0.",
+  ],
+  [({ noise, updateClip }) => noise === 0 || updateClip > 0, "Noise needs an update clip: it is scaled by it."],
+  [
+    ({ augment, dataset }) => !augment || dataset !== "mnist",
+    "Augmentation mirrors faces, which no digit survives: choose augment false.",
+  ],
+  [
+    ({ schedule, clients }) => !schedule || schedule.flat().every((client) => client < clients),
+    "The schedule names a client that there is not: numbers go from 0 to clients - 1.",
+  ],
+  [
+    ({ stopPatience, tolerance, evaluateEvery }) => (stopPatience === 0 && tolerance === null) || evaluateEvery === 1,
+    "Early stopping needs an evaluation in every round: choose evaluateEvery 1.",
+  ],
+  [
+    ({ personalEpochs, heldOut }) => personalEpochs === 0 || heldOut > 0,
+    "Personalization is measured on held-out examples: choose heldOut above 0.",
+  ],
+];
+
+export const labConfigSchema = v.pipe(
+  v.strictObject(entries),
+  v.rawCheck(({ dataset, addIssue }) => {
+    if (!dataset.typed) return;
+    for (const [holds, message] of RULES) if (!holds(dataset.value)) addIssue({ message });
+  }),
+);
+export type LabConfig = v.InferOutput<typeof labConfigSchema>;
+/** What has to be said; the rest has defaults. */
+export type LabInput = v.InferInput<typeof labConfigSchema>;
+
+/** A configuration that cannot be run. */
+export class LabConfigError extends Error {
+  override readonly name = "LabConfigError";
+}
+
+/** @throws LabConfigError that names each field and what is wrong with it */
+export function parseLabConfig(value: unknown): LabConfig {
+  const parsed = v.safeParse(labConfigSchema, value);
+  if (parsed.success) return parsed.output;
+  const lines = parsed.issues.map((issue) => {
+    const path = v.getDotPath(issue);
+    return path ? `${path}: ${issue.message}` : issue.message;
+  });
+  throw new LabConfigError(lines.join("\n"));
+}

@@ -1,0 +1,88 @@
+import { joinEvaluations, type Evaluation } from "../model/evaluation";
+import type { ModelName } from "../model/model";
+import type { Plan } from "../federation/protocol";
+
+/** What the lab asks of a worker, in a browser's or in Node's: one client's training at a time. */
+
+/** All examples of a run; in shared memory where there is some, so that every worker reads the same bytes. */
+export interface LabData {
+  train: { pixels: Uint8Array; labels: Uint8Array };
+  test: { pixels: Uint8Array; labels: Uint8Array };
+  /** Test examples with an attacker's patch, and the label that it wants for them. */
+  triggered?: { pixels: Uint8Array; labels: Uint8Array };
+  /** Pictures to rehearse, where the plan wants that. */
+  rehearsal?: Uint8Array;
+}
+
+export interface ClientTask {
+  weights: Float32Array;
+  /** Places in the training examples. */
+  train: Uint32Array;
+  heldOut: Uint32Array;
+  plan: Plan;
+  seed: number;
+  /** The client's own batch normalization, where the plan keeps it local and there is one. */
+  norms: Float32Array | null;
+}
+
+export interface ClientResult {
+  /** The trained weights minus those of the task. */
+  delta: Float32Array;
+  /** Means over the last epoch, with dropout on. */
+  loss: number;
+  accuracy: number;
+  /** Of the task's weights on the training examples, where the plan asks for it. */
+  initialLoss: number | null;
+  norms: Float32Array | null;
+  /** The trained weights on the held-out examples. */
+  heldOut: Evaluation;
+}
+
+export interface EvaluationJob {
+  weights: Float32Array;
+  of: "train" | "test" | "triggered";
+  examples: Uint32Array;
+}
+
+export interface LabWorkerApi {
+  start(model: ModelName, data: LabData, backend: "wasm" | "webgpu"): Promise<void>;
+  train(task: ClientTask): Promise<ClientResult>;
+  evaluate(job: EvaluationJob): Promise<Evaluation>;
+}
+
+/** Examples that a worker evaluates at once; fixed, so that sums come out the same however many workers there are. */
+const CHUNK = 1000;
+
+/** Some workers that share out a run's work. */
+export class LabPool {
+  readonly #idle: LabWorkerApi[];
+  readonly #waiting: ((worker: LabWorkerApi) => void)[] = [];
+
+  /** @param workers have been started with the run's model and data */
+  constructor(readonly workers: readonly LabWorkerApi[]) {
+    this.#idle = [...workers];
+  }
+
+  train(task: ClientTask): Promise<ClientResult> {
+    return this.#use((worker) => worker.train(task));
+  }
+
+  async evaluate({ examples, ...job }: EvaluationJob): Promise<Evaluation> {
+    const chunks: Promise<Evaluation>[] = [];
+    for (let at = 0; at < examples.length; at += CHUNK) {
+      chunks.push(this.#use((worker) => worker.evaluate({ ...job, examples: examples.slice(at, at + CHUNK) })));
+    }
+    return joinEvaluations(await Promise.all(chunks));
+  }
+
+  async #use<T>(work: (worker: LabWorkerApi) => Promise<T>): Promise<T> {
+    const worker = this.#idle.pop() ?? (await new Promise<LabWorkerApi>((resolve) => this.#waiting.push(resolve)));
+    try {
+      return await work(worker);
+    } finally {
+      const next = this.#waiting.shift();
+      if (next) next(worker);
+      else this.#idle.push(worker);
+    }
+  }
+}

@@ -1,0 +1,103 @@
+import type { ModelName } from "../model/model";
+import { TASKS, type CheckpointInfo } from "../federation/protocol";
+import type { Evaluation } from "../model/evaluation";
+import { usableOf } from "../faces/labels";
+import type { Face } from "../faces/kept";
+import { getSetting } from "../faces/settings";
+import { allFaces } from "../faces/store";
+import { checkpointHere } from "../client/checkpoints";
+import { getHistory } from "../client/edge";
+import { pack } from "./participant.svelte";
+import { chosenTask } from "../client/task.svelte";
+import { createTrainer } from "./trainer";
+
+/** How one checkpoint does on this device's faces. */
+export interface Judgement {
+  version: number;
+  /** Faces in which it sees what they show. */
+  right: number;
+  /** What it gives to the right expression: the geometric mean, which is the one that cross-entropy is the logarithm of. */
+  probability: number;
+}
+
+/** What a round that this device was part of has made of the shared model. */
+export type Outcome =
+  | { kind: "published"; round: number; faces: number; before: Judgement; after: Judgement }
+  | { kind: "rejected"; round: number };
+
+/** What came of the last round that has ended and was trained on this device's faces, as far as this device can tell by itself. */
+class TrainingEffect {
+  outcome = $state.raw<Outcome>();
+  #queue: Promise<void> = Promise.resolve();
+  /** What the outcome was made of. */
+  #madeOf: string | undefined;
+
+  /** Looks again. Calls run one after the other. @throws what looking ends in; the outcome is then what it was */
+  update(): Promise<void> {
+    const run = this.#queue.then(() => this.#update());
+    this.#queue = run.catch(() => undefined);
+    return run;
+  }
+
+  async #update(): Promise<void> {
+    const { name } = chosenTask;
+    const all = await allFaces();
+    const own = new Set(
+      all.flatMap(({ rounds = [] }) => rounds.filter(({ task }) => task === name)).map((one) => one.round),
+    );
+    if (own.size === 0) {
+      this.outcome = this.#madeOf = undefined;
+      return;
+    }
+    const { rounds } = await getHistory(name);
+    const round = rounds.findLast(
+      ({ number, state }) => own.has(number) && (state === "published" || state === "rejected"),
+    );
+    if (!round) return;
+    if (round.state === "rejected" || !round.checkpoint) {
+      this.outcome = { kind: "rejected", round: round.number };
+      this.#madeOf = undefined;
+      return;
+    }
+    const faces = usableOf(all);
+    const { base, checkpoint } = round;
+    const madeOf = [base.sha256, checkpoint.sha256, ...faces.map(({ id, label }) => `${id}:${label}`)].join();
+    if (madeOf === this.#madeOf) return;
+    const { model } = TASKS[name];
+    const norms = (await getSetting("localNorms"))?.[name];
+    const judgements = await judge(model, [base, checkpoint], faces, norms);
+    if (!judgements) return;
+    const [before, after] = judgements;
+    this.outcome = { kind: "published", round: round.number, faces: faces.length, before, after };
+    this.#madeOf = madeOf;
+  }
+}
+
+/** How two checkpoints do on some faces, in a trainer of its own; undefined where one is not on this device, or no face is. */
+async function judge(
+  model: ModelName,
+  checkpoints: [CheckpointInfo, CheckpointInfo],
+  faces: readonly Face[],
+  norms: Float32Array<ArrayBuffer> | undefined,
+): Promise<[Judgement, Judgement] | undefined> {
+  const trainer = createTrainer();
+  const results: Judgement[] = [];
+  try {
+    for (const checkpoint of checkpoints) {
+      const file = await checkpointHere(checkpoint);
+      if (!file || faces.length === 0) return undefined;
+      // Some faces are quickly classified: the processor does it everywhere.
+      const evaluation = await trainer.call((api) => api.evaluate(model, file, pack(faces), "wasm", norms));
+      const { version } = checkpoint;
+      results.push({ version, right: rightOf(evaluation), probability: Math.exp(-evaluation.loss) });
+    }
+    return results as [Judgement, Judgement];
+  } finally {
+    trainer.stop();
+  }
+}
+
+/** How many faces were seen as what they show. */
+export const rightOf = ({ confusion }: Evaluation): number => confusion.reduce((sum, row, i) => sum + (row[i] ?? 0), 0);
+
+export const trainingEffect = new TrainingEffect();

@@ -1,0 +1,588 @@
+import * as Comlink from "comlink";
+import { compress } from "../federation/codecs/codec";
+import { isWorse, type Evaluation } from "../model/evaluation";
+import { FACE_PIXELS } from "../model/expressions";
+import { gzip } from "../base/gzip";
+import { MODELS, summarize } from "../model/model";
+import { t } from "../ui/i18n/language.svelte";
+import { reasonOf } from "../ui/i18n/reason";
+import { clipTo } from "../federation/privacy/clip";
+import { SecureError } from "../federation/secagg/client";
+import { follow, maskedBody, type SecureMember } from "../federation/secagg/member";
+import type { StepOf } from "../federation/secagg/messages";
+import { ringOf } from "../federation/secagg/ring";
+import {
+  TASKS,
+  type Assignment,
+  type CheckInAnswer,
+  type CheckpointInfo,
+  type EvaluationTask,
+  type TaskName,
+} from "../federation/protocol";
+import { createSigningKey } from "../federation/signing";
+import { encodeUpdate } from "../federation/update";
+import { consent } from "../faces/consent.svelte";
+import { usableOf } from "../faces/labels";
+import type { Contribution, Face, Identity, Participation } from "../faces/kept";
+import {
+  beginParticipation,
+  endParticipation,
+  forgetParticipation,
+  isForgotten,
+  keepParticipation,
+} from "../faces/participation";
+import { getSetting, setSetting } from "../faces/settings";
+import { allFaces, noteRound } from "../faces/store";
+import type { Backend } from "../../workers/tf/backend";
+import {
+  DIVERGED,
+  PAUSED,
+  type Examples,
+  type Progress,
+  type TrainingJob,
+  type TrainingResult,
+} from "../../workers/trainer/api";
+import { chooseBackends } from "./backends";
+import { conditions, type Rest } from "./conditions.svelte";
+import { getCheckpoint } from "../client/checkpoints";
+import { getDreams } from "./dreams";
+import { checkIn, secureStep, sendEvaluation, sendUpdate, withdrawUpdate } from "../client/edge";
+import { EdgeAwayError, edgeNow, EdgeRefusalError } from "../client/http";
+import { invitationTo } from "../client/invitation";
+import { model } from "../client/model.svelte";
+import { HEAD_BYTES, sent } from "../client/sent.svelte";
+import { chosenTask } from "../client/task.svelte";
+import { createTrainer } from "./trainer";
+import { Watch } from "../client/watch";
+import { WorkerSilentError } from "../client/worker-bridge";
+
+/** Fewer usable faces than this say too little to be worth a round. */
+export const MINIMUM_FACES = 5;
+
+/** Refusals after which a device asks again later. */
+type Uninvited = "not-invited" | "invitation-used-up";
+
+export type Status =
+  | { kind: "off" }
+  | { kind: "starting" }
+  | { kind: "other-tab" }
+  | { kind: "needs-consent" }
+  | { kind: "needs-faces"; have: number }
+  | { kind: "waiting"; reason: Extract<CheckInAnswer, { decision: "wait" }>["reason"] | Uninvited }
+  | { kind: "resting"; reason: Rest; round: number | undefined }
+  | { kind: "probing" }
+  | { kind: "downloading"; share: number }
+  | { kind: "evaluating"; round: number }
+  | { kind: "training"; round: number; progress: Progress }
+  | { kind: "agreeing"; round: number }
+  | { kind: "uploading"; round: number }
+  | { kind: "unmasking"; round: number }
+  | { kind: "away"; message: string }
+  | { kind: "failed"; message: string };
+
+/** What became of an update: accepted, or the reason why it was not. */
+export type Sent = Contribution & { accepted: true | string };
+
+const AWAY_SECONDS = 10;
+/** A lock that does not come within this is held by another tab. */
+const OTHER_TAB_MS = 500;
+const UNINVITED_SECONDS = 20;
+/** A training that has not ended another batch for so long stands still; a software GPU takes half a minute for one. */
+const STANDSTILL_SECONDS = 300;
+
+/**
+ * Takes part in rounds: checks in, trains, uploads, and begins again, until told to stop. Every step is kept in
+ * IndexedDB, so that a reload goes on where it was. One tab at a time.
+ */
+class Participant {
+  status = $state.raw<Status>({ kind: "off" });
+  sent = $state.raw<Sent[]>([]);
+  /** What went wrong and was got round, in words. */
+  notice = $state<string>();
+  #stop: AbortController | undefined;
+  /** The round that is for invited devices. */
+  #demanding: number | null | undefined;
+
+  readonly #trainer = createTrainer();
+
+  get takingPart(): boolean {
+    return this.status.kind !== "off" && this.status.kind !== "failed";
+  }
+
+  /** Goes on with a participation that a reload interrupted. */
+  async resume(): Promise<void> {
+    const wanted = await getSetting("takingPart").catch(() => false);
+    if (wanted) this.join();
+  }
+
+  join(): void {
+    if (this.#stop) return;
+    const stop = new AbortController();
+    this.#stop = stop;
+    this.status = { kind: "starting" };
+    // Where no other tab has it, the lock comes at once.
+    const waits = setTimeout(() => this.#show({ kind: "other-tab" }, stop.signal), OTHER_TAB_MS);
+    const takePart = async (): Promise<void> => {
+      clearTimeout(waits);
+      this.#show({ kind: "starting" }, stop.signal);
+      await setSetting("takingPart", true);
+      await this.#takePart(stop.signal);
+    };
+    // Without Web Locks nobody tells of another tab; the edge counts one update of each client all the same.
+    const options = { signal: stop.signal };
+    const done =
+      "locks" in navigator ? navigator.locks.request("best-actor-participant", options, takePart) : takePart();
+    void done.catch((error: unknown) => {
+      if (stop.signal.aborted) return;
+      this.#stop = undefined;
+      this.status = { kind: "failed", message: reasonOf(error) };
+    });
+  }
+
+  /** Stops at once, in the middle of a batch if need be, and forgets the round under way. */
+  async leave(): Promise<void> {
+    this.#stop?.abort();
+    this.#stop = undefined;
+    this.#trainer.stop();
+    this.status = { kind: "off" };
+    conditions.paused = false;
+    await forgetParticipation();
+  }
+
+  /** What is still on its way when the player leaves must not bring the round back to the page. */
+  #show(status: Status, signal: AbortSignal): void {
+    if (!signal.aborted) this.status = status;
+  }
+
+  async #takePart(signal: AbortSignal): Promise<void> {
+    for (;;) {
+      signal.throwIfAborted();
+      try {
+        const kept = await this.#resumable();
+        if (conditions.rest) {
+          this.#show({ kind: "resting", reason: conditions.rest, round: kept?.assignment.round }, signal);
+          await sleep(1, signal);
+          continue;
+        }
+        const participation = kept ?? (await this.#checkIn(signal));
+        if (participation) await this.#round(participation, signal);
+      } catch (error) {
+        if (error instanceof Error && error.name === PAUSED) continue;
+        // Its faces were deleted meanwhile, or another tab has left: begin again, or end.
+        if (isForgotten(error)) continue;
+        if (!(error instanceof EdgeAwayError)) throw error;
+        this.#show({ kind: "away", message: reasonOf(error) }, signal);
+        await sleep(AWAY_SECONDS, signal);
+      }
+    }
+  }
+
+  /** The round that a reload interrupted, if it is still worth going on with. */
+  async #resumable(): Promise<Participation | undefined> {
+    const kept = await getSetting("participation");
+    await consent.loaded;
+    // Consent that was withdrawn takes back what was not sent yet.
+    if (!kept || (consent.given && (kept.update || kept.assignment.deadline > edgeNow()))) return kept;
+    await endParticipation(kept);
+    return undefined;
+  }
+
+  async #checkIn(signal: AbortSignal): Promise<Participation | undefined> {
+    await model.update();
+    if (!consent.given) {
+      this.#show({ kind: "needs-consent" }, signal);
+      await sleep(1, signal);
+      return undefined;
+    }
+    const faces = usableOf(await allFaces());
+    const train = faces.filter(({ split }) => split === "train");
+    if (faces.length < MINIMUM_FACES || train.length === 0) {
+      this.#show({ kind: "needs-faces", have: faces.length }, signal);
+      await sleep(1, signal);
+      return undefined;
+    }
+    const heldOut = faces.filter(({ split }) => split === "held-out");
+    const { name } = chosenTask;
+    const before = await getSetting("identity");
+    const { round, key } = before?.task === name ? before : await newIdentity(name, null);
+    // A token would link this device's rounds: only one that asks for it is told.
+    const invitation = round === this.#demanding ? invitationTo(name) : undefined;
+    const facts = { examples: train.length, heldOut: heldOut.length, round, ...(invitation && { invitation }) };
+    let answer: CheckInAnswer;
+    try {
+      answer = await checkIn(name, facts, key, signal);
+    } catch (error) {
+      const code = error instanceof EdgeRefusalError ? error.code : undefined;
+      if (code !== "not-invited" && code !== "invitation-used-up") throw error;
+      if (code === "not-invited" && invitation === undefined && invitationTo(name) !== undefined) {
+        this.#demanding = round;
+        return undefined;
+      }
+      // The next round may be for everybody.
+      this.#show({ kind: "waiting", reason: code }, signal);
+      await sleep(UNINVITED_SECONDS, signal);
+      return undefined;
+    }
+    if (answer.decision === "evaluate") {
+      await this.#evaluate(answer.evaluation, heldOut, key, signal);
+      return undefined;
+    }
+    if (answer.decision === "wait" && answer.reason === "other-round") {
+      await newIdentity(name, answer.round);
+      return undefined;
+    }
+    if (answer.decision === "wait") {
+      this.#show({ kind: "waiting", reason: answer.reason }, signal);
+      await sleep(answer.retryAfterSeconds, signal);
+      return undefined;
+    }
+    const ids = (chosen: Face[]): number[] => chosen.map(({ id }) => id).sort((a, b) => a - b);
+    const participation: Participation = {
+      assignment: answer.assignment,
+      key,
+      seed: crypto.getRandomValues(new Uint32Array(1))[0] ?? 0,
+      train: ids(train),
+      heldOut: ids(heldOut),
+      bytesDown: 0,
+    };
+    signal.throwIfAborted();
+    await beginParticipation(participation);
+    return participation;
+  }
+
+  /** Takes part in a round; a step of secure aggregation that this device must not take ends its part. */
+  async #round(participation: Participation, signal: AbortSignal): Promise<void> {
+    const { assignment } = participation;
+    try {
+      if (!participation.givenUp) {
+        await this.#contribute(participation, signal);
+        return;
+      }
+    } catch (error) {
+      if (!(error instanceof SecureError)) throw error;
+      this.notice = t("train.leftRound", { reason: error.message });
+      participation.givenUp = true;
+      await keepParticipation(participation);
+    }
+    this.#show({ kind: "waiting", reason: "not-selected" }, signal);
+    const step = await secureStep(assignment, undefined, participation.key, signal);
+    if (step.step === "over") await endParticipation(participation);
+    else await sleep(3, signal);
+  }
+
+  /** Trains and uploads; every result is kept before the next step begins. */
+  async #contribute(participation: Participation, signal: AbortSignal): Promise<void> {
+    const { assignment } = participation;
+    const member = assignment.secure && this.#member(participation, signal);
+    if (!participation.update) {
+      if (member) {
+        this.#show({ kind: "agreeing", round: assignment.round }, signal);
+        const { step } = await follow(member, "mask");
+        if (step === "over") {
+          await endParticipation(participation);
+          return;
+        }
+      }
+      const result = await this.#train(participation, signal);
+      if (isWorse(result.heldOut, result.heldOutAfter)) {
+        await this.#keepBack(participation, result, signal);
+        return;
+      }
+      if (member) {
+        // Asked again: the training may have outlived the round.
+        const step = await follow(member, "mask");
+        if (step.step === "over") {
+          await endParticipation(participation);
+          return;
+        }
+        participation.update = await this.#mask(participation, member, step, result);
+      } else participation.update = await this.#encode(participation, result);
+      participation.localNorms = result.localNorms;
+      participation.contribution = contributionOf(assignment, result, participation.update.length);
+      delete participation.snapshot;
+      await keepParticipation(participation);
+    }
+    this.#show({ kind: "uploading", round: assignment.round }, signal);
+    let accepted: true | string = true;
+    try {
+      await sendUpdate(assignment, participation.update, participation.key, signal);
+    } catch (error) {
+      if (!(error instanceof EdgeRefusalError)) throw error;
+      accepted = reasonOf(error);
+    }
+    if (accepted === true) {
+      const { task, round, id, plan } = assignment;
+      await sent.keepUpdate({
+        ...{ task, round, id, key: participation.key, at: Date.now(), bytes: participation.update.length },
+        ...{ codec: plan.codec, isMasked: member !== undefined },
+        head: participation.update.slice(0, HEAD_BYTES),
+      });
+      await noteRound(participation.train, task, round);
+    }
+    if (accepted === true && member) {
+      this.#show({ kind: "unmasking", round: assignment.round }, signal);
+      await follow(member, "over");
+    }
+    await endParticipation(participation, accepted === true);
+    if (participation.contribution) {
+      this.sent = [{ ...participation.contribution, accepted }, ...this.sent];
+    }
+  }
+
+  /** A training that has made this device's own faces harder to recognize is not sent: the round goes on without it. */
+  async #keepBack(participation: Participation, result: TrainingResult, signal: AbortSignal): Promise<void> {
+    const { assignment, key } = participation;
+    const reason = t("train.keptBack");
+    // Its peers go on without it, as without anybody who leaves.
+    if (assignment.secure) throw new SecureError(reason);
+    await withdrawUpdate(assignment, key).catch((error: unknown) => {
+      signal.throwIfAborted();
+      // The round has ended meanwhile, or does so at its deadline.
+      if (!(error instanceof EdgeRefusalError || error instanceof EdgeAwayError)) throw error;
+    });
+    await endParticipation(participation);
+    this.sent = [{ ...contributionOf(assignment, result, 0), accepted: reason }, ...this.sent];
+  }
+
+  /** How this device takes the steps of secure aggregation. */
+  #member(participation: Participation, signal: AbortSignal): SecureMember {
+    const { assignment } = participation;
+    return {
+      round: `${assignment.task}/${assignment.round}`,
+      state: participation.secure,
+      save: async (state) => {
+        participation.secure = state;
+        await keepParticipation(participation);
+      },
+      send: (message) => secureStep(assignment, message, participation.key, signal),
+      pause: (seconds) => sleep(seconds, signal),
+    };
+  }
+
+  /** The update of a training as a masked vector: clipped, with this device's share of the noise, and random to everybody else. */
+  #mask(
+    { assignment, seed }: Participation,
+    member: SecureMember,
+    step: StepOf<"mask">,
+    result: TrainingResult,
+  ): Promise<Uint8Array<ArrayBuffer>> {
+    const { secure, plan, task, round } = assignment;
+    if (!secure || (plan.codec !== "int8" && plan.codec !== "int4")) {
+      throw new SecureError(`The edge asks for a masked vector in ${plan.codec}.`);
+    }
+    const ring = ringOf(summarize(MODELS[TASKS[task].model]), { codec: plan.codec, ...secure });
+    const { delta, isBelow } = clipTo(result.delta, secure.clip);
+    const { train, heldOut } = result;
+    const facts = {
+      ...{ weight: result.examples, trainLoss: train.loss, trainAccuracy: train.accuracy },
+      ...{ evalExamples: heldOut.examples, evalLoss: heldOut.loss, evalAccuracy: heldOut.accuracy },
+      below: isBelow ? 1 : 0,
+    };
+    return maskedBody(member, step, ring, { delta, facts, seed, rotation: round });
+  }
+
+  /** The gzipped update of a training, in the plan's codec. What the codec loses stays in the participation. */
+  async #encode(participation: Participation, result: TrainingResult): Promise<Uint8Array<ArrayBuffer>> {
+    const { assignment } = participation;
+    const { codec, topShare } = assignment.plan;
+    const spec = summarize(MODELS[TASKS[assignment.task].model]);
+    let content: Float32Array | Uint8Array = result.delta;
+    if (codec !== "float32") {
+      const before = (await getSetting("residuals"))?.[assignment.task];
+      const options = { codec, share: topShare, seed: participation.seed };
+      const { payload, residual } = compress(spec, result.delta, before, options);
+      content = payload;
+      participation.residual = residual;
+    }
+    const update = encodeUpdate(spec, content, {
+      codec,
+      task: assignment.task,
+      round: assignment.round,
+      base: assignment.checkpoint.sha256,
+      examples: result.examples,
+      trainLoss: result.train.loss,
+      trainAccuracy: result.train.accuracy,
+      evalExamples: result.heldOut.examples,
+      evalLoss: result.heldOut.loss,
+      evalAccuracy: result.heldOut.accuracy,
+      bytesDown: participation.bytesDown,
+      trainingMs: result.trainingMs,
+      backend: result.backend,
+      ...(result.initialLoss === null ? {} : { initialLoss: result.initialLoss }),
+    });
+    return gzip(update);
+  }
+
+  /** Tells the edge how a round's candidate and its base do on this device's held-out faces. */
+  async #evaluate(evaluation: EvaluationTask, heldOut: Face[], key: CryptoKeyPair, signal: AbortSignal): Promise<void> {
+    const { task, round, base, candidate, byClass } = evaluation;
+    const [backend] = await this.#backends({ task, checkpoint: base }, signal);
+    this.#show({ kind: "evaluating", round }, signal);
+    const norms = (await getSetting("localNorms"))?.[task];
+    const { model: name } = TASKS[task];
+    const judge = async (checkpoint: CheckpointInfo): Promise<Evaluation> => {
+      const { file } = await getCheckpoint(task, checkpoint, undefined, signal);
+      return this.#trainer.call((api) => api.evaluate(name, file, pack(heldOut), backend, norms), signal);
+    };
+    const before = await judge(base);
+    const after = await judge(candidate);
+    await sendEvaluation(
+      evaluation,
+      {
+        examples: heldOut.length,
+        loss: after.loss,
+        accuracy: after.accuracy,
+        baseLoss: before.loss,
+        baseAccuracy: before.accuracy,
+        ...(byClass && { confusion: after.confusion }),
+      },
+      key,
+      signal,
+    );
+  }
+
+  async #train(participation: Participation, signal: AbortSignal): Promise<TrainingResult> {
+    const { assignment, seed } = participation;
+    const { file, bytesDown } = await getCheckpoint(
+      assignment.task,
+      assignment.checkpoint,
+      (share) => {
+        this.#show({ kind: "downloading", share }, signal);
+      },
+      signal,
+    );
+    participation.bytesDown += bytesDown;
+    const faces = new Map((await allFaces()).map((face) => [face.id, face]));
+    const chosen = (ids: number[]): Face[] => ids.flatMap((id) => faces.get(id) ?? []);
+    const train = chosen(participation.train);
+    // A face that was deleted meanwhile must not leave its traces in the update: begin again without it.
+    const complete = train.length === participation.train.length;
+    const backends = await this.#backends(assignment, signal);
+    const localNorms = (await getSetting("localNorms"))?.[assignment.task];
+    const rehearsal = assignment.plan.rehearse > 0 ? await getDreams(signal) : undefined;
+    const job = (backend: Backend): TrainingJob => ({
+      model: TASKS[assignment.task].model,
+      checkpoint: file,
+      train: pack(train),
+      heldOut: pack(chosen(participation.heldOut)),
+      plan: assignment.plan,
+      rehearsal,
+      seed,
+      backend,
+      localNorms,
+      resume: complete ? participation.snapshot : undefined,
+    });
+    for (let [backend] = backends; ;) {
+      const { snapshot } = participation;
+      try {
+        return await this.#run(job(backend), participation, signal);
+      } catch (error) {
+        const name = error instanceof Error ? error.name : "";
+        if (signal.aborted || name === PAUSED || name === DIVERGED || isForgotten(error)) throw error;
+        // A lost GPU, no memory, a crash: the next backend goes on from the last snapshot, or the last backend for as long
+        // as it gets further.
+        const next = backends[backends.indexOf(backend) + 1];
+        if (!next && participation.snapshot === snapshot) throw error;
+        backend = next ?? backend;
+        const why = reasonOf(error);
+        this.notice = t("train.wentOn", { backend: t(`train.backends.${backend}`), reason: why });
+        this.#trainer.stop();
+      }
+    }
+  }
+
+  async #backends(
+    assignment: Pick<Assignment, "task" | "checkpoint">,
+    signal: AbortSignal,
+  ): Promise<[Backend, ...Backend[]]> {
+    this.#show({ kind: "probing" }, signal);
+    return (await chooseBackends(assignment, signal)) as [Backend, ...Backend[]];
+  }
+
+  /** Runs a training, pauses it when the conditions change, and keeps its snapshots. */
+  async #run(job: TrainingJob, participation: Participation, signal: AbortSignal): Promise<TrainingResult> {
+    const { round } = participation.assignment;
+    const screen = conditions.preferences.keepAwake ? await keepAwake() : undefined;
+    // A GPU may hang while its worker answers: what counts is whether the training gets on.
+    const standstill = new Watch(STANDSTILL_SECONDS, () =>
+      this.#trainer.stop(new WorkerSilentError(STANDSTILL_SECONDS)),
+    );
+    const watch = setInterval(() => {
+      // Withdrawn consent pauses too; what was trained is then dropped.
+      if (conditions.rest || !consent.given) void this.#trainer.call((api) => api.pause()).catch(() => undefined);
+    }, 250);
+    try {
+      return await this.#trainer.call(
+        (api) =>
+          api.train(
+            job,
+            Comlink.proxy((progress) => {
+              standstill.alive();
+              this.#show({ kind: "training", round, progress }, signal);
+            }),
+            Comlink.proxy(async (taken) => {
+              participation.snapshot = taken;
+              await keepParticipation(participation);
+            }),
+          ),
+        signal,
+      );
+    } finally {
+      clearInterval(watch);
+      standstill.end();
+      await screen?.release();
+    }
+  }
+}
+
+/** What the page says of a training and of the update that was made of it. @param bytes of that update */
+const contributionOf = ({ round }: Assignment, result: TrainingResult, bytes: number): Contribution => ({
+  round,
+  examples: result.examples,
+  bytes,
+  loss: result.train.loss,
+  accuracy: result.train.accuracy,
+  trainingMs: result.trainingMs,
+  backend: result.backend,
+  heldOut: result.heldOut,
+  heldOutAfter: result.heldOutAfter,
+});
+
+/** Makes and keeps the key for an open round. @throws StorageError */
+async function newIdentity(task: TaskName, round: number | null): Promise<Identity> {
+  const identity = { task, round, key: await createSigningKey() };
+  await setSetting("identity", identity);
+  return identity;
+}
+
+/** Keeps the screen on, where the browser can. */
+async function keepAwake(): Promise<WakeLockSentinel | undefined> {
+  if (!("wakeLock" in navigator)) return undefined;
+  // It says no to a hidden tab or a low battery: then the screen may go off.
+  return navigator.wakeLock.request("screen").catch(() => undefined);
+}
+
+/** Faces as the trainer takes them. */
+export function pack(faces: readonly Face[]): Examples {
+  const pixels = new Uint8Array(faces.length * FACE_PIXELS);
+  faces.forEach((face, i) => {
+    pixels.set(face.pixels, i * FACE_PIXELS);
+  });
+  return { pixels, labels: Uint8Array.from(faces, ({ label }) => label) };
+}
+
+function sleep(seconds: number, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(() => {
+      signal.removeEventListener("abort", abort);
+      resolve();
+    }, seconds * 1000);
+    const abort = (): void => {
+      clearTimeout(timer);
+      reject(signal.reason as Error);
+    };
+    signal.addEventListener("abort", abort, { once: true });
+  });
+}
+
+export const participant = new Participant();
