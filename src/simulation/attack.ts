@@ -18,7 +18,6 @@ import type { LabData, LabPool } from "./pool";
  *   al. 2020, arXiv 1807.00459, equation 3).
  */
 export const ATTACKS = ["none", "label-flip", "sign-flip", "backdoor", "replacement"] as const;
-export type Attack = (typeof ATTACKS)[number];
 
 /** The labels that are taken for each other: 5 for 3 among digits, surprise for happy among faces. */
 export const SOURCE = 5;

@@ -93,12 +93,3 @@ export function* searchNoise({ planned, most, done = [], delta }: NoisePlan): Ge
   const digits = 10 ** (2 - Math.floor(Math.log10(Math.exp(high))));
   return Math.min(MOST_NOISE, Math.ceil(Math.exp(high) * digits) / digits);
 }
-
-/** {@link searchNoise} to its end. */
-export function noiseFor(plan: NoisePlan): number | undefined {
-  const search = searchNoise(plan);
-  for (;;) {
-    const step = search.next();
-    if (step.done) return step.value;
-  }
-}
