@@ -64,7 +64,7 @@ test("a browser with faces from before takes were questioned loses none of them,
               pixels: Uint8Array.from({ length: 2304 }, (_, at) => (at * (i + 3)) % 256),
               label: i === 5 ? 3 : 0,
               prompted: 0,
-              probabilities: [0.01, 0, 0, 0.99, 0, 0, 0],
+              probabilities: i === 4 ? [0.9, 0, 0, 0.1, 0, 0, 0] : [0.01, 0, 0, 0.99, 0, 0, 0],
               capturedAt: 1000 + i,
               split: i === 4 ? "held-out" : "train",
             });
@@ -79,14 +79,14 @@ test("a browser with faces from before takes were questioned loses none of them,
   );
   await page.goto(`${stage.url}/faces`);
   await expect(page.getByText("6 faces", { exact: true })).toBeVisible();
-  await expect(page.getByText("3 for training", { exact: true })).toBeVisible();
+  await expect(page.getByText("2 for training", { exact: true })).toBeVisible();
   await expect(page.getByText("1 held out to test the model")).toBeVisible();
-  await expect(page.getByText("2 not used")).toBeVisible();
+  await expect(page.getByText("3 not used")).toBeVisible();
   expect(await splitsOf(page)).toEqual([
     "train 0",
     "excluded 0 ?",
     "excluded 0 ?",
-    "train 0 ?",
+    "excluded 0 ?",
     "held-out 0 ?",
     "train 3",
   ]);

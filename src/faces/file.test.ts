@@ -52,20 +52,22 @@ test.each([
   expect(() => importFaces(text)).toThrow(message);
 });
 
-test("a file from before takes were questioned keeps every face as it is, and asks of those that nobody has said anything about", () => {
+test("a file from before takes were questioned keeps every face, and asks of those that nobody has said anything about", () => {
   const { score: _score, needsAnswer: _needsAnswer, ...old } = one;
   const faces = [
-    { ...old, prompted: 0, label: 0, split: "train" },
+    { ...old, prompted: 0, label: 0, split: "train", probabilities: [0.5, 0, 0, 0.4, 0.1, 0, 0] },
+    { ...old, prompted: 0, label: 0, split: "train", probabilities: [0.4, 0, 0, 0.5, 0.1, 0, 0] },
     { ...old, prompted: 0, label: 3, split: "held-out" },
     { ...old, prompted: 0, label: 0, split: "excluded" },
   ].map((face) => ({ ...face, pixels: Buffer.from(face.pixels).toString("base64") }));
   const imported = importFaces(JSON.stringify({ format: "best-actor-faces", version: 1, faces }));
   expect(imported.map(({ split, needsAnswer, score }) => ({ split, needsAnswer, score }))).toEqual([
     { split: "train", needsAnswer: true, score: null },
+    { split: "excluded", needsAnswer: true, score: null },
     { split: "held-out", needsAnswer: false, score: null },
     { split: "excluded", needsAnswer: false, score: null },
   ]);
-  expect(imported.map(({ pixels }) => pixels)).toEqual([old.pixels, old.pixels, old.pixels]);
+  expect(imported.map(({ pixels }) => pixels)).toEqual(faces.map(() => old.pixels));
 });
 
 test("what is here already is not imported again", () => {

@@ -34,8 +34,8 @@ export function sortAnswered(face: Face, change: FaceChange, usable: number): Fa
 export type UnsortedFace = Omit<Face, "id" | "score" | "needsAnswer">;
 
 /**
- * What becomes of such a face. Whatever the player has changed stands. A take that is known to have failed is not used until the
- * player has answered. Where no score is known the face stays what it is, and the player is asked as well.
+ * What becomes of such a face. Whatever the player has changed stands. A take that failed is not used until the player has answered. Where
+ * no score is known, one failed in which the model saw something else; the player is asked about the others as well.
  * @param score of its take; null where it is not known
  */
 export function sortOld<F extends UnsortedFace>(
@@ -43,7 +43,8 @@ export function sortOld<F extends UnsortedFace>(
   score: number | null,
 ): F & Pick<Face, "split" | "score" | "needsAnswer"> {
   const isAnswered = face.split === "excluded" || face.label !== face.prompted;
-  const failed = score !== null && score < FOR_TRAINING;
+  const { label, probabilities } = face;
+  const failed = score === null ? probabilities[label] !== Math.max(...probabilities) : score < FOR_TRAINING;
   if (isAnswered) return { ...face, score, needsAnswer: false };
   return { ...face, score, split: failed ? "excluded" : face.split, needsAnswer: failed || score === null };
 }

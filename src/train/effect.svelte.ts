@@ -22,7 +22,15 @@ export interface Judgement {
 
 /** What a round that this device was part of has made of the shared model. */
 export type Outcome =
-  | { kind: "published"; round: number; faces: number; before: Judgement; after: Judgement }
+  | {
+      kind: "published";
+      round: number;
+      /** Faces that both were asked about, and how many of them trainings have seen: of those it says less. */
+      faces: number;
+      trained: number;
+      before: Judgement;
+      after: Judgement;
+    }
   | { kind: "rejected"; round: number };
 
 /** What came of the last round that has ended and was trained on this device's faces, as far as this device can tell by itself. */
@@ -60,6 +68,7 @@ class TrainingEffect {
       return;
     }
     const faces = usableOf(all);
+    const trained = faces.filter(({ rounds = [] }) => rounds.some(({ task }) => task === name)).length;
     const { base, checkpoint } = round;
     const madeOf = [base.sha256, checkpoint.sha256, ...faces.map(({ id, label }) => `${id}:${label}`)].join();
     if (madeOf === this.#madeOf) return;
@@ -68,7 +77,7 @@ class TrainingEffect {
     const judgements = await judge(model, [base, checkpoint], faces, norms);
     if (!judgements) return;
     const [before, after] = judgements;
-    this.outcome = { kind: "published", round: round.number, faces: faces.length, before, after };
+    this.outcome = { kind: "published", round: round.number, faces: faces.length, trained, before, after };
     this.#madeOf = madeOf;
   }
 }

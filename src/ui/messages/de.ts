@@ -560,7 +560,7 @@ export const de = {
       own: "Von deinen zurückgehaltenen Gesichtern erkannte es vorher {{before}} von {{faces}}, nach dem Training hier {{after}} von {{faces}}.",
       noHeldOut: "Keins deiner Gesichter war zur Prüfung zurückgehalten.",
       judges:
-        "Die Jury nach Runde {{round}}: Version {{versionBefore}} des gemeinsamen Modells erkannte {{before}} deiner {{faces}} Gesichter, Version {{versionAfter}} erkennt {{after}}.",
+        "Die Jury nach Runde {{round}}: Version {{versionBefore}} des gemeinsamen Modells erkannte {{before}} deiner {{faces}} Gesichter, Version {{versionAfter}} erkennt {{after}}. Mit {{trained}} davon wurde trainiert.",
       sure: "Dem richtigen Ausdruck gab es vorher im Mittel {{before}}, jetzt {{after}}.",
       rejected:
         "Das Modell aus Runde {{round}} wurde nicht veröffentlicht: Es zeigte sich nicht, dass es besser ist. Die Jury bleibt, wie sie war.",

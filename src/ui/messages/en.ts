@@ -547,7 +547,7 @@ export const en = {
       own: "On your own held-out faces it was right for {{before}} of {{faces}} before, and for {{after}} of {{faces}} after training here.",
       noHeldOut: "None of your faces was held out to test it.",
       judges:
-        "The show's judges after round {{round}}: version {{versionBefore}} of the shared model recognized {{before}} of your {{faces}} faces, version {{versionAfter}} recognizes {{after}}.",
+        "The show's judges after round {{round}}: version {{versionBefore}} of the shared model recognized {{before}} of your {{faces}} faces, version {{versionAfter}} recognizes {{after}}. It was trained on {{trained}} of them.",
       sure: "On average it gave the right expression {{before}} before, and gives it {{after}} now.",
       rejected:
         "The model that round {{round}} made was not published: it was not found to be better. The show's judges are as before.",

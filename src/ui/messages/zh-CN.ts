@@ -476,7 +476,7 @@ export const zhCN = {
       own: "在你留作检验的脸中，训练前认对 {{faces}} 张中的 {{before}} 张，在此训练后认对 {{faces}} 张中的 {{after}} 张。",
       noHeldOut: "你没有留作检验的脸。",
       judges:
-        "第 {{round}} 轮之后的评委：在你的 {{faces}} 张脸中，共享模型的版本 {{versionBefore}} 认对 {{before}} 张，版本 {{versionAfter}} 认对 {{after}} 张。",
+        "第 {{round}} 轮之后的评委：在你的 {{faces}} 张脸中，共享模型的版本 {{versionBefore}} 认对 {{before}} 张，版本 {{versionAfter}} 认对 {{after}} 张。其中 {{trained}} 张用于训练。",
       sure: "给正确表情的平均概率之前是 {{before}}，现在是 {{after}}。",
       rejected: "第 {{round}} 轮得到的模型没有发布：没有证明它更好。评委保持不变。",
       here: "在此设备上测得，没有发送。",
