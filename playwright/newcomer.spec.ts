@@ -120,6 +120,7 @@ async function beforeAndAfter(
 }
 
 test("a newcomer's first round, as the README has it and with the form's defaults, leaves it as sure of the faces that taught it", async ({
+  browser,
   page,
   stage,
 }) => {
@@ -137,7 +138,7 @@ test("a newcomer's first round, as the README has it and with the form's default
   await expect(evidence.nth(1)).toContainText("published");
 
   const kept = await storedFaces(page);
-  const [before, after] = await beforeAndAfter(stage.url, history, {
+  const [before, after] = await beforeAndAfter(stage.edgeUrl, history, {
     pixels: Uint8Array.from(kept.flatMap(({ pixels }) => pixels)),
     labels: Uint8Array.from(kept, ({ label }) => label),
   });
@@ -151,6 +152,16 @@ test("a newcomer's first round, as the README has it and with the form's default
     const again = await act(page, role, scenePath(scene));
     expect(again, `scene ${scene} as ${role}, ${score} before`).toBeGreaterThanOrEqual(score - 5);
   }
+
+  // Who comes now, and only plays, downloads a quarter of it.
+  const { sha256, light } = history.task.checkpoint;
+  const other = await (await browser.newContext()).newPage();
+  await other.goto(`${stage.url}/play`);
+  expect(await act(other, "Happy", scenePath(1))).toBeGreaterThan(60);
+  await other.context().close();
+  const downloads = stage.requests.filter(({ path }) => path.startsWith("/api/checkpoints/")).map(({ path }) => path);
+  expect(downloads.filter((path) => path.endsWith(light?.sha256 ?? "?"))).toHaveLength(1);
+  expect(downloads.filter((path) => path.endsWith(sha256))).toHaveLength(1);
 });
 
 test("a newcomer's first round with real faces is no worse on real faces of others", async ({ page, stage }) => {
@@ -177,7 +188,7 @@ test("a newcomer's first round with real faces is no worse on real faces of othe
   const pixels = new Uint8Array(others.length * FACE_PIXELS);
   for (const [i, face] of others.entries()) pixels.set(face.pixels, i * FACE_PIXELS);
   const labels = Uint8Array.from(others, ({ label }) => label);
-  const [before, after] = await beforeAndAfter(stage.url, history, { pixels, labels });
+  const [before, after] = await beforeAndAfter(stage.edgeUrl, history, { pixels, labels });
   console.log(`${others.length} real faces: ${before.accuracy} known before the round, ${after.accuracy} after it`);
   expect(after.accuracy, "accuracy on real faces").toBeGreaterThanOrEqual(before.accuracy - 0.01);
 });

@@ -48,6 +48,50 @@ test("a full device keeps the faces that it has, and says what to do", async ({ 
   expect(await storedFaces(page)).toHaveLength(1);
 });
 
+test("after a deployment the old page's parts are gone: it says that there is a new version, and offers it", async ({
+  browser,
+  stage,
+}) => {
+  // Without the service worker, which keeps all parts of its version.
+  const page = await (await browser.newContext({ serviceWorkers: "block" })).newPage();
+  await page.goto(stage.url);
+  await expect(page.getByRole("link", { name: "Progress" })).toBeVisible();
+  await page.route("**/assets/Progress-*.js", (route) => route.fulfill({ status: 404, body: "" }));
+  await page.getByRole("link", { name: "Progress" }).click();
+  await expect(page.getByRole("alert")).toContainText("Check the connection");
+  // The same, once the server has an app with other parts.
+  const deployed = await (await fetch(stage.url)).text();
+  const isPage = (url: URL): boolean => url.pathname === "/";
+  await page.route(isPage, (route) =>
+    route.fulfill({ contentType: "text/html", body: deployed.replace(/index-[\w-]+\.js/, "index-of-tomorrow.js") }),
+  );
+  await page.goto(`${stage.url}/faces`);
+  await page.getByRole("link", { name: "Progress" }).click();
+  await expect(page.getByRole("alert")).toContainText("There is a new version of the app");
+  await expect(page.getByText("A new version is ready.")).toBeVisible();
+  await page.unrouteAll();
+  await page.getByRole("button", { name: "Reload" }).click();
+  await expect(page.getByRole("heading", { name: "Progress" })).toBeVisible();
+  await page.context().close();
+});
+
+test("faces that a newer version of the app keeps are not blamed on the browser", async ({ page, stage }) => {
+  await page.goto(`${stage.url}/robots.txt`);
+  await page.evaluate(
+    () =>
+      new Promise<void>((resolve) => {
+        indexedDB.open("best-actor", 1000).onsuccess = ({ target }) => {
+          (target as IDBOpenDBRequest).result.close();
+          resolve();
+        };
+      }),
+  );
+  for (const path of ["/faces", "/privacy", "/train"]) {
+    await page.goto(stage.url + path);
+    await expect(page.getByText("A newer version of this page keeps your faces").first()).toBeVisible();
+  }
+});
+
 test("a clock that is a year off, an edge that goes, a tab that is closed in mid-upload: the update still counts once", async ({
   page,
   stage,

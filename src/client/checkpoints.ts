@@ -48,9 +48,27 @@ export async function getCheckpoint(
   return { file, bytesDown };
 }
 
-/** A checkpoint's file, if it is on this device: nothing is downloaded for it. */
-export const checkpointHere = async ({ sha256 }: CheckpointInfo): Promise<Uint8Array<ArrayBuffer> | undefined> =>
-  fromCache(await caches.open(CHECKPOINT_CACHE), sha256);
+/**
+ * A checkpoint's file to see faces with, as {@link getCheckpoint} where that costs less, else in int8: a quarter of the bytes, for
+ * weights that are nearly the same. Who trains needs them exactly.
+ */
+export async function getLightCheckpoint(
+  task: TaskName,
+  checkpoint: CheckpointInfo,
+  onProgress?: (share: number) => void,
+): ReturnType<typeof getCheckpoint> {
+  const { sha256, version, light, difference } = checkpoint;
+  const cache = await caches.open(CHECKPOINT_CACHE);
+  const isHere = async (one: string): Promise<boolean> => (await cache.match(urlOf(one))) !== undefined;
+  const isCheap = (await isHere(sha256)) || (difference !== undefined && (await isHere(difference.from)));
+  return getCheckpoint(task, light && !isCheap ? { ...light, version } : checkpoint, onProgress);
+}
+
+/** A checkpoint's file, exact or in int8, if it is on this device: nothing is downloaded for it. */
+export async function checkpointHere({ sha256, light }: CheckpointInfo): Promise<Uint8Array<ArrayBuffer> | undefined> {
+  const cache = await caches.open(CHECKPOINT_CACHE);
+  return (await fromCache(cache, sha256)) ?? (light && (await fromCache(cache, light.sha256)));
+}
 
 const urlOf = (sha256: string): string => `/api/checkpoints/${sha256}`;
 

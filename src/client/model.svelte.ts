@@ -1,7 +1,7 @@
 import { TASKS, type Task, type TaskName } from "../federation/protocol";
 import type { Sighting, VisionApi } from "../../workers/vision/api";
 import { getSetting } from "../faces/settings";
-import { getCheckpoint } from "./checkpoints";
+import { getCheckpoint, getLightCheckpoint } from "./checkpoints";
 import { getTask } from "./edge";
 import { EdgeAwayError } from "./http";
 import { lacking } from "./support";
@@ -72,7 +72,10 @@ class Model {
       const task = await this.#newestTask();
       if (task.checkpoint.sha256 !== this.#loadedSha256) {
         const norms = (await getSetting("localNorms").catch(() => undefined))?.[task.task];
-        const { file } = await getCheckpoint(task.task, task.checkpoint, (share) => {
+        // Who takes part in rounds trains from the exact weights, which are not downloaded beside others.
+        const takesPart = await getSetting("takingPart").catch(() => undefined);
+        const get = takesPart ? getCheckpoint : getLightCheckpoint;
+        const { file } = await get(task.task, task.checkpoint, (share) => {
           this.downloading = share;
         });
         this.downloading = undefined;

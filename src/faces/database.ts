@@ -61,6 +61,11 @@ export class StorageError extends Error {
   override readonly name: string = "StorageError";
 }
 
+/** A newer version of the app has changed the database: this one cannot read it, and must not. */
+export class NewerStorageError extends StorageError {
+  override readonly name = "NewerStorageError";
+}
+
 /** The device has no room left. */
 export class StorageFullError extends StorageError {
   override readonly name = "StorageFullError";
@@ -95,14 +100,21 @@ export async function use<T>(action: (db: IDBPDatabase<Schema>) => Promise<T>): 
     return await action(await database());
   } catch (error) {
     opened = undefined;
-    const name = error instanceof DOMException ? error.name : "";
+    // What is no fault of the browser's storage is a fault of ours.
+    if (!(error instanceof DOMException)) throw error;
+    const { name } = error;
+    if (name === "VersionError") {
+      throw new NewerStorageError("A newer version of this page keeps your faces on this device. Reload this page.", {
+        cause: error,
+      });
+    }
     if (name === "QuotaExceededError") {
       throw new StorageFullError("This device has no room left. Delete some faces, or free space, and try again.", {
         cause: error,
       });
     }
     throw new StorageError(
-      `The browser does not let us keep faces on this device (${name || String(error)}). Private windows often forbid it; the game goes on without.`,
+      `The browser does not let us keep faces on this device (${name}). Private windows often forbid it; the game goes on without.`,
       { cause: error },
     );
   }

@@ -4,7 +4,7 @@ import { openDB } from "idb";
 import { DEFAULT_ROUND } from "../federation/default-round";
 import { createSigningKey } from "../federation/signing";
 import { usableOf } from "./labels";
-import { destroyDatabase } from "./database";
+import { destroyDatabase, NewerStorageError, use } from "./database";
 import type { NewFace, Participation } from "./kept";
 import { beginParticipation, endParticipation, forgetParticipation, keepParticipation } from "./participation";
 import { getSetting, setSetting, settingSizes } from "./settings";
@@ -234,4 +234,22 @@ test("takes come back in their order, and go without the faces", async () => {
   await deleteAllTakes();
   expect(await allTakes()).toEqual([]);
   expect(await allFaces()).toHaveLength(1);
+});
+
+test("a database that a newer version of the app has changed is left alone, and the error says so", async () => {
+  await destroyDatabase();
+  const newer = await openDB("best-actor", 1000);
+  newer.close();
+  await expect(allFaces()).rejects.toThrow(NewerStorageError);
+  const again = await openDB("best-actor");
+  expect(again.version).toBe(1000);
+  again.close();
+});
+
+test("what is wrong in the app's own code is not blamed on the browser", async () => {
+  await expect(
+    use(() => {
+      throw new TypeError("a fault of ours");
+    }),
+  ).rejects.toThrow(TypeError);
 });

@@ -312,6 +312,8 @@ export const checkpointSchema = v.object({
   bytes: whole(1, 1e9),
   /** The checkpoint that a difference to this one starts from, and that difference's bytes; absent where there is none. */
   difference: v.optional(v.object({ from: sha256Schema, bytes: whole(1, 1e9) })),
+  /** The same weights in int8, for who only plays; absent of what an older edge has published, and where the file itself is that. */
+  light: v.optional(v.object({ sha256: sha256Schema, bytes: whole(1, 1e9) })),
 });
 export type CheckpointInfo = v.InferOutput<typeof checkpointSchema>;
 

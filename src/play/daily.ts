@@ -38,6 +38,13 @@ export function dailyScores(takes: readonly Take[], day: string): number[] | nul
   return null;
 }
 
+/** The days whose show was finished, each with its score, the first one first. */
+export function dailyDays(takes: readonly Take[]): Map<string, number> {
+  const days = takes.flatMap(({ show }) => /^daily\/(\d{4}-\d\d-\d\d)\//.exec(show ?? "")?.[1] ?? []);
+  const scored = [...new Set(days)].sort().map((day) => [day, dailyScores(takes, day)] as const);
+  return new Map(scored.flatMap(([day, scores]) => (scores ? [[day, finalScore(scores)]] : [])));
+}
+
 /** Days in a row on which the day's show was played, up to `day` or to the day before it. */
 export function dayStreak(takes: readonly Take[], day: string): number {
   let at = dailyScores(takes, day) ? day : dayBefore(day);

@@ -74,6 +74,8 @@ export interface PublishedFile {
   bytes: number;
   /** L2 norm of its weights. */
   norm: number;
+  /** The same weights in int8. */
+  light: { sha256: string; bytes: number };
   differenceBytes?: number;
   /** Of a round with secure aggregation: what its vectors held beside their deltas. */
   facts?: RingFacts;
@@ -255,10 +257,15 @@ export class Aggregator extends DurableObject<Env> {
     return weights;
   }
 
-  /** Stores a checkpoint. */
+  /** Stores a checkpoint as it is, for who trains, and in int8, for who only plays. */
   protected async publish(weights: Float32Array, metadata: Record<string, string>): Promise<PublishedFile> {
-    // The file is as large as the weights: it is digested and stored piece by piece, and never there as a whole.
-    const pieces = checkpointPieces(this.model, weights, metadata, "float32");
+    const light = await this.#store(checkpointPieces(this.model, weights, metadata, "int8"));
+    const file = await this.#store(checkpointPieces(this.model, weights, metadata, "float32"));
+    return { ...file, norm: normOf(weights), light };
+  }
+
+  /** Stores a checkpoint's file. It may be as large as the weights: it is digested and stored piece by piece, and never there as a whole. */
+  async #store(pieces: readonly Uint8Array[]): Promise<{ sha256: string; bytes: number }> {
     const bytes = pieces.reduce((sum, { length }) => sum + length, 0);
     const write = async (stream: WritableStream<Uint8Array>): Promise<void> => {
       const writer = stream.getWriter();
@@ -272,7 +279,7 @@ export class Aggregator extends DurableObject<Env> {
     const sha256 = toHex(await digest.digest);
     const file = new FixedLengthStream(bytes);
     await Promise.all([this.env.STORE.put(checkpointKey(sha256), file.readable, { sha256 }), write(file.writable)]);
-    return { sha256, bytes, norm: normOf(weights) };
+    return { sha256, bytes };
   }
 
   /** Forgets everything, once the round has ended: an object that stores nothing is no more. */

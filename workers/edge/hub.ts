@@ -1,6 +1,6 @@
 import { BlockGossip, type BlockMessage } from "../../src/federation/gossip";
 import { decodeCheckpoint } from "../../src/model/checkpoint";
-import { Aggregator, type MergePlan, type WeightedUpdate } from "./aggregator";
+import { Aggregator, type MergePlan, type PublishedFile, type WeightedUpdate } from "./aggregator";
 import { checkpointKey, hubOf, type Env } from "./env";
 import { nameOf } from "./identity";
 import { log } from "./log";
@@ -27,15 +27,9 @@ export interface HubPlan extends Omit<MergePlan, "shards" | "updates"> {
   generation: number;
 }
 
-interface StoredCheckpoint {
-  sha256: string;
-  bytes: number;
-  norm: number;
-}
-
 /** How a hub's gossip has ended: the checkpoint, and whether it is what this hub's own mean gives; or why it cannot be one. */
 interface Outcome {
-  checkpoint: StoredCheckpoint | null;
+  checkpoint: PublishedFile | null;
   agrees: boolean;
   failure?: string;
 }
@@ -49,7 +43,7 @@ export interface HubProgress {
   /** Questions that it has asked in this epoch, and those that were not answered. */
   asked: number;
   lost: number;
-  checkpoint: StoredCheckpoint | null;
+  checkpoint: PublishedFile | null;
   /** Why no checkpoint can be made of the mean. */
   failure: string | null;
 }
@@ -59,7 +53,7 @@ export interface HubAnswer {
   /** Null when the one who asks has to begin this epoch first, or when all is done. */
   message: BlockMessage | null;
   finished: boolean;
-  announced: StoredCheckpoint | null;
+  announced: PublishedFile | null;
 }
 
 /**
@@ -118,7 +112,7 @@ export class Hub extends Aggregator {
   }
 
   /** Another hub's question: its half for this one's half. Null when this hub has no part in that. */
-  exchange(message: BlockMessage, announced: StoredCheckpoint | null): Promise<HubAnswer | null> {
+  exchange(message: BlockMessage, announced: PublishedFile | null): Promise<HubAnswer | null> {
     return this.next(async () => {
       const plan = this.#plan;
       if (!plan?.members.includes(message.from)) return null;
@@ -226,7 +220,7 @@ export class Hub extends Aggregator {
     return this.#gossip;
   }
 
-  #hear(announced: StoredCheckpoint | null): void {
+  #hear(announced: PublishedFile | null): void {
     if (announced && !this.#announced) this.#set("announced", announced);
   }
 
@@ -277,8 +271,8 @@ export class Hub extends Aggregator {
     return this.#get("plan") as HubPlan | null;
   }
 
-  get #announced(): StoredCheckpoint | null {
-    return this.#get("announced") as StoredCheckpoint | null;
+  get #announced(): PublishedFile | null {
+    return this.#get("announced") as PublishedFile | null;
   }
 
   get #outcome(): Outcome | null {

@@ -40,6 +40,23 @@ test("a round of three clients publishes w + sum(n_k / n * delta_k)", async () =
     evalExamples: 3,
   });
   expect(rounds[0]?.cohort.map(({ state }) => state)).toEqual(["counted", "counted", "counted"]);
+
+  // Who only plays gets the same weights in int8: in a quarter of the bytes, none further off than half a step of its channel.
+  const { light, ...exact } = task.checkpoint;
+  if (!light) expect.fail("There is no light checkpoint.");
+  expect(light.bytes).toBeLessThan(0.26 * exact.bytes);
+  const coarse = await seed.download({ checkpoint: { ...light, version: exact.version } });
+  for (const { offset, size, shape } of model.tensors) {
+    const channels = shape.length > 1 ? (shape.at(-1) ?? 1) : 0;
+    const steps = new Float64Array(Math.max(1, channels));
+    for (let i = 0; i < size && channels > 0; i++) {
+      steps[i % channels] = Math.max(steps[i % channels] ?? 0, Math.abs(next[offset + i] ?? NaN) / 127);
+    }
+    for (let i = offset; i < offset + size; i++) {
+      const off = Math.abs((coarse[i] ?? NaN) - (next[i] ?? NaN));
+      if (!(off <= 0.5001 * (steps[(i - offset) % steps.length] ?? 0))) expect.fail(`weight ${i} is off by ${off}`);
+    }
+  }
 });
 
 test("the same update sent again and again counts once, also when the queue delivers it twice", async () => {

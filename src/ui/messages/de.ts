@@ -7,6 +7,8 @@ export const de = {
     skip: "Zum Inhalt springen",
     pages: "Seiten",
     loading: "Lädt…",
+    newVersion: "Es gibt eine neue Version der App, und diese Seite gehört zur vorigen. Bitte",
+    loadIt: "lade sie",
     notLoaded: "Diese Seite konnte nicht geladen werden ({{reason}}). Prüfe die Verbindung und",
     tryAgain: "versuche es noch einmal",
     trainingNow: "Training läuft",
@@ -216,6 +218,25 @@ export const de = {
     copied: "Kopiert. Füg es ein, wo du magst: Es verrät keine Rolle.",
     byHand: "Dieser Browser lässt uns nicht kopieren: Markiere die Zeilen oben.",
     other: "Eine andere Show spielen",
+  },
+  calendar: {
+    title: "Deine Tage",
+    before: "Monat davor",
+    after: "Monat danach",
+    none: "Noch keine Show eines Tages zu Ende gespielt.",
+  },
+  badges: {
+    title: "Abzeichen",
+    won: "Deins",
+    far: "{{done}} von {{needed}}",
+    firstTake: { name: "Erster Take", what: "Du hast vor der Jury gespielt." },
+    firstShow: { name: "Vorhang auf", what: "Eine ganze Show aus sieben Rollen." },
+    allSeven: { name: "Sieben Gesichter", what: "Ein guter Take in jedem der sieben Ausdrücke." },
+    goodRow: { name: "In Fahrt", what: "Zehn gute Takes hintereinander." },
+    goldShow: { name: "Gold", what: "Eine Show mit Goldmedaille." },
+    week: { name: "Eine Woche auf der Bühne", what: "Die Show des Tages an sieben Tagen hintereinander." },
+    hundredTakes: { name: "Hundert Takes", what: "Hundert Takes bewertet." },
+    month: { name: "Fest im Ensemble", what: "Die Show des Tages an dreißig Tagen hintereinander." },
   },
   challenge: {
     invited: "Jemand hat mit diesen sieben Rollen {{score}} erreicht. Du bist dran!",
@@ -721,6 +742,8 @@ export const de = {
       IntegrityError: "Das Modell ist beschädigt angekommen. Versuch es noch einmal.",
       StorageError:
         "Der Browser lässt uns keine Gesichter auf diesem Gerät aufbewahren. Private Fenster verbieten es oft; das Spiel geht ohne weiter.",
+      NewerStorageError:
+        "Eine neuere Version dieser Seite bewahrt deine Gesichter auf diesem Gerät auf, in einem anderen Tab oder von einem späteren Besuch. Keins ist verloren: Lade diese Seite neu.",
       StorageFullError:
         "Auf diesem Gerät ist kein Platz mehr. Lösche einige Gesichter oder schaffe Platz, und versuch es noch einmal.",
       WorkerSilentError:

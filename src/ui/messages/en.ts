@@ -5,6 +5,8 @@ export const en = {
     skip: "Skip to the page",
     pages: "Pages",
     loading: "Loading…",
+    newVersion: "There is a new version of the app, and this page belongs to the one before. Please",
+    loadIt: "load it",
     notLoaded: "This page could not be loaded ({{reason}}). Check the connection and",
     tryAgain: "try again",
     trainingNow: "Training now",
@@ -207,6 +209,25 @@ export const en = {
     copied: "Copied. Paste it wherever you like: it gives no role away.",
     byHand: "This browser does not let us copy: select the lines above.",
     other: "Play another show",
+  },
+  calendar: {
+    title: "Your days",
+    before: "Month before",
+    after: "Month after",
+    none: "No day's show finished yet.",
+  },
+  badges: {
+    title: "Badges",
+    won: "Yours",
+    far: "{{done}} of {{needed}}",
+    firstTake: { name: "First take", what: "You have acted for the jury." },
+    firstShow: { name: "Curtain up", what: "A whole show of seven roles." },
+    allSeven: { name: "Seven faces", what: "A good take in each of the seven expressions." },
+    goodRow: { name: "On a roll", what: "Ten good takes in a row." },
+    goldShow: { name: "Gold", what: "A show with a gold medal." },
+    week: { name: "A week on stage", what: "The day's show on seven days in a row." },
+    hundredTakes: { name: "A hundred takes", what: "One hundred takes judged." },
+    month: { name: "In residence", what: "The day's show on thirty days in a row." },
   },
   challenge: {
     invited: "Somebody scored {{score}} with these seven roles. Your turn!",
@@ -701,6 +722,8 @@ export const en = {
       IntegrityError: "The model arrived damaged. Try again.",
       StorageError:
         "The browser does not let us keep faces on this device. Private windows often forbid it; the game goes on without.",
+      NewerStorageError:
+        "A newer version of this page keeps your faces on this device, in another tab or from a later visit. None is lost: reload this page.",
       StorageFullError: "This device has no room left. Delete some faces, or free space, and try again.",
       WorkerSilentError:
         "A part of the app gave no answer and was ended. Try again: it then goes another way. What is kept on this device is still there.",

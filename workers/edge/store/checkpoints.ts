@@ -24,11 +24,13 @@ const infoRow = v.pipe(
     sha256: v.string(),
     bytes: v.number(),
     difference: optionalJson(v.unwrap(checkpointSchema.entries.difference)),
+    light: optionalJson(v.unwrap(checkpointSchema.entries.light)),
   }),
-  v.transform(({ difference, ...info }): CheckpointInfo => (difference ? { ...info, difference } : info)),
+  v.transform(({ difference, light, ...info }): CheckpointInfo => {
+    return { ...info, ...(difference && { difference }), ...(light && { light }) };
+  }),
 );
 const storedRow = v.intersect([infoRow, v.object({ trained: flag, norm: v.nullable(v.number()) })]);
-const fileRow = v.object({ version: v.number(), sha256: v.string() });
 const recordRow = v.pipe(
   v.object({
     version: v.number(),
@@ -53,7 +55,7 @@ export class CheckpointTable {
     const chosen = this.settings.current ?? null;
     return this.db.first(
       storedRow,
-      `SELECT version, sha256, bytes, difference, trained, norm FROM checkpoints
+      `SELECT version, sha256, bytes, difference, light, trained, norm FROM checkpoints
        WHERE status = 'published' AND (?1 IS NULL OR version = ?1) ORDER BY version DESC LIMIT 1`,
       chosen,
     );
@@ -62,7 +64,7 @@ export class CheckpointTable {
   get(version: number): CheckpointInfo {
     return this.db.one(
       infoRow,
-      "SELECT version, sha256, bytes, difference FROM checkpoints WHERE version = ?",
+      "SELECT version, sha256, bytes, difference, light FROM checkpoints WHERE version = ?",
       version,
     );
   }
@@ -79,16 +81,16 @@ export class CheckpointTable {
   }
 
   add(
-    { version, sha256, bytes, trained, difference, norm }: StoredCheckpoint,
+    { version, sha256, bytes, trained, difference, light, norm }: StoredCheckpoint,
     status: "published" | "candidate",
     round: number | null,
     now: number,
   ): void {
     this.db.run(
-      `INSERT INTO checkpoints (version, sha256, bytes, created_at, trained, status, round, difference, norm)
-       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+      `INSERT INTO checkpoints (version, sha256, bytes, created_at, trained, status, round, difference, light, norm)
+       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
       ...[version, sha256, bytes, now, Number(trained), status, round],
-      ...[difference ? JSON.stringify(difference) : null, norm],
+      ...[difference ? JSON.stringify(difference) : null, light ? JSON.stringify(light) : null, norm],
     );
   }
 
@@ -120,10 +122,10 @@ export class CheckpointTable {
    * Files that the policy lets go: all but the first one, the last `keep`, every tenth of the last {@link LONGEST}, the current one,
    * and what a round starts from.
    */
-  disposable(keep: number): { version: number; sha256: string }[] {
+  disposable(keep: number): CheckpointInfo[] {
     return this.db.all(
-      fileRow,
-      `SELECT version, sha256 FROM checkpoints WHERE status IN ('published', 'rejected')
+      infoRow,
+      `SELECT version, sha256, bytes, difference, light FROM checkpoints WHERE status IN ('published', 'rejected')
        AND version > 0 AND (version % 10 != 0 OR version < (SELECT max(version) FROM checkpoints) - ?)
        AND version NOT IN (SELECT version FROM checkpoints WHERE status = 'published' ORDER BY version DESC LIMIT ?)
        AND version != ? AND version NOT IN

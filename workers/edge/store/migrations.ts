@@ -78,4 +78,7 @@ export const MIGRATIONS = [
   `
   ALTER TABLE rounds ADD COLUMN dreams TEXT;
 `,
+  `
+  ALTER TABLE checkpoints ADD COLUMN light TEXT;
+`,
 ];
