@@ -1,10 +1,11 @@
 import { execFileSync, spawn, type ChildProcess } from "node:child_process";
-import { mkdtempSync, readFileSync, readdirSync, rmSync, statSync } from "node:fs";
+import { mkdtempSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, test } from "@playwright/test";
+import { drawFaces } from "../src/data/drawn";
 import { NOTEBOOK_ROUND } from "../src/federation/default-round";
-import type { Task } from "../src/federation/protocol";
+import type { History, Round, Task } from "../src/federation/protocol";
 import { HeadlessClient, randomDelta } from "../tools/headless";
 import { serve } from "../tools/serve.mjs";
 import { root } from "../tools/setup.mjs";
@@ -44,6 +45,49 @@ test("every call that a guide prints runs as it is printed", async () => {
       execFileSync("bash", ["-euc", script], { env: { ...process.env, URL: url, ADMIN_TOKEN: adminToken } });
     }
     return Promise.resolve();
+  });
+});
+
+test("the operator's evaluator says of every candidate how it does on faces of its own, and keeps a ruined one out", async () => {
+  test.setTimeout(180_000);
+  const folder = mkdtempSync(join(tmpdir(), "best-actor-operator-"));
+  const { pixels, labels } = drawFaces(140, 7);
+  const rows = [...labels].map((label, i) => `${label},${pixels.subarray(i * 2304, (i + 1) * 2304).join(" ")}`);
+  const data = join(folder, "faces.csv");
+  writeFileSync(data, ["emotion,pixels", ...rows].join("\n"));
+  await withEdge(async ({ url, adminToken }) => {
+    const told = ["--url", url, "--task", TASK, "--evaluate", data, "--token", adminToken];
+    const evaluator = spawn(process.execPath, [join(root, "tools/client.mjs"), ...told], { stdio: "pipe" });
+    let said = "";
+    for (const stream of [evaluator.stdout, evaluator.stderr]) stream.on("data", (text) => (said += String(text)));
+    try {
+      await expect.poll(() => said).toContain("to evaluate them on 140 faces");
+      const client = new HeadlessClient(() => url, TASK, new AbortController().signal);
+      const ended = async (delta: (random: number) => number): Promise<Round | undefined> => {
+        await fetch(`${url}/api/tasks/${TASK}/rounds`, {
+          method: "POST",
+          headers: { authorization: `Bearer ${adminToken}` },
+          body: JSON.stringify({
+            ...NOTEBOOK_ROUND,
+            ...{ goalCount: 1, selectionSeconds: 0, tolerance: 0.1, awaitOperator: true },
+          }),
+        });
+        const assignment = await client.assignment(5);
+        await client.send(assignment, randomDelta(client.model, assignment.round).map(delta), 5);
+        const round = async (): Promise<Round | undefined> =>
+          ((await (await fetch(`${url}/api/tasks/${TASK}/rounds`)).json()) as History).rounds.at(-1);
+        await expect.poll(async () => (await round())?.state).toMatch(/published|rejected|abandoned/);
+        return round();
+      };
+      const harmless = await ended((random) => random / 100);
+      expect(harmless).toMatchObject({ state: "published", evidence: { operator: { examples: 140, clients: 1 } } });
+      const ruined = await ended((random) => random * 10);
+      expect(ruined?.state).toBe("rejected");
+      expect(ruined?.reason).toContain("the operator's faces");
+    } finally {
+      evaluator.kill();
+      rmSync(folder, { recursive: true, force: true });
+    }
   });
 });
 
