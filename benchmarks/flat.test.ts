@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { seededRandom } from "../src/core/random";
+import { seededRandom } from "../src/base/random";
 import { slopeOf, trendOf, type Sample } from "./flat";
 
 const series = (value: (at: number) => number, length = 40): Sample[] =>

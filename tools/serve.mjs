@@ -62,8 +62,9 @@ function sweep(state) {
 
 /**
  * @param {{ port: number, stateFolder?: string, host?: string, bindings?: object, ratelimits?: object, isInspected?: boolean,
- *   shared?: () => string[] }} options port 0 takes any free one; bindings and limits replace those of wrangler.jsonc; one that `isInspected` has its inspector's port; `shared` gives the
- *   origins at which other machines find this server, through a front of it (share/front.mjs)
+ *   shared?: () => string[] }} options port 0 takes any free one; bindings and limits replace those of wrangler.jsonc; one that is
+ *   inspected has an inspectorPort; `shared` gives the origins at which other machines find this server, through a front of it
+ *   (share/front.mjs)
  */
 export async function serve({
   port,

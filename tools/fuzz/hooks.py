@@ -26,7 +26,7 @@ def encoded(data):
 
 
 class Signature(requests.auth.AuthBase):
-    """HTTP Message Signatures (RFC 9421) in ecdsa-p256-sha256, the digest of the body by RFC 9530: what src/core/signing.ts does."""
+    """HTTP Message Signatures (RFC 9421) in ecdsa-p256-sha256, the digest of the body by RFC 9530: what src/federation/signing.ts does."""
 
     def __call__(self, request):
         body = request.body
