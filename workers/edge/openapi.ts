@@ -329,7 +329,7 @@ function operation({ path, method, summary, query, admin, signed, body, answers,
         required: true,
         content:
           body === "binary"
-            ? { "application/octet-stream": { schema: { type: "string", format: "binary" } } }
+            ? { "application/octet-stream": { schema: { type: "string", format: "binary", minLength: 1 } } }
             : { "application/json": { schema: schemaOf(body, "input") } },
       },
     }),
