@@ -15,7 +15,6 @@ import { cpuSecondsOf } from "./processes.mjs";
 
 const TASK = "expressions";
 const UPDATES = 8;
-const INSPECTOR_PORT = 9339;
 /** Hubs by their number: the updates of this machine have no continent, and go to the hub with the fewest. */
 const REGIONS = Array.from({ length: 4 }, (_, i) => ({ name: `hub-${i}`, locationHint: "weur", continents: [] }));
 const ADDRESS_LIMIT = { simple: { limit: 1e9, period: 60 } };
@@ -101,7 +100,7 @@ async function throughShards(n, { hubs = 0, live = false } = {}) {
   const edge = await serve({
     port: 0,
     stateFolder,
-    inspectorPort: INSPECTOR_PORT,
+    isInspected: true,
     bindings: { AGGREGATOR_SHARDS: String(n), ...(hubs > 0 && { HUBS: REGIONS.slice(0, hubs) }) },
     ratelimits: { CLIENT_LIMIT: ADDRESS_LIMIT, ADDRESS_LIMIT },
   });
@@ -122,7 +121,7 @@ async function throughShards(n, { hubs = 0, live = false } = {}) {
     const clients = Array.from({ length: UPDATES }, () => new HeadlessClient(() => edge.url, TASK, stop.signal));
     const assignments = await Promise.all(clients.map((client) => client.assignment(5)));
     const delta = randomDelta(model, 2);
-    const isolatePeak = await watchIsolate(INSPECTOR_PORT, live);
+    const isolatePeak = await watchIsolate(edge.inspectorPort, live);
     const uploads = [];
     const edgeCpu = () => {
       const { user, system } = process.cpuUsage();

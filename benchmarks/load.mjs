@@ -49,12 +49,11 @@ const { CODECS, decodeDelta, encodeDelta } = await load("src/federation/codecs/c
 if (!CODECS.includes(codec)) fail(`--codec is one of ${CODECS.join(", ")}, not ${codec}.`);
 
 const stateFolder = mkdtempSync(join(tmpdir(), "best-actor-load-"));
-const INSPECTOR_PORT = 9338;
 const edge = await serve({
   port: 0,
   stateFolder,
   ratelimits: { CLIENT_LIMIT: NO_LIMIT, ADDRESS_LIMIT: NO_LIMIT },
-  ...(values.profile && { inspectorPort: INSPECTOR_PORT }),
+  isInspected: values.profile !== undefined,
 });
 const api = `${edge.url}/api/tasks/${task}`;
 const stop = new AbortController();
@@ -102,7 +101,7 @@ async function forAll(work) {
 /** Does something, and says where the edge's time went meanwhile. */
 async function profiled(name, work) {
   if (!values.profile) return work();
-  const stopped = await profile(INSPECTOR_PORT);
+  const stopped = await profile(edge.inspectorPort);
   const result = await work();
   const { milliseconds, top, all } = await stopped();
   mkdirSync(values.profile, { recursive: true });

@@ -1,5 +1,5 @@
-/** CPU time of this process and of what it has started, by /proc: 0 where there is none. */
-import { readdirSync, readFileSync } from "node:fs";
+/** What /proc tells of this process and of those that it has started; nothing where there is none. */
+import { readdirSync, readFileSync, readlinkSync } from "node:fs";
 
 /** Linux counts CPU time in hundredths of a second. */
 const TICKS_PER_SECOND = 100;
@@ -7,17 +7,19 @@ const TICKS_PER_SECOND = 100;
 const statOf = (pid) => {
   const text = readFileSync(`/proc/${pid}/stat`, "utf8");
   // The second field is the command in parentheses, which may hold spaces.
-  const [, parent, ...rest] = text.slice(text.lastIndexOf(")") + 2).split(" ");
-  return { parent: Number(parent), seconds: (Number(rest[9]) + Number(rest[10])) / TICKS_PER_SECOND };
+  const end = text.lastIndexOf(")");
+  const [, parent, ...rest] = text.slice(end + 2).split(" ");
+  const seconds = (Number(rest[9]) + Number(rest[10])) / TICKS_PER_SECOND;
+  return { name: text.slice(text.indexOf("(") + 1, end), parent: Number(parent), seconds };
 };
 
-/** Seconds of CPU that a process and all those below it have used; 0 without /proc. */
-export function cpuSecondsOf(pid) {
+/** A process and all those below it. */
+function family(pid) {
   let pids;
   try {
     pids = readdirSync("/proc").filter((name) => /^\d+$/.test(name));
   } catch {
-    return 0;
+    return [];
   }
   const stats = pids.flatMap((one) => {
     try {
@@ -27,6 +29,24 @@ export function cpuSecondsOf(pid) {
     }
   });
   const below = (parent) => stats.filter((one) => one.parent === parent).flatMap((one) => [one, ...below(one.pid)]);
-  const own = stats.filter((one) => one.pid === pid);
-  return [...own, ...below(pid)].reduce((sum, { seconds }) => sum + seconds, 0);
+  return [...stats.filter((one) => one.pid === pid), ...below(pid)];
+}
+
+/** Seconds of CPU that a process and all those below it have used; 0 without /proc. */
+export const cpuSecondsOf = (pid) => family(pid).reduce((sum, { seconds }) => sum + seconds, 0);
+
+/** The id of a process of this name below this one; undefined where there is none. */
+export const processCalled = (name) => family(process.pid).find((one) => one.name === name)?.pid;
+
+/** Bytes of memory that a process really has, and its open sockets. */
+export function holdingsOf(pid) {
+  const [, kilobytes = NaN] = /^VmRSS:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, "utf8")) ?? [];
+  const sockets = readdirSync(`/proc/${pid}/fd`).filter((fd) => {
+    try {
+      return readlinkSync(`/proc/${pid}/fd/${fd}`).startsWith("socket:");
+    } catch {
+      return false; // It was closed in the meantime.
+    }
+  });
+  return { bytes: Number(kilobytes) * 1024, sockets: sockets.length };
 }

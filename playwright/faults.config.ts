@@ -6,7 +6,7 @@ import { defineConfig } from "@playwright/test";
  */
 export default defineConfig({
   testDir: ".",
-  testMatch: ["faults.spec.ts", "server.spec.ts"],
+  testMatch: ["faults.spec.ts", "server.spec.ts", "soak.spec.ts"],
   outputDir: "../test-results/faults",
   workers: 1,
   globalTimeout: 30 * 60_000,

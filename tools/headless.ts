@@ -76,7 +76,7 @@ export class HeadlessClient {
     return clientIdOf(await this.#keyOf(assignment));
   }
 
-  #keyOf({ id }: Assignment): Promise<CryptoKeyPair> {
+  #keyOf({ id }: Pick<Assignment, "id">): Promise<CryptoKeyPair> {
     const key = this.#keys.get(id);
     if (!key) throw new Error(`${id} was not given to this client.`);
     return key;
@@ -190,6 +190,21 @@ export class HeadlessClient {
       key: this.#keyOf(assignment),
     });
     return v.parse(v.object({ status: v.string() }), await response.json()).status;
+  }
+
+  /**
+   * A signed request for an assignment's update, for who sends it by other means than {@link upload}: a part of it, twice, or in order to
+   * take the update back.
+   * @param file what it says that its body is
+   */
+  async signedRequest(
+    { round, id }: Pick<Assignment, "round" | "id">,
+    method: "PUT" | "DELETE",
+    file?: Uint8Array<ArrayBuffer>,
+  ): Promise<{ url: string; headers: Record<string, string> }> {
+    const url = `${this.url()}${this.#path(`rounds/${round}/updates/${id}`)}`;
+    const headers = file ? { "content-encoding": "gzip" } : {};
+    return { url, headers: await sign({ method, url, headers, body: file }, await this.#keyOf({ id }), Date.now()) };
   }
 
   #path(rest: string): string {

@@ -42,7 +42,7 @@ export function adminTokenOf(stateFolder) {
 }
 
 /** A database of one page has no table. */
-const EMPTY_BYTES = 4096;
+export const EMPTY_BYTES = 4096;
 
 /**
  * Deletes what is left of objects that have deleted all they had, as those of a round do at its end: on Cloudflare they are no more, here
@@ -61,9 +61,10 @@ function sweep(state) {
 }
 
 /**
- * @param {{ port: number, stateFolder?: string, host?: string, bindings?: object, ratelimits?: object, inspectorPort?: number,
- *   shared?: () => string[] }} options port 0 takes any free one; bindings and limits replace those of wrangler.jsonc; `shared` gives the
- *   origins at which other machines find this server, through a front of it (share/front.mjs)
+ * @param {{ port: number, stateFolder?: string, host?: string, bindings?: object, ratelimits?: object, isInspected?: boolean,
+ *   shared?: () => string[] }} options port 0 takes any free one; bindings and limits replace those of wrangler.jsonc; one that is
+ *   inspected has an inspectorPort; `shared` gives the origins at which other machines find this server, through a front of it
+ *   (share/front.mjs)
  */
 export async function serve({
   port,
@@ -71,7 +72,7 @@ export async function serve({
   host = "127.0.0.1",
   bindings,
   ratelimits,
-  inspectorPort,
+  isInspected,
   shared,
 }) {
   const state = resolve(stateFolder);
@@ -102,9 +103,10 @@ export async function serve({
     // Asked each time: the addresses of a machine change while it runs.
     ...(shared && { serviceBindings: { ...options.serviceBindings, SHARED: () => Response.json(shared()) } }),
     ratelimits: { ...options.ratelimits, ...ratelimits },
-    ...(inspectorPort ? { inspectorPort } : {}),
+    ...(isInspected && { inspectorPort: 0 }),
     defaultPersistRoot: join(state, "v3"),
   });
   const url = (await miniflare.ready.finally(forget)).origin;
-  return { url, adminToken, stateFolder: state, stop: () => miniflare.dispose() };
+  const inspectorPort = isInspected ? Number((await miniflare.getInspectorURL()).port) : undefined;
+  return { url, adminToken, stateFolder: state, inspectorPort, stop: () => miniflare.dispose() };
 }

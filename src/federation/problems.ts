@@ -1,6 +1,7 @@
 /** Every refusal of the edge: its stable code, HTTP status, and words for a person. */
 export const PROBLEMS = {
   "bad-request": { status: 400, title: "The request is not what the edge expects" },
+  contradiction: { status: 422, title: "Parts of the request do not go together" },
   unauthorized: { status: 401, title: "The admin token is missing or wrong" },
   "bad-signature": { status: 401, title: "The request's signature is missing or wrong" },
   stale: { status: 401, title: "The request's signature is too old, or its clock ahead" },
@@ -11,6 +12,7 @@ export const PROBLEMS = {
   "too-many-invitations": { status: 409, title: "There are as many invitations as there may be" },
   "not-selected": { status: 403, title: "This update id was not given out" },
   "not-found": { status: 404, title: "There is nothing here" },
+  "method-not-allowed": { status: 405, title: "This cannot be done with what is here" },
   "round-open": { status: 409, title: "A round is already under way" },
   "no-open-round": { status: 409, title: "No round is under way" },
   "round-busy": { status: 503, title: "The round is being averaged; the update can be sent in a moment" },
@@ -21,6 +23,8 @@ export const PROBLEMS = {
   "wrong-round": { status: 409, title: "The update belongs to another round" },
   "wrong-base": { status: 409, title: "The update starts from another checkpoint" },
   "repeated-id": { status: 409, title: "Another update was already accepted under this id" },
+  "upgrade-required": { status: 426, title: "This is a WebSocket" },
+  "too-many-watchers": { status: 503, title: "Too many watch already" },
   "foreign-origin": { status: 403, title: "Pages of another origin may not listen here" },
   "too-slow": { status: 408, title: "The body took too long" },
   "range-not-satisfiable": { status: 416, title: "The file ends before this range" },

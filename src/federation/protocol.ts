@@ -521,10 +521,11 @@ export type History = v.InferOutput<typeof historySchema>;
 
 /** Which page: rounds whose number is lower than `before`, at most `limit` of them. */
 export const MOST_ROUNDS = 30;
-const digits = v.pipe(v.string(), v.regex(/^[0-9]{1,9}$/, "not a whole number"), v.transform(Number));
+const written = (least: number, most: number) =>
+  v.pipe(v.string(), v.regex(/^[0-9]{1,10}$/, "not a whole number"), v.transform(Number), whole(least, most));
 export const pageSchema = v.strictObject({
-  before: v.optional(v.pipe(digits, v.minValue(1))),
-  limit: v.optional(v.pipe(digits, v.minValue(1), v.maxValue(MOST_ROUNDS)), String(MOST_ROUNDS)),
+  before: v.optional(written(1, 1e9)),
+  limit: v.optional(written(1, MOST_ROUNDS), String(MOST_ROUNDS)),
 });
 export type Page = v.InferOutput<typeof pageSchema>;
 

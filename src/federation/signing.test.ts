@@ -75,6 +75,15 @@ test("a signature belongs to its method and path, and to nothing without a diges
   );
 });
 
+test("a body that is announced to have no bytes needs no digest, and one that comes in chunks does", async () => {
+  const empty = { method: "DELETE", url: URL_, body: "" } satisfies Signable;
+  const headers = await signed({ method: "DELETE", url: URL_ });
+  expect(await codeOf(requestOf(empty, { ...headers, "content-length": "0" }))).toBe("accepted");
+  expect(await codeOf(requestOf(empty, headers))).toBe("bad-signature");
+  const chunked = { ...headers, "content-length": "0", "transfer-encoding": "chunked" };
+  expect(await codeOf(requestOf(empty, chunked))).toBe("bad-signature");
+});
+
 test("a signature of another key, tag, nonce or time is none", async () => {
   const headers = await signed();
   const others = await signed();

@@ -349,8 +349,8 @@ export class Coordinator extends DurableObject<Env> {
     this.#view.foldOld();
   }
 
-  override async fetch(request: Request): Promise<Response> {
-    if (request.headers.get("upgrade") !== "websocket") return new Response("WebSocket expected", { status: 426 });
+  /** A watcher's WebSocket. */
+  override async fetch(): Promise<Response> {
     const socket = this.#watchers.add();
     if (!socket) return Promise.resolve(new Response("Too many watch already.", { status: 503 }));
     return Promise.resolve(new Response(null, { status: 101, webSocket: socket }));

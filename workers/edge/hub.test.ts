@@ -111,7 +111,7 @@ test("a robust average is no sum that hubs could gossip about, and the edge says
     ...{ goalCount: 5, fraction: 1, epochs: 1, batchSize: 5, learningRate: 0.1, deadlineSeconds: 60, rounds: 1 },
     ...{ topology: "gossip", aggregation: "median" },
   });
-  expect(response.status).toBe(400);
+  expect(response.status).toBe(422);
   expect(await response.json()).toMatchObject({ detail: expect.stringContaining("Choose the mean") as string });
 });
 

@@ -23,7 +23,7 @@ import { count, countNow } from "./count";
 import { sameSecret } from "./digest";
 import { checkpointKey, differenceKey, updateKey, type Env, type UpdateMessage } from "./env";
 import { prometheus } from "./metrics";
-import { openApi } from "./openapi";
+import { methodsOf, openApi } from "./openapi";
 import { ProblemError } from "./problem";
 import { takeRoom } from "./room";
 import { headOf, lengthOf, storeUpdate, type UploadHead } from "./upload";
@@ -120,6 +120,15 @@ app.use("/api/*", async (c, next) => {
   await next();
 });
 
+app.use("/api/*", async (c, next) => {
+  const methods = methodsOf(c.req.path);
+  if (methods && !methods.includes(c.req.method)) {
+    c.header("allow", methods.join(", "));
+    throw new ProblemError("method-not-allowed", `Here is only ${methods.join(", ")}.`);
+  }
+  await next();
+});
+
 app.get("/api/health", async (c) => {
   const versions = await Promise.all(
     TASK_NAMES.map(async (task) => [task, (await coordinator(c.env, task).task()).checkpoint.version] as const),
@@ -163,9 +172,16 @@ app.get("/api/tasks/:task/rounds/:round", async (c) => {
   return c.json(round);
 });
 
-app.get("/api/tasks/:task/live", (c) => {
+app.get("/api/tasks/:task/live", async (c) => {
+  const stub = coordinator(c.env, taskOf(c));
   if (isForeign(c.req.raw)) throw new ProblemError("foreign-origin");
-  return coordinator(c.env, taskOf(c)).fetch(c.req.raw);
+  if (c.req.header("upgrade")?.toLowerCase() !== "websocket") {
+    c.header("upgrade", "websocket");
+    throw new ProblemError("upgrade-required");
+  }
+  const answer = await stub.fetch(c.req.raw);
+  if (answer.status !== 101) throw new ProblemError("too-many-watchers");
+  return answer;
 });
 
 app.post("/api/tasks/:task/check-ins", async (c) => {
@@ -303,7 +319,7 @@ app.post("/api/tasks/:task/evaluations/:id", async (c) => {
   const evaluation = countedAsSaid(await readSigned(c.req.raw, evaluationSchema));
   const status = await coordinator(c.env, taskOf(c)).evaluated(id, evaluation);
   if (status === "not-asked") {
-    throw new ProblemError("bad-request", "The round does not ask for counts by class: leave confusion out.");
+    throw new ProblemError("not-possible", "The round does not ask for counts by class: leave confusion out.");
   }
   return c.json({ status });
 });
@@ -312,7 +328,10 @@ app.post("/api/tasks/:task/evaluations/:id", async (c) => {
 function countedAsSaid(evaluation: Evaluation): Evaluation {
   const counted = evaluation.confusion?.flat().reduce((sum, count) => sum + count, 0) ?? evaluation.examples;
   if (counted === evaluation.examples) return evaluation;
-  throw new ProblemError("bad-request", `Its counts by class are of ${counted} examples, not ${evaluation.examples}.`);
+  throw new ProblemError(
+    "contradiction",
+    `Its counts by class are of ${counted} examples, not ${evaluation.examples}.`,
+  );
 }
 
 app.put("/api/tasks/:task/rounds/:round/evaluation", async (c) => {
@@ -329,7 +348,7 @@ app.post("/api/tasks/:task/rounds", async (c) => {
   await requireAdmin(c);
   const config = await readJson(c.req.raw, roundConfigSchema);
   const conflict = conflictOf(config);
-  if (conflict !== undefined) throw new ProblemError("bad-request", conflict);
+  if (conflict !== undefined) throw new ProblemError("contradiction", conflict);
   const round = await coordinator(c.env, taskOf(c)).startRounds(config);
   if (round === "round-open") throw new ProblemError("round-open");
   return c.json(round, 201);
@@ -343,7 +362,7 @@ app.patch("/api/tasks/:task/rounds/current", async (c) => {
   if ("fixed" in round) {
     throw new ProblemError("not-possible", `This cannot change any more in this round: ${round.fixed.join(", ")}.`);
   }
-  if ("conflict" in round) throw new ProblemError("bad-request", round.conflict);
+  if ("conflict" in round) throw new ProblemError("contradiction", round.conflict);
   return c.json(round);
 });
 

@@ -2,9 +2,17 @@ import { runDurableObjectAlarm, runInDurableObject } from "cloudflare:test";
 import { env } from "cloudflare:workers";
 import { afterEach, expect, test, vi } from "vitest";
 import { normOf } from "../../src/federation/privacy/clip";
-import type { Assignment, History, Round, Task } from "../../src/federation/protocol";
+import {
+  READING,
+  READING_EVERY,
+  type Assignment,
+  type History,
+  type Round,
+  type Task,
+} from "../../src/federation/protocol";
 import { createSigningKey } from "../../src/federation/signing";
 import { encodeUpdate, type UpdateMetadata } from "../../src/federation/update";
+import { takeRoom } from "./room";
 import { TestTask, worst } from "./testing";
 
 /** What one client can do to a round, whatever it says. Every number of it is a claim. */
@@ -358,10 +366,31 @@ test("a body is neither long, nor deep, nor slow: the edge reads no more of it t
     return [response.status, (await response.json<{ code: string }>()).code];
   };
   expect(await refused("/check-ins", "[".repeat(3_000_000))).toEqual([413, "too-large"]);
-  expect(await refused("/check-ins", "[".repeat(10_000))).toEqual([400, "bad-request"]);
   expect(await refused("/check-ins", '{"a":1,')).toEqual([400, "bad-request"]);
+  // Nothing else is wrong with it: without the bound the parser would go down all the way.
+  const nested = await task.fetchSigned("/check-ins", key, { method: "POST", body: "[".repeat(9) + "]".repeat(9) });
+  expect(await nested.json()).toMatchObject({ code: "bad-request", detail: "The body is nested deeper than 8." });
   const admin = await task.admin("POST", "/rounds", "x".repeat(50_000));
   expect(admin.status).toBe(413);
+});
+
+test("a JSON body that stalls is ended in its time, however often a little of it comes", async () => {
+  await task.startRound({ goalCount: 3 });
+  const body = JSON.stringify({ examples: 4, round: 1 });
+  const { readable, writable } = new IdentityTransformStream();
+  const writer = writable.getWriter();
+  const sent = readable as unknown as Uint8Array<ArrayBuffer>;
+  const answer = task.fetchSigned("/check-ins", await createSigningKey(), { method: "POST", body }, sent);
+  const send = (from: number, to?: number): Promise<void> =>
+    writer.write(new TextEncoder().encode(body.slice(from, to))).catch(() => undefined);
+  await send(0, 3);
+  vi.spyOn(Date, "now").mockImplementation(() => clock() + 15_100);
+  await send(3, 6);
+  await new Promise((resolve) => setTimeout(resolve, 300));
+  // By now nobody waits for the rest.
+  await send(6);
+  await writer.close().catch(() => undefined);
+  expect((await answer).status).toBe(408);
 });
 
 test("an update whose body stalls is ended, two at a time are read of one, and none after the deadline", async () => {
@@ -390,6 +419,56 @@ test("an update whose body stalls is ended, two at a time are read of one, and n
   // Their round's deadline ended them, long before a body may stall.
   expect(Date.now() - began).toBeLessThan(25_000);
   expect((await env.STORE.list({ prefix: "updates/" })).objects).toEqual([]);
+  // Nor do they hold any room.
+  const rooms = fillRoom();
+  expect(rooms).toHaveLength(4);
+  for (const leave of rooms) leave();
+});
+
+/** Takes what room there is for updates in memory. */
+const fillRoom = (): (() => void)[] =>
+  Array.from({ length: 4 }, () => takeRoom(4_000_000)).filter((leave) => leave !== undefined);
+
+test("where others fill the room for updates in memory, an update counts as ever, and the room is there again", async () => {
+  await task.startRound({ goalCount: 1, overSelection: 1 });
+  const base = await task.download(await task.get<Task>(""));
+  const [one] = await task.cohort(1);
+  if (!one) throw new Error("no cohort");
+  const rooms = fillRoom();
+  expect(rooms).toHaveLength(4);
+  await task.send(one, filled(0.001));
+  const next = await task.download(await task.published(1));
+  expect(worst(next, (i) => (base[i] as number) + 0.001)).toBeLessThan(1e-6);
+  for (const leave of rooms) leave();
+});
+
+test("a watcher that no longer reads is let go, and one that says that it does stays", async () => {
+  const watch = async (isReading: boolean): Promise<{ closed?: number }> => {
+    const socket = (await task.fetch("/live", { headers: { upgrade: "websocket" } })).webSocket;
+    if (!socket) throw new Error("no WebSocket");
+    const state: { closed?: number } = {};
+    let read = 0;
+    socket.addEventListener("close", ({ code }) => {
+      state.closed = code;
+    });
+    socket.addEventListener("message", () => {
+      read += 1;
+      if (isReading && read % READING_EVERY === 0) socket.send(READING);
+    });
+    socket.accept();
+    return state;
+  };
+  await task.startRound({ goalCount: 1000, overSelection: 1 });
+  const [reader, other] = [await watch(true), await watch(false)];
+  let ahead = 0;
+  vi.spyOn(Date, "now").mockImplementation(() => clock() + ahead);
+  for (let i = 0; i < 6 * READING_EVERY && other.closed === undefined; i++) {
+    // No two changes go into one message.
+    ahead += 110;
+    await task.checkIn(crypto.randomUUID());
+  }
+  expect(other.closed).toBe(1008);
+  expect(reader.closed).toBeUndefined();
 });
 
 test("who has not signed for an update says nothing to the watchers, who hear ten times a second and only what is new", async () => {

@@ -13,7 +13,6 @@ import {
   newInvitationSchema,
   pageSchema,
   problemSchema,
-  roundChangeSchema,
   roundConfigSchema,
   roundSchema,
   sharedSchema,
@@ -85,7 +84,7 @@ export const ENDPOINTS: Endpoint[] = [
     path: `${task}/live`,
     summary: "A WebSocket: the latest rounds once, then what changes of them, ten times a second at most",
     answers: { 101: "application/json" },
-    problems: ["foreign-origin"],
+    problems: ["foreign-origin", "upgrade-required", "too-many-watchers"],
   },
   {
     method: "post",
@@ -172,7 +171,7 @@ export const ENDPOINTS: Endpoint[] = [
     signed: true,
     body: evaluationSchema,
     answers: { 200: statusSchema },
-    problems: ["bad-request"],
+    problems: ["contradiction", "not-possible"],
   },
   {
     method: "put",
@@ -181,7 +180,7 @@ export const ENDPOINTS: Endpoint[] = [
     admin: true,
     body: evaluationSchema,
     answers: { 200: statusSchema },
-    problems: ["bad-request", "not-possible"],
+    problems: ["contradiction", "not-possible"],
   },
   {
     method: "post",
@@ -190,16 +189,16 @@ export const ENDPOINTS: Endpoint[] = [
     admin: true,
     body: roundConfigSchema,
     answers: { 201: roundSchema },
-    problems: ["bad-request", "round-open"],
+    problems: ["contradiction", "round-open"],
   },
   {
     method: "patch",
     path: `${task}/rounds/current`,
     summary: "Change the open round's configuration",
     admin: true,
-    body: roundChangeSchema,
+    body: v.partial(roundConfigSchema),
     answers: { 200: roundSchema },
-    problems: ["bad-request", "no-open-round", "not-possible"],
+    problems: ["contradiction", "no-open-round", "not-possible"],
   },
   {
     method: "delete",
@@ -263,14 +262,28 @@ export const ENDPOINTS: Endpoint[] = [
   },
 ];
 
+/** The paths, those without a parameter before those that they would also fit, each with what can be done there. */
+const PATHS = [...new Set(ENDPOINTS.map(({ path }) => path))]
+  .sort((a, b) => a.split(":").length - b.split(":").length)
+  .map((path) => ({
+    pattern: new RegExp(`^${path.replace(/:\w+/g, "[^/]+").replaceAll(".", "\\.")}$`),
+    methods: ENDPOINTS.filter((endpoint) => endpoint.path === path).map(({ method }) => method.toUpperCase()),
+  }));
+
+/** What can be done at a path; undefined where there is nothing. */
+export function methodsOf(path: string): string[] | undefined {
+  const methods = PATHS.find(({ pattern }) => pattern.test(path))?.methods;
+  return methods?.includes("GET") ? [...methods, "HEAD"] : methods;
+}
+
 type Json = Record<string, unknown>;
 
 const PARAMETERS: Record<string, Json> = {
   task: { type: "string", enum: TASK_NAMES },
-  round: { type: "integer", minimum: 1 },
+  round: { type: "integer", minimum: 1, maximum: 1e9 },
   id: { type: "string", format: "uuid" },
   sha256: { type: "string", pattern: "^[0-9a-f]{64}$" },
-  version: { type: "integer", minimum: 0 },
+  version: { type: "integer", minimum: 0, maximum: 1e9 },
 };
 
 /** What travels as JSON, as JSON Schema 2020-12, which is what OpenAPI 3.1 uses. */
@@ -305,7 +318,7 @@ function operation({ path, method, summary, query, admin, signed, body, answers,
         ...names.map((name) => ({ name, in: "path", required: true, schema: PARAMETERS[name] ?? {} })),
         ...Object.entries(query?.entries ?? {}).map(([name, schema]) => ({
           ...{ name, in: "query", required: false },
-          schema: schemaOf(schema, "input"),
+          schema: schemaOf(schema, "output"),
         })),
       ],
     }),
@@ -316,7 +329,7 @@ function operation({ path, method, summary, query, admin, signed, body, answers,
         required: true,
         content:
           body === "binary"
-            ? { "application/octet-stream": { schema: { type: "string", format: "binary" } } }
+            ? { "application/octet-stream": { schema: { type: "string", format: "binary", minLength: 1 } } }
             : { "application/json": { schema: schemaOf(body, "input") } },
       },
     }),

@@ -136,6 +136,6 @@ test.each([
     goalCount: 2,
     ...config,
   });
-  expect(response.status).toBe(400);
+  expect(response.status).toBe(422);
   expect(await response.json()).toMatchObject({ detail: expect.stringContaining(reason) as string });
 });

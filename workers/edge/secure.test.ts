@@ -274,6 +274,6 @@ test.each([
       ...config,
     }),
   });
-  expect(response.status).toBe(400);
+  expect(response.status).toBe(422);
   expect(await response.json()).toMatchObject({ detail: expect.stringContaining(reason) as string });
 });

@@ -2,13 +2,14 @@ import { abortAllDurableObjects } from "cloudflare:test";
 import { env } from "cloudflare:workers";
 import { expect, test, vi } from "vitest";
 import { DEFAULT_ROUND, NOTEBOOK_ROUND } from "../../src/federation/default-round";
-import type { CheckpointRecord, DeadLetter, History, Round } from "../../src/federation/protocol";
+import type { CheckpointRecord, DeadLetter, History, Problem, Round } from "../../src/federation/protocol";
 import { createSigningKey } from "../../src/federation/signing";
 import { encodeUpdate } from "../../src/federation/update";
 import { routes } from ".";
 import { ENDPOINTS, openApi } from "./openapi";
 import { takeRoom } from "./room";
 import { fetchEdge, TestTask, worst } from "./testing";
+import { MOST_WATCHERS } from "./watchers";
 
 const task = new TestTask("expressions-compact");
 const { parameters, tensors } = task.model;
@@ -178,7 +179,7 @@ test("where a round asks for it, evaluators count by class, and their counts are
   const wrong = { examples: 3, loss: 1, accuracy: 0.5, baseLoss: 1, baseAccuracy: 0.5, confusion: counts([0, 0, 2]) };
   const path = `/evaluations/${answer.evaluation.id}`;
   const refused = await task.fetchSigned(path, answer.evaluation, { method: "POST", body: JSON.stringify(wrong) });
-  expect(refused.status).toBe(400);
+  expect(refused.status).toBe(422);
   await evaluate(asked, 1, 1, counts([0, 0, 2], [3, 6, 1]));
   await evaluate(crypto.randomUUID(), 1, 1, counts([0, 0, 1], [6, 6, 2]));
   const { evaluation } = await task.ended(1);
@@ -201,7 +202,7 @@ test("an evaluator that counts by class where nobody asked is refused, and may a
     method: "POST",
     body,
   });
-  expect(refused.status).toBe(400);
+  expect(refused.status).toBe(409);
   expect(await refused.json()).toMatchObject({ detail: expect.stringContaining("does not ask") as string });
   await evaluate(asked, 1, 1);
   const { evaluation } = await task.ended(1);
@@ -373,6 +374,33 @@ test("every route is described in the OpenAPI document, and the tasks are counte
   expect(text).toContain('best_actor_updates{task="expressions-compact",state="counted"} 1\n');
   for (const line of text.trim().split("\n"))
     expect(line).toMatch(/^(# (HELP|TYPE) |best_actor_\w+\{[^}]*\} [\d.e+-]+$)/);
+});
+
+test("what is asked of a path in a way that it does not know, or without its WebSocket, is told what there is", async () => {
+  const ask = async (method: string, path: string): Promise<unknown[]> => {
+    const { status, headers } = await task.fetch(path, { method });
+    return [status, headers.get("allow"), headers.get("upgrade")];
+  };
+  expect(await ask("GET", "/rounds/current")).toEqual([405, "PATCH, DELETE", null]);
+  expect(await ask("PUT", "/rounds/1")).toEqual([405, "GET, HEAD", null]);
+  expect(await ask("HEAD", "/rounds")).toEqual([200, null, null]);
+  expect(await ask("GET", "/live")).toEqual([426, null, "websocket"]);
+  expect(await ask("GET", "/nothing")).toEqual([404, null, null]);
+});
+
+test("a watcher too many is told so", async () => {
+  const watch = (): Promise<Response> => task.fetch("/live", { headers: { upgrade: "websocket" } });
+  const sockets: (WebSocket | null)[] = [];
+  for (let i = 0; i < MOST_WATCHERS; i += 100) {
+    sockets.push(...(await Promise.all(Array.from({ length: 100 }, watch))).map(({ webSocket }) => webSocket));
+  }
+  const response = await watch();
+  expect(response.status).toBe(503);
+  expect((await response.json<Problem>()).code).toBe("too-many-watchers");
+  for (const socket of sockets) {
+    socket?.accept();
+    socket?.close();
+  }
 });
 
 test("a client that asks too often is told so", async () => {
