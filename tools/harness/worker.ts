@@ -204,7 +204,8 @@ async function kernelErrors(
       const plainNames = ["convReluDx", "convReluDKernel", "convReluDBias"];
       plainNames.slice(isInput ? 1 : 0).forEach((name, i) => keep(name, plainGradients[i] as tf.Tensor));
       const [input, ...block] = inputs as [tf.Tensor4D, tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor];
-      const folded = foldBlock(of(...block), tensor(mean) as tf.Tensor1D, tensor(variance) as tf.Tensor1D);
+      const statistics = [tensor(mean), tensor(variance)] as [tf.Tensor1D, tf.Tensor1D];
+      const folded = foldBlock(of(...block), ...statistics, { shape: input.shape, padding });
       keep("convReluAffine", convReluAffine(input, folded, padding));
       const constants = [block[2], block[3]] as [tf.Tensor1D, tf.Tensor1D];
       const affine = (value: tf.Tensor): tf.Tensor => scaleShift(value as tf.Tensor4D, ...constants, activations);
@@ -251,7 +252,8 @@ async function refusal(I: number, O: number): Promise<string> {
     const x = tf.zeros<tf.Rank.R4>([1, 5, 5, I]);
     const vector = tf.zeros<tf.Rank.R1>([O]);
     const kernel = tf.zeros<tf.Rank.R4>([3, 3, I, O]);
-    const block = foldBlock({ kernel, bias: vector, gamma: vector, beta: vector }, vector, vector);
+    const parameters = { kernel, bias: vector, gamma: vector, beta: vector };
+    const block = foldBlock(parameters, vector, vector, { shape: x.shape, padding: "same" });
     convReluAffine(x, block, "same");
     return "none";
   } catch (error) {

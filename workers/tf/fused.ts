@@ -5,6 +5,7 @@ import { hash32 } from "../../src/base/random";
 import type { Activations } from "./activations";
 import type { Kernel } from "./kernels/instance";
 import type { KernelPool } from "./kernels/pool";
+import { isWinograd, winogradConv, winogradFilterGradient, type Machine } from "./kernels/winograd";
 
 /**
  * The operations that a convolutional block is made of, each as one kernel of ours on the wasm backend and composed of
@@ -154,15 +155,22 @@ export interface FoldedBlock {
   shift: tf.Tensor1D;
 }
 
-/** Prepares a block for inference, once for many pictures. Its tensors are new ones. */
+/**
+ * Prepares a block for inference, once for many pictures. Its tensors are new ones.
+ * @param place what the block takes, N x H x W x I with any N: what is computed of a picture does not depend on how many come with it
+ */
 export function foldBlock(
   { kernel, bias, gamma, beta }: ConvParameters,
   mean: tf.Tensor1D,
   variance: tf.Tensor1D,
+  { shape, padding }: { shape: tf.Tensor4D["shape"]; padding: Padding },
 ): FoldedBlock {
   return tf.tidy(() => {
     const { scale, shift } = normConstants({ gamma, beta }, mean, variance);
-    const packed = isFused() ? (runKernel(NAMES.pack, { kernel }, {})[0] as tf.Tensor) : kernel.clone();
+    const [, H, W] = shape;
+    const packed = isFused()
+      ? (runKernel(NAMES.pack, { kernel }, { H, W, pad: padOf(padding, kernel) })[0] as tf.Tensor)
+      : kernel.clone();
     return { kernel: packed, bias: bias.clone(), scale, shift };
   });
 }
@@ -332,8 +340,8 @@ export function registerFusedKernels(backend: WasmBackend, pool: KernelPool): vo
   const pointer = ({ dataId }: tf.TensorInfo): number => backend.dataIdMap.get(dataId).memoryOffset;
   const output = (...shape: number[]): tf.TensorInfo => backend.makeOutput(shape, "float32");
   const floats = (info: tf.TensorInfo): Float32Array => backend.typedArrayFromHeap(info) as Float32Array;
-  const run = (kernel: Kernel, ...values: (number | tf.TensorInfo)[]): void =>
-    pool.run(kernel, ...values.map((value) => (typeof value === "number" ? value : pointer(value))));
+  const place = (value: number | tf.TensorInfo): number => (typeof value === "number" ? value : pointer(value));
+  const run = (kernel: Kernel, ...values: (number | tf.TensorInfo)[]): void => pool.run(kernel, ...values.map(place));
   registered = true;
   const zeros = output(512);
   floats(zeros).fill(0);
@@ -351,12 +359,18 @@ export function registerFusedKernels(backend: WasmBackend, pool: KernelPool): vo
     }
   }
 
+  const machine: Machine = {
+    threads: pool.threads,
+    run: (kernel, ...values) => pool.run(kernel, ...values),
+    sizeOf: (size, ...values) => pool.sizeOf(size, ...values),
+    withScratch: (sizes, work) => withScratch(sizes, (...buffers) => work(...buffers.map(pointer))),
+  };
+
   /** Columns that the neighbourhood of a pixel takes, S x S, in a multiple of four. */
   const columns = (S: number): number => Math.ceil((S * S) / 4) * 4;
 
   /** A filter [S, S, I, O] in panels of eight output channels: see `pack` in kernels.c. One input channel: {@link columns}. */
   function pack(kernel: tf.TensorInfo): tf.TensorInfo {
-    check(kernel);
     const [S, , I, O] = kernel.shape as [number, number, number, number];
     const rows = I === 1 ? columns(S) : S * S * I;
     const packed = output(O / 8, rows, 8);
@@ -370,16 +384,53 @@ export function registerFusedKernels(backend: WasmBackend, pool: KernelPool): vo
     return packed;
   }
 
+  /** A filter for Winograd's algorithm, in one row for eight output channels. */
+  function packWinograd(kernel: tf.TensorInfo): tf.TensorInfo {
+    const [, , I, O] = kernel.shape as [number, number, number, number];
+    const transformed = output(O / 8, pool.sizeOf("winogradFilterSize", I, O) / (O / 8));
+    run("winogradFilter", kernel, transformed, I, O, 0);
+    return transformed;
+  }
+
+  interface After {
+    bias: tf.TensorInfo;
+    scale: tf.TensorInfo | 0;
+    shift: tf.TensorInfo | 0;
+  }
+
+  /** y = relu(conv2d(x, kernel) + bias) */
+  function convRelu(x: tf.TensorInfo, kernel: tf.TensorInfo, y: tf.TensorInfo, pad: number, bias: tf.TensorInfo): void {
+    check(kernel);
+    const [N, H, W, I] = x.shape as [number, number, number, number];
+    const [S, , , O] = kernel.shape as [number, number, number, number];
+    const after: After = { bias, scale: 0, shift: 0 };
+    if (I > 1 && isWinograd(S, { N, H, W, pad })) {
+      const filter = { w: pointer(kernel), isTurned: false };
+      const places = { x: pointer(x), filter, y: pointer(y) };
+      winogradConv(machine, places, { N, H, W, I, O, pad }, { bias: pointer(bias), relu: true, scale: 0, shift: 0 });
+      return;
+    }
+    const packed = pack(kernel);
+    conv(x, packed, y, { S, pad }, after);
+    backend.disposeData(packed.dataId);
+  }
+
   /** y = relu(conv2d(x, packed) + bias) * scale + shift; without scale and shift where they are 0. */
   function conv(
     x: tf.TensorInfo,
     packed: tf.TensorInfo,
     y: tf.TensorInfo,
     { S, pad }: { S: number; pad: number },
-    { bias, scale, shift }: { bias: tf.TensorInfo; scale: tf.TensorInfo | 0; shift: tf.TensorInfo | 0 },
+    { bias, scale, shift }: After,
   ): void {
     const [N, H, W, I] = x.shape as [number, number, number, number];
     const [, OH, OW, O] = y.shape as [number, number, number, number];
+    if (packed.shape.length === 2) {
+      const after = { bias: pointer(bias), relu: true, scale: place(scale), shift: place(shift) };
+      const places = { x: pointer(x), filter: { U: pointer(packed) }, y: pointer(y) };
+      winogradConv(machine, places, { N, H, W, I, O, pad }, after);
+      return;
+    }
     if (I > 1) {
       run("conv", x, packed, y, bias, 1, scale, shift, zeros, N, H, W, I, O, S, pad);
       return;
@@ -429,9 +480,7 @@ export function registerFusedKernels(backend: WasmBackend, pool: KernelPool): vo
     const shape = outputShape(x.shape, S, pad as number, O);
     const P = (shape[0] as number) * (shape[1] as number) * (shape[2] as number);
     const [y, active, mean, variance] = [output(...shape), output(...shape), output(O), output(O)];
-    const packed = pack(kernel);
-    conv(x, packed, active, { S, pad: pad as number }, { bias, scale: 0, shift: 0 });
-    backend.disposeData(packed.dataId);
+    convRelu(x, kernel, active, pad as number, bias);
     run("moments", active, mean, variance, P, O);
     const [scale, shift] = [output(O), output(O)];
     fold(scale, shift, { mean, variance, gamma, beta });
@@ -500,9 +549,7 @@ export function registerFusedKernels(backend: WasmBackend, pool: KernelPool): vo
     const { x, kernel, bias } = inputs as Record<"x" | "kernel" | "bias", tf.TensorInfo>;
     const [S, , , O] = kernel.shape as [number, number, number, number];
     const y = output(...outputShape(x.shape, S, pad as number, O));
-    const packed = pack(kernel);
-    conv(x, packed, y, { S, pad: pad as number }, { bias, scale: 0, shift: 0 });
-    backend.disposeData(packed.dataId);
+    convRelu(x, kernel, y, pad as number, bias);
     return [y];
   });
 
@@ -522,14 +569,17 @@ export function registerFusedKernels(backend: WasmBackend, pool: KernelPool): vo
     const S = dKernel.shape[0] as number;
     if (I === 1) {
       const K = columns(S);
-      const size = pool.filterGradientScratch(N, OH, OW, O, 1, 0);
+      const size = pool.sizeOf("filterGradientScratch", N, OH, OW, O, 1, 0);
       withScratch([N * OH * OW * K, K * O, size * pool.threads], (near, padded, scratch) => {
         run("neighbours", x, near, N, H, W, S, K, pad as number);
         run("filterGradient", near, dz, padded, scratch, size, N, OH, OW, K, O, 1, 0);
         floats(dKernel).set(floats(padded).subarray(0, S * S * O));
       });
+    } else if (isWinograd(S, { N, H, W, pad: pad as number })) {
+      const places = { x: pointer(x), dy: pointer(dz), dw: pointer(dKernel) };
+      winogradFilterGradient(machine, places, { N, H, W, I, O, pad: pad as number });
     } else {
-      const size = pool.filterGradientScratch(N, H, W, O, S, pad as number);
+      const size = pool.sizeOf("filterGradientScratch", N, H, W, O, S, pad as number);
       withScratch([size * pool.threads], (scratch) => {
         run("filterGradient", x, dz, dKernel, scratch, size, N, H, W, I, O, S, pad as number);
       });
@@ -547,22 +597,36 @@ export function registerFusedKernels(backend: WasmBackend, pool: KernelPool): vo
       );
     }
     const dx = output(...(inputShape as number[]));
+    const around = S - 1 - (pad as number);
+    if (isWinograd(S, { N, H: OH, W: OW, pad: around })) {
+      const places = { x: pointer(dz), filter: { w: pointer(kernel), isTurned: true }, y: pointer(dx) };
+      const plane = { N, H: OH, W: OW, I: O, O: I, pad: around };
+      winogradConv(machine, places, plane, { bias: 0, relu: false, scale: 0, shift: 0 });
+      return [dx];
+    }
     withScratch([S * S * I * O], (packed) => {
       run("packTurned", kernel, packed, S * S, I, O);
-      run("conv", dz, packed, dx, 0, 0, 0, 0, zeros, N, OH, OW, O, I, S, S - 1 - (pad as number));
+      run("conv", dz, packed, dx, 0, 0, 0, 0, zeros, N, OH, OW, O, I, S, around);
     });
     return [dx];
   });
 
-  register(NAMES.pack, (inputs) => [pack((inputs as Record<"kernel", tf.TensorInfo>).kernel)]);
+  register(NAMES.pack, (inputs, attributes) => {
+    const { kernel } = inputs as Record<"kernel", tf.TensorInfo>;
+    const { H, W, pad } = attributes as Record<"H" | "W" | "pad", number>;
+    check(kernel);
+    const [S, , I] = kernel.shape as [number, number, number];
+    return [I > 1 && isWinograd(S, { N: 1, H, W, pad }) ? packWinograd(kernel) : pack(kernel)];
+  });
 
   register(NAMES.affine, (inputs, { padding }) => {
     const { x, kernel, bias, scale, shift } = inputs as Record<
       "x" | "kernel" | "bias" | "scale" | "shift",
       tf.TensorInfo
     >;
-    // The filter is packed, in S * S * I rows or a few more.
-    const S = Math.floor(Math.sqrt((kernel.shape[1] as number) / (x.shape[3] as number)));
+    // The filter is transformed, or packed in S * S * I rows or a few more.
+    const [, rows = 0, columns] = kernel.shape;
+    const S = columns === undefined ? 3 : Math.floor(Math.sqrt(rows / (x.shape[3] as number)));
     const pad = padding === "same" ? (S - 1) / 2 : 0;
     const y = output(...outputShape(x.shape, S, pad, bias.shape[0] as number));
     conv(x, kernel, y, { S, pad }, { bias, scale, shift });
@@ -584,7 +648,7 @@ export function registerFusedKernels(backend: WasmBackend, pool: KernelPool): vo
     const { dy, x, kernel, y } = inputs as Record<"dy" | "x" | "kernel" | "y", tf.TensorInfo>;
     const [N, I, O] = denseShape(x, kernel);
     const [dKernel, dBias] = [output(I, O), output(O)];
-    const size = pool.filterGradientScratch(N, 1, 1, O, 1, 0);
+    const size = pool.sizeOf("filterGradientScratch", N, 1, 1, O, 1, 0);
     return withScratch([N * O, size * pool.threads], (dz, scratch) => {
       run("reluGradient", y, dy, dz, dBias, N, O);
       run("filterGradient", x, dz, dKernel, scratch, size, N, 1, 1, I, O, 1, 0);

@@ -127,7 +127,9 @@ export class Network {
   /** Logits, N x classes, of N inputs, dropout off, with the moving statistics. */
   logits(x: tf.Tensor4D): tf.Tensor2D {
     return tf.tidy(() =>
-      this.#forward(x, (input, conv, norm) => convReluAffine(input, this.#foldedBlock(conv, norm), conv.padding)),
+      this.#forward(x, (input, conv, norm) =>
+        convReluAffine(input, this.#foldedBlock(input, conv, norm), conv.padding),
+      ),
     );
   }
 
@@ -244,7 +246,7 @@ export class Network {
       });
     const activations = new Activations();
     const block = (input: tf.Tensor4D, conv: Of<"conv2d">, norm: Of<"batchNorm">): tf.Tensor4D => {
-      if (layers === "head") return convReluAffine(input, this.#foldedBlock(conv, norm), conv.padding);
+      if (layers === "head") return convReluAffine(input, this.#foldedBlock(input, conv, norm), conv.padding);
       const place = { padding: conv.padding, isInput: input === x, activations };
       if (batchNorm === "frozen") {
         const active = convRelu(input, this.#filter(conv), place);
@@ -373,10 +375,10 @@ export class Network {
     tf.tidy(() => variable.assign(tf.add(tf.mul(variable, momentum), tf.mul(batch, 1 - momentum))));
   }
 
-  #foldedBlock(conv: Of<"conv2d">, norm: Of<"batchNorm">): FoldedBlock {
+  #foldedBlock({ shape }: tf.Tensor4D, conv: Of<"conv2d">, norm: Of<"batchNorm">): FoldedBlock {
     let block = this.#folded.get(conv.name);
     if (!block) {
-      block = foldBlock(this.#convParameters(conv, norm), ...this.#statistics(norm));
+      block = foldBlock(this.#convParameters(conv, norm), ...this.#statistics(norm), { shape, padding: conv.padding });
       // They outlive the tidy around a prediction.
       for (const tensor of Object.values(block) as tf.Tensor[]) tf.keep(tensor);
       this.#folded.set(conv.name, block);

@@ -1,4 +1,4 @@
-/** The kernels of kernels.c, in the order of their numbers in a job. Their arguments are pointers and integers. */
+/** The kernels of kernels.c and winograd.c, in the order of their numbers in a job. Their arguments are pointers and integers. */
 export const KERNELS = [
   "pack",
   "packTurned",
@@ -11,13 +11,28 @@ export const KERNELS = [
   "reluGradient",
   "maxPool",
   "maxPoolGradient",
+  "winogradFilter",
+  "winogradConv",
+  "winogradInput",
+  "winogradPanels",
+  "winogradOutputGradient",
+  "winogradProducts",
+  "winogradFilterGradient",
 ] as const;
 export type Kernel = (typeof KERNELS)[number];
 
-export type Exports = Record<Kernel, (...values: number[]) => void> & {
-  filterGradientScratch: (...values: number[]) => number;
-  __stack_pointer: WebAssembly.Global;
-};
+/** What says how many float32 a kernel's buffer takes. */
+export const SIZES = [
+  "filterGradientScratch",
+  "winogradFilterSize",
+  "winogradConvScratch",
+  "winogradPanelsScratch",
+  "winogradSize",
+] as const;
+export type Size = (typeof SIZES)[number];
+
+export type Exports = Record<Kernel, (...values: number[]) => void> &
+  Record<Size, (...values: number[]) => number> & { __stack_pointer: WebAssembly.Global };
 
 /** Puts the kernels into `memory`, with the top of their stack at `stack`. They have no data of their own. */
 export function instantiate(module: WebAssembly.Module, memory: WebAssembly.Memory, stack: number): Exports {

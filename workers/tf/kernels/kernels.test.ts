@@ -2,7 +2,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { SECTION, sourceDigest, VARIANTS } from "../../../tools/build-kernels.mjs";
-import { KERNELS } from "./instance";
+import { KERNELS, SIZES } from "./instance";
 
 test.each(Object.keys(VARIANTS))("kernels-%s.wasm is built from the source that is here", (variant) => {
   const file = readFileSync(join(import.meta.dirname, `kernels-${variant}.wasm`));
@@ -20,7 +20,7 @@ test.each([
   const module = new WebAssembly.Module(readFileSync(join(import.meta.dirname, `kernels-${variant}.wasm`)));
   expect(WebAssembly.Module.imports(module)).toEqual([{ module: "env", name: "memory", kind: "memory" }]);
   const exported = WebAssembly.Module.exports(module).map(({ name }) => name);
-  expect(exported).toEqual(expect.arrayContaining([...KERNELS, "filterGradientScratch", "__stack_pointer"]));
+  expect(exported).toEqual(expect.arrayContaining([...KERNELS, ...SIZES, "__stack_pointer"]));
   const memory = new WebAssembly.Memory(size);
   new WebAssembly.Instance(module, { env: { memory } });
   expect(new Uint8Array(memory.buffer).every((byte) => byte === 0)).toBe(true);

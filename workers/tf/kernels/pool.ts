@@ -1,4 +1,4 @@
-import { instantiate, KERNELS, type Exports, type Kernel } from "./instance";
+import { instantiate, KERNELS, type Exports, type Kernel, type Size } from "./instance";
 
 /** Places in the block that the threads share: a count of jobs, threads still at work, threads that take a share, kernel, arguments' number, arguments. */
 export const JOB = { count: 0, pending: 1, active: 2, kernel: 3, length: 4, arguments: 5 } as const;
@@ -86,9 +86,9 @@ export class KernelPool {
     return new KernelPool(exports, job, threads);
   }
 
-  /** Floats of scratch that one thread of the filter's gradient needs. */
-  filterGradientScratch(N: number, H: number, W: number, O: number, S: number, pad: number): number {
-    return this.#exports.filterGradientScratch(N, H, W, O, S, pad);
+  /** How many float32 a kernel's buffer takes. */
+  sizeOf(size: Size, ...values: number[]): number {
+    return this.#exports[size](...values);
   }
 
   /** Runs a kernel and returns when every thread has done its share. */
