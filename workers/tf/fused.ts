@@ -235,9 +235,9 @@ export function scaleShift(
  * when a training is resumed, or in the backward pass, which keeps nothing for it. What comes back is used up.
  */
 export function dropout(x: tf.Tensor, rate: number, seed: number): tf.Tensor {
-  const factor = dropoutFactor(rate, seed);
   if (!isFused()) {
-    const mask = Float32Array.from({ length: x.size }, (_, i) => factor(i));
+    const { scale, threshold } = dropoutConstants(rate);
+    const mask = Float32Array.from({ length: x.size }, (_, i) => (hash32(seed, i) < threshold ? 0 : scale));
     return tf.mul(x, tf.tensor(mask, x.shape));
   }
   const op = tf.customGrad((x) => ({
@@ -251,11 +251,11 @@ export function dropout(x: tf.Tensor, rate: number, seed: number): tf.Tensor {
   return op(x);
 }
 
-/** What the number at a place is multiplied by: 0 for a share of `rate` of them. */
-function dropoutFactor(rate: number, seed: number): (place: number) => number {
-  const [scale, threshold] = [Math.fround(1 / (1 - rate)), rate * 2 ** 32];
-  return (place) => (hash32(seed, place) < threshold ? 0 : scale);
-}
+/** Below which of the 2^32 hashes a number becomes 0, and what the others are multiplied by. */
+const dropoutConstants = (rate: number): { scale: number; threshold: number } => ({
+  scale: Math.fround(1 / (1 - rate)),
+  threshold: Math.ceil(rate * 2 ** 32),
+});
 
 /**
  * `relu(x * kernel + bias)`.
@@ -539,9 +539,9 @@ export function registerFusedKernels(backend: WasmBackend, pool: KernelPool): vo
   register(NAMES.dropout, (inputs, { rate, seed }) => {
     const { x } = inputs as Record<"x", tf.TensorInfo>;
     const y = output(...x.shape);
-    const [from, to] = [floats(x), floats(y)];
-    const factor = dropoutFactor(rate as number, seed as number);
-    for (let i = 0; i < to.length; i++) to[i] = (from[i] as number) * factor(i);
+    const { scale, threshold } = dropoutConstants(rate as number);
+    const [bits = 0] = new Int32Array(Float32Array.of(scale).buffer);
+    run("dropout", x, y, tf.util.sizeFromShape(x.shape), seed as number, threshold, bits);
     return [y];
   });
 

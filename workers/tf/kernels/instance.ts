@@ -11,6 +11,7 @@ export const KERNELS = [
   "reluGradient",
   "maxPool",
   "maxPoolGradient",
+  "dropout",
   "winogradFilter",
   "winogradConv",
   "winogradInput",

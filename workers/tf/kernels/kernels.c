@@ -208,28 +208,40 @@ static inline v narrow(wide sum, double factor) {
   return wasm_i32x4_shuffle(low, high, 0, 1, 4, 5);
 }
 
+/* Channels that are summed side by side, RUN pixels at a time, so that what lies in one line of the cache is read from memory once. */
+#define STRIP 64
+
+static inline int least(int a, int b) { return a < b ? a : b; }
+
 /* Mean and (biased) variance of each of C channels over P pixels. C is a multiple of 4. */
 EXPORT(moments) void moments(const float *x, float *mean, float *variance, int P, int C, int t, int T) {
-  for (int c = first(C / 4, t, T) * 4; c < first(C / 4, t + 1, T) * 4; c += 4) {
-    wide sum = {wasm_f64x2_const_splat(0), wasm_f64x2_const_splat(0)}, squares = sum;
-    for (int from = 0; from < P; from += RUN) {
-      int to = from + RUN < P ? from + RUN : P;
-      v s = wasm_f32x4_const_splat(0);
-      for (int p = from; p < to; p++) s = add(s, load(x + (int64_t)p * C + c));
-      accumulate(&sum, s);
-    }
-    v m = narrow(sum, 1.0 / P);
-    for (int from = 0; from < P; from += RUN) {
-      int to = from + RUN < P ? from + RUN : P;
-      v s = wasm_f32x4_const_splat(0);
-      for (int p = from; p < to; p++) {
-        v d = sub(load(x + (int64_t)p * C + c), m);
-        s = fma(d, d, s);
+  wide none = {wasm_f64x2_const_splat(0), wasm_f64x2_const_splat(0)};
+  int share = first(C / 4, t + 1, T) * 4;
+  for (int begin = first(C / 4, t, T) * 4; begin < share; begin += STRIP) {
+    int end = least(begin + STRIP, share);
+    wide sum[STRIP / 4], squares[STRIP / 4];
+    v m[STRIP / 4];
+    for (int k = 0; k < STRIP / 4; k++) sum[k] = squares[k] = none;
+    for (int from = 0; from < P; from += RUN)
+      for (int c = begin, k = 0; c < end; c += 4, k++) {
+        v s = wasm_f32x4_const_splat(0);
+        for (int p = from; p < least(from + RUN, P); p++) s = add(s, load(x + (int64_t)p * C + c));
+        accumulate(&sum[k], s);
       }
-      accumulate(&squares, s);
+    for (int k = 0; k < STRIP / 4; k++) m[k] = narrow(sum[k], 1.0 / P);
+    for (int from = 0; from < P; from += RUN)
+      for (int c = begin, k = 0; c < end; c += 4, k++) {
+        v s = wasm_f32x4_const_splat(0);
+        for (int p = from; p < least(from + RUN, P); p++) {
+          v d = sub(load(x + (int64_t)p * C + c), m[k]);
+          s = fma(d, d, s);
+        }
+        accumulate(&squares[k], s);
+      }
+    for (int c = begin, k = 0; c < end; c += 4, k++) {
+      store(mean + c, m[k]);
+      store(variance + c, narrow(squares[k], 1.0 / P));
     }
-    store(mean + c, m);
-    store(variance + c, narrow(squares, 1.0 / P));
   }
 }
 
@@ -254,38 +266,45 @@ void normGradient(const float *x, const float *dy, const float *mean, const floa
                   float *dgamma, float *dbeta, float *dbias, int P, int C, int t, int T) {
   v zero = wasm_f32x4_const_splat(0);
   wide none = {wasm_f64x2_const_splat(0), wasm_f64x2_const_splat(0)};
-  for (int c = first(C / 4, t, T) * 4; c < first(C / 4, t + 1, T) * 4; c += 4) {
-    v m = load(mean + c), r = load(rstd + c), factor = mul(load(gamma + c), r);
-    wide sum = none, product = none, bias = none;
-    for (int from = 0; from < P; from += RUN) {
-      int to = from + RUN < P ? from + RUN : P;
-      v s = zero, q = zero;
-      for (int p = from; p < to; p++) {
-        int64_t at = (int64_t)p * C + c;
-        v g = load(dy + at);
-        s = add(s, g);
-        q = fma(g, sub(load(x + at), m), q);
+  int share = first(C / 4, t + 1, T) * 4;
+  for (int begin = first(C / 4, t, T) * 4; begin < share; begin += STRIP) {
+    int end = least(begin + STRIP, share);
+    wide sum[STRIP / 4], product[STRIP / 4], bias[STRIP / 4];
+    for (int k = 0; k < STRIP / 4; k++) sum[k] = product[k] = bias[k] = none;
+    for (int from = 0; from < P; from += RUN)
+      for (int c = begin, k = 0; c < end; c += 4, k++) {
+        v m = load(mean + c), s = zero, q = zero;
+        for (int p = from; p < least(from + RUN, P); p++) {
+          int64_t at = (int64_t)p * C + c;
+          v g = load(dy + at);
+          s = add(s, g);
+          q = fma(g, sub(load(x + at), m), q);
+        }
+        accumulate(&sum[k], s);
+        accumulate(&product[k], q);
       }
-      accumulate(&sum, s);
-      accumulate(&product, q);
+    v a[STRIP / 4], b[STRIP / 4];
+    for (int c = begin, k = 0; c < end; c += 4, k++) {
+      v r = load(rstd + c);
+      store(dbeta + c, narrow(sum[k], 1));
+      store(dgamma + c, mul(narrow(product[k], 1), r));
+      a[k] = narrow(sum[k], 1.0 / P);
+      b[k] = mul(mul(narrow(product[k], 1.0 / P), r), r);
     }
-    store(dbeta + c, narrow(sum, 1));
-    store(dgamma + c, mul(narrow(product, 1), r));
-    v a = narrow(sum, 1.0 / P), b = mul(mul(narrow(product, 1.0 / P), r), r);
-    for (int from = 0; from < P; from += RUN) {
-      int to = from + RUN < P ? from + RUN : P;
-      v s = zero;
-      for (int p = from; p < to; p++) {
-        int64_t at = (int64_t)p * C + c;
-        v in = load(x + at);
-        v d = mul(factor, sub(sub(load(dy + at), a), mul(sub(in, m), b)));
-        d = wasm_v128_and(d, wasm_f32x4_gt(in, zero));
-        store(dx + at, d);
-        s = add(s, d);
+    for (int from = 0; from < P; from += RUN)
+      for (int c = begin, k = 0; c < end; c += 4, k++) {
+        v m = load(mean + c), factor = mul(load(gamma + c), load(rstd + c)), ak = a[k], bk = b[k], s = zero;
+        for (int p = from; p < least(from + RUN, P); p++) {
+          int64_t at = (int64_t)p * C + c;
+          v in = load(x + at);
+          v d = mul(factor, sub(sub(load(dy + at), ak), mul(sub(in, m), bk)));
+          d = wasm_v128_and(d, wasm_f32x4_gt(in, zero));
+          store(dx + at, d);
+          s = add(s, d);
+        }
+        accumulate(&bias[k], s);
       }
-      accumulate(&bias, s);
-    }
-    store(dbias + c, narrow(bias, 1));
+    for (int c = begin, k = 0; c < end; c += 4, k++) store(dbias + c, narrow(bias[k], 1));
   }
 }
 
@@ -294,20 +313,41 @@ EXPORT(reluGradient)
 void reluGradient(const float *y, const float *dy, float *dz, float *dbias, int P, int C, int t, int T) {
   v zero = wasm_f32x4_const_splat(0);
   wide none = {wasm_f64x2_const_splat(0), wasm_f64x2_const_splat(0)};
-  for (int c = first(C / 4, t, T) * 4; c < first(C / 4, t + 1, T) * 4; c += 4) {
-    wide sum = none;
-    for (int from = 0; from < P; from += RUN) {
-      int to = from + RUN < P ? from + RUN : P;
-      v s = zero;
-      for (int p = from; p < to; p++) {
-        int64_t at = (int64_t)p * C + c;
-        v d = wasm_v128_and(load(dy + at), wasm_f32x4_gt(load(y + at), zero));
-        store(dz + at, d);
-        s = add(s, d);
+  int share = first(C / 4, t + 1, T) * 4;
+  for (int begin = first(C / 4, t, T) * 4; begin < share; begin += STRIP) {
+    int end = least(begin + STRIP, share);
+    wide sum[STRIP / 4];
+    for (int k = 0; k < STRIP / 4; k++) sum[k] = none;
+    for (int from = 0; from < P; from += RUN)
+      for (int c = begin, k = 0; c < end; c += 4, k++) {
+        v s = zero;
+        for (int p = from; p < least(from + RUN, P); p++) {
+          int64_t at = (int64_t)p * C + c;
+          v d = wasm_v128_and(load(dy + at), wasm_f32x4_gt(load(y + at), zero));
+          store(dz + at, d);
+          s = add(s, d);
+        }
+        accumulate(&sum[k], s);
       }
-      accumulate(&sum, s);
-    }
-    store(dbias + c, narrow(sum, 1));
+    for (int c = begin, k = 0; c < end; c += 4, k++) store(dbias + c, narrow(sum[k], 1));
+  }
+}
+
+/*
+ * Inverted dropout of n values: those whose place's hash (hash32 of src/base/random.ts, SplitMix32's mixing of seed + place) is less than
+ * `threshold` become 0, the others are multiplied by the float32 whose bits are `scale`.
+ */
+EXPORT(dropout)
+void dropout(const float *x, float *y, int n, uint32_t seed, uint32_t threshold, uint32_t scale, int t, int T) {
+  union {
+    uint32_t bits;
+    float value;
+  } factor = {scale};
+  for (int i = first(n, t, T); i < first(n, t + 1, T); i++) {
+    uint32_t z = seed + (uint32_t)(i + 1) * 0x9e3779b9u;
+    z = (z ^ (z >> 16)) * 0x85ebca6bu;
+    z = (z ^ (z >> 13)) * 0xc2b2ae35u;
+    y[i] = x[i] * ((z ^ (z >> 16)) < threshold ? 0 : factor.value);
   }
 }
 
@@ -320,13 +360,14 @@ void maxPool(const float *x, float *y, uint8_t *taps, int N, int H, int W, int C
       const float *in = x + (((int64_t)(row / OH) * H + row % OH * 2) * W + q * 2) * C;
       int64_t out = ((int64_t)row * OW + q) * C;
       for (int c = 0; c < C; c += 4) {
-        v best = load(in + c), which = wasm_i32x4_const_splat(0);
-        for (int tap = 1; tap < S * S; tap++) {
-          v candidate = load(in + ((int64_t)(tap / S) * W + tap % S) * C + c);
-          v larger = wasm_f32x4_gt(candidate, best);
-          best = wasm_v128_bitselect(candidate, best, larger);
-          which = wasm_v128_bitselect(wasm_i32x4_splat(tap), which, larger);
-        }
+        v best = load(in + c), which = wasm_i32x4_const_splat(0), tap = which, one = wasm_i32x4_const_splat(1);
+        for (int i = 0; i < S; i++)
+          for (int j = 0; j < S; j++, tap = wasm_i32x4_add(tap, one)) {
+            v candidate = load(in + ((int64_t)i * W + j) * C + c);
+            v larger = wasm_f32x4_gt(candidate, best);
+            best = wasm_v128_bitselect(candidate, best, larger);
+            which = wasm_v128_bitselect(tap, which, larger);
+          }
         store(y + out + c, best);
         v bytes = wasm_i8x16_shuffle(which, which, 0, 4, 8, 12, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0);
         wasm_v128_store32_lane(taps + out + c, bytes, 0);
@@ -338,16 +379,15 @@ void maxPool(const float *x, float *y, uint8_t *taps, int N, int H, int W, int C
 EXPORT(maxPoolGradient)
 void maxPoolGradient(const float *dy, const uint8_t *taps, float *dx, int N, int H, int W, int C, int S, int t, int T) {
   int OH = (H - S) / 2 + 1, OW = (W - S) / 2 + 1;
+  int offset[225];
+  for (int tap = 0; tap < S * S; tap++) offset[tap] = (tap / S * W + tap % S) * C;
   for (int n = first(N, t, T); n < first(N, t + 1, T); n++) {
     float *image = dx + (int64_t)n * H * W * C;
     for (int64_t i = 0; i < (int64_t)H * W * C; i += 4) store(image + i, wasm_f32x4_const_splat(0));
     for (int p = 0; p < OH * OW; p++) {
       int64_t at = ((int64_t)n * OH * OW + p) * C;
       float *out = image + ((int64_t)(p / OW) * 2 * W + p % OW * 2) * C;
-      for (int c = 0; c < C; c++) {
-        int tap = taps[at + c];
-        out[((int64_t)(tap / S) * W + tap % S) * C + c] += dy[at + c];
-      }
+      for (int c = 0; c < C; c++) out[offset[taps[at + c]] + c] += dy[at + c];
     }
   }
 }
