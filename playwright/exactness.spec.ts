@@ -149,7 +149,8 @@ test("a training that is paused and resumed in another worker ends in the same b
   for (const plan of [
     { optimizer: "adam", learningRate: 1e-5, proximal: 0.1, clipNorm: 5, augment: true, balanceLabels: true },
     { optimizer: "momentum", layers: "head" },
-    { patience: 1, epochs: 5, learningRate: 0.05 },
+    // Ten times as fast and a training of noise diverges or not by the last digit of its first batches.
+    { patience: 1, epochs: 5, learningRate: 0.005 },
   ] as const) {
     const [whole, paused] = await page.evaluate(
       async (plan) => [await window.harness.trainedDelta(null, plan), await window.harness.trainedDelta(3, plan)],

@@ -20,6 +20,7 @@ import {
   scaleShift,
 } from "../../workers/tf/fused";
 import { picturesToTensor, Network, sgd, type Batch, type StepPlan } from "../../workers/tf/network";
+import { layers } from "./layers";
 
 /** What tests ask of a backend, in a worker: the numbers behind the network, which the app itself never shows. */
 
@@ -343,6 +344,6 @@ async function classify(pixels: Uint8Array): Promise<{ probabilities: number[][]
   return { probabilities, ms: performance.now() - begun };
 }
 
-const api = { cpuStep, tensorsByEpoch, load, classify, profile, oracle, repeat, kernelErrors, refusal };
+const api = { layers, cpuStep, tensorsByEpoch, load, classify, profile, oracle, repeat, kernelErrors, refusal };
 export type HarnessWorker = typeof api;
 Comlink.expose(api);
