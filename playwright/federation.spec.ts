@@ -38,6 +38,7 @@ test("three players train the shared model, and the next checkpoint is the weigh
   const director = await browser.newPage();
   await director.goto(`${stage.url}/rounds`);
   await expect(director.getByText("No round yet")).toBeVisible();
+  await director.getByRole("button", { name: "Start a round" }).click();
   await director.getByLabel("Goal count").fill(String(CLIENTS));
   await director.getByLabel("Admin token").fill("a guess");
   await director.getByRole("button", { name: "Start rounds" }).click();
@@ -51,7 +52,9 @@ test("three players train the shared model, and the next checkpoint is the weigh
     await page.getByRole("button", { name: "Take part in rounds" }).click();
   }
   await expect(director.getByTestId("round-state")).toHaveText("published", { timeout: 300_000 });
+  await director.getByRole("link", { name: "Clients", exact: true }).click();
   await expect(director.getByText("counted", { exact: true })).toHaveCount(CLIENTS);
+  await director.getByRole("link", { name: "Compare", exact: true }).click();
   await expect(director.getByRole("img", { name: "Loss by round" })).toBeVisible();
   for (const page of players) await expect(page.getByText("accepted", { exact: true })).toBeVisible();
 

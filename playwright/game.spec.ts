@@ -126,6 +126,8 @@ test("a take, a new label and a round without a mouse", async ({ page, stage }) 
     .toBe((before?.label ?? 0) + (before?.label === 0 ? 1 : -1));
 
   await page.goto(`${stage.url}/rounds`);
+  await tabTo(/Start a round/);
+  await page.keyboard.press("Enter");
   await tabTo(/Admin token/);
   await page.keyboard.type(stage.adminToken);
   await page.keyboard.press("Enter");

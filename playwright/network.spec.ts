@@ -87,10 +87,13 @@ test("a phone in the same network is invited by a QR code, plays, trains and sen
     director.setDefaultTimeout(60_000);
     await director.goto("http://127.0.0.1:8787/rounds");
     await director.getByLabel("Task and model").selectOption(TASK);
+    await director.getByRole("button", { name: "Start a round" }).click();
     await director.getByLabel("Goal count").fill("1");
+    await director.getByText("Expert: all settings").click();
+    await director.getByLabel("Look for a setting").fill("invited");
     await director.getByLabel("Invited devices only").check();
     // Five photographs of as many people, in roles that were drawn, need not teach it anything.
-    await director.getByText("Evaluation and early stopping").click();
+    await director.getByLabel("Look for a setting").fill("tolerance");
     await director.getByLabel("Tolerance").fill("");
     await director.getByLabel("Admin token").fill(token);
     await director.getByRole("button", { name: "Start rounds" }).click();

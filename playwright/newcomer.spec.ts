@@ -78,6 +78,7 @@ async function photoOf(page: Page, face: Uint8Array): Promise<Photo> {
 /** README's first round: the form's defaults but for one client, who takes part with the faces that are kept. */
 async function firstRound(page: Page, url: string, adminToken: string): Promise<History> {
   await page.goto(`${url}/rounds`);
+  await page.getByRole("button", { name: "Start a round" }).click();
   await page.getByLabel("Goal count").fill("1");
   await page.getByLabel("Admin token").fill(adminToken);
   await page.getByRole("button", { name: "Start rounds" }).click();
@@ -134,6 +135,7 @@ test("a newcomer's first round, as the README has it and with the form's default
   expect(history.rounds[0]?.evidence.cohort).toMatchObject({ clients: 1 });
   expect(history.rounds[0]?.dreams?.agreement).toBeGreaterThan(0.95);
   await page.goto(`${stage.url}/rounds`);
+  await page.getByRole("link", { name: "Versions", exact: true }).click();
   const evidence = page.getByRole("region", { name: "What speaks for each version" }).getByRole("row");
   await expect(evidence.nth(1)).toContainText("published");
 

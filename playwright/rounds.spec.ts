@@ -39,7 +39,7 @@ test("runs side by side, one client, and every page with something on it, for ev
   await expectAccessible(page, "the gallery");
 
   const rounds = await context.newPage();
-  await rounds.goto(`${stage.url}/rounds?task=expressions-compact`);
+  await rounds.goto(`${stage.url}/rounds?task=expressions-compact&view=round`);
   await page.goto(`${stage.url}/train`);
   await page.getByRole("button", { name: "Take part in rounds" }).click();
   for (const [run, learningRate] of [0.001, 0.002].entries()) {
@@ -54,19 +54,27 @@ test("runs side by side, one client, and every page with something on it, for ev
   }
   await expectAccessible(page, "training");
 
+  const go = (name: string): Promise<void> => rounds.getByRole("link", { name, exact: true }).click();
+  for (const view of ["Overview", "Round", "Clients", "Versions", "Privacy"]) {
+    await go(view);
+    await expect(rounds.getByRole("heading", { level: 2 }).first()).toBeVisible();
+    await expectAccessible(rounds, view);
+  }
+  await go("Compare");
   const runs = rounds.getByRole("region", { name: "Runs" });
   await runs.getByRole("checkbox", { name: "Rounds 1 to 2" }).check();
   await runs.getByRole("checkbox", { name: "Rounds 3 to 4" }).check();
   await expect(runs.getByRole("img", { name: "Training loss by round of the run" })).toBeVisible();
   await expect(runs.getByRole("row", { name: /Rounds 3 to 4 E = 3, B = 5, rate 0.002/ })).toBeVisible();
-  await expectAccessible(rounds, "the rounds");
+  await expectAccessible(rounds, "the comparison");
+  await go("Clients");
   await rounds.getByRole("button", { name: /^Look at client/ }).click();
   const client = rounds.getByRole("dialog", { name: /^Client/ });
   await expect(client.getByText("Its update is part of the mean.")).toBeVisible();
   await expect(client.getByRole("row", { name: /^Faces it trained on (4 4|5 5)$/ })).toBeVisible();
   await expectAccessible(rounds, "one client");
   await client.getByRole("button", { name: "Close" }).click();
-  await rounds.getByRole("button", { name: "Wall view" }).click();
+  await go("Wall view");
   await expect(rounds.getByRole("heading", { name: "Round 4" }).first()).toBeVisible();
   await expectAccessible(rounds, "the wall");
   await rounds.keyboard.press("Escape");
@@ -79,7 +87,9 @@ test("runs side by side, one client, and every page with something on it, for ev
 
 test("the round form says how much noise an epsilon takes, and takes it", async ({ page, stage }) => {
   await page.goto(`${stage.url}/rounds`);
-  await page.getByText("Privacy", { exact: true }).click();
+  await page.getByRole("button", { name: "Start a round" }).click();
+  await page.getByText("Expert: all settings").click();
+  await page.getByRole("dialog").getByText("Privacy", { exact: true }).click();
   const planner = page.getByRole("region", { name: "How much noise?" });
   const answer = planner.getByRole("status");
   await expect(answer).toContainText("With 3 clients and 1 round, for epsilon at most 8 at delta 0.00001");
@@ -98,4 +108,106 @@ test("the round form says how much noise an epsilon takes, and takes it", async 
   await expect(page.getByText(/1 round as set here would bring it to/)).toContainText("epsilon 1.");
   await expect(page.getByRole("alert")).toContainText("Noise is scaled by the update clip");
   await expectAccessible(page, "the planner");
+});
+
+test("task, round and view stand in the address, and a round that was started is what one sees", async ({
+  page,
+  stage,
+}) => {
+  await page.goto(`${stage.url}/rounds`);
+  await page.getByLabel("Task and model").selectOption("expressions-compact");
+  await expect(page).toHaveURL(/\/rounds\?task=expressions-compact$/);
+  await expect(page.getByText("No round yet")).toBeVisible();
+  const drawer = page.getByRole("dialog", { name: "Start rounds" });
+  const open = async (): Promise<void> => page.getByRole("button", { name: "Start a round" }).click();
+  const heading = page.getByRole("heading", { level: 2 }).first();
+
+  await open();
+  await drawer.getByLabel("Begin with").selectOption({ label: "A room: twenty players, ten rounds" });
+  await expect(drawer.getByLabel("Goal count")).toHaveValue("20");
+  await drawer.getByText("Expert: all settings").click();
+  await drawer.getByLabel("Look for a setting").fill("gradient norm");
+  await expect(drawer.getByLabel("Gradient clip")).toBeVisible();
+  await expect(drawer.getByLabel("Epochs E")).toHaveCount(0);
+  await drawer.getByLabel("Look for a setting").fill("maxUpdateNorm");
+  await expect(drawer.getByLabel("Largest update")).toBeVisible();
+  await page.keyboard.press("Enter");
+  await expect(drawer).toBeVisible();
+  // What is wrong and folded away is shown, and not only refused.
+  await drawer.getByLabel("Largest update").fill("-1");
+  await drawer.getByLabel("Look for a setting").fill("epochs");
+  await drawer.getByLabel("Epochs E").fill("0");
+  await drawer.getByText("Expert: all settings").click();
+  await drawer.getByLabel("Admin token").fill(stage.adminToken);
+  await page.keyboard.press("Enter");
+  await expect(drawer.getByLabel("Epochs E")).toBeVisible();
+  await expect(drawer).toBeVisible();
+  await drawer.getByLabel("Epochs E").fill("2");
+  await drawer.getByText("Server strategy").click();
+  await drawer.getByLabel("Largest update").fill("0.02");
+  // What was typed is there again when the drawer was closed by mistake.
+  await page.keyboard.press("Escape");
+  await expect(drawer).toBeHidden();
+  await open();
+  await expect(drawer.getByLabel("Goal count")).toHaveValue("20");
+  for (const colorScheme of ["light", "dark"] as const) {
+    await page.emulateMedia({ colorScheme });
+    const { violations } = await new AxeBuilder({ page }).include("dialog[open]").analyze();
+    expect(violations.map(({ id }) => id)).toEqual([]);
+  }
+  await drawer.getByLabel("Admin token").press("Enter");
+  await expect(heading).toHaveText("Round 1");
+  await expect(page).toHaveURL(/task=expressions-compact&view=round$/);
+  await expect(page.getByTestId("round-state")).toHaveText("selecting");
+
+  await page.getByRole("button", { name: "Stop the round" }).click();
+  const stop = page.getByRole("dialog", { name: "Round 1 is under way" });
+  await stop.getByRole("button", { name: "Stop the round" }).click();
+  await expect(page.getByText("Round 1 was stopped.")).toBeVisible();
+  await drawer.getByRole("button", { name: "Start rounds" }).click();
+  await expect(heading).toHaveText("Round 2");
+
+  await page.getByRole("link", { name: "Earlier: round 1" }).click();
+  await expect(heading).toHaveText("Round 1");
+  await expect(page).toHaveURL(/view=round&round=1$/);
+  await page.getByRole("link", { name: "Clients", exact: true }).click();
+  await expect(heading).toHaveText("The cohort of round 1");
+  await page.goBack();
+  await expect(heading).toHaveText("Round 1");
+  await page.goBack();
+  await expect(heading).toHaveText("Round 2");
+  await page.goForward();
+  await page.goForward();
+  await expect(heading).toHaveText("The cohort of round 1");
+  await page.reload();
+  await expect(heading).toHaveText("The cohort of round 1");
+  // The wall shows the task that was chosen, and leads back to it.
+  await page.getByRole("link", { name: "Wall view" }).click();
+  await expect(page.getByRole("dialog").getByText("expressions-compact")).toBeVisible();
+  await page.keyboard.press("Escape");
+  await expect(page).toHaveURL(/task=expressions-compact$/);
+});
+
+test("without a connection the last known state stays, with its time, also when the page is loaded anew", async ({
+  page,
+  context,
+  stage,
+}) => {
+  await fetch(`${stage.url}/api/tasks/expressions-compact/rounds`, {
+    method: "POST",
+    headers: { authorization: `Bearer ${stage.adminToken}` },
+    body: JSON.stringify(DEFAULT_ROUND),
+  });
+  await page.goto(`${stage.url}/rounds?task=expressions-compact`);
+  await expect(page.getByText("Waiting for clients")).toBeVisible();
+  await context.setOffline(true);
+  await expect(page.getByRole("status").filter({ hasText: "Connection lost" })).toContainText(/how it was on .*\d/);
+  await expect(page.getByText("Waiting for clients")).toBeVisible();
+  await context.setOffline(false);
+  await expect(page.getByText("Live", { exact: true })).toBeVisible();
+  // The page comes from its cache then; here only the edge's interface is away.
+  await context.routeWebSocket(/\/live$/, (socket) => socket.close());
+  await page.reload();
+  await expect(page.getByRole("status").filter({ hasText: "Connection lost" })).toContainText(/how it was on .*\d/);
+  await expect(page.getByText("Waiting for clients")).toBeVisible();
 });

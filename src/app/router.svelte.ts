@@ -1,13 +1,13 @@
+import { address } from "../ui/address.svelte";
+
 /** The pages by their paths. The edge serves index.html for each of them. */
 export const ROUTES = ["/", "/play", "/progress", "/faces", "/train", "/rounds", "/lab", "/privacy"] as const;
 export type Route = (typeof ROUTES)[number];
 
-function current(): Route | null {
-  const path = location.pathname.replace(/(.)\/$/, "$1");
-  return ROUTES.find((route) => route === path) ?? null;
-}
-
-let route = $state(current());
+const route = $derived.by((): Route | null => {
+  const path = address.path.replace(/(.)\/$/, "$1");
+  return ROUTES.find((known) => known === path) ?? null;
+});
 
 export const router = {
   /** The page that is shown; null when there is none at this address. */
@@ -15,10 +15,6 @@ export const router = {
     return route;
   },
 };
-
-addEventListener("popstate", () => {
-  route = current();
-});
 
 // Links stay plain <a href>: a click on one of ours changes the page without loading it again.
 addEventListener("click", (event: MouseEvent) => {
@@ -36,8 +32,9 @@ addEventListener("click", (event: MouseEvent) => {
   if (!link || link.target || link.hasAttribute("download") || link.origin !== location.origin) return;
   if (!ROUTES.some((known) => known === link.pathname) || (link.hash && link.pathname === location.pathname)) return;
   event.preventDefault();
-  history.pushState(null, "", link.href);
-  route = current();
+  address.go(link.href);
+  // A view of the same page: who chose it stays at the link.
+  if (link.dataset["stay"] !== undefined) return;
   scrollTo(0, 0);
   document.querySelector<HTMLElement>("main")?.focus();
 });

@@ -220,6 +220,17 @@ export function watchRounds(
   let timer: ReturnType<typeof setTimeout> | undefined;
   let delay = 1000;
   let ended = false;
+  // A socket to nowhere is silent for minutes; the browser knows at once that its network has gone, and when it is back.
+  const noticing = new AbortController();
+  addEventListener("offline", () => socket?.close(), { signal: noticing.signal });
+  addEventListener(
+    "online",
+    () => {
+      clearTimeout(timer);
+      if (socket?.readyState !== WebSocket.OPEN) connect();
+    },
+    { signal: noticing.signal },
+  );
   const connect = (): void => {
     const opened = new WebSocket(`${location.origin.replace("http", "ws")}${api(task)}/live`);
     let read = 0;
@@ -231,8 +242,8 @@ export function watchRounds(
       onConnected(true);
       onEvent(v.parse(liveEventSchema, JSON.parse(String(data))));
     };
-    socket.onclose = () => {
-      if (ended) return;
+    opened.onclose = () => {
+      if (ended || socket !== opened) return;
       onConnected(false);
       timer = setTimeout(connect, delay);
       delay = Math.min(30_000, delay * 2);
@@ -241,6 +252,7 @@ export function watchRounds(
   connect();
   return () => {
     ended = true;
+    noticing.abort();
     clearTimeout(timer);
     socket?.close();
   };

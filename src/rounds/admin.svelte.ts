@@ -1,0 +1,25 @@
+import { EdgeRefusalError } from "../client/http";
+import { d } from "../ui/i18n/developer";
+import { reasonOf } from "../ui/i18n/reason";
+
+/** What an administrator has asked the edge for, and what came of it. */
+export class AdminAction {
+  busy = $state(false);
+  answer = $state<{ bad: boolean; text: string }>();
+
+  /** Does it, one at a time. @param action says in words what it has done, or nothing */
+  async run(action: () => Promise<string | undefined>): Promise<void> {
+    this.busy = true;
+    this.answer = undefined;
+    try {
+      const text = await action();
+      if (text !== undefined) this.answer = { bad: false, text };
+    } catch (error) {
+      const text = reasonOf(error);
+      const isUnauthorized = error instanceof EdgeRefusalError && error.code === "unauthorized";
+      this.answer = { bad: true, text: isUnauthorized ? d("form.unauthorized", { message: text }) : text };
+    } finally {
+      this.busy = false;
+    }
+  }
+}
