@@ -30,6 +30,7 @@ export function afterEvent(
   event: LiveEvent,
 ): History | undefined {
   if (event.type === "history") return event.history;
+  if (event.type === "event" || event.type === "presence") return undefined;
   const now = event.task ?? task;
   if (!now) return undefined;
   if (event.type === "change") {

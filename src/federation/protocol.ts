@@ -3,6 +3,7 @@ import { EXPRESSIONS } from "../model/expressions";
 import { CODECS } from "./codecs/codec";
 import { EVIDENCE_KINDS } from "./guard";
 import { MODEL_NAMES, type ModelName } from "../model/model";
+import { webhookSchema } from "./webhook";
 import { LEAST_NOISE, noiseBesideShares } from "./privacy/noise-scale";
 import { FEWEST } from "./secagg/graph";
 import { SERVER_OPTIMIZERS } from "./strategies/server-optimizers";
@@ -449,6 +450,16 @@ export const tallySchema = v.object({
 });
 export type Tally = v.InferOutput<typeof tallySchema>;
 
+/** An operator's words on a round, and on what was started with it. Without words and tags there is no note. */
+export const noteSchema = v.strictObject({
+  text: v.optional(v.pipe(v.string(), v.trim(), v.maxLength(500)), ""),
+  tags: v.optional(
+    v.pipe(v.array(v.pipe(v.string(), v.trim(), v.minLength(1), v.maxLength(24))), v.maxLength(8)),
+    () => [],
+  ),
+});
+export type Note = v.InferOutput<typeof noteSchema>;
+
 export const roundSchema = v.object({
   number: v.number(),
   /** The first round of the run that it belongs to: of all that was started together. */
@@ -490,6 +501,8 @@ export const roundSchema = v.object({
   dreams: v.optional(v.nullable(v.object({ agreement: v.number(), divergence: v.number() })), null),
   /** The hubs of a round that gossips; none in a central one. */
   hubs: v.optional(v.array(hubSchema), []),
+  /** An operator's words on it. */
+  note: v.optional(v.nullable(noteSchema), null),
 });
 export type Round = v.InferOutput<typeof roundSchema>;
 
@@ -529,6 +542,38 @@ export const pageSchema = v.strictObject({
 });
 export type Page = v.InferOutput<typeof pageSchema>;
 
+/** What a task's log tells of. Those of {@link ALERTING} are told to the operator's webhook too. */
+export const EVENT_KINDS = [
+  ...["round-open", "round-published", "round-rejected", "round-abandoned", "early-stop", "rolled-back"],
+  ...["dead-letter", "replayed", "nobody-came", "clock-set-back", "alarm-failed", "alerts-set", "alert-failed"],
+] as (
+  | ("round-open" | "round-published" | "round-rejected" | "round-abandoned" | "early-stop" | "rolled-back")
+  | ("dead-letter" | "replayed" | "nobody-came" | "clock-set-back" | "alarm-failed" | "alerts-set" | "alert-failed")
+)[];
+export type EventKind = (typeof EVENT_KINDS)[number];
+export const ALERTING: readonly EventKind[] = ["round-rejected", "round-abandoned", "dead-letter", "nobody-came"];
+
+/** Something that happened to a task, and why. */
+export const taskEventSchema = v.object({
+  /** One more with each event. */
+  id: whole(1, 1e12),
+  /** Unix time in milliseconds. */
+  at: v.number(),
+  kind: v.picklist(EVENT_KINDS),
+  round: v.nullable(v.number()),
+  /** Why, or of what, in words; empty where there is nothing to add. */
+  detail: v.string(),
+});
+export type TaskEvent = v.InferOutput<typeof taskEventSchema>;
+/** The newest first. */
+export const taskEventsSchema = v.array(taskEventSchema);
+/** Events that are kept: what is older is forgotten. */
+export const MOST_EVENTS = 500;
+
+/** Where an operator wants to be told of what goes wrong; null for nowhere. */
+export const alertsSchema = v.strictObject({ webhook: v.nullable(webhookSchema) });
+export type Alerts = v.InferOutput<typeof alertsSchema>;
+
 /** What has changed in a round: the fields that are others now, and members by their places. */
 export const roundDifferenceSchema = v.object({
   number: v.number(),
@@ -537,11 +582,16 @@ export const roundDifferenceSchema = v.object({
 });
 export type RoundDifference = v.InferOutput<typeof roundDifferenceSchema>;
 
-/** What the WebSocket says: the latest rounds once, a round that is new, then what changes of it, ten times a second at most. */
+/**
+ * What the WebSocket says: the latest rounds once, a round that is new, then what changes of it, ten times a second at most; what
+ * happened; and how many clients have asked lately or are at work, as far as keys can be told apart.
+ */
 export const liveEventSchema = v.variant("type", [
   v.object({ type: v.literal("history"), history: historySchema }),
   v.object({ type: v.literal("round"), round: roundSchema, task: taskSchema }),
   v.object({ type: v.literal("change"), change: roundDifferenceSchema, task: v.optional(taskSchema) }),
+  v.object({ type: v.literal("event"), event: taskEventSchema }),
+  v.object({ type: v.literal("presence"), online: v.number() }),
 ]);
 export type LiveEvent = v.InferOutput<typeof liveEventSchema>;
 /** What a watcher says now and then, so that the edge need not write to one that no longer reads. */

@@ -19,6 +19,8 @@ import type { WaitingClient } from "./store/waiting";
 const WAITING_MS = 30_000;
 /** Check-ins a second that a Coordinator wants at most: beyond it, clients are told to come back later. */
 const CHECK_INS_PER_SECOND = 100;
+/** Keys that are counted as clients that are there. */
+const MOST_ONLINE = 10_000;
 
 /** Tells clients to train, to evaluate, or when to ask again. */
 export class CheckIns {
@@ -32,12 +34,46 @@ export class CheckIns {
     private readonly invitations: Invitations,
   ) {}
 
+  /** Until when each key that has asked lately is taken for a client that is there. */
+  readonly #there = new Map<string, number>();
+
+  /**
+   * Clients that have asked lately, or are at work: keys, of which nobody is kept from making many, so a claim. A key that was made
+   * for an earlier round is not counted beside its client's new one.
+   */
+  online(now: number): number {
+    for (const [client, until] of this.#there) if (until < now) this.#there.delete(client);
+    return this.#there.size;
+  }
+
+  /** Nobody is counted by the key of a round that is over. */
+  forgetOnline(): void {
+    this.#there.clear();
+  }
+
   get perSecond(): number {
     return this.#rate.perSecond;
   }
 
   /** Asking again is harmless and gets the same answer. */
   async answer(signer: Signer, checkIn: CheckIn): Promise<CheckInAnswer | "replayed" | Uninvited> {
+    const answer = await this.#answer(signer, checkIn);
+    if (typeof answer !== "string") this.#see(signer.client, answer, Date.now());
+    return answer;
+  }
+
+  /** Takes a client for one that is there until it should have asked again. */
+  #see(client: string, answer: CheckInAnswer, now: number): void {
+    if (answer.decision === "wait" && answer.reason === "other-round") return;
+    if (this.#there.size >= MOST_ONLINE && !this.#there.has(client)) return;
+    const until =
+      answer.decision === "train"
+        ? Math.max(answer.assignment.deadline, now + WAITING_MS)
+        : now + WAITING_MS + (answer.decision === "wait" ? 1000 * answer.retryAfterSeconds : 0);
+    this.#there.set(client, until);
+  }
+
+  async #answer(signer: Signer, checkIn: CheckIn): Promise<CheckInAnswer | "replayed" | Uninvited> {
     const { client } = signer;
     const { store } = this.context;
     const now = Date.now();

@@ -4,6 +4,7 @@ import type { ProblemCode } from "../../src/federation/problems";
 import {
   taskNameSchema,
   TASKS,
+  type Alerts as AlertSettings,
   type CheckIn,
   type CheckInAnswer,
   type CheckpointRecord,
@@ -13,10 +14,12 @@ import {
   type Invitation,
   type InvitationRequest,
   type NewInvitation,
+  type Note,
   type Page,
   type Round,
   type RoundConfig,
   type Task,
+  type TaskEvent,
 } from "../../src/federation/protocol";
 import { dueAt } from "../../src/federation/round/life";
 import type { SecureMessage, SecureStep } from "../../src/federation/secagg/messages";
@@ -25,6 +28,7 @@ import { Admission, type Admitted, type StoredUpload, type UploadAnswer } from "
 import { CheckIns } from "./check-ins";
 import { clean } from "./cleaning";
 import type { Env } from "./env";
+import { EventLog } from "./event-log";
 import { publishFirst } from "./first-checkpoint";
 import { nameOf } from "./identity";
 import { Invitations, type Uninvited } from "./invitations";
@@ -43,6 +47,10 @@ const RETRY_MS = 3_000;
 const HUB_POLL_MS = 300;
 /** How often it is seen whether the last member has opened its shares. */
 const SECURE_POLL_MS = 200;
+/** After so long without a client an open round's operator is told. */
+const QUIET_MS = 3_600_000;
+/** How often it is kept that clients come. */
+const SEEN_MS = 300_000;
 /** Clocks of two machines that run the object one after the other may differ by this. */
 const CLOCK_SLACK_MS = 5_000;
 
@@ -64,6 +72,7 @@ export class Coordinator extends DurableObject<Env> {
   readonly #invitations: Invitations;
   /** The time of the latest check-in. */
   #lastSeen = 0;
+  #failureNotedAt = 0;
   /** When the alarm is due that was set last; undefined once it has gone off, or nobody knows. */
   #alarmAt: number | undefined;
 
@@ -71,16 +80,24 @@ export class Coordinator extends DurableObject<Env> {
     super(ctx, env);
     const task = v.parse(taskNameSchema, nameOf(ctx));
     this.#store = new TaskStore(ctx.storage.sql, task);
-    this.#context = { env, storage: ctx.storage, task, store: this.#store };
+    const events = new EventLog(
+      task,
+      this.#store,
+      (event) => this.#watchers.say({ type: "event", event }),
+      (work) => ctx.waitUntil(work),
+    );
+    this.#context = { env, storage: ctx.storage, task, store: this.#store, events };
     this.#view = new RoundView(this.#store);
     this.#watchers = new Watchers(ctx, {
       round: (number) => this.#view.round(number, MOST_MEMBERS),
       task: () => this.task(),
       history: () => this.history(),
+      online: () => this.#checkIns.online(Date.now()),
     });
     const changed = (round: number): void => this.#watchers.announce(round);
     const opened = (): void => {
       this.#admission.clear();
+      this.#checkIns.forgetOnline();
       this.#merger.clear();
     };
     this.#driver = new RoundDriver(this.#context, { changed, opened });
@@ -150,7 +167,7 @@ export class Coordinator extends DurableObject<Env> {
     const known = this.#store.checkpoints.list().find((one) => one.version === version);
     if (known?.status !== "published") return "not-found";
     this.#store.settings.setCurrent(version);
-    log("rollback", { task: this.#context.task, version });
+    this.#context.events.add("rolled-back", null, `To version ${version}.`);
     return this.#store.checkpoints.list();
   }
 
@@ -175,7 +192,7 @@ export class Coordinator extends DurableObject<Env> {
     const member = this.#store.updates.get(id);
     if (!member || !this.#moved(this.#driver.send({ type: "dead", member }, Date.now()))) return;
     this.#store.updates.setReason(id, reason);
-    log("dead-letter", { task: this.#context.task, id, reason });
+    this.#context.events.add("dead-letter", member.round, reason);
     await this.#schedule();
   }
 
@@ -188,6 +205,7 @@ export class Coordinator extends DurableObject<Env> {
     this.#store.updates.setReason(id, null);
     this.#store.updates.setQueued(id, now);
     await this.env.UPDATES.send({ task: this.#context.task, id });
+    this.#context.events.add("replayed", member.round);
     await this.#schedule();
     return "replayed";
   }
@@ -200,6 +218,30 @@ export class Coordinator extends DurableObject<Env> {
       checkInsPerSecond: this.#checkIns.perSecond,
       ...this.#store.counts(),
     };
+  }
+
+  /** What happened lately, the newest first. */
+  events(): TaskEvent[] {
+    return this.#store.events.all();
+  }
+
+  alerts(): AlertSettings {
+    return { webhook: this.#store.settings.webhook ?? null };
+  }
+
+  setAlerts({ webhook }: AlertSettings): AlertSettings {
+    this.#store.settings.setWebhook(webhook);
+    // Not where to: such an address is often all that its secret is.
+    this.#context.events.add("alerts-set", null, webhook === null ? "Nobody is told." : "A webhook is told.");
+    return this.alerts();
+  }
+
+  /** Keeps the operator's words on a round. */
+  setNote(number: number, note: Note): Round | "not-found" | "not-possible" {
+    if (!this.#store.rounds.exists(number)) return "not-found";
+    if (!this.#store.notes.set(number, note)) return "not-possible";
+    this.#watchers.announce(number);
+    return this.#view.round(number, MOST_MEMBERS);
   }
 
   async stopRound(): Promise<Round | "no-open-round"> {
@@ -224,6 +266,7 @@ export class Coordinator extends DurableObject<Env> {
     const { events } = this.#driver;
     const answer = await this.#checkIns.answer(signer, checkIn);
     if (this.#driver.events !== events) await this.#schedule();
+    this.#watchers.tellPresence();
     return answer;
   }
 
@@ -325,6 +368,7 @@ export class Coordinator extends DurableObject<Env> {
     } catch (error) {
       // The store or a shard fails. The platform would try six times and give up; a round must not hang for that.
       log("alarm-failed", { task: this.#context.task, error: String(error) });
+      this.#noteFailure();
       const reason = `The updates could not be averaged: ${String(error)}`;
       this.#driver.send({ type: "failed", reason, lasting: false }, Date.now());
       this.#alarmAt = Date.now() + RETRY_MS;
@@ -336,6 +380,10 @@ export class Coordinator extends DurableObject<Env> {
     const round = this.#store.rounds.open();
     if (round) {
       const { number, state, config } = round;
+      if (now >= (this.#quietAt() ?? Infinity)) {
+        this.#store.settings.setQuietRound(number);
+        this.#context.events.add("nobody-came", number);
+      }
       const clients = state === "selecting" ? this.#checkIns.stillWaiting(now) : 0;
       this.#driver.send(state === "selecting" ? { type: "waiting", clients } : { type: "time" }, now, number);
       await this.#places.requeue(number, now);
@@ -388,6 +436,8 @@ export class Coordinator extends DurableObject<Env> {
       // Counted from when it was queued, not from now: else an edge that is killed every few seconds would never get to it.
       const queued = this.#store.updates.oldestQueued(number);
       if (queued !== null) due.push(queued + REQUEUE_MS);
+      const quietAt = this.#quietAt();
+      if (quietAt !== null) due.push(quietAt);
     }
     if (this.#store.rounds.uncleaned().length > 0) due.push(now);
     if (due.length === 0) return;
@@ -401,7 +451,8 @@ export class Coordinator extends DurableObject<Env> {
   /** A clock that was set back would leave what is due far in the future: it is due after its time from now, then. */
   async #noticeClock(now: number): Promise<void> {
     if (now < this.#lastSeen - CLOCK_SLACK_MS) {
-      log("clock-set-back", { task: this.#context.task, milliseconds: this.#lastSeen - now });
+      const seconds = Math.round((this.#lastSeen - now) / 1000);
+      this.#context.events.add("clock-set-back", null, `By ${seconds} seconds.`);
       const driven = this.#driver.send({ type: "rewound" }, now);
       if (driven) this.#store.updates.limitQueued(driven.before.number, now);
       this.#store.waiting.forgetAfter(now);
@@ -410,5 +461,23 @@ export class Coordinator extends DurableObject<Env> {
       await this.#schedule();
     }
     this.#lastSeen = now;
+    const { settings } = this.#store;
+    if (Math.abs(now - settings.lastSeen) > SEEN_MS) settings.setLastSeen(now);
+  }
+
+  /** When an open round has waited for so long that its operator is told; null where nobody waits, or it was told. */
+  #quietAt(): number | null {
+    const { rounds, settings } = this.#store;
+    const open = rounds.open();
+    if (!open || settings.quietRound === open.number) return null;
+    return Math.max(open.openedAt, settings.lastSeen, this.#lastSeen) + QUIET_MS;
+  }
+
+  /** Once an hour: an alarm that fails comes back every few seconds. */
+  #noteFailure(): void {
+    const now = Date.now();
+    if (now < this.#failureNotedAt + QUIET_MS) return;
+    this.#failureNotedAt = now;
+    this.#context.events.add("alarm-failed", this.#store.rounds.open()?.number ?? null);
   }
 }

@@ -1,12 +1,14 @@
 import { Hono, type Context } from "hono";
 import { PROBLEMS, type ProblemCode } from "../../src/federation/problems";
 import {
+  alertsSchema,
   checkInSchema,
   conflictOf,
   evaluationSchema,
   type Evaluation,
   idSchema,
   invitationRequestSchema,
+  noteSchema,
   pageSchema,
   roundChangeSchema,
   roundConfigSchema,
@@ -406,6 +408,29 @@ app.post("/api/tasks/:task/dead-letters/:id/replay", async (c) => {
   const status = await coordinator(c.env, taskOf(c)).replay(parse(idSchema, c.req.param("id")));
   if (status !== "replayed") throw new ProblemError(status);
   return c.json({ status }, 202);
+});
+
+app.get("/api/tasks/:task/events", async (c) => c.json(await coordinator(c.env, taskOf(c)).events()));
+
+app.get("/api/tasks/:task/alerts", async (c) => {
+  await requireAdmin(c);
+  c.header("cache-control", "no-store");
+  return c.json(await coordinator(c.env, taskOf(c)).alerts());
+});
+
+app.put("/api/tasks/:task/alerts", async (c) => {
+  await requireAdmin(c);
+  const alerts = await readJson(c.req.raw, alertsSchema);
+  return c.json(await coordinator(c.env, taskOf(c)).setAlerts(alerts));
+});
+
+app.put("/api/tasks/:task/rounds/:round/note", async (c) => {
+  await requireAdmin(c);
+  const number = numberOf(c, "round", 1);
+  const round = await coordinator(c.env, taskOf(c)).setNote(number, await readJson(c.req.raw, noteSchema));
+  if (round === "not-found") throw new ProblemError(round, "There is no such round.");
+  if (round === "not-possible") throw new ProblemError(round, "There are as many notes as there may be.");
+  return c.json(round);
 });
 
 app.delete("/api/tasks/:task/rounds/current", async (c) => {

@@ -2,6 +2,7 @@ import { toJsonSchema } from "@valibot/to-json-schema";
 import * as v from "valibot";
 import { PROBLEMS, type ProblemCode } from "../../src/federation/problems";
 import {
+  alertsSchema,
   checkInAnswerSchema,
   checkInSchema,
   checkpointsSchema,
@@ -11,12 +12,14 @@ import {
   invitationRequestSchema,
   invitationsSchema,
   newInvitationSchema,
+  noteSchema,
   pageSchema,
   problemSchema,
   roundConfigSchema,
   roundSchema,
   sharedSchema,
   TASK_NAMES,
+  taskEventsSchema,
   taskSchema,
 } from "../../src/federation/protocol";
 
@@ -207,6 +210,37 @@ export const ENDPOINTS: Endpoint[] = [
     admin: true,
     answers: { 200: roundSchema },
     problems: ["no-open-round"],
+  },
+  {
+    method: "put",
+    path: `${task}/rounds/:round/note`,
+    summary: "An operator's words and tags on a round; empty ones take them away",
+    admin: true,
+    body: noteSchema,
+    answers: { 200: roundSchema },
+    problems: ["not-found", "not-possible"],
+  },
+  {
+    method: "get",
+    path: `${task}/events`,
+    summary: "What happened lately and why, the newest first; older events are forgotten",
+    answers: { 200: taskEventsSchema },
+  },
+  {
+    method: "get",
+    path: `${task}/alerts`,
+    summary: "Where the operator is told of what goes wrong",
+    admin: true,
+    answers: { 200: alertsSchema },
+  },
+  {
+    method: "put",
+    path: `${task}/alerts`,
+    summary: "Set a webhook that the edge calls when a round fails, dead letters wait, or nobody comes; null for none",
+    admin: true,
+    body: alertsSchema,
+    answers: { 200: alertsSchema },
+    problems: ["bad-request"],
   },
   {
     method: "get",

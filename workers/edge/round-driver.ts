@@ -4,7 +4,7 @@ import { beginRound, isOver, type RoundLife } from "../../src/federation/round/l
 import { transition, type RoundEffect, type RoundEvent } from "../../src/federation/round/machine";
 import { afterRound } from "../../src/federation/round/series";
 import type { Env } from "./env";
-import { log } from "./log";
+import type { EventLog } from "./event-log";
 import type { StoredLife, TaskStore } from "./store/store";
 
 /** What the parts of a Coordinator share. */
@@ -13,6 +13,7 @@ export interface TaskContext {
   storage: DurableObjectStorage;
   task: TaskName;
   store: TaskStore;
+  events: EventLog;
 }
 
 /** Told when a round has changed, and when another one has begun. */
@@ -27,6 +28,10 @@ export interface Driven {
   life: RoundLife;
   effects: RoundEffect[];
 }
+
+/** The states that a round ends in. */
+const isEnd = (state: RoundLife["state"]): state is "published" | "rejected" | "abandoned" =>
+  state === "published" || state === "rejected" || state === "abandoned";
 
 /** Uniform in [0, 1), so that nobody can foresee who is drawn. */
 const secureRandom = (): number => (crypto.getRandomValues(new Uint32Array(1))[0] ?? 0) / 2 ** 32;
@@ -69,9 +74,10 @@ export class RoundDriver {
       const { state: life, effects } = transition(before, event, now);
       const isSaved = store.rounds.save(life, before);
       if (life.config.topology !== before.config.topology) this.#setUpHubs(life.number, life.config);
-      if (isOver(life)) {
-        const { number: round, reason, candidate } = life;
-        log(`round-${life.state}`, { task: this.context.task, round, reason, candidate });
+      if (isOver(life) && isEnd(life.state)) {
+        const { number, reason, candidate } = life;
+        const isPublished = life.state === "published" && candidate !== null;
+        this.context.events.add(`round-${life.state}`, number, isPublished ? `Version ${candidate}.` : reason);
       }
       for (const effect of effects) this.#apply(effect, before, now);
       // An event other than the clock has changed what is told of members or of those who wait.
@@ -82,7 +88,7 @@ export class RoundDriver {
 
   /** Opens a round from the current checkpoint. @param run the first round of its series; null begins one */
   open(config: RoundConfig, run: number | null, now: number): number {
-    const { store, task } = this.context;
+    const { store, events } = this.context;
     const base = store.checkpoints.current();
     if (!base) throw new Error("The task has no checkpoint.");
     const number = store.rounds.add(config, base.version, run, now);
@@ -91,7 +97,7 @@ export class RoundDriver {
     store.waiting.clear();
     if (config.mode === "async") store.updates.dropStale(base.version - config.maxStaleness);
     this.#setUpHubs(number, config);
-    log("round-open", { task, round: number });
+    events.add("round-open", number);
     this.listener.opened();
     this.listener.changed(number);
     return number;
@@ -142,7 +148,7 @@ export class RoundDriver {
 
   /** Opens the series' next round, unless a plateau or their number ends it. */
   #continue(number: number, now: number): void {
-    const { store, task } = this.context;
+    const { store, events } = this.context;
     const { config, run } = store.rounds.get(number);
     const losses = store.rounds.ofRun(run).flatMap((one) => store.evaluation(one)?.loss ?? []);
     const { counted, below } = this.#norms(number, config);
@@ -150,7 +156,7 @@ export class RoundDriver {
     if (plateau !== null) store.rounds.setPlateau(number, plateau);
     if (isStopped) {
       store.settings.setEarlyStop(plateau);
-      log("early-stop", { task, run, reason: plateau });
+      events.add("early-stop", number, plateau);
     }
     if (next) this.open(next, isSameRun ? run : null, now);
   }

@@ -58,6 +58,7 @@ export class RoundView {
       // A kind may be a single client.
       evidence: isPrivate(config) ? {} : known.evidence,
       dreams: store.rounds.dreams(number),
+      note: store.notes.of(number),
       hubs: hubs.map((hub, i) => ({ ...hub, updates: loads?.get(i) ?? 0 })),
     };
   }

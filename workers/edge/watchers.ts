@@ -3,6 +3,8 @@ import { READING_EVERY, type History, type LiveEvent, type Round, type Task } fr
 
 /** Between two messages to a watcher: at most ten a second. */
 const PAUSE_MS = 100;
+/** How often it is seen who has gone. */
+const PRESENCE_MS = 3_000;
 /** A watcher to which so many messages went without a word that it reads them is gone: what is sent to it lies in memory. */
 const MOST_UNREAD = 4 * READING_EVERY;
 /** Watchers of one task. */
@@ -13,6 +15,7 @@ export interface Watched {
   round: (number: number) => Round;
   task: () => Task;
   history: () => History;
+  online: () => number;
 }
 
 /**
@@ -27,6 +30,9 @@ export class Watchers {
   #toldTask: string | undefined;
   #last = 0;
   #timer: ReturnType<typeof setTimeout> | undefined;
+  /** Clients that the watchers were last told of. */
+  #online = 0;
+  #presence: ReturnType<typeof setTimeout> | undefined;
   readonly #unread = new WeakMap<WebSocket, number>();
 
   constructor(
@@ -43,7 +49,26 @@ export class Watchers {
     this.ctx.acceptWebSocket(server);
     const history = this.watched.history();
     server.send(JSON.stringify({ type: "history", history } satisfies LiveEvent));
+    server.send(JSON.stringify({ type: "presence", online: this.watched.online() } satisfies LiveEvent));
     return client;
+  }
+
+  /** Says something that is no change of a round. */
+  say(event: LiveEvent): void {
+    this.#send(this.ctx.getWebSockets(), JSON.stringify(event));
+  }
+
+  /** Says how many are there, where that is another number than before, and again as they go. */
+  tellPresence(): void {
+    if (this.#presence !== undefined || this.ctx.getWebSockets().length === 0) return;
+    const online = this.watched.online();
+    if (online !== this.#online) this.say({ type: "presence", online });
+    this.#online = online;
+    if (online === 0) return;
+    this.#presence = setTimeout(() => {
+      this.#presence = undefined;
+      this.tellPresence();
+    }, PRESENCE_MS);
   }
 
   /** A watcher has said that it reads. */

@@ -81,4 +81,9 @@ export const MIGRATIONS = [
   `
   ALTER TABLE checkpoints ADD COLUMN light TEXT;
 `,
+  `
+  CREATE TABLE events (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, at INTEGER NOT NULL, kind TEXT NOT NULL, round INTEGER, detail TEXT NOT NULL);
+  CREATE TABLE notes (round INTEGER PRIMARY KEY, note TEXT NOT NULL);
+`,
 ];

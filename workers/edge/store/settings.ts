@@ -26,6 +26,43 @@ export class SettingsTable {
     this.#set("current", String(version));
   }
 
+  /** Where the operator wants to be told of what goes wrong; undefined for nowhere. */
+  get webhook(): string | undefined {
+    return this.#get("webhook");
+  }
+
+  setWebhook(url: string | null): void {
+    this.#set("webhook", url);
+  }
+
+  /** Alerts of one hour, counted from the beginning of Unix time. */
+  get alerts(): { hour: number; sent: number } {
+    const [hour = 0, sent = 0] = (this.#get("alerts") ?? "").split("/").map(Number);
+    return { hour, sent };
+  }
+
+  setAlerts({ hour, sent }: { hour: number; sent: number }): void {
+    this.#set("alerts", `${hour}/${sent}`);
+  }
+
+  /** When a client came last, give or take the minutes between two writes; 0 where none has yet. */
+  get lastSeen(): number {
+    return Number(this.#get("last-seen") ?? 0);
+  }
+
+  setLastSeen(at: number): void {
+    this.#set("last-seen", String(at));
+  }
+
+  /** The round of which the operator has been told that nobody comes. */
+  get quietRound(): number {
+    return Number(this.#get("quiet-round") ?? 0);
+  }
+
+  setQuietRound(round: number): void {
+    this.#set("quiet-round", String(round));
+  }
+
   #get(key: string): string | undefined {
     return this.db.first(row, "SELECT value FROM settings WHERE key = ?", key)?.value;
   }

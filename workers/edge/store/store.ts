@@ -4,7 +4,9 @@ import type { RoundLife } from "../../../src/federation/round/life";
 import { CheckpointTable } from "./checkpoints";
 import { Database } from "./database";
 import { EvaluationTable } from "./evaluations";
+import { EventTable } from "./events";
 import { NonceTable } from "./nonces";
+import { NoteTable } from "./notes";
 import { RefusalTable } from "./refusals";
 import { RoundTable, type RoundRow, type Totals } from "./rounds";
 import { SecureTables } from "./secure";
@@ -29,6 +31,8 @@ export class TaskStore {
   readonly refusals: RefusalTable;
   readonly nonces: NonceTable;
   readonly secure: SecureTables;
+  readonly events: EventTable;
+  readonly notes: NoteTable;
 
   constructor(sql: SqlStorage, task: string) {
     this.db = new Database(sql);
@@ -42,6 +46,8 @@ export class TaskStore {
     this.refusals = new RefusalTable(this.db);
     this.nonces = new NonceTable(this.db);
     this.secure = new SecureTables(this.db, task);
+    this.events = new EventTable(this.db);
+    this.notes = new NoteTable(this.db);
   }
 
   /** The open round. */
