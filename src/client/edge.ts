@@ -2,6 +2,7 @@ import { sign, type Signable } from "../federation/signing";
 import * as v from "valibot";
 import { secureStepSchema, type SecureMessage, type SecureStep } from "../federation/secagg/messages";
 import {
+  alertsSchema,
   checkInAnswerSchema,
   checkpointsSchema,
   deadLettersSchema,
@@ -13,7 +14,9 @@ import {
   READING_EVERY,
   roundSchema,
   sharedSchema,
+  taskEventsSchema,
   taskSchema,
+  type Alerts,
   type Assignment,
   type CheckIn,
   type CheckInAnswer,
@@ -26,10 +29,12 @@ import {
   type InvitationRequest,
   type LiveEvent,
   type NewInvitation,
+  type Note,
   type Round,
   type RoundConfig,
   type Shared,
   type Task,
+  type TaskEvent,
   type TaskName,
 } from "../federation/protocol";
 import { EdgeAwayError, edgeNow, EdgeRefusalError, noteClock, PATIENCE, request } from "./http";
@@ -147,6 +152,27 @@ export const startRounds = (task: TaskName, config: RoundConfig, token: string):
 export const stopRound = (task: TaskName, token: string): Promise<Round> =>
   read(roundSchema, `${api(task)}/rounds/current`, { method: "DELETE", headers: bearer(token) });
 
+/** What happened lately, the newest first. */
+export const getEvents = (task: TaskName): Promise<TaskEvent[]> => read(taskEventsSchema, `${api(task)}/events`);
+
+export const getAlerts = (task: TaskName, token: string): Promise<Alerts> =>
+  read(alertsSchema, `${api(task)}/alerts`, { headers: bearer(token) });
+
+export const setAlerts = (task: TaskName, alerts: Alerts, token: string): Promise<Alerts> =>
+  read(alertsSchema, `${api(task)}/alerts`, {
+    method: "PUT",
+    body: JSON.stringify(alerts),
+    headers: bearer(token),
+  });
+
+/** Writes an operator's words on a round in the place of those before. */
+export const setNote = (task: TaskName, round: number, note: Note, token: string): Promise<Round> =>
+  read(roundSchema, `${api(task)}/rounds/${round}/note`, {
+    method: "PUT",
+    body: JSON.stringify(note),
+    headers: bearer(token),
+  });
+
 export const makeInvitation = (task: TaskName, wanted: InvitationRequest, token: string): Promise<NewInvitation> =>
   read(newInvitationSchema, `${api(task)}/invitations`, {
     method: "POST",
@@ -240,7 +266,9 @@ export function watchRounds(
       read += 1;
       if (read % READING_EVERY === 0) opened.send(READING);
       onConnected(true);
-      onEvent(v.parse(liveEventSchema, JSON.parse(String(data))));
+      const event = v.safeParse(liveEventSchema, JSON.parse(String(data)));
+      // A newer edge may have more to say than this page understands.
+      if (event.success) onEvent(event.output);
     };
     opened.onclose = () => {
       if (ended || socket !== opened) return;

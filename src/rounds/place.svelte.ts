@@ -3,7 +3,7 @@ import { TASK_NAMES, type TaskName } from "../federation/protocol";
 import { address } from "../ui/address.svelte";
 
 /** The sections of Rounds, in the order of their tabs. */
-export const VIEWS = ["overview", "round", "clients", "versions", "compare", "privacy"] as const;
+export const VIEWS = ["overview", "round", "clients", "versions", "compare", "privacy", "events"] as const;
 export type View = (typeof VIEWS)[number] | "wall";
 
 /** What of Rounds an address shows. */
@@ -32,6 +32,11 @@ export const place = {
     return /^[1-9]\d{0,8}$/.test(round) ? Number(round) : undefined;
   },
 
+  /** What else the address says of a view: a filter, or what is compared. */
+  param(name: string): string | undefined {
+    return asked.get(name) ?? undefined;
+  },
+
   /** The address of another place. A round is part of it only where that is looked at. */
   href(to: Partial<Place> & Pick<Place, "view">, more: Record<string, string> = {}): string {
     const { task = place.task, view, round } = to;
@@ -45,7 +50,7 @@ export const place = {
     return `/rounds?${query.toString()}`;
   },
 
-  go(to: Partial<Place> & Pick<Place, "view">): void {
-    address.go(place.href(to));
+  go(to: Partial<Place> & Pick<Place, "view">, more: Record<string, string> = {}): void {
+    address.go(place.href(to, more));
   },
 };

@@ -1,12 +1,14 @@
 import * as v from "valibot";
-import { getHistory, getRound, watchRounds } from "../client/edge";
+import { getEvents, getHistory, getRound, watchRounds } from "../client/edge";
 import { afterEvent } from "../federation/live";
 import {
   historySchema,
+  MOST_EVENTS,
   MOST_ROUNDS,
   type LiveEvent,
   type Round,
   type Task,
+  type TaskEvent,
   type TaskName,
 } from "../federation/protocol";
 
@@ -22,6 +24,10 @@ export class WatchedTask {
   task = $state.raw<Task>();
   /** Undefined until the first connection has come about, or has failed. */
   connected = $state<boolean>();
+  /** Clients that are there, as the edge counts them; undefined until it has said so. */
+  online = $state<number>();
+  /** What happened lately, the newest first; undefined until it was asked for. */
+  events = $state.raw<TaskEvent[]>();
   /** When this was the state, Unix time in milliseconds; undefined where nothing has been heard yet. */
   heardAt = $state<number>();
   readonly latest = $derived(this.rounds.at(-1));
@@ -53,9 +59,18 @@ export class WatchedTask {
     const { rounds, task } = this;
     const after = afterEvent({ rounds, ...(task && { task }) }, event);
     this.heardAt = Date.now();
+    if (event.type === "presence") this.online = event.online;
+    if (event.type === "event" && this.events) this.events = [event.event, ...this.events].slice(0, MOST_EVENTS);
+    // What happened while nobody listened is not told again.
+    if (event.type === "history" && this.events) this.loadEvents().catch(() => undefined);
     if (!after) return;
     ({ rounds: this.rounds, task: this.task } = after);
     if (event.type === "history") void this.#loadEarlier();
+  }
+
+  /** @throws EdgeAwayError, EdgeRefusalError */
+  async loadEvents(): Promise<void> {
+    this.events = await getEvents(this.name);
   }
 
   /** Asks for all members of a round of which a page has told of some only. */
