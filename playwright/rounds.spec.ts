@@ -211,3 +211,62 @@ test("without a connection the last known state stays, with its time, also when 
   await expect(page.getByRole("status").filter({ hasText: "Connection lost" })).toContainText(/how it was on .*\d/);
   await expect(page.getByText("Waiting for clients")).toBeVisible();
 });
+
+test("what happened can be filtered and linked, notes stand with their run, and only an administrator writes", async ({
+  page,
+  stage,
+}) => {
+  const rounds = `${stage.url}/api/tasks/expressions-compact/rounds`;
+  const headers = { authorization: `Bearer ${stage.adminToken}` };
+  const start = (): Promise<Response> =>
+    fetch(rounds, { method: "POST", headers, body: JSON.stringify({ ...DEFAULT_ROUND, goalCount: 2 }) });
+  await start();
+  await page.goto(`${stage.url}/rounds?task=expressions-compact&view=events`);
+  const events = page.getByRole("list", { name: "What happened" }).getByRole("listitem");
+  await expect(events).toHaveCount(1);
+  // Live.
+  await fetch(`${rounds}/current`, { method: "DELETE", headers });
+  await expect(events).toHaveCount(2);
+  await expect(events.first()).toContainText("Abandoned Round 1 Stopped by the administrator.");
+  await start();
+  await expect(events).toHaveCount(3);
+  await expectAccessible(page, "the events");
+  await page.getByLabel("Kind").selectOption({ label: "What went wrong" });
+  await expect(events).toHaveCount(1);
+  await expect(page).toHaveURL(/view=events&kind=problems$/);
+  await events.getByRole("link").first().click();
+  await expect(page).toHaveURL(/kind=problems&event=2$/);
+  await page.reload();
+  await expect(events.locator("[aria-current=true]")).toBeVisible();
+  await page.goBack();
+  await page.goBack();
+  await expect(events).toHaveCount(3);
+  await page.getByLabel("Look for").fill("administrator 1");
+  await expect(events).toHaveCount(1);
+
+  const alerts = page.getByRole("region", { name: "Alerts" });
+  await alerts.getByLabel("Webhook").fill("https://127.0.0.1/hook");
+  await alerts.getByLabel("Admin token").fill(stage.adminToken);
+  await alerts.getByRole("button", { name: "Tell this address" }).click();
+  await expect(alerts.getByRole("alert")).toContainText("not an https:// address");
+  await alerts.getByLabel("Webhook").fill("https://hooks.example.org/x");
+  await alerts.getByRole("button", { name: "Tell this address" }).click();
+  await expect(alerts.getByRole("status")).toHaveText("It is told from now on.");
+  await alerts.getByRole("button", { name: "Tell nobody" }).click();
+  await expect(alerts.getByRole("status")).toHaveText("Nobody is told any more.");
+
+  await page.getByRole("link", { name: "Round", exact: true }).click();
+  const note = page.getByRole("region", { name: "Note" });
+  await note.getByText("Write a note").click();
+  await note.getByLabel("Words").fill("The lamp is off.");
+  await note.getByLabel("Tags").fill("lamp, evening, lamp");
+  await note.getByLabel("Admin token").fill("a guess");
+  await note.getByRole("button", { name: "Save" }).click();
+  await expect(note.getByRole("alert")).toContainText("The admin token is missing or wrong");
+  await note.getByLabel("Admin token").fill(stage.adminToken);
+  await note.getByRole("button", { name: "Save" }).click();
+  await expect(note.getByRole("listitem")).toHaveText(["lamp", "evening"]);
+  await expectAccessible(page, "a note");
+  await page.getByRole("link", { name: "Compare", exact: true }).click();
+  await expect(page.getByRole("row", { name: /Round 2 .*lamp, evening, The lamp is off\./ })).toBeVisible();
+});

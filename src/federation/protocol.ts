@@ -412,6 +412,8 @@ export const memberSchema = v.object({
   bytesDown: v.number(),
   trainLoss: v.nullable(v.number()),
   trainAccuracy: v.nullable(v.number()),
+  /** Its base's loss on the same faces, before it trained; null where its round does not ask for it. */
+  initialLoss: v.optional(v.nullable(v.number()), null),
   backend: v.nullable(v.string()),
   /** Unix times in milliseconds. */
   assignedAt: v.number(),

@@ -159,6 +159,7 @@ export class RoundView {
         bytesDown: metadata?.bytesDown ?? 0,
         trainLoss: metadata?.trainLoss ?? null,
         trainAccuracy: metadata?.trainAccuracy ?? null,
+        initialLoss: metadata?.initialLoss ?? null,
         backend: metadata?.backend ?? null,
         norm,
       };
@@ -212,6 +213,7 @@ const UNTOLD = {
   bytesDown: 0,
   trainLoss: null,
   trainAccuracy: null,
+  initialLoss: null,
   backend: null,
   norm: null,
 } satisfies Partial<Member>;

@@ -120,7 +120,8 @@ export const de = {
     a: "Version A",
     b: "Version B",
     version: "{{version}}, {{state}}",
-    sameFaces: "B entstand aus A: Beide wurden auf denselben Gesichtern geprüft.",
+    sameFaces:
+      "B entstand aus A: Genauigkeit und Verlust sind von denselben Gesichtern. Was nach Klassen ist, kommt aus der eigenen Runde jeder Version.",
     otherFaces:
       "Sie wurden in verschiedenen Runden geprüft, von wem auch immer: Es müssen nicht dieselben Gesichter sein.",
     measure: "Maß",
@@ -223,6 +224,13 @@ export const de = {
     slowest: "95. Perzentil",
   },
   panel: {
+    madeUp: "erfunden",
+    outlier: "Ausreißer",
+    hidden: "Diese Runde verbirgt, was einzelne Clients gesendet haben: Man weiß nur, wo sie sind.",
+    outlierHelp:
+      "Die Norm eines Ausreißers liegt nach Iglewicz und Hoaglin weiter als 3,5 vom Median. Das kann ein Lügner sein, oder jemand mit anderen Gesichtern.",
+    headless:
+      "Einige dieser Clients haben keinen Browser (npm run client): Sie trainieren nichts, und Verlust und Genauigkeit, die sie senden, sind erfunden. So sind es auch die Mittel der Runde mit ihnen.",
     folded_one: "{{count}} Gerät nahm teil. Von einer so alten Runde ist nur aufgehoben, was dabei herauskam.",
     folded_other: "{{count}} Geräte nahmen teil. Von einer so alten Runde ist nur aufgehoben, was dabei herauskam.",
     nobody: "Noch niemand wurde ausgewählt.",
@@ -259,6 +267,8 @@ export const de = {
     took: "Dauer der Updates: {{median}} im Median, {{slowest}} im 95. Perzentil.",
     cohort: "Die Kohorte der Runde {{number}}",
     columns: {
+      before: "Verlust vorher",
+      norm: "Norm",
       client: "Client",
       state: "Stand",
       faces: "Gesichter",
@@ -278,6 +288,7 @@ export const de = {
       counted: "gezählt",
       dropped: "ausgeschieden",
       dead: "unzustellbar",
+      lost: "verloren",
     },
     evaluated_one:
       "{{count}} Client hat den Kandidaten an {{examples}} zurückgehaltenen Gesichtern geprüft: Verlust {{loss}}, Genauigkeit {{accuracy}}; seine Basis hatte {{baseLoss}} und {{baseAccuracy}}.",
@@ -295,6 +306,7 @@ export const de = {
       counted: "Sein Update ist Teil des Mittels.",
       dropped: "Er ging, oder sein Update kam zu spät: Die Runde ging ohne ihn weiter.",
       dead: "Sein Update konnte fünfmal hintereinander nicht addiert werden. Es wartet bei den unzustellbaren auf die Verwaltung.",
+      lost: "Ihre Frist verstrich ohne Update: Der Client wurde geschlossen, ging oder verlor die Verbindung. Die Runde geht ohne ihn weiter.",
     },
     chosenAt: "Gewählt um {{time}}.",
     cameAt: "Sein Update kam um {{time}}.",
@@ -302,6 +314,7 @@ export const de = {
     own: "Dieser Client",
     middle: "Median der Kohorte",
     facts: {
+      before: "Verlust der Basis auf seinen Gesichtern",
       examples: "Gesichter, an denen er lernte",
       loss: "Verlust seines Trainings",
       accuracy: "Genauigkeit seines Trainings",
@@ -378,10 +391,18 @@ export const de = {
     reading: "Liest…",
   },
   wall: {
+    health: "Zustand",
+    well: "Alles in Ordnung",
+    lost: "Verbindung verloren: Stand vom {{time}}",
+    dead_one: "{{count}} Update konnte nicht addiert werden",
+    dead_other: "{{count}} Updates konnten nicht addiert werden",
+    there: "Spieler da",
+    versions: "Die letzten Versionen",
+    version: "Version {{version}}",
+    notEvaluated: "nicht geprüft",
     none: "Noch keine Runde",
     waiting: "Wartet auf die erste",
     about: "{{task}}, Version {{version}}",
-    lost: "Verbindung verloren, neuer Versuch…",
     leave: "Wandansicht verlassen",
     states: {
       selecting: "Wartet auf Clients",
@@ -396,11 +417,7 @@ export const de = {
     ofGoal: "{{count}} von {{goal}}",
     checkedIn: "Gemeldet",
     counted: "Updates gezählt",
-    accuracy: "Genauigkeit, zurückgehalten",
     averaged: "Updates bisher gemittelt",
-    sent: "Bisher gesendet",
-    latest_one: "Genauigkeit der letzten Runde",
-    latest_other: "Genauigkeit der letzten {{count}} Runden",
   },
   evidence: {
     title: "Was für jede Version spricht",

@@ -126,7 +126,8 @@ export const en = {
     a: "Version A",
     b: "Version B",
     version: "{{version}}, {{state}}",
-    sameFaces: "B was made from A: both were evaluated on the same faces.",
+    sameFaces:
+      "B was made from A: accuracy and loss are of the same faces. What is by class comes from each version's own round.",
     otherFaces: "They were evaluated in different rounds, by whoever was there: their faces need not be the same.",
     measure: "Measure",
     change: "B against A",
@@ -229,6 +230,13 @@ export const en = {
     slowest: "95th percentile",
   },
   panel: {
+    madeUp: "made up",
+    outlier: "outlier",
+    hidden: "This round hides what single clients sent: only where they are is known.",
+    outlierHelp:
+      "An outlier's norm lies further from the median than 3.5 by Iglewicz and Hoaglin's score. It may be a liar, or somebody with other faces.",
+    headless:
+      "Some of these clients are headless (npm run client): they train nothing, and the loss and accuracy that they send are made up. So are the round's means with them.",
     folded_one: "{{count}} client took part. Of a round this old only what its clients came to is kept.",
     folded_other: "{{count}} clients took part. Of a round this old only what its clients came to is kept.",
     nobody: "Nobody has been chosen yet.",
@@ -265,6 +273,8 @@ export const en = {
     took: "Updates took {{median}} at the median, {{slowest}} at the 95th percentile.",
     cohort: "The cohort of round {{number}}",
     columns: {
+      before: "Loss before",
+      norm: "Norm",
       client: "Client",
       state: "State",
       faces: "Faces",
@@ -284,7 +294,8 @@ export const en = {
       counted: "counted",
       dropped: "dropped out",
       dead: "dead letter",
-    } satisfies Record<Member["state"], string>,
+      lost: "lost",
+    } satisfies Record<Member["state"] | "lost", string>,
     evaluated_one:
       "{{count}} client has evaluated the candidate on {{examples}} held-out faces: loss {{loss}}, accuracy {{accuracy}}; its base had {{baseLoss}} and {{baseAccuracy}}.",
     evaluated_other:
@@ -301,13 +312,15 @@ export const en = {
       counted: "Its update is part of the mean.",
       dropped: "It left, or its update came too late: the round went on without it.",
       dead: "Its update could not be added five times in a row. It waits in the dead letters for an administrator.",
-    } satisfies Record<Member["state"], string>,
+      lost: "Its deadline has passed without an update: it was closed, left, or lost its connection. The round goes on without it.",
+    } satisfies Record<Member["state"] | "lost", string>,
     chosenAt: "Chosen at {{time}}.",
     cameAt: "Its update came at {{time}}.",
     trainedOn: "Trained on {{backend}}.",
     own: "This client",
     middle: "Median of the cohort",
     facts: {
+      before: "Loss of the base on its faces",
       examples: "Faces it trained on",
       loss: "Loss of its training",
       accuracy: "Accuracy of its training",
@@ -377,10 +390,18 @@ export const en = {
     reading: "Reading…",
   },
   wall: {
+    health: "Health",
+    well: "All is well",
+    lost: "Connection lost: as it was on {{time}}",
+    dead_one: "{{count}} update could not be added",
+    dead_other: "{{count}} updates could not be added",
+    there: "Players there",
+    versions: "The last versions",
+    version: "Version {{version}}",
+    notEvaluated: "not evaluated",
     none: "No round yet",
     waiting: "Waiting for the first one",
     about: "{{task}}, version {{version}}",
-    lost: "connection lost, trying again…",
     leave: "Leave the wall view",
     states: {
       selecting: "Waiting for clients",
@@ -395,11 +416,7 @@ export const en = {
     ofGoal: "{{count}} of {{goal}}",
     checkedIn: "Checked in",
     counted: "Updates counted",
-    accuracy: "Held-out accuracy",
     averaged: "Updates averaged so far",
-    sent: "Sent so far",
-    latest_one: "Accuracy of the latest round",
-    latest_other: "Accuracy of the latest {{count}} rounds",
   },
   evidence: {
     title: "What speaks for each version",

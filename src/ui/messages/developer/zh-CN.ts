@@ -119,7 +119,7 @@ export const zhCN = {
     a: "版本 A",
     b: "版本 B",
     version: "{{version}}，{{state}}",
-    sameFaces: "B 由 A 得来：两者在相同的面孔上评估。",
+    sameFaces: "B 由 A 得来：准确率和损失来自相同的面孔。按类别的数据来自各版本自己的轮次。",
     otherFaces: "它们在不同轮次由当时在场者评估：面孔未必相同。",
     measure: "指标",
     change: "B 对比 A",
@@ -216,6 +216,13 @@ export const zhCN = {
     slowest: "第 95 百分位",
   },
   panel: {
+    madeUp: "虚构",
+    outlier: "离群",
+    hidden: "本轮隐藏单个客户端所发送的内容：只知道它们进行到哪里。",
+    outlierHelp:
+      "按 Iglewicz 与 Hoaglin 的评分，离群者的范数与中位数的距离超过 3.5。可能是说谎者，也可能是面孔不同的人。",
+    headless:
+      "其中有些客户端没有浏览器（npm run client）：它们不训练，发送的损失和准确率是虚构的，包含它们的本轮均值也是如此。",
     folded_other: "有 {{count}} 个客户端参加。这么久以前的轮次只保留汇总结果。",
     nobody: "还没有选出任何客户端。",
     stoppedHere: "提前停止在这里结束了运行。",
@@ -250,6 +257,8 @@ export const zhCN = {
     took: "更新用时：中位数 {{median}}，第 95 百分位 {{slowest}}。",
     cohort: "第 {{number}} 轮的队列",
     columns: {
+      before: "训练前损失",
+      norm: "范数",
       client: "客户端",
       state: "状态",
       faces: "脸数",
@@ -268,6 +277,7 @@ export const zhCN = {
       counted: "已计入",
       dropped: "已退出",
       dead: "死信",
+      lost: "失联",
     },
     evaluated_other:
       "{{count}} 个客户端在 {{examples}} 张留出的脸上评估了候选版：损失 {{loss}}，准确率 {{accuracy}}；它的基础版为 {{baseLoss}} 和 {{baseAccuracy}}。",
@@ -283,6 +293,7 @@ export const zhCN = {
       counted: "它的更新已是均值的一部分。",
       dropped: "它离开了，或更新来得太晚：这一轮没有等它。",
       dead: "它的更新连续五次未能相加，正在死信中等待管理员。",
+      lost: "期限已过而没有更新：它被关闭、离开或断了连接。本轮不再等它。",
     },
     chosenAt: "{{time}} 被选中。",
     cameAt: "更新于 {{time}} 到达。",
@@ -290,6 +301,7 @@ export const zhCN = {
     own: "这个客户端",
     middle: "队列的中位数",
     facts: {
+      before: "基准在其面孔上的损失",
       examples: "训练所用的脸数",
       loss: "训练损失",
       accuracy: "训练准确率",
@@ -351,10 +363,17 @@ export const zhCN = {
     reading: "正在读取…",
   },
   wall: {
+    health: "健康状况",
+    well: "一切正常",
+    lost: "连接已断开：显示 {{time}} 的状态",
+    dead_other: "{{count}} 个更新无法加入",
+    there: "在线玩家",
+    versions: "最近的版本",
+    version: "版本 {{version}}",
+    notEvaluated: "未评估",
     none: "还没有轮次",
     waiting: "等待第一轮",
     about: "{{task}}，版本 {{version}}",
-    lost: "连接断开，正在重试…",
     leave: "离开大屏视图",
     states: {
       selecting: "等待客户端",
@@ -369,10 +388,7 @@ export const zhCN = {
     ofGoal: "{{count}} / {{goal}}",
     checkedIn: "已报到",
     counted: "已计入的更新",
-    accuracy: "留出准确率",
     averaged: "至今平均的更新",
-    sent: "至今发送",
-    latest_other: "最近 {{count}} 轮的准确率",
   },
   evidence: {
     title: "每个版本的依据",
