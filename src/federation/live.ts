@@ -30,7 +30,8 @@ export function afterEvent(
   event: LiveEvent,
 ): History | undefined {
   if (event.type === "history") return event.history;
-  if (event.type === "event" || event.type === "presence") return undefined;
+  // Neither is about rounds.
+  if (event.type === "event" || event.type === "presence") return task && { task, rounds };
   const now = event.task ?? task;
   if (!now) return undefined;
   if (event.type === "change") {

@@ -3,7 +3,7 @@ import { READING_EVERY, type History, type LiveEvent, type Round, type Task } fr
 
 /** Between two messages to a watcher: at most ten a second. */
 const PAUSE_MS = 100;
-/** How often it is seen who has gone. */
+/** How often it is seen who has come and gone. */
 const PRESENCE_MS = 3_000;
 /** A watcher to which so many messages went without a word that it reads them is gone: what is sent to it lies in memory. */
 const MOST_UNREAD = 4 * READING_EVERY;
@@ -58,16 +58,15 @@ export class Watchers {
     this.#send(this.ctx.getWebSockets(), JSON.stringify(event));
   }
 
-  /** Says how many are there, where that is another number than before, and again as they go. */
+  /** Says how many are there, in a while and where that is another number than before, and again as they go. */
   tellPresence(): void {
     if (this.#presence !== undefined || this.ctx.getWebSockets().length === 0) return;
-    const online = this.watched.online();
-    if (online !== this.#online) this.say({ type: "presence", online });
-    this.#online = online;
-    if (online === 0) return;
     this.#presence = setTimeout(() => {
       this.#presence = undefined;
-      this.tellPresence();
+      const online = this.watched.online();
+      if (online !== this.#online) this.say({ type: "presence", online });
+      this.#online = online;
+      if (online > 0) this.tellPresence();
     }, PRESENCE_MS);
   }
 
