@@ -87,7 +87,7 @@ test("a webhook is told of what goes wrong, in public words only, and follows no
   expect(call?.url).toBe(WEBHOOK);
   expect(call?.init).toMatchObject({ method: "POST", redirect: "manual" });
   expect(call?.init.signal).toBeInstanceOf(AbortSignal);
-  expect(JSON.parse(String(call?.init.body))).toEqual({
+  expect(JSON.parse(call?.init.body as string)).toEqual({
     text: "expressions-compact: round 2 was abandoned. Stopped by the administrator.",
     task: "expressions-compact",
     kind: "round-abandoned",
