@@ -102,16 +102,62 @@ export const addChunk = (generation: string, index: number, chunk: SampleChunk):
 /** All samples of one import. */
 const samplesOf = (generation: string): IDBKeyRange => IDBKeyRange.bound([generation, 0], [generation, Infinity]);
 
-/** Puts an import in the place of an older one of the same name, and clears away what stopped imports have left. */
+/** Puts an import in the place of an older one of the same name. @throws StorageError */
 export const putDataset = (dataset: Dataset): Promise<void> =>
+  use(async (db) => {
+    await db.put("datasets", dataset);
+  });
+
+const IMPORT_LOCK = "best-actor-lab-import";
+
+/** Does what only one import at a time may do, in whichever tab: others wait. */
+export const importAlone = <T>(action: () => Promise<T>): Promise<T> =>
+  navigator.locks.request(IMPORT_LOCK, action);
+
+/** Deletes samples that belong to no data set. Only for who imports alone: those of an import under way belong to none yet. */
+export const clearStrays = (): Promise<void> =>
   use(async (db) => {
     const transaction = db.transaction(["datasets", "samples"], "readwrite");
     const samples = transaction.objectStore("samples");
-    await transaction.objectStore("datasets").put(dataset);
     const known = new Set((await transaction.objectStore("datasets").getAll()).map(({ generation }) => generation));
     const generations = new Set((await samples.getAllKeys()).map(([generation]) => generation));
     for (const generation of generations) if (!known.has(generation)) await samples.delete(samplesOf(generation));
     await transaction.done;
+  });
+
+/** A stopped worker's lock is free at once, another tab's import goes on for minutes. */
+const LOCK_MS = 2000;
+
+/** Clears away what an import has left whose worker was stopped, unless another is under way. @throws StorageError */
+export async function clearAfterStopped(): Promise<void> {
+  try {
+    await navigator.locks.request(IMPORT_LOCK, { signal: AbortSignal.timeout(LOCK_MS) }, clearStrays);
+  } catch (error) {
+    if (error instanceof StorageError) throw error;
+  }
+}
+
+/** Bytes of the samples that are kept, in whole data sets and in what a stopped import has left. @throws StorageError */
+export const sampleBytes = (): Promise<number> =>
+  use(async (db) => {
+    let bytes = 0;
+    let cursor = await db.transaction("samples").store.openCursor();
+    while (cursor) {
+      bytes += cursor.value.pixels.length + cursor.value.labels.length + cursor.value.test.length;
+      cursor = await cursor.continue();
+    }
+    return bytes;
+  });
+
+/** Bytes of the runs, with what they need to go on. @throws StorageError */
+export const runBytes = (): Promise<number> =>
+  use(async (db) => {
+    const records = JSON.stringify(await db.getAll("runs")).length;
+    const vectors = (state: LabState): number =>
+      [state.weights, state.moments?.first, state.moments?.second, ...state.norms.values(), ...state.residuals.values()]
+        .map((vector) => vector?.byteLength ?? 0)
+        .reduce((a, b) => a + b, 0);
+    return records + (await db.getAll("states")).reduce((sum, state) => sum + vectors(state), 0);
   });
 
 /** @throws StorageError */

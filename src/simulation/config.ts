@@ -3,6 +3,7 @@ import { PLAIN_CAMERA, type Camera } from "../data/camera";
 import { MODEL_NAMES, MODELS, summarize } from "../model/model";
 import { LEAST_NOISE } from "../federation/privacy/noise-scale";
 import { planEntries, real, roundConfigSchema, whole } from "../federation/protocol";
+import { nearestOf } from "../base/nearest";
 import { ATTACKS } from "./attack";
 
 /** A federation to rehearse. Configuration and data decide every number of a run, on any machine with the same arithmetic. */
@@ -166,7 +167,14 @@ export function parseLabConfig(value: unknown): LabConfig {
   if (parsed.success) return parsed.output;
   const lines = parsed.issues.map((issue) => {
     const path = v.getDotPath(issue);
+    if (path && issue.type === "strict_object" && issue.expected === "never") return `${path}: ${unknownKey(path)}`;
     return path ? `${path}: ${issue.message}` : issue.message;
   });
   throw new LabConfigError(lines.join("\n"));
+}
+
+/** What to say of a key that there is not. */
+function unknownKey(key: string): string {
+  const nearest = nearestOf(key, Object.keys(entries));
+  return `there is no such key${nearest === null ? "" : `; the nearest is ${nearest}`}.`;
 }

@@ -20,7 +20,8 @@ export function exportRun(config: LabConfig, { ended, rounds, columns, evaluatio
 
 /** The configuration in a file: a bare one, or that of an exported run, still to be checked. @throws SyntaxError */
 export function configOf(text: string): unknown {
-  const value: unknown = JSON.parse(text);
+  // Editors on Windows put a byte-order mark first, which is no JSON.
+  const value: unknown = JSON.parse(text.replace(/^\uFEFF/, ""));
   return typeof value === "object" && value !== null && "config" in value ? value.config : value;
 }
 

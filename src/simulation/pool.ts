@@ -4,10 +4,17 @@ import type { Plan } from "../federation/protocol";
 
 /** What the lab asks of a worker, in a browser's or in Node's: one client's training at a time. */
 
+export interface LabExamples {
+  pixels: Uint8Array;
+  labels: Uint8Array;
+  /** Whose each is, where the data say so. */
+  clients?: Uint32Array;
+}
+
 /** All examples of a run; in shared memory where there is some, so that every worker reads the same bytes. */
 export interface LabData {
-  train: { pixels: Uint8Array; labels: Uint8Array };
-  test: { pixels: Uint8Array; labels: Uint8Array };
+  train: LabExamples;
+  test: LabExamples;
   /** Test examples with an attacker's patch, and the label that it wants for them. */
   triggered?: { pixels: Uint8Array; labels: Uint8Array };
   /** Pictures to rehearse, where the plan wants that. */

@@ -1,19 +1,30 @@
 /**
- * `npm run lab -- --preset NAME | --config FILE [--data PATH] [--set key=value ...] [--seeds N] [--workers N] [--out FOLDER]
- * [--edge] [--url URL --token TOKEN]`: rehearses a federation in Node, with the same code as the page; with --edge against a
- * real one. Without arguments it lists the presets.
+ * `npm run lab -- --preset NAME | --config FILE [--data PATH] [--labels WORD=EXPRESSION,...] [--set key=value ...] [--seeds N]
+ * [--workers N] [--out FOLDER] [--edge] [--url URL --token TOKEN]`: rehearses a federation in Node, with the same code as the page;
+ * with --edge against a real one. Without arguments it lists the presets.
+ *
+ * --data: FER2013's CSV, plain, gzipped or in a zip; a zip or a folder of pictures in one folder for each label; or a folder of
+ * records. --labels says what the labels mean where they are not FER2013's, as 1=surprise,2=fear.
  */
 import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import v8 from "node:v8";
 import { againstEdge } from "./edge.mjs";
 import { dataOf, DataError, lab, run, startPool } from "./node.mjs";
+import { LABELS } from "../faces.mjs";
 import { optionsOf } from "../options.mjs";
 
-const options = optionsOf(import.meta.url, {
+/** Every key that --set and a configuration take. */
+function keysHelp() {
+  const rows = lab.configHelp().map(({ key, bounds, otherwise }) => `  ${key.padEnd(20)}${bounds}; ${otherwise}`);
+  return `Keys of --set and of a configuration, with what they may be and what they are otherwise:\n${rows.join("\n")}`;
+}
+
+const declared = {
   preset: { type: "string" },
   config: { type: "string" },
   data: { type: "string" },
+  labels: { type: "string" },
   set: { type: "string", multiple: true, default: [] },
   seeds: { type: "count", default: "1" },
   workers: { type: "count" },
@@ -21,7 +32,11 @@ const options = optionsOf(import.meta.url, {
   edge: { type: "boolean", default: false },
   url: { type: "string" },
   token: { type: "string" },
-});
+};
+const options = optionsOf(import.meta.url, declared, keysHelp);
+
+/** Names of the errors whose message is all that somebody needs. */
+const SAID = new Set(["LabConfigError", "PartitionError", "CohortTooLargeError", "DivergedError", "RangeError"]);
 
 function fail(message) {
   console.error(message);
@@ -36,13 +51,44 @@ function listPresets() {
   for (const [name, { about }] of lab.PRESETS) console.log(`  ${name.padEnd(22)}${about}`);
 }
 
+/** The configuration in a file, still to be checked. */
+function readConfig(path) {
+  try {
+    const config = lab.configOf(readFileSync(path, "utf8"));
+    if (typeof config === "object" && config !== null && !Array.isArray(config)) return config;
+    return fail(`${path} is not a configuration: it must hold an object, as {"dataset": "drawn", ...}.`);
+  } catch (error) {
+    if (error.code === "ENOENT") fail(`There is no configuration ${path}.`);
+    if (error.code === "EISDIR")
+      fail(`${path} is a folder: name the file of a configuration in it, as ${path}/run.json.`);
+    if (error instanceof SyntaxError) fail(`${path} is not a configuration: it is no JSON (${error.message}).`);
+    if (error.code) fail(`${path} cannot be read (${error.code}).`);
+    throw error;
+  }
+}
+
+/** What --labels says, by word: an expression's place. */
+function labelsOf(text) {
+  if (!text) return null;
+  return Object.fromEntries(
+    text.split(",").map((pair) => {
+      const [word, expression, ...more] = pair.split("=").map((part) => part.trim().toLowerCase());
+      const label = LABELS.indexOf(expression);
+      if (!word || label < 0 || more.length > 0) {
+        fail(`--labels ${pair}: write it as 1=surprise,2=fear, with expressions from ${LABELS.join(", ")}.`);
+      }
+      return [word, label];
+    }),
+  );
+}
+
 /** The configuration that the arguments ask for. */
 function configuration() {
   let config;
   if (options.preset) {
     config = lab.PRESETS.get(options.preset)?.config;
     if (!config) fail(`There is no preset ${options.preset}. There are: ${[...lab.PRESETS.keys()].join(", ")}.`);
-  } else config = lab.configOf(readFileSync(options.config, "utf8"));
+  } else config = readConfig(options.config);
   for (const pair of options.set) {
     const at = pair.indexOf("=");
     if (at < 1) fail(`--set ${pair}: write it as key=value.`);
@@ -125,7 +171,7 @@ async function once(config, data, pool, folder) {
             one.seconds.toFixed(1).padStart(10),
           ],
         ];
-        console.log(`${cells.join("")}${one.published ? "" : "  rejected"}`);
+        console.log(`${cells.join("")}${one.published ? "" : `  not published: ${one.reason}`}`);
       },
     });
   } catch (error) {
@@ -151,7 +197,7 @@ function spread(values) {
 async function main() {
   if (!options.preset && !options.config) return listPresets();
   const config = configuration();
-  const data = await dataOf(config, options.data);
+  const data = await dataOf(config, options.data, labelsOf(options.labels));
   drawPartition(config, data);
   const { pool, stop } = await startPool(config, data, options.workers);
   if (options.edge || options.preset === "against-the-edge") {
@@ -209,7 +255,7 @@ async function main() {
 try {
   await main();
 } catch (error) {
-  if (error instanceof DataError || error.name === "LabConfigError" || error.name === "PartitionError")
-    fail(error.message);
+  // What a configuration or its data can bring about says what to do; all else is a fault of ours, and shows where it is.
+  if (error instanceof DataError || SAID.has(error.name)) fail(error.message);
   throw error;
 }

@@ -1,5 +1,5 @@
 /** The lab in Node: data from files, one worker thread for each core. */
-import { existsSync, readFileSync, statSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { availableParallelism } from "node:os";
 import { dirname, join } from "node:path";
@@ -32,33 +32,29 @@ function mnist() {
   );
 }
 
-/** FER2013 from the competition's CSV, a file of records, or a folder with train.u8.gz and publictest.u8.gz. */
-async function fer2013(path) {
-  if (!path) throw new DataError("FER2013 is not part of this project: name your copy with --data, a CSV or a folder.");
-  if (!existsSync(path)) throw new DataError(`--data: there is no ${path}.`);
-  const files = statSync(path).isDirectory()
-    ? [
-        ["train.u8.gz", "Training"],
-        ["publictest.u8.gz", "PublicTest"],
-      ].map(([name, usage]) => [join(path, name), usage])
-    : [[path, null]];
+/** Labelled faces, whatever they come in: see ../faces.mjs. */
+async function faces(path, labels) {
+  if (!path) {
+    throw new DataError(
+      "FER2013 is not part of this project: name your copy with --data, a CSV, a zip or a folder of pictures by label.",
+    );
+  }
   const rows = { train: [], test: [] };
   let index = 0;
-  for (const [file, split] of files) {
-    if (!existsSync(file)) throw new DataError(`--data: there is no ${file}.`);
-    for await (const [label, pixels, usage] of facesOf(file)) {
-      rows[lab.isTest(usage ?? split, index++) ? "test" : "train"].push({ label, pixels });
-    }
+  for await (const [label, pixels, usage, client] of facesOf(path, labels)) {
+    rows[lab.isTest(usage, index++) ? "test" : "train"].push({ label, pixels, client });
   }
   return Object.fromEntries(
     Object.entries(rows).map(([part, samples]) => {
       if (samples.length === 0)
         throw new DataError(`${path} holds no face for the ${part}ing.`.replace("testing", "test"));
+      const clients = lab.clientNumbers(samples.map(({ client }) => client));
       return [
         part,
         {
           pixels: Buffer.concat(samples.map(({ pixels }) => pixels)),
           labels: Uint8Array.from(samples, ({ label }) => label),
+          ...(clients && { clients }),
         },
       ];
     }),
@@ -68,10 +64,14 @@ async function fer2013(path) {
 /** The dreamed faces that the app serves. */
 export const dreams = async () => lab.decodeDreams(new Uint8Array(readFileSync(join(root, "public", lab.DREAMS_PATH))));
 
-/** The examples of a configuration. @throws DataError */
-export async function dataOf(config, path) {
+/**
+ * The examples of a configuration.
+ * @param path of faces, and what their labels mean where that is not known: see ../faces.mjs
+ * @throws DataError
+ */
+export async function dataOf(config, path, labels = null) {
   const { dataset, camera, attack = "none", rehearse = 0 } = config;
-  const data = dataset === "mnist" ? mnist() : dataset === "drawn" ? lab.drawnData() : await fer2013(path);
+  const data = dataset === "mnist" ? mnist() : dataset === "drawn" ? lab.drawnData() : await faces(path, labels);
   const prepared = lab.prepare(rehearse > 0 ? { ...data, rehearsal: await dreams() } : data, camera);
   return attack === "none" ? prepared : lab.poison(prepared, config);
 }

@@ -644,6 +644,12 @@ export const de = {
     imported_other: "{{samples}} Bilder wurden importiert.",
     unusable_one: "{{wrong}} war unbrauchbar und wurde ausgelassen.",
     unusable_other: "{{wrong}} waren unbrauchbar und wurden ausgelassen.",
+    askTitle: "Was bedeuten die Labels?",
+    askHelp:
+      "Diese Labels sind nicht die Nummern 0 bis 6 von FER2013. Die Beschreibung der Daten sagt, welche was ist; noch ist nichts importiert.",
+    word: "{{word}}: {{count}} Beispiele",
+    omit: "Weglassen",
+    labels: "Wofür die Labels gehalten wurden",
     wrong: "Was falsch war",
     more: "… und {{wrong}} weitere",
     deleteTitle: "{{dataset}} löschen?",

@@ -622,6 +622,12 @@ export const en = {
     imported_other: "{{samples}} pictures were imported.",
     unusable_one: "{{wrong}} could not be used and was left out.",
     unusable_other: "{{wrong}} could not be used and were left out.",
+    askTitle: "What do its labels mean?",
+    askHelp:
+      "These labels are not FER2013's numbers, 0 to 6. Its description says which is which; nothing has been imported yet.",
+    word: "{{word}}: {{count}} examples",
+    omit: "Leave out",
+    labels: "What its labels were taken for",
     wrong: "What was wrong",
     more: "… and {{wrong}} more",
     deleteTitle: "Delete {{dataset}}?",
