@@ -210,12 +210,12 @@ const samples = (page: Page): Promise<{ first: number[]; labels: number[]; chunk
     const db = await new Promise<IDBDatabase>((resolve, reject) => {
       const request = indexedDB.open("best-actor-lab");
       request.onsuccess = () => resolve(request.result);
-      request.onerror = () => reject(request.error as DOMException);
+      request.onerror = () => reject(new Error(String(request.error)));
     });
     const all = await new Promise<{ labels: Uint8Array; pixels: Uint8Array }[]>((resolve, reject) => {
       const request = db.transaction("samples").objectStore("samples").getAll();
       request.onsuccess = () => resolve(request.result as { labels: Uint8Array; pixels: Uint8Array }[]);
-      request.onerror = () => reject(request.error as DOMException);
+      request.onerror = () => reject(new Error(String(request.error)));
     });
     db.close();
     const first = all.flatMap(({ labels, pixels }) => [...labels].map((_, i) => pixels[i * 2304] ?? -1));
@@ -243,8 +243,8 @@ test("transparent pictures are paper, backslashes are folders, and numbers of an
   const zip = new ZipWriter(new BlobWriter("application/zip"));
   for (const part of ["train", "test"]) {
     for (let label = 1; label <= 7; label++) {
-      await zip.add(`raf\\${part}\\${label}\\a.png`, new Uint8ArrayReader(Uint8Array.from(opaque ?? [])));
-      await zip.add(`raf\\${part}\\${label}\\b.png`, new Uint8ArrayReader(Uint8Array.from(clear ?? [])));
+      await zip.add(`raf\\${part}\\${label}\\a.png`, new Uint8ArrayReader(Uint8Array.from(opaque)));
+      await zip.add(`raf\\${part}\\${label}\\b.png`, new Uint8ArrayReader(Uint8Array.from(clear)));
     }
   }
   await importFile(page, "raf.zip", Buffer.from(await (await zip.close()).arrayBuffer()));

@@ -25,7 +25,8 @@ const readers = async () => (await runnerImport(join(root, "tools/readers.ts")))
  * face it is, or null. What a file is says its content, not its name: FER2013's CSV (`emotion,pixels` or `emotion,Usage,pixels`, any
  * order of columns), plain, gzipped or alone in a zip or folder; gzipped records of one label byte and 2,304 pixel bytes; a zip or a
  * folder of pictures in one folder for each label. Wrong lines are named and left out.
- * @param labels what the data's labels mean, where they are not FER2013's: `{ 1: 5 }` takes 1 for surprise
+ * @param {string} path
+ * @param {Record<string, number> | null} labels what the data's labels mean, where they are not FER2013's: `{ 1: 5 }` takes 1 for surprise
  */
 export async function* facesOf(path, labels = null) {
   const stat = statSync(path, { throwIfNoEntry: false });

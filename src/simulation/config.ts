@@ -12,6 +12,9 @@ import { ATTACKS } from "./attack";
 export const DATASETS = ["drawn", "fer2013", "mnist"] as const;
 export type DatasetName = (typeof DATASETS)[number];
 
+/** Ways to share examples out, each said by its own paper: see partition.ts. */
+export const PARTITIONS = ["iid", "dirichlet", "dirichlet-symmetric", "shards", "natural"] as const;
+
 /** What is done to every picture of training and test alike. */
 const cameraSchema: v.GenericSchema<unknown, Camera> = v.strictObject({
   gain: real(0.05, 4),
@@ -35,13 +38,17 @@ const entries = {
 
   /** K */
   clients: whole(1, 10_000),
-  /** Who has what: anybody anything, labels in Dirichlet's shares (alpha), or shards of the data sorted by label. */
-  partition: v.optional(v.picklist(["iid", "dirichlet", "shards"]), "iid"),
+  /** Who has what: see partition.ts. */
+  partition: v.optional(v.picklist(PARTITIONS), "iid"),
   /** Of Dirichlet: small gives each client few labels, large makes all alike. */
   alpha: v.optional(v.pipe(v.number(), v.gtValue(0), v.maxValue(1e6)), 0.5),
   shardsPerClient: v.optional(whole(1, 100), 2),
   /** Spread of the clients' sizes: sigma of a log-normal. 0 makes all alike. */
   sizeSpread: v.optional(real(0, 3), 0),
+  /** Exponent of a power law of the clients' sizes. 0 is off. */
+  sizePower: v.optional(real(0, 3), 0),
+  /** How unlike one another the clients' own cameras are: see cameras.ts. 0 gives all the same. */
+  cameraSpread: v.optional(real(0, 1), 0),
   /** Examples of a client, on average. 0 shares all the data out. */
   examplesPerClient: v.optional(whole(0, 1_000_000), 0),
   /** Share of its examples that a client does not train on. */
@@ -130,6 +137,19 @@ const RULES: [(config: v.InferOutput<v.StrictObjectSchema<typeof entries, undefi
   [
     ({ augment, dataset }) => !augment || dataset !== "mnist",
     "Augmentation mirrors faces, which no digit survives: choose augment false.",
+  ],
+  [
+    ({ cameraSpread, dataset }) => cameraSpread === 0 || dataset !== "mnist",
+    "Cameras of their own turn and mirror what clients see, which no digit survives: choose cameraSpread 0.",
+  ],
+  [
+    ({ sizeSpread, sizePower }) => sizeSpread === 0 || sizePower === 0,
+    "Sizes are log-normal or follow a power law: choose sizeSpread 0 or sizePower 0.",
+  ],
+  [
+    ({ sizeSpread, sizePower, partition }) =>
+      (sizeSpread === 0 && sizePower === 0) || partition === "iid" || partition === "dirichlet",
+    "This partition decides the clients' sizes itself: choose sizeSpread 0 and sizePower 0.",
   ],
   [
     ({ schedule, clients }) => !schedule || schedule.flat().every((client) => client < clients),

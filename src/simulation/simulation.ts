@@ -108,7 +108,7 @@ const isStatistic = ({ trainable }: TensorSpec): boolean => !trainable;
 export async function runLab(run: LabRun): Promise<LabState> {
   const { config, data, pool, signal, onProgress, onRound, now = () => performance.now() } = run;
   const model = summarize(MODELS[config.model]);
-  const shares = shareOut(config, data.train.labels);
+  const shares = shareOut(config, data.train);
   const testCount = Math.min(config.testExamples || Infinity, data.test.labels.length);
   const testOrder = shuffle(
     Array.from({ length: data.test.labels.length }, (_, i) => i),

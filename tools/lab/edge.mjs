@@ -36,7 +36,7 @@ export async function againstEdge(config, { data, pool, url, token }) {
   }
   const edge = url ? { url, token, stop: async () => undefined } : await ownEdge();
   const model = lab.summarize(lab.MODELS[config.model]);
-  const shares = lab.shareOut(config, data.train.labels);
+  const shares = lab.shareOut(config, data.train);
   const stop = new AbortController();
   try {
     const clients = shares.train.map(() => new lab.HeadlessClient(() => edge.url, task, stop.signal));

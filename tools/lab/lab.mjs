@@ -106,7 +106,7 @@ function configuration() {
 
 /** Who has what, as bars of one letter a share: which labels make up each client. */
 function drawPartition(config, data) {
-  const counts = lab.picture(config, data.train.labels);
+  const counts = lab.picture(config, data.train);
   const width = 40;
   console.log("\nWho has what (each bar is one client; a digit is the label of a fortieth of its examples):");
   for (const [client, row] of counts.slice(0, 12).entries()) {

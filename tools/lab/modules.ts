@@ -9,6 +9,7 @@ export { decodeIdx } from "../../src/data/idx";
 export { initializeWeights } from "../../src/model/initialize";
 export { PLAIN_CAMERA } from "../../src/data/camera";
 export { LabConfigError, parseLabConfig } from "../../src/simulation/config";
+export { throughCameras } from "../../src/simulation/cameras";
 export { configHelp } from "../../src/simulation/config-help";
 export { poison } from "../../src/simulation/attack";
 export { decodeDreams, DREAMS_PATH } from "../../src/model/dreams";

@@ -70,9 +70,10 @@ export const dreams = async () => lab.decodeDreams(new Uint8Array(readFileSync(j
  * @throws DataError
  */
 export async function dataOf(config, path, labels = null) {
-  const { dataset, camera, attack = "none", rehearse = 0 } = config;
+  const { dataset, camera, attack = "none", rehearse = 0, cameraSpread = 0 } = config;
   const data = dataset === "mnist" ? mnist() : dataset === "drawn" ? lab.drawnData() : await faces(path, labels);
-  const prepared = lab.prepare(rehearse > 0 ? { ...data, rehearsal: await dreams() } : data, camera);
+  const same = lab.prepare(rehearse > 0 ? { ...data, rehearsal: await dreams() } : data, camera);
+  const prepared = cameraSpread > 0 ? lab.throughCameras(same, config) : same;
   return attack === "none" ? prepared : lab.poison(prepared, config);
 }
 

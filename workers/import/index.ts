@@ -41,6 +41,8 @@ class Intake {
   readonly #train: number[];
   readonly #test: number[];
   readonly #problems: string[] = [];
+  /** Numbers of those whose samples these are, from 1. */
+  readonly #clients = new Map<string, number>();
   #chunk: (Sample & { test: boolean })[] = [];
   #chunks = 0;
   #samples = 0;
@@ -107,6 +109,13 @@ class Intake {
     return { dataset, samples: this.#samples, wrong: this.#wrong, problems: this.#problems, labels: this.labels.table };
   }
 
+  #numberOf(client: string | null): number {
+    if (client === null) return 0;
+    const number = this.#clients.get(client) ?? this.#clients.size + 1;
+    this.#clients.set(client, number);
+    return number;
+  }
+
   async #flush(): Promise<void> {
     if (this.#chunk.length === 0) return;
     const pixels = new Uint8Array(this.#chunk.length * this.pixels);
@@ -115,6 +124,7 @@ class Intake {
       pixels,
       labels: Uint8Array.from(this.#chunk, ({ label }) => label),
       test: Uint8Array.from(this.#chunk, ({ test }) => Number(test)),
+      clients: Uint32Array.from(this.#chunk, ({ client }) => this.#numberOf(client ?? null)),
     });
     this.#chunks += 1;
     this.#chunk = [];
@@ -155,7 +165,7 @@ async function greyFace(blob: Blob): Promise<Uint8Array> {
 async function importImage(path: string, bytes: number, blob: () => Promise<Blob>, intake: Intake): Promise<void> {
   const place = placeOf(path);
   if (place) {
-    const { word, usage } = place;
+    const { word, usage, client } = place;
     const label = intake.labels.read(word);
     if (label === null) {
       const why = intake.labels.isKnown(word)
@@ -169,7 +179,7 @@ async function importImage(path: string, bytes: number, blob: () => Promise<Blob
       } catch (error) {
         intake.leaveOut(`${path}: it could not be read as a picture (${error instanceof Error ? error.message : ""}).`);
       }
-      if (pixels) await intake.add({ label, usage, pixels });
+      if (pixels) await intake.add({ label, usage, client, pixels });
     }
   }
   intake.read(bytes);

@@ -114,7 +114,7 @@ test("rounds in which everybody leaves change nothing, and a robust rule says wh
 
 test("the comparison trains centrally and personally, on what is not held out", async () => {
   const compared = config({ heldOut: 0.3, central: true, personalEpochs: 3, rounds: 3, dropOut: 0 });
-  const { train, heldOut } = shareOut(compared, DATA.train.labels);
+  const { train, heldOut } = shareOut(compared, DATA.train);
   train.forEach((own, i) => {
     expect([...own].filter((example) => heldOut[i]?.includes(example))).toEqual([]);
   });
@@ -138,9 +138,7 @@ test("attackers are as many as asked for, and change their own examples only", (
     const attackers = attackersOf(attacked);
     expect(attackers.size).toBe(2);
     const poisoned = poison(DATA, attacked);
-    const theirs = new Set(
-      [...attackers].flatMap((one) => [...(shareOut(attacked, DATA.train.labels).train[one] ?? [])]),
-    );
+    const theirs = new Set([...attackers].flatMap((one) => [...(shareOut(attacked, DATA.train).train[one] ?? [])]));
     let changed = 0;
     DATA.train.labels.forEach((label, i) => {
       const pixels = (data: LabData): Uint8Array => data.train.pixels.subarray(i * 784, (i + 1) * 784);
