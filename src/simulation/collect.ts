@@ -3,12 +3,12 @@ import { WeightedSum } from "../federation/fedavg";
 import { gzip } from "../base/gzip";
 import type { ModelSummary } from "../model/model";
 import { normOf } from "../federation/privacy/clip";
-import { isRobust } from "../federation/protocol";
+import { isRobust, type LinearAggregation } from "../federation/protocol";
 import { normal, seededRandom } from "../base/random";
 import { boundedExamples, clipOf, factorOf } from "../federation/round/bounds";
 import { linearRuleOf, noiseRuleOf } from "../federation/round/rule";
 import { robustAverage, type BlockAverage } from "../federation/strategies/aggregate";
-import { linearWeight } from "../federation/strategies/weights";
+import { divisorOf, linearWeight } from "../federation/strategies/weights";
 import { attackersOf, claimedExamples, poisonUpdate } from "./attack";
 import { clientSeed } from "./cohort";
 import type { LabConfig } from "./config";
@@ -37,7 +37,15 @@ export interface Training {
 export interface Collected {
   /** Null where nobody sent one and no noise is added either. */
   average: BlockAverage | null;
-  facts: { count: number; examples: number; loss: number; accuracy: number; bytes: number };
+  facts: {
+    count: number;
+    examples: number;
+    loss: number;
+    accuracy: number;
+    bytes: number;
+    /** The mean of the updates' squared norms, averaged as the updates are. */
+    meanSquare: number;
+  };
   /** What the clients whose updates count keep for themselves from now on. */
   norms: Map<number, Float32Array>;
   residuals: Map<number, Float32Array>;
@@ -64,7 +72,8 @@ export async function collect(
   }
   // Each is waited for in its turn: until then an error of a later one must not count as unhandled.
   for (const training of trainings) training.catch(() => undefined);
-  const facts = { count: 0, examples: 0, loss: 0, accuracy: 0, bytes: 0 };
+  const facts = { count: 0, examples: 0, loss: 0, accuracy: 0, bytes: 0, meanSquare: 0 };
+  let norming = 0;
   const norms = new Map<number, Float32Array>();
   const residuals = new Map<number, Float32Array>();
   const sum = robust ? null : new WeightedSum(model.parameters);
@@ -97,6 +106,9 @@ export async function collect(
     facts.loss += result.loss * examples;
     facts.accuracy += result.accuracy * examples;
     const norm = normOf(delta);
+    const share = robust ? 1 : examples;
+    facts.meanSquare += share * (norm * factorOf(norm, clip)) ** 2;
+    norming += share;
     if (sum) {
       const update = { examples, norm, initialLoss: result.initialLoss, staleness: 0 };
       const { weight, denominator } = linearWeight(update, rule);
@@ -112,9 +124,10 @@ export async function collect(
   if (facts.count > 0) {
     facts.loss /= facts.examples;
     facts.accuracy /= facts.examples;
+    facts.meanSquare /= norming;
   }
   if (sum) {
-    const denominator = noise?.denominator ?? sum.totals.denominator;
+    const denominator = noise?.denominator ?? divisorOf(config.aggregation, sum.totals);
     const average: BlockAverage = (start, length) =>
       Promise.resolve(sum.sum.slice(start, start + length).map((value) => value / denominator));
     const noised = noise
@@ -125,7 +138,7 @@ export async function collect(
   const { aggregation, byzantine } = config;
   const average = await robustAverage(
     {
-      aggregation: aggregation as Exclude<typeof aggregation, "mean" | "q-fair">,
+      aggregation: aggregation as Exclude<typeof aggregation, LinearAggregation>,
       byzantine,
       updates: updates.length,
       parameters: model.parameters,

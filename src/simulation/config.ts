@@ -2,7 +2,7 @@ import * as v from "valibot";
 import { PLAIN_CAMERA, type Camera } from "../data/camera";
 import { MODEL_NAMES, MODELS, summarize } from "../model/model";
 import { LEAST_NOISE } from "../federation/privacy/noise-scale";
-import { planEntries, real, roundConfigSchema, whole } from "../federation/protocol";
+import { planEntries, real, roundConfigSchema, strategyConflict, whole } from "../federation/protocol";
 import { nearestOf } from "../base/nearest";
 import { ATTACKS } from "./attack";
 
@@ -169,6 +169,8 @@ export const labConfigSchema = v.pipe(
   v.strictObject(entries),
   v.rawCheck(({ dataset, addIssue }) => {
     if (!dataset.typed) return;
+    const conflict = strategyConflict(dataset.value);
+    if (conflict !== undefined) addIssue({ message: conflict });
     for (const [holds, message] of RULES) if (!holds(dataset.value)) addIssue({ message });
   }),
 );

@@ -13,7 +13,7 @@ import { hasMoments, initialMoments, type ServerMoments } from "../federation/st
 import { shrinkage } from "../federation/strategies/weights";
 import { attackSuccess } from "./attack";
 import { clientSeed, cohortOf, planOf, shareOut, stayingOf } from "./cohort";
-import { collect } from "./collect";
+import { collect, type Collected } from "./collect";
 import { brief, compare, ownEvaluation } from "./compare";
 import type { LabConfig } from "./config";
 import type { ClientTask, LabData, LabPool } from "./pool";
@@ -183,7 +183,7 @@ export async function runLab(run: LabRun): Promise<LabState> {
     signal?.throwIfAborted();
     for (const [client, own] of norms) state.norms.set(client, own);
     for (const [client, own] of residuals) state.residuals.set(client, own);
-    const candidate = round.close() && average ? await stepped(state, rules, config, average, facts.examples) : null;
+    const candidate = round.close() && average ? await stepped(state, rules, config, average, facts) : null;
     let published = false;
     let stepNorm = 0;
     let found: { evaluation: Evaluation | null; success: number | null } = { evaluation: null, success: null };
@@ -241,7 +241,7 @@ async function stepped(
   rules: RoundConfig,
   config: LabConfig,
   average: BlockAverage,
-  examples: number,
+  { examples, meanSquare }: Collected["facts"],
 ): Promise<{ weights: Float32Array<ArrayBuffer>; moments: ServerMoments | null } | { failure: string }> {
   const model = summarize(MODELS[config.model]);
   const weights = base.slice();
@@ -250,6 +250,7 @@ async function stepped(
   await stepModel(model, weights, {
     optimizer,
     average,
+    meanSquare,
     share: shrinkage(examples, rules.prior),
     keep: (tensor) =>
       isKept(model, tensor, keepsBatchNorm(rules)) || (config.statistics === "never" && isStatistic(tensor)),

@@ -370,11 +370,13 @@ export const ar = {
       options: {
         mean: "متوسط مرجّح (FedAvg)",
         "q-fair": "متوسط عادل (q-FedAvg)",
+        fednova: "FedNova (حسب الخطوات)",
         median: "وسيط كل إحداثي",
         "trimmed-mean": "متوسط مشذّب",
         krum: "Krum",
         "multi-krum": "Multi-Krum",
         bulyan: "Bulyan",
+        "geometric-median": "الوسيط الهندسي (RFA)",
       },
     },
     topology: {
@@ -388,9 +390,11 @@ export const ar = {
       options: {
         sgd: "SGD",
         momentum: "الزخم (FedAvgM)",
+        nesterov: "زخم نستروف (FedMom)",
         adagrad: "FedAdagrad",
         adam: "FedAdam",
         yogi: "FedYogi",
+        fedexp: "FedExP",
       },
     },
     serverLearningRate: { name: "معدل الخادم", help: "1 مع SGD هو FedAvg" },

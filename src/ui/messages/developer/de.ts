@@ -345,11 +345,13 @@ export const de = {
       options: {
         mean: "Gewichtetes Mittel (FedAvg)",
         "q-fair": "Faires Mittel (q-FedAvg)",
+        fednova: "FedNova (nach Schritten)",
         median: "Median je Koordinate",
         "trimmed-mean": "Getrimmtes Mittel",
         krum: "Krum",
         "multi-krum": "Multi-Krum",
         bulyan: "Bulyan",
+        "geometric-median": "Geometrischer Median (RFA)",
       },
     },
     topology: {
@@ -363,9 +365,11 @@ export const de = {
       options: {
         sgd: "SGD",
         momentum: "Momentum (FedAvgM)",
+        nesterov: "Nesterov-Moment (FedMom)",
         adagrad: "FedAdagrad",
         adam: "FedAdam",
         yogi: "FedYogi",
+        fedexp: "FedExP",
       },
     },
     serverLearningRate: { name: "Rate des Servers", help: "1 mit SGD ist FedAvg" },

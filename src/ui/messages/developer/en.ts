@@ -346,11 +346,13 @@ export const en = {
       options: {
         mean: "Weighted mean (FedAvg)",
         "q-fair": "Fair mean (q-FedAvg)",
+        fednova: "FedNova (by steps)",
         median: "Coordinate median",
         "trimmed-mean": "Trimmed mean",
         krum: "Krum",
         "multi-krum": "Multi-Krum",
         bulyan: "Bulyan",
+        "geometric-median": "Geometric median (RFA)",
       } satisfies Record<Aggregation, string>,
     },
     topology: {
@@ -364,9 +366,11 @@ export const en = {
       options: {
         sgd: "SGD",
         momentum: "Momentum (FedAvgM)",
+        nesterov: "Nesterov momentum (FedMom)",
         adagrad: "FedAdagrad",
         adam: "FedAdam",
         yogi: "FedYogi",
+        fedexp: "FedExP",
       } satisfies Record<ServerOptimizer["kind"], string>,
     },
     serverLearningRate: { name: "Server rate", help: "1 with SGD is FedAvg" },

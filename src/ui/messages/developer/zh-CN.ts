@@ -315,11 +315,13 @@ export const zhCN = {
       options: {
         mean: "加权均值（FedAvg）",
         "q-fair": "公平均值（q-FedAvg）",
+        fednova: "FedNova（按步数）",
         median: "逐坐标中位数",
         "trimmed-mean": "截尾均值",
         krum: "Krum",
         "multi-krum": "Multi-Krum",
         bulyan: "Bulyan",
+        "geometric-median": "几何中位数（RFA）",
       },
     },
     topology: {
@@ -333,9 +335,11 @@ export const zhCN = {
       options: {
         sgd: "SGD",
         momentum: "动量（FedAvgM）",
+        nesterov: "Nesterov 动量（FedMom）",
         adagrad: "FedAdagrad",
         adam: "FedAdam",
         yogi: "FedYogi",
+        fedexp: "FedExP",
       },
     },
     serverLearningRate: { name: "服务器学习率", help: "SGD 且为 1 即 FedAvg" },
