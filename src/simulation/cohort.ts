@@ -40,13 +40,14 @@ export const expectedCohort = ({ schedule, clients, fraction }: LabConfig): numb
 /**
  * The clients of a round: the schedule's, or a share C of all, at least one (McMahan et al. 2017, Algorithm 1: max(C K, 1)). With
  * noise each is drawn by itself with probability C: that is what the accountant of privacy counts on.
+ * @param size how many are drawn, where it is not C of all
  */
-export function cohortOf(config: LabConfig, round: number): number[] {
+export function cohortOf(config: LabConfig, round: number, size = expectedCohort(config)): number[] {
   const { schedule, clients, fraction, seed, noise } = config;
   if (schedule) return schedule[(round - 1) % schedule.length] ?? [];
   const all = Array.from({ length: clients }, (_, i) => i);
   const random = seededRandom(seed + Math.imul(round, 0x9e3779b9));
-  const draw = noise > 0 ? { each: fraction } : { size: expectedCohort(config) };
+  const draw = noise > 0 ? { each: fraction } : { size: Math.min(size, clients) };
   return drawCohort(all, draw, random).sort((a, b) => a - b);
 }
 

@@ -69,6 +69,10 @@ const entries = {
   /** Moving statistics of batch normalization: averaged like all else, or never federated, as the notebook had it. */
   statistics: v.optional(v.picklist(["average", "never"]), "average"),
 
+  /** A strategy with a state of its own, in place of an average and a server optimizer: see src/federation/strategies/registry.ts. */
+  strategy: v.optional(v.nullable(v.pipe(v.string(), v.minLength(1), v.maxLength(200))), null),
+  /** Its options, which it checks itself. */
+  strategyOptions: v.optional(v.record(v.string(), v.unknown()), {}),
   aggregation,
   q,
   byzantine,
@@ -127,6 +131,20 @@ const RULES: [(config: v.InferOutput<v.StrictObjectSchema<typeof entries, undefi
   [
     ({ noise }) => noise === 0 || noise >= LEAST_NOISE,
     `Noise below ${LEAST_NOISE} hides nobody: choose more, or 0 for none.`,
+  ],
+  [
+    ({ strategy, aggregation, serverOptimizer }) =>
+      strategy === null || (aggregation === "mean" && serverOptimizer === "sgd"),
+    "A strategy averages and steps by itself: choose aggregation mean and serverOptimizer sgd beside it.",
+  ],
+  [
+    ({ strategy, optimizer, patience }) => strategy === null || (optimizer === "sgd" && patience === 0),
+    "Strategies count steps of plain SGD: choose optimizer sgd and patience 0.",
+  ],
+  [
+    ({ strategy, noise, updateClip, maxUpdateNorm }) =>
+      strategy === null || (noise === 0 && updateClip === 0 && maxUpdateNorm === 0),
+    "A strategy is given updates as they are: choose noise, updateClip and maxUpdateNorm 0.",
   ],
   [({ noise, aggregation }) => noise === 0 || aggregation === "mean", "Noise is calibrated for the mean: choose it."],
   [

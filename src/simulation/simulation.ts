@@ -8,16 +8,18 @@ import type { RoundConfig } from "../federation/protocol";
 import { seededRandom, shuffle } from "../base/random";
 import { isKept, keepsBatchNorm, optimizerOf } from "../federation/round/rule";
 import { afterRound } from "../federation/round/series";
+import type { AnyStrategy } from "../federation/strategies/registry";
 import { stepModel, type BlockAverage } from "../federation/strategies/aggregate";
 import { hasMoments, initialMoments, type ServerMoments } from "../federation/strategies/server-optimizers";
 import { shrinkage } from "../federation/strategies/weights";
 import { attackSuccess } from "./attack";
-import { clientSeed, cohortOf, planOf, shareOut, stayingOf } from "./cohort";
-import { collect, type Collected } from "./collect";
+import { clientSeed, cohortOf, expectedCohort, planOf, shareOut, stayingOf } from "./cohort";
+import { collect, type ClientMetrics, type Collected } from "./collect";
 import { brief, compare, ownEvaluation } from "./compare";
 import type { LabConfig } from "./config";
 import type { ClientTask, LabData, LabPool } from "./pool";
 import { roundOf, SimulatedRound } from "./simulated-round";
+import { broadcastOf, firstState, lossOn, selected, strategyOf, type StrategyState } from "./strategy-round";
 
 /** One round of a run, as it is charted and exported. */
 export interface LabRound {
@@ -41,6 +43,8 @@ export interface LabRound {
   learningRate: number;
   /** L2 norm of what the server added to the weights. */
   stepNorm: number;
+  /** Of each update that counts; runs of older versions do not tell. */
+  clients?: ClientMetrics[];
   /** Of the whole cohort's checkpoints and updates, as the app sends them. */
   bytesDown: number;
   bytesUp: number;
@@ -64,6 +68,8 @@ export interface LabState {
   norms: Map<number, Float32Array>;
   /** What clients' codecs have lost so far, to be sent later. */
   residuals: Map<number, Float32Array>;
+  /** What a strategy remembers; null where the run has none, or before it is first asked. */
+  strategy?: StrategyState | null;
   learningRate: number;
   rounds: LabRound[];
   /** The last evaluation on the test examples. */
@@ -88,6 +94,8 @@ export interface LabRun {
   pool: LabPool;
   /** Of the model when the run begins. */
   start: Float32Array<ArrayBuffer>;
+  /** A strategy that is not built in, where the configuration names one. */
+  strategy?: AnyStrategy | undefined;
   /** Goes on from what {@link LabRun.onRound} was given. */
   resume?: LabState | undefined;
   /** Ends the run after the trainings under way; what the last `onRound` got is where it goes on. */
@@ -108,6 +116,7 @@ const isStatistic = ({ trainable }: TensorSpec): boolean => !trainable;
 export async function runLab(run: LabRun): Promise<LabState> {
   const { config, data, pool, signal, onProgress, onRound, now = () => performance.now() } = run;
   const model = summarize(MODELS[config.model]);
+  const strategic = strategyOf(config, model, run.strategy);
   const shares = shareOut(config, data.train);
   const testCount = Math.min(config.testExamples || Infinity, data.test.labels.length);
   const testOrder = shuffle(
@@ -152,7 +161,13 @@ export async function runLab(run: LabRun): Promise<LabState> {
     signal?.throwIfAborted();
     const begun = now();
     const number = state.round + 1;
-    const cohort = cohortOf(config, number);
+    const own = strategic && (state.strategy ?? firstState(strategic));
+    const size = expectedCohort(config);
+    const drawn = cohortOf(config, number, strategic?.strategy.server.candidates?.(strategic.context, size));
+    const lossOf = (client: number): Promise<number> =>
+      lossOn(pool, state.weights, shares.train[client] ?? new Uint32Array());
+    const cohort = strategic && !config.schedule ? await selected(strategic, drawn, size, lossOf) : drawn;
+    const broadcast = strategic && own && broadcastOf(strategic, own);
     const staying = stayingOf(config, number, cohort);
     const rules = roundOf(config, state.learningRate, cohort.length);
     const round = new SimulatedRound(number, { ...rules, rounds: config.rounds - state.round });
@@ -173,13 +188,22 @@ export async function runLab(run: LabRun): Promise<LabState> {
         train: shares.train[client] ?? new Uint32Array(),
         heldOut: shares.heldOut[client] ?? new Uint32Array(),
         norms: state.norms.get(client) ?? null,
+        ...(broadcast && {
+          strategy: {
+            ...{ options: config.strategyOptions, clients: config.clients, broadcast },
+            state: own.clients.get(client) ?? null,
+          },
+        }),
       };
       const result = await pool.train(task);
       done += 1;
       report("training", done, staying.length);
       return { client, place, examples: task.train.length, result };
     });
-    const { average, facts, norms, residuals } = await collect(trainings, config, model, state, round);
+    const { average, facts, norms, residuals, strategy } = await collect(
+      ...([trainings, config, model, state, round] as const),
+      strategic && own && { run: strategic, state: own },
+    );
     signal?.throwIfAborted();
     for (const [client, own] of norms) state.norms.set(client, own);
     for (const [client, own] of residuals) state.residuals.set(client, own);
@@ -204,6 +228,8 @@ export async function runLab(run: LabRun): Promise<LabState> {
       if (published) {
         state.weights = candidate.weights;
         state.moments = candidate.moments;
+        // Who has a state takes it over with the checkpoint that came of it.
+        if (strategy) state.strategy = strategy;
         state.evaluation = found.evaluation ?? state.evaluation;
       }
     }
@@ -221,7 +247,8 @@ export async function runLab(run: LabRun): Promise<LabState> {
       testAccuracy: found.evaluation?.accuracy ?? null,
       attackSuccess: found.success,
       learningRate: state.learningRate,
-      bytesDown: cohort.length * down,
+      clients: facts.clients,
+      bytesDown: cohort.length * (down + 4 * model.parameters * Object.keys(broadcast ?? {}).length),
       bytesUp: facts.bytes,
       seconds: (now() - begun) / 1000,
     });

@@ -3,7 +3,8 @@ import { existsSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { root, run } from "../setup.mjs";
-import { DataError, lab, startOf } from "./node.mjs";
+import { lab, startOf } from "./node.mjs";
+import { DataError } from "./strategy-file.mjs";
 
 /** An edge of our own on any free port, with empty state. */
 async function ownEdge() {

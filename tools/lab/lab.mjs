@@ -1,16 +1,18 @@
 /**
- * `npm run lab -- --preset NAME | --config FILE [--data PATH] [--labels WORD=EXPRESSION,...] [--set key=value ...] [--seeds N]
- * [--workers N] [--out FOLDER] [--edge] [--url URL --token TOKEN]`: rehearses a federation in Node, with the same code as the page;
+ * `npm run lab -- --preset NAME | --config FILE [--data PATH] [--labels WORD=EXPRESSION,...] [--set key=value ...]
+ * [--strategy NAME|FILE] [--seeds N] [--workers N] [--out FOLDER] [--edge] [--url URL --token TOKEN]`: rehearses a federation in Node, with the same code as the page;
  * with --edge against a real one. Without arguments it lists the presets.
  *
  * --data: FER2013's CSV, plain, gzipped or in a zip; a zip or a folder of pictures in one folder for each label; or a folder of
- * records. --labels says what the labels mean where they are not FER2013's, as 1=surprise,2=fear.
+ * records. --strategy: a strategy with a state, by its name or by a file of your own (src/federation/strategies/strategy.ts says what it
+ * exports). --labels says what the labels mean where they are not FER2013's, as 1=surprise,2=fear.
  */
 import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import v8 from "node:v8";
 import { againstEdge } from "./edge.mjs";
-import { dataOf, DataError, lab, run, startPool } from "./node.mjs";
+import { dataOf, lab, run, startPool } from "./node.mjs";
+import { DataError, isFile, strategyFrom } from "./strategy-file.mjs";
 import { LABELS } from "../faces.mjs";
 import { optionsOf } from "../options.mjs";
 
@@ -25,6 +27,7 @@ const declared = {
   config: { type: "string" },
   data: { type: "string" },
   labels: { type: "string" },
+  strategy: { type: "string" },
   set: { type: "string", multiple: true, default: [] },
   seeds: { type: "count", default: "1" },
   workers: { type: "count" },
@@ -101,7 +104,7 @@ function configuration() {
     }
     config = { ...config, [pair.slice(0, at)]: value };
   }
-  return lab.parseLabConfig(config);
+  return lab.parseLabConfig(options.strategy ? { ...config, strategy: options.strategy } : config);
 }
 
 /** Who has what, as bars of one letter a share: which labels make up each client. */
@@ -197,6 +200,8 @@ function spread(values) {
 async function main() {
   if (!options.preset && !options.config) return listPresets();
   const config = configuration();
+  // A file that is no strategy is said before anything is read or started.
+  if (isFile(config.strategy)) await strategyFrom(config.strategy);
   const data = await dataOf(config, options.data, labelsOf(options.labels));
   drawPartition(config, data);
   const { pool, stop } = await startPool(config, data, options.workers);

@@ -140,6 +140,37 @@ test("what is wrong is said in a sentence, without a stack trace", async () => {
   }
 }, 300_000);
 
+test("a strategy of one's own runs from its file, and what is wrong with one is said", async () => {
+  const mine = (aggregate: string): string => `
+    interface Update { delta: Float32Array }
+    export const half = {
+      name: "half",
+      client: { gradientHook: () => (gradient: Float32Array) => void gradient.fill(0) },
+      server: { aggregate: (context: { model: { parameters: number } }, updates: Update[]) => ${aggregate} },
+      wire: { down: [], up: [] },
+    };`;
+  const small = ["rounds=1", "clients=2", "fraction=1", "examplesPerClient=20", "testExamples=10"];
+  const run = (name: string, code: string) =>
+    lab(...["--preset", "mcmahan-2nn", "--strategy", put(name, code)], ...small.flatMap((pair) => ["--set", pair]));
+  // Its clients learn nothing and its server adds nothing: the test stays as it was.
+  const still = await run("mine.ts", mine("({ delta: new Float64Array(context.model.parameters) })"));
+  expect(still.code, still.said).toBe(0);
+  const losses = [...still.said.matchAll(/(\d\.\d{4}) +\d+\.\d+ %/g)].map(([, loss]) => loss);
+  expect(losses.length).toBeGreaterThanOrEqual(2);
+  expect(losses.at(-1)).toBe(losses[0]);
+  for (const [name, code, what] of [
+    ["broken.ts", mine("({"), "cannot be loaded"],
+    ["empty.ts", "export const nothing = 1;", "exports no strategy"],
+  ] as const) {
+    const { code: ended, said } = await run(name, code);
+    expect(said).toContain(what);
+    expect(said).not.toMatch(/^\s+at /m);
+    expect(ended).toBe(1);
+  }
+  const unknown = await lab("--preset", "mcmahan-2nn", "--strategy", "scafold");
+  expect(unknown.said).toContain("there is no scafold here; there are fedavg, scaffold");
+}, 120_000);
+
 test("help lists every key with its bounds", async () => {
   const { code, said } = await lab("--help");
   expect(code).toBe(0);

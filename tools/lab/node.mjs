@@ -9,14 +9,10 @@ import nodeEndpoint from "comlink/dist/esm/node-adapter.mjs";
 import { runnerImport } from "vite";
 import { facesOf } from "../faces.mjs";
 import { root } from "../setup.mjs";
+import { DataError, isFile, strategyFrom } from "./strategy-file.mjs";
 
 /** The lab's own modules, in TypeScript. */
 export const lab = (await runnerImport(join(root, "tools/lab/modules.ts"))).module;
-
-/** Some data cannot be read; its message says what to do. */
-export class DataError extends Error {
-  name = "DataError";
-}
 
 const PARTS = { train: "train", test: "t10k" };
 
@@ -86,7 +82,7 @@ export function startOf({ start, model, seed }) {
 }
 
 /** Worker threads with a model and data, and how to stop them. */
-export async function startPool({ model }, data, count = availableParallelism()) {
+export async function startPool({ model, strategy = null }, data, count = availableParallelism()) {
   const threads = Array.from({ length: count }, () => new Worker(new URL("./thread.mjs", import.meta.url)));
   // A thread that dies answers nothing any more: its death rejects the calls that wait. (A race with one promise of failure
   // would keep every result of a run alive, for that promise never settles.)
@@ -109,8 +105,9 @@ export async function startPool({ model }, data, count = availableParallelism())
       evaluate: (...values) => orFail(remote.evaluate(...values)),
     };
   });
-  const start = (name, examples) => Promise.all(workers.map((worker) => worker.start(name, examples, "wasm")));
-  await start(model, data);
+  const start = (name, examples, own = null) =>
+    Promise.all(workers.map((worker) => worker.start(name, examples, "wasm", own)));
+  await start(model, data, strategy);
   return {
     pool: new lab.LabPool(workers),
     /** Gives the same threads another model or data. */
@@ -121,5 +118,6 @@ export async function startPool({ model }, data, count = availableParallelism())
 
 /** Runs a configuration from its beginning, or from `resume`. */
 export async function run(config, { data, pool, ...hooks }) {
-  return lab.runLab({ config, data, pool, start: startOf(config), ...hooks });
+  const strategy = isFile(config.strategy) ? await strategyFrom(config.strategy) : undefined;
+  return lab.runLab({ config, data, pool, start: startOf(config), strategy, ...hooks });
 }

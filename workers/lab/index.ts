@@ -69,7 +69,7 @@ const run: LabApi["run"] = async (id, onUpdate) => {
     evaluate: (job) => bridge.call((api) => api.evaluate(job)),
   }));
   try {
-    await Promise.all(clients.map((client) => client.start(config.model, data, backend)));
+    await Promise.all(clients.map((client) => client.start(config.model, data, backend, config.strategy)));
     const on = backend === "webgpu" ? "WebGPU" : `WASM, ${count} ${count === 1 ? "worker" : "workers"}`;
     await runLab({
       ...{ config, data, pool: new LabPool(clients), start: await startOf(config), resume: state },

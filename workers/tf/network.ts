@@ -8,6 +8,7 @@ import {
   type TensorSpec,
 } from "../../src/model/model";
 import type { Plan } from "../../src/federation/protocol";
+import type { GradientHook } from "../../src/federation/strategies/strategy";
 import { Activations } from "./activations";
 import {
   convRelu,
@@ -137,13 +138,15 @@ export class Network {
    * One step of the plan's optimizer on a batch. The moving statistics of batch normalization follow the batch's with momentum
    * 0.99, unless the plan freezes it.
    * @param seed decides the dropout masks; null leaves dropout out
+   * @param hook changes the gradient before it is clipped and stepped by
    */
-  async step(batch: Batch, plan: StepPlan, seed: number | null): Promise<StepResult> {
+  async step(batch: Batch, plan: StepPlan, seed: number | null, hook?: GradientHook): Promise<StepResult> {
     const { labels } = batch;
     const { loss, logits, gradients } = this.gradients(batch, plan, seed, (norm, mean, variance) => {
       this.#follow(`${norm}/moving_mean`, mean);
       this.#follow(`${norm}/moving_variance`, variance);
     });
+    if (hook) await this.#hooked(gradients, hook);
     this.#apply(gradients, plan);
     // The head is no part of the blocks that are folded.
     if (plan.layers === "all") this.#forgetFolded();
@@ -151,6 +154,17 @@ export class Network {
     tf.dispose([loss, logits]);
     const hits = Array.from(labels).filter((label, i) => isLargest(rows[i] ?? [], label)).length;
     return { loss: value[0] as number, accuracy: hits / labels.length };
+  }
+
+  /** Has a strategy change the gradients, as one flat vector. */
+  async #hooked(gradients: Map<string, tf.Tensor>, hook: GradientHook): Promise<void> {
+    const flat = new Float32Array(this.#summary.parameters);
+    for (const [name, gradient] of gradients) flat.set(await gradient.data(), this.#tensor(name).offset);
+    hook(flat, await this.getWeights());
+    for (const [name, gradient] of gradients) {
+      gradient.dispose();
+      gradients.set(name, cut(flat, this.#tensor(name)));
+    }
   }
 
   /** What the optimizer remembers, as flat vectors, to be kept with the weights. */
