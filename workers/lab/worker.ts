@@ -14,6 +14,15 @@ import { Network } from "../tf/network";
 import type { Examples } from "../trainer/api";
 import { askTeacher, batchOf, evaluate, localSgd } from "../trainer/local-sgd";
 
+/** A small network's batch takes less than a turn of the event loop: messages are let in this often, not after each. */
+const BREATHE_MS = 50;
+let breathed = 0;
+const breathe = async (): Promise<void> => {
+  if (performance.now() - breathed < BREATHE_MS) return;
+  breathed = performance.now();
+  await letMessagesIn();
+};
+
 /** One worker of the lab, in a browser or in Node: the clients that it simulates, one after the other. */
 export class LabWorker implements LabWorkerApi {
   #network: Network | undefined;
@@ -63,7 +72,7 @@ export class LabWorker implements LabWorkerApi {
     const teacher = await askTeacher(network, own, plan, this.#rehearsal);
     const job = { train: own, teacher, heldOut: kept, plan, seed };
     const hook = context && strategy.client.gradientHook?.(context);
-    const { sums } = await localSgd(network, { ...job, hook }, letMessagesIn);
+    const { sums } = await localSgd(network, { ...job, hook }, breathe);
     const trained = await network.getWeights();
     const after = context ? strategy.client.afterTraining?.(context, trained) : undefined;
     const result = after?.delta ?? delta(trained, base);
@@ -73,7 +82,7 @@ export class LabWorker implements LabWorkerApi {
     const personal = strategy?.client.personal;
     if (context && personal) {
       begin(personal.start(context));
-      await localSgd(network, { ...job, hook: personal.gradientHook(context) }, letMessagesIn);
+      await localSgd(network, { ...job, hook: personal.gradientHook(context) }, breathe);
       state[personal.name] = await network.getWeights();
     }
     return Comlink.transfer(
