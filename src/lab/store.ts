@@ -32,7 +32,7 @@ export interface SampleChunk {
   clients?: Uint32Array<ArrayBuffer>;
 }
 
-export interface RunRecord extends Pick<LabState, "rounds" | "columns" | "evaluation" | "ended"> {
+export interface RunRecord extends Pick<LabState, "rounds" | "columns" | "evaluation" | "ended" | "data"> {
   id: string;
   config: LabConfig;
   createdAt: number;

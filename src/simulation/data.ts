@@ -1,3 +1,4 @@
+import { sha256Hex } from "../base/digest";
 import { throughCamera, type Camera } from "../data/camera";
 import { drawFaces } from "../data/drawn";
 import type { Usage } from "../data/usage";
@@ -52,4 +53,14 @@ export function clientNumbers(names: readonly (string | null)[]): Uint32Array | 
     numbers.set(name, number);
     return number;
   });
+}
+
+/** SHA-256 in hex of a run's examples as its clients and its test have them: other data are another run. */
+export async function digestOf({ train, test }: LabData): Promise<string> {
+  const parts = [train, test].flatMap(({ pixels, labels, clients }) => [
+    ...[pixels, labels, new Uint8Array((clients ?? new Uint32Array()).slice().buffer)],
+  ]);
+  // WebCrypto takes no shared memory.
+  const digests = await Promise.all(parts.map((part) => sha256Hex(Uint8Array.from(part))));
+  return sha256Hex(new TextEncoder().encode(digests.join(" ")));
 }

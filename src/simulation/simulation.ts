@@ -17,6 +17,7 @@ import { clientSeed, cohortOf, expectedCohort, planOf, shareOut, stayingOf } fro
 import { collect, type ClientMetrics, type Collected } from "./collect";
 import { brief, compare, ownEvaluation } from "./compare";
 import type { LabConfig } from "./config";
+import { digestOf } from "./data";
 import type { ClientTask, LabData, LabPool } from "./pool";
 import { roundOf, SimulatedRound } from "./simulated-round";
 import { broadcastOf, firstState, lossOn, selected, strategyOf, type StrategyState } from "./strategy-round";
@@ -70,6 +71,8 @@ export interface LabState {
   residuals: Map<number, Float32Array>;
   /** What a strategy remembers; null where the run has none, or before it is first asked. */
   strategy?: StrategyState | null;
+  /** Digest of the data that it runs on: see `digestOf`. Runs of older versions do not tell. */
+  data?: string;
   learningRate: number;
   rounds: LabRound[];
   /** The last evaluation on the test examples. */
@@ -106,17 +109,31 @@ export interface LabRun {
   now?: () => number;
 }
 
+/** A run that is to go on with other data than it began with: what came of it would be neither's. */
+export class OtherDataError extends Error {
+  override readonly name = "OtherDataError";
+  constructor(before: string | undefined) {
+    super(
+      before === undefined
+        ? "This run was begun by an older version, which did not note its data: begin a new one."
+        : "The data are not those that this run began with: give it the same, or begin a new run.",
+    );
+  }
+}
+
 const isStatistic = ({ trainable }: TensorSpec): boolean => !trainable;
 
 /**
  * Runs a federation: the clients' trainings in the pool's workers, everything that a server does here, with the edge's own
  * strategies. The result is the same however many workers there are.
- * @throws PartitionError, CohortTooLargeError, RangeError of a robust rule, DivergedError (by name) of a training
+ * @throws OtherDataError, LabConfigError of a strategy, PartitionError, CohortTooLargeError, RangeError of a robust rule, DivergedError (by name) of a training
  */
 export async function runLab(run: LabRun): Promise<LabState> {
   const { config, data, pool, signal, onProgress, onRound, now = () => performance.now() } = run;
   const model = summarize(MODELS[config.model]);
   const strategic = strategyOf(config, model, run.strategy);
+  const digest = await digestOf(data);
+  if (run.resume && run.resume.data !== digest) throw new OtherDataError(run.resume.data);
   const shares = shareOut(config, data.train);
   const testCount = Math.min(config.testExamples || Infinity, data.test.labels.length);
   const testOrder = shuffle(
@@ -137,6 +154,7 @@ export async function runLab(run: LabRun): Promise<LabState> {
       ended: null,
     },
     weights: run.start.slice(),
+    data: digest,
     learningRate: config.learningRate,
   };
   const evaluate = (weights: Float32Array): Promise<Evaluation> =>

@@ -1,11 +1,12 @@
 import { execFile } from "node:child_process";
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { gzipSync } from "node:zlib";
 import sharp from "sharp";
 import { afterAll, expect, test } from "vitest";
 import { BlobWriter, TextReader, ZipWriter } from "@zip.js/zip.js";
+import type { LabExport } from "../../src/simulation/export";
 import { facesOf } from "../faces.mjs";
 
 /** The command line, as somebody meets it who has files of their own. */
@@ -23,6 +24,15 @@ const lab = (...args: string[]): Promise<{ code: number; said: string }> =>
       resolve({ code: error ? Number(error.code) : 0, said: `${stdout}${stderr}` });
     });
   });
+
+/** The JSON that a command ends with; warnings are told beside it. */
+const resultOf = (said: string): unknown =>
+  JSON.parse(
+    said
+      .split("\n")
+      .filter((line) => /^[[{]/.test(line))
+      .at(-1) ?? "",
+  );
 
 const put = (name: string, content: string | Uint8Array): string => {
   const path = join(folder, name);
@@ -96,7 +106,7 @@ test("the numbers of another collection are asked for, and what is said is shown
   expect(said.said).toContain("labels taken as 1 = surprise (2), 2 = fear (2)");
   expect(said.said).toContain("7 = left out (2)");
   expect(said.code).toBe(0);
-}, 120_000);
+}, 600_000);
 
 test("what is wrong is said in a sentence, without a stack trace", async () => {
   const config = {
@@ -138,7 +148,7 @@ test("what is wrong is said in a sentence, without a stack trace", async () => {
     expect(said, args.join(" ")).not.toMatch(/^\s+at /m);
     expect(code).toBe(1);
   }
-}, 300_000);
+}, 600_000);
 
 test("a strategy of one's own runs from its file, and what is wrong with one is said", async () => {
   const mine = (aggregate: string): string => `
@@ -169,7 +179,52 @@ test("a strategy of one's own runs from its file, and what is wrong with one is 
   }
   const unknown = await lab("--preset", "mcmahan-2nn", "--strategy", "scafold");
   expect(unknown.said).toContain("there is no scafold here; there are fedavg, scaffold");
-}, 120_000);
+}, 600_000);
+
+test("a sweep runs its grid, goes on where it was, and is refused with other data", async () => {
+  const out = join(folder, "sweep");
+  const config = { dataset: "fer2013", model: "compact", clients: 2, rounds: 1, epochs: 1, batchSize: 5 };
+  const file = put("sweep.json", JSON.stringify({ ...config, learningRate: 0.001, testExamples: 2 }));
+  const csv = (level: number): string =>
+    put(
+      "swept.csv",
+      `emotion,pixels\n${Array.from({ length: 30 }, (_, i) => `${i % 7},${face(level + i)}`).join("\n")}\n`,
+    );
+  const args = [
+    "--config",
+    file,
+    "--out",
+    out,
+    "--sweep",
+    "learningRate=0.001,0.002",
+    "--sweep",
+    "partition=iid,shards",
+  ];
+  const first = await lab(...args, "--data", csv(1));
+  expect(first.code, first.said).toBe(0);
+  const last = resultOf(first.said) as { sweep: object; accuracy: number }[];
+  expect(last.map(({ sweep }) => sweep)).toEqual([
+    ...["iid", "shards"].map((partition) => ({ learningRate: 0.001, partition })),
+    ...["iid", "shards"].map((partition) => ({ learningRate: 0.002, partition })),
+  ]);
+  expect(first.said).toContain("learningRate=0.002 partition=shards");
+  const run = JSON.parse(readFileSync(join(out, "learningRate=0.001,partition=iid/run.json"), "utf8")) as LabExport;
+  expect(run.commit).toMatch(/^[0-9a-f]{40}\+?$/);
+  expect(run.data).toMatch(/^[0-9a-f]{64}$/);
+  expect(run.rounds[0]?.clients).toHaveLength(2);
+  const again = await lab(...args, "--data", csv(1));
+  expect(resultOf(again.said)).toEqual(last);
+  expect(again.said.match(/Going on after round 1/g)).toHaveLength(4);
+  const other = await lab(...args, "--data", csv(2));
+  expect(other).toMatchObject({ code: 1 });
+  expect(other.said).toContain("The data are not those that this run began with");
+  for (const [sweep, what] of [
+    ["learningRate", "write it as key=a,b,c"],
+    ["learnigRate=1,2", "the nearest is learningRate"],
+  ] as const) {
+    expect((await lab("--config", file, "--data", csv(1), "--sweep", sweep)).said).toContain(what);
+  }
+}, 600_000);
 
 test("help lists every key with its bounds", async () => {
   const { code, said } = await lab("--help");

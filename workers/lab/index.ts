@@ -75,8 +75,12 @@ const run: LabApi["run"] = async (id, onUpdate) => {
       ...{ config, data, pool: new LabPool(clients), start: await startOf(config), resume: state },
       onProgress: (progress) => onUpdate({ kind: "progress", progress }),
       onRound: async (state) => {
-        const { rounds, columns, evaluation, ended } = state;
-        const record: RunRecord = { ...run, on, problem: null, rounds, columns, evaluation, ended };
+        const { rounds, columns, evaluation, ended, data } = state;
+        const record: RunRecord = {
+          ...run,
+          ...{ on, problem: null, rounds, columns, evaluation, ended },
+          ...(data !== undefined && { data }),
+        };
         await saveRound(record, state);
         onUpdate({ kind: "round", run: record });
       },
