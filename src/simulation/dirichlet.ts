@@ -5,7 +5,7 @@ import { PartitionError } from "./partition-error";
 
 /**
  * Each client's labels in shares drawn from Dir(alpha * p), p the data's own shares (Hsu et al. 2019, arXiv 1909.06335, section 2), as
- * far as each label's examples last. With ten labels of one size an alpha of 0.1 is 0.01 for each: a client's main label holds 94 % of
+ * far as each label's examples last. With ten labels of one size an alpha of 0.1 is 0.01 for each: a client's main label holds 95 % of
  * its examples. The clients take one example each in turns, in another order every time, so that who comes last has no fewer labels.
  * @param piles examples by label, used up
  * @param sizes of the clients

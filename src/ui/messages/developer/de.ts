@@ -485,7 +485,7 @@ export const de = {
     },
     alpha: {
       name: "Alpha",
-      help: "klein: wenige Labels je Client. 0,1 gibt bei zehn dem häufigsten 94 % (Hsu) oder 65 % (NIID-Bench)",
+      help: "klein: wenige Labels je Client. 0,1 gibt bei zehn dem häufigsten 95 % (Hsu) oder 65 % (NIID-Bench)",
     },
     shardsPerClient: { name: "Stücke je Client", help: "der nach Label sortierten Daten" },
     sizeSpread: { name: "Streuung der Größen", help: "Sigma einer Lognormalverteilung; 0: alle gleich" },

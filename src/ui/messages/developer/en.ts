@@ -476,7 +476,7 @@ export const en = {
     },
     alpha: {
       name: "Alpha",
-      help: "small: few labels each. 0.1 gives a main label 94 % (Hsu) or 65 % (NIID-Bench) of ten",
+      help: "small: few labels each. 0.1 gives a main label 95 % (Hsu) or 65 % (NIID-Bench) of ten",
     },
     shardsPerClient: { name: "Shards each", help: "of the data sorted by label" },
     sizeSpread: { name: "Spread of sizes", help: "sigma of a log-normal; 0: all alike" },

@@ -442,7 +442,7 @@ export const zhCN = {
     },
     alpha: {
       name: "Alpha",
-      help: "越小，每个客户端的标签越少。0.1 时十个标签中主要标签占 94 %（Hsu）或 65 %（NIID-Bench）",
+      help: "越小，每个客户端的标签越少。0.1 时十个标签中主要标签占 95 %（Hsu）或 65 %（NIID-Bench）",
     },
     shardsPerClient: { name: "每个的分片", help: "来自按标签排序的数据" },
     sizeSpread: { name: "大小差异", help: "对数正态的 sigma；0 为一样大" },
