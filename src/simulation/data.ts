@@ -61,6 +61,11 @@ export async function digestOf({ train, test }: LabData): Promise<string> {
     ...[pixels, labels, new Uint8Array((clients ?? new Uint32Array()).slice().buffer)],
   ]);
   // WebCrypto takes no shared memory.
-  const digests = await Promise.all(parts.map((part) => sha256Hex(Uint8Array.from(part))));
-  return sha256Hex(new TextEncoder().encode(digests.join(" ")));
+  const unshared = (part: Uint8Array): Uint8Array<ArrayBuffer> => {
+    const copy = new Uint8Array(part.length);
+    copy.set(part);
+    return copy;
+  };
+  const digests = await Promise.all(parts.map((part) => sha256Hex(unshared(part))));
+  return sha256Hex(unshared(new TextEncoder().encode(digests.join(" "))));
 }
