@@ -1,3 +1,4 @@
+import { commit } from "./tools/commit.mjs";
 import { cloudflare } from "@cloudflare/vite-plugin";
 import { svelte } from "@sveltejs/vite-plugin-svelte";
 import { createHash } from "node:crypto";
@@ -138,6 +139,8 @@ const SHARED = [
 ];
 
 export default defineConfig(({ command }) => ({
+  // What exported runs of the lab say that they were made with.
+  define: { __COMMIT__: JSON.stringify(commit()) },
   plugins: [
     svelte(),
     chartsInAnyLocale,

@@ -129,7 +129,7 @@ function sumInClear(counted: Float32Array[], config: AuditedSeries, rules: Rules
     const norm = normOf(update);
     if (norm <= config.updateClip) below += 1;
     const facts = { examples: 1, norm, initialLoss: null, staleness: 0 };
-    const rule = { q: null, clientLearningRate: 1, clip: config.updateClip, equally: true };
+    const rule = { q: null, clientLearningRate: 1, clip: config.updateClip, equally: true, steps: null };
     const { weight, denominator } = rules.linearWeight(facts, rule);
     sum.addPart(0, update, weight);
     sum.addTotals({ count: 1, examples: 1, denominator });

@@ -5,6 +5,7 @@
  */
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { commit } from "../tools/commit.mjs";
 import { dataOf, lab, run, startPool } from "../tools/lab/node.mjs";
 import { root } from "../tools/setup.mjs";
 import { optionsOf } from "../tools/options.mjs";
@@ -59,7 +60,7 @@ async function rounds(name, config) {
     const begun = Date.now();
     await workers.start(config.model, data);
     try {
-      exported = lab.exportRun(full, await run(full, { data, pool: workers.pool }));
+      exported = lab.exportRun(full, await run(full, { data, pool: workers.pool }), commit());
     } catch (error) {
       // A learning rate that is too high is an answer, too.
       if (error.name !== "DivergedError") throw error;

@@ -131,7 +131,7 @@ test("a CSV is imported, its wrong lines are named, and a run trains on it", asy
   await expect(report).toContainText("117 pictures were imported. 4 could not be used");
   await report.getByText("What was wrong").click();
   for (const line of [
-    'Line 5: The emotion is a number from 0 to 6, not "9".',
+    'Line 5: The emotion is a number from 0 to 6 or its name, not "9".',
     "Line 6: A face has 2304 pixels; there are 2303.",
     'Line 7: Pixel 2304 is a grey level from 0 to 255, not "256".',
     "Line 122: The file ends here, after 3 of 2304 pixels.",
@@ -202,6 +202,98 @@ test("a zip of pictures is imported by its folders", async ({ page, stage }) => 
   await expect(page.getByText("21 to train on, 7 to test with")).toBeVisible();
   await importFile(page, "cut.zip", packed.subarray(0, 2000));
   await expect(page.getByRole("alert")).toContainText("cut.zip is no zip file that can be read");
+});
+
+/** What the lab's database holds: first pixels of every sample in the order of import, and the bytes of all chunks. */
+const samples = (page: Page): Promise<{ first: number[]; labels: number[]; chunks: number }> =>
+  page.evaluate(async () => {
+    const db = await new Promise<IDBDatabase>((resolve, reject) => {
+      const request = indexedDB.open("best-actor-lab");
+      request.onsuccess = () => resolve(request.result);
+      request.onerror = () => reject(new Error(String(request.error)));
+    });
+    const all = await new Promise<{ labels: Uint8Array; pixels: Uint8Array }[]>((resolve, reject) => {
+      const request = db.transaction("samples").objectStore("samples").getAll();
+      request.onsuccess = () => resolve(request.result as { labels: Uint8Array; pixels: Uint8Array }[]);
+      request.onerror = () => reject(new Error(String(request.error)));
+    });
+    db.close();
+    const first = all.flatMap(({ labels, pixels }) => [...labels].map((_, i) => pixels[i * 2304] ?? -1));
+    return { first, labels: all.flatMap(({ labels }) => [...labels]), chunks: all.length };
+  });
+
+test("transparent pictures are paper, backslashes are folders, and numbers of another collection are asked for", async ({
+  page,
+  stage,
+}) => {
+  await page.goto(`${stage.url}/lab`);
+  const [opaque, clear] = await page.evaluate(async () => {
+    const png = async (paint: boolean): Promise<number[]> => {
+      const canvas = new OffscreenCanvas(60, 60);
+      const context = canvas.getContext("2d");
+      if (!context) throw new Error("no canvas");
+      context.fillStyle = "#404040";
+      if (paint) context.fillRect(0, 0, 60, 60);
+      const blob = await canvas.convertToBlob({ type: "image/png" });
+      return Array.from(new Uint8Array(await blob.arrayBuffer()));
+    };
+    return [await png(true), await png(false)];
+  });
+  // RAF-DB counts from 1, surprise, to 7, neutral. Each folder has a grey picture, and after it one that is transparent.
+  const zip = new ZipWriter(new BlobWriter("application/zip"));
+  for (const part of ["train", "test"]) {
+    for (let label = 1; label <= 7; label++) {
+      await zip.add(`raf\\${part}\\${label}\\a.png`, new Uint8ArrayReader(Uint8Array.from(opaque)));
+      await zip.add(`raf\\${part}\\${label}\\b.png`, new Uint8ArrayReader(Uint8Array.from(clear)));
+    }
+  }
+  await importFile(page, "raf.zip", Buffer.from(await (await zip.close()).arrayBuffer()));
+  const form = page.getByRole("form", { name: "What do its labels mean?" });
+  await expect(form.getByLabel("7: 4 examples")).toHaveValue("");
+  await expect(form.getByRole("button", { name: "Import" })).toBeDisabled();
+  // Nothing has been kept of what waits for an answer.
+  expect(await samples(page)).toMatchObject({ chunks: 0 });
+  const meanings = ["surprise", "fear", "disgust", "happy", "sad", "angry"];
+  for (const [i, name] of meanings.entries()) {
+    await form.getByLabel(`${i + 1}: 4 examples`).selectOption({ label: name });
+  }
+  await form.getByRole("button", { name: "Import" }).click();
+  const report = page.getByRole("status").filter({ hasText: "pictures were imported" });
+  await expect(report).toContainText("24 pictures were imported. 4 could not be used");
+  await report.getByText("What its labels were taken for").click();
+  await expect(report).toContainText("1: 4 examples → surprise");
+  await expect(report).toContainText("7: 4 examples → Leave out");
+  const { first, labels } = await samples(page);
+  expect(first).toEqual(Array.from({ length: 24 }, (_, i) => (i % 2 === 0 ? 64 : 255)));
+  expect(labels.slice(0, 12)).toEqual([5, 5, 2, 2, 1, 1, 3, 3, 4, 4, 0, 0]);
+});
+
+test("an import that fails or is cancelled keeps nothing, and Privacy lists what the lab keeps", async ({
+  page,
+  stage,
+}) => {
+  await page.goto(`${stage.url}/lab`);
+  // A file of one label's training faces only: after 1,200 of them, which are a chunk and more, there is nothing to test with.
+  const line = csv(1).split("\n")[1] ?? "";
+  await importFile(page, "training only.csv", `emotion, Usage, pixels\n${`${line}\n`.repeat(1200)}`);
+  await expect(page.getByRole("alert")).toContainText("None of the 1200 pictures is to test with");
+  expect(await samples(page)).toMatchObject({ chunks: 0 });
+
+  const both = [line, line.replace("Training", "validation")].map((one) => `${one}\n`);
+  await importFile(page, "large", `emotion, Usage, pixels\n${both.join("").repeat(20_000)}`);
+  await expect(page.getByText(/[1-9],\d{3} pictures/)).toBeVisible();
+  await page.getByRole("button", { name: "Cancel" }).click();
+  await expect(page.getByRole("alert")).toContainText("The import was cancelled");
+  await expect.poll(async () => (await samples(page)).chunks).toBe(0);
+
+  // Content decides, not a name; and one CSV in a zip is opened.
+  const zip = new ZipWriter(new BlobWriter("application/zip"));
+  await zip.add("fer2013/fer2013.csv", new TextReader(csv(40)));
+  await zip.add("fer2013/README", new TextReader("faces"));
+  await importFile(page, "download", Buffer.from(await (await zip.close()).arrayBuffer()));
+  await expect(page.getByText("30 to train on, 10 to test with")).toBeVisible();
+  await page.goto(`${stage.url}/privacy`);
+  await expect(page.getByRole("row", { name: /Data of the lab/ })).toContainText(/9\d.* kB/);
 });
 
 test("MNIST's four files are imported, and a missing one is named", async ({ page, stage }) => {

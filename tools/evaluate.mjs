@@ -13,7 +13,7 @@ async function labelled(path) {
   const labels = [];
   const pictures = [];
   for await (const [label, pixels, usage] of facesOf(isFolder ? join(path, "publictest.u8.gz") : path)) {
-    if (usage === "Training") continue;
+    if (usage === "train") continue;
     labels.push(label);
     pictures.push(pixels);
   }

@@ -6,8 +6,9 @@ import { fail } from "./faces.mjs";
  * A command's options, as parseArgs describes them; `count` is a whole number from 1 on. `--help` prints the comment at the head of
  * the command's file and ends it, and so does a wrong option, after what is wrong with it.
  * @param {string} command the URL of its file
+ * @param {() => string} [more] what `--help` says behind that comment
  */
-export function optionsOf(command, options) {
+export function optionsOf(command, options, more) {
   const [, head = ""] = /^\/\*\*([^]*?)\*\//.exec(readFileSync(new URL(command), "utf8")) ?? [];
   const help = head.replaceAll(/^ *\* ?/gm, "").trim();
   try {
@@ -26,6 +27,6 @@ export function optionsOf(command, options) {
   } catch (error) {
     fail(`${error.message}\n\n${help}`);
   }
-  console.log(help);
+  console.log(more ? `${help}\n\n${more()}` : help);
   process.exit(0);
 }

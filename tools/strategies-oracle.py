@@ -97,13 +97,118 @@ def robust(x):
         "bulyan": np.take_along_axis(y, closest, axis=0).mean(0).tolist()}}
 
 
+def extra_optimizers(o, x):
+    """FedMom (Huo et al. 2020, algorithm 3) with its own two sequences, and FedExP (Jhunjhunwala et al. 2023, algorithm 1)."""
+    eta, beta = o["rule"]["learningRate"], o["rule"]["momentum"]
+    w = np.array(o["start"])
+    v, path = w.copy(), []
+    for d in o["deltas"]:
+        v_next = w + eta * np.array(d)
+        w, v = v_next + beta * (v_next - v), v_next
+        path.append(w.tolist())
+    mean = x.mean(0)
+    eta_g = max(1.0, (x ** 2).sum() / (2 * len(x) * ((mean ** 2).sum() + 1e-12)))
+    return {"nesterov": path, "fedexp": {"step": eta_g, "weights": (np.array(o["start"]) + eta_g * mean).tolist()}}
+
+
+def fednova(x, n, epochs, batch):
+    """Wang et al. 2020, equation 6: x+ = x - tau_eff sum_i p_i eta d_i, and eta d_i = (x - x_i) / tau_i for plain SGD."""
+    n = np.array(n, dtype=np.float64)
+    tau, p = epochs * np.ceil(n / batch), n / n.sum()
+    return {"epochs": epochs, "batchSize": batch,
+            "result": ((p * tau).sum() * (x * (p / tau)[:, None]).sum(0)).tolist()}
+
+
+def geometric_median(x):
+    """Pillutla et al. 2022, algorithm 2, equal weights: three steps from the mean, nu = 1e-6; and the minimizer itself."""
+    def weiszfeld(steps):
+        v = x.mean(0)
+        for _ in range(steps):
+            b = 1 / np.maximum(1e-6, np.linalg.norm(x - v, axis=1))
+            v = (b[:, None] * x).sum(0) / b.sum()
+        return v
+    return {"result": weiszfeld(3).tolist(), "limit": weiszfeld(20000).tolist()}
+
+
+def quadratics(r):
+    """Clients with losses F_i(w) = (w - b_i)' A_i (w - b_i) / 2, who differ, and who of them takes part in each round."""
+    n, d, rounds, steps, lr = 6, 5, 12, 4, 0.05
+    roots = r.normal(size=(n, d, d))
+    A = np.einsum("nij,nkj->nik", roots, roots) / d + 0.5 * np.eye(d)
+    b = r.normal(size=(n, d)) * 3
+    cohorts = [sorted(r.choice(n, 3, replace=False).tolist()) for _ in range(rounds)]
+    start = r.normal(size=d)
+
+    def grad(i, w):
+        return A[i] @ (w - b[i])
+
+    def scaffold(eta_g):
+        """Karimireddy et al. 2020, algorithm 1, option II."""
+        x, c, ci, path = start.copy(), np.zeros(d), np.zeros((n, d)), []
+        for S in cohorts:
+            dy, dc = [], []
+            for i in S:
+                y = x.copy()
+                for _ in range(steps):
+                    y = y - lr * (grad(i, y) - ci[i] + c)
+                new = ci[i] - c + (x - y) / (steps * lr)
+                dy.append(y - x)
+                dc.append(new - ci[i])
+                ci[i] = new
+            x = x + eta_g * np.mean(dy, axis=0)
+            c = c + len(S) / n * np.mean(dc, axis=0)
+            path.append(x.tolist())
+        return path
+
+    def feddyn(alpha):
+        """Acar et al. 2021, algorithm 1; the local problem by the same steps of gradient descent."""
+        x, h, g, path = start.copy(), np.zeros(d), np.zeros((n, d)), []
+        for P in cohorts:
+            thetas = []
+            for k in P:
+                t = x.copy()
+                for _ in range(steps):
+                    t = t - lr * (grad(k, t) - g[k] + alpha * (t - x))
+                g[k] = g[k] - alpha * (t - x)
+                thetas.append(t)
+            h = h - alpha / n * sum(t - x for t in thetas)
+            x = np.mean(thetas, axis=0) - h / alpha
+            path.append(x.tolist())
+        return path
+
+    def ditto(lam):
+        """Li et al. 2021 (Ditto), algorithm 1: FedAvg for w; each client's own v with the gradient of F_k plus lambda (v - w)."""
+        x, v, path = start.copy(), {}, []
+        for S in cohorts:
+            dy, own = [], []
+            for i in S:
+                y = x.copy()
+                for _ in range(steps):
+                    y = y - lr * grad(i, y)
+                mine = v.get(i, x).copy()
+                for _ in range(steps):
+                    mine = mine - lr * (grad(i, mine) + lam * (mine - x))
+                v[i] = mine
+                dy.append(y - x)
+                own.append(mine.tolist())
+            x = x + np.mean(dy, axis=0)
+            path.append({"global": x.tolist(), "own": own})
+        return path
+
+    return {"A": A.tolist(), "b": b.tolist(), "cohorts": cohorts, "start": start.tolist(), "steps": steps, "lr": lr,
+            "scaffold": {"serverLearningRate": 0.8, "path": scaffold(0.8)},
+            "feddyn": {"alpha": 0.3, "path": feddyn(0.3)}, "ditto": {"lambda": 0.5, "path": ditto(0.5)}}
+
+
 def main():
     r = np.random.default_rng(2021)
     # Float32 numbers, as updates are; two of the clients lie.
     x = r.normal(size=(CLIENTS, LENGTH)).astype(np.float32).astype(np.float64)
     x[[3, 8]] = np.float32(10)
     out = {"deltas": x.tolist(), "optimizers": server_optimizers(r), "linear": linear(r, x), "robust": robust(x)}
-    with open(os.path.join(HERE, "..", "src", "core", "strategies", "oracle.json"), "w") as f:
+    out["more"] = {**extra_optimizers(out["optimizers"], x), "fednova": fednova(x, out["linear"]["examples"], 2, 7),
+                   "geometric-median": geometric_median(x), "quadratics": quadratics(r)}
+    with open(os.path.join(HERE, "..", "src", "federation", "strategies", "oracle.json"), "w") as f:
         json.dump(out, f)
         f.write("\n")
 

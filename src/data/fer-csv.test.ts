@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { FACE_PIXELS } from "../model/expressions";
-import { FerCsvError, FerCsvReader, type FerFace } from "./fer-csv";
+import { FerCsvError, FerCsvReader, isFaceCsv, type FerFace } from "./fer-csv";
 
 const bytesOf = (text: string): Uint8Array => new TextEncoder().encode(text);
 
@@ -30,9 +30,9 @@ test("both layouts of the competition, quoted or not, with either kind of line e
   expect(short[0]).toMatchObject({ line: 2, usage: null });
   const long = read(`\uFEFFemotion, Usage, pixels\r\n3,Training,${face}\r\n\r\n4,PublicTest,${face}`);
   expect(codes(long)).toEqual([3, 4]);
-  expect(long.map((row) => (row as FerFace).usage)).toEqual(["Training", "PublicTest"]);
+  expect(long.map((row) => (row as FerFace).usage)).toEqual(["train", "test"]);
   const turned = read(`pixels,Usage,emotion\n${face},PrivateTest,5\n`);
-  expect(turned[0]).toMatchObject({ label: 5, usage: "PrivateTest" });
+  expect(turned[0]).toMatchObject({ label: 5, usage: "test" });
   expect(Array.from((turned[0] as FerFace).pixels)).toEqual(face.split(" ").map(Number));
 });
 
@@ -43,7 +43,7 @@ test("a wrong line is named and left out, and the good ones stay", () => {
       "emotion,pixels\n",
       good,
       `7,"${pixels()}"\n`,
-      `angry,"${pixels()}"\n`,
+      `cross,"${pixels()}"\n`,
       good,
       `2,"${pixels((i) => i % 256, FACE_PIXELS - 1)}"\n`,
       `2,"${pixels((i) => (i === 9 ? 256 : 0))}"\n`,
@@ -59,9 +59,43 @@ test("a wrong line is named and left out, and the good ones stay", () => {
     ...["line-too-long 9", "wrong-pixel-count 10", 1, "truncated 12"],
   ]);
   const messages = rows.flatMap((row) => (row instanceof FerCsvError ? [row.message] : []));
-  expect(messages[0]).toBe('Line 3: The emotion is a number from 0 to 6, not "7".');
+  expect(messages[0]).toBe('Line 3: The emotion is a number from 0 to 6 or its name, not "7".');
   expect(messages[2]).toBe("Line 6: A face has 2304 pixels; there are 2303.");
   expect(messages[3]).toBe('Line 7: Pixel 10 is a grey level from 0 to 255, not "256".');
+});
+
+test("a usage has one vocabulary, no usage says nothing, and an unknown word is named", () => {
+  const usages = ["training", "Train", "", "PrivateTest", "Trainning"];
+  const rows = read(`emotion,Usage,pixels\n${usages.map((usage) => `happy,${usage},${pixels()}\n`).join("")}`);
+  expect(rows.map((row) => (row instanceof FerCsvError ? row.message : row.usage))).toEqual([
+    ...["train", "train", null, "test"],
+    'Line 6: The usage is Training, PublicTest or PrivateTest, not "Trainning".',
+  ]);
+});
+
+test("a column says whose face it is, under any of its names", () => {
+  for (const name of ["client", "User_ID", "subject"]) {
+    const rows = read(`emotion,${name},pixels\n3,anna,${pixels()}\n3,,${pixels()}\n`);
+    expect(rows.map((row) => (row as FerFace).client)).toEqual(["anna", null]);
+  }
+});
+
+test.each([
+  ["UTF-16 little-endian", Buffer.from(`\uFEFFemotion,pixels\n0,${pixels()}\n`, "utf16le"), "save it as UTF-8"],
+  ["UTF-16 without a mark", Buffer.from(`emotion,pixels\n0,${pixels()}\n`, "utf16le"), "save it as UTF-8"],
+  ["CR alone", Buffer.from(`emotion,pixels\r0,${pixels()}\r`), "LF line ends"],
+  ["CR alone, short", Buffer.from("emotion,pixels,Usage\r0,1,Training\r"), "LF line ends"],
+  ["no header", Buffer.from(`0,${pixels()}\n1,${pixels()}\n`), "put emotion,pixels"],
+  ["no header, with a usage", Buffer.from(`"0","Training","${pixels()}"\n`), "put emotion,pixels"],
+  ["semicolons", Buffer.from(`emotion;pixels\n0;${pixels()}\n`), "Separate the columns with commas"],
+])("%s is refused with what to do", (_name, bytes, advice) => {
+  for (const sizes of [[1 << 20], [700], [1]]) expect(() => read(bytes, sizes)).toThrow(advice);
+});
+
+test("a file's first bytes tell whether it is a CSV of faces", () => {
+  expect(isFaceCsv(bytesOf(`emotion,pixels\n0,${pixels()}\n`).subarray(0, 4096))).toBe(true);
+  for (const other of ["# Faces\nFrom 2013\n", "", "emotion", "a,b\n1,2\n"])
+    expect(isFaceCsv(bytesOf(other))).toBe(false);
 });
 
 test("a file that is no CSV of faces is refused at once, however long it is", () => {

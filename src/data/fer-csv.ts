@@ -1,4 +1,6 @@
 import { EXPRESSIONS, FACE_PIXELS } from "../model/expressions";
+import { LabelWords } from "./label-words";
+import { usageOf, type Usage } from "./usage";
 
 /**
  * FER2013's CSV, as the ICML 2013 competition ships it: `emotion,pixels` or `emotion, Usage, pixels`, one face of 48 x 48 grey
@@ -10,7 +12,14 @@ const MAX_LINE = FACE_PIXELS * 4 + 256;
 const MAX_HEADER = 1024;
 
 export type FerCsvCode =
-  "not-csv" | "wrong-header" | "bad-label" | "bad-pixel" | "wrong-pixel-count" | "line-too-long" | "truncated";
+  | "not-csv"
+  | "wrong-header"
+  | "bad-label"
+  | "bad-usage"
+  | "bad-pixel"
+  | "wrong-pixel-count"
+  | "line-too-long"
+  | "truncated";
 
 /** What is wrong with a file, or with one of its lines. */
 export class FerCsvError extends Error {
@@ -29,8 +38,10 @@ export interface FerFace {
   line: number;
   /** An index of EXPRESSIONS, whose order is FER2013's. */
   label: number;
-  /** `Training`, `PublicTest` or `PrivateTest`; null where the file does not say. */
-  usage: string | null;
+  /** null where the file does not say. */
+  usage: Usage;
+  /** Whose face it is; null where the file does not say. */
+  client: string | null;
   /** 2,304 grey levels, row by row. */
   pixels: Uint8Array<ArrayBuffer>;
 }
@@ -41,12 +52,15 @@ const text = new TextDecoder();
 
 /** Reads a file piece by piece. Holds at most one line, whatever it is given. */
 export class FerCsvReader {
-  #columns: { emotion: number; usage: number; pixels: number } | undefined;
+  #columns: Columns | undefined;
   #line = 1;
   /** The beginning of a line whose end has not come yet. */
   #rest = new Uint8Array(0);
   /** Whether the line that is being read was too long, and was reported. */
   #skipping = false;
+
+  /** @param labels reads the labels, and remembers which there were */
+  constructor(readonly labels = new LabelWords()) {}
 
   /**
    * The faces, and the errors of wrong lines, in a piece of the file, in their order.
@@ -71,7 +85,9 @@ export class FerCsvReader {
 
   *#keep(bytes: Uint8Array): Generator<FerCsvError> {
     if (this.#skipping || bytes.length === 0) return;
-    if (!this.#columns && this.#rest.length + bytes.length > MAX_HEADER) this.#refuse();
+    if (!this.#columns && this.#rest.length + bytes.length > MAX_HEADER) {
+      throw refusal(Uint8Array.of(...this.#rest, ...bytes.subarray(0, MAX_HEADER)));
+    }
     if (this.#rest.length + bytes.length > MAX_LINE) {
       this.#skipping = true;
       this.#rest = new Uint8Array(0);
@@ -89,7 +105,7 @@ export class FerCsvReader {
     if (!this.#skipping) {
       let line = this.#rest.length > 0 ? this.#rest : end;
       if (line.at(-1) === RETURN) line = line.subarray(0, -1);
-      if (!this.#columns) this.#columns = this.#readHeader(line);
+      if (!this.#columns) this.#columns = columnsOf(line);
       else if (line.some((byte) => !isBlank(byte))) yield this.#readFace(line, this.#columns, isLast);
     }
     this.#skipping = false;
@@ -97,38 +113,7 @@ export class FerCsvReader {
     this.#line += 1;
   }
 
-  #refuse(): never {
-    throw new FerCsvError("not-csv", 1, "This is not a CSV of faces: its first line must be emotion,pixels.");
-  }
-
-  #readHeader(line: Uint8Array): { emotion: number; usage: number; pixels: number } {
-    if (line.length > MAX_HEADER || line.includes(0)) this.#refuse();
-    const names = text
-      .decode(line)
-      .split(",")
-      .map((name) =>
-        name
-          .replace(/^\uFEFF/, "")
-          .replace(/["\s]/g, "")
-          .toLowerCase(),
-      );
-    const columns = {
-      emotion: names.indexOf("emotion"),
-      usage: names.indexOf("usage"),
-      pixels: names.indexOf("pixels"),
-    };
-    if (columns.emotion < 0 || columns.pixels < 0) {
-      const found = names.slice(0, 6).join(", ").slice(0, 80);
-      throw new FerCsvError("wrong-header", 1, `The columns emotion and pixels are needed; the file has: ${found}.`);
-    }
-    return columns;
-  }
-
-  #readFace(
-    line: Uint8Array,
-    columns: { emotion: number; usage: number; pixels: number },
-    isLast: boolean,
-  ): FerFace | FerCsvError {
+  #readFace(line: Uint8Array, columns: Columns, isLast: boolean): FerFace | FerCsvError {
     const cells: Uint8Array[] = [];
     for (let start = 0; start <= line.length;) {
       const comma = line.indexOf(COMMA, start);
@@ -140,9 +125,19 @@ export class FerCsvReader {
     }
     const cell = (column: number): Uint8Array => cells[column] ?? new Uint8Array(0);
     const emotion = text.decode(cell(columns.emotion)).slice(0, 20);
-    const label = /^\d$/.test(emotion) ? Number(emotion) : NaN;
-    if (!(label < EXPRESSIONS.length)) {
-      return this.#wrong("bad-label", `The emotion is a number from 0 to ${EXPRESSIONS.length - 1}, not "${emotion}".`);
+    const label = this.labels.read(emotion);
+    if (label === null) {
+      return this.#wrong(
+        "bad-label",
+        this.labels.isKnown(emotion)
+          ? `The emotion "${emotion}" is left out, as was asked.`
+          : `The emotion is a number from 0 to ${EXPRESSIONS.length - 1} or its name, not "${emotion}".`,
+      );
+    }
+    const said = columns.usage < 0 ? "" : text.decode(cell(columns.usage)).slice(0, 20);
+    const usage = usageOf(said);
+    if (usage === "unknown") {
+      return this.#wrong("bad-usage", `The usage is Training, PublicTest or PrivateTest, not "${said}".`);
     }
     const pixels = new Uint8Array(FACE_PIXELS);
     const bytes = cell(columns.pixels);
@@ -168,11 +163,77 @@ export class FerCsvReader {
         ? this.#wrong("truncated", `The file ends here, after ${count} of ${FACE_PIXELS} pixels.`)
         : this.#wrong("wrong-pixel-count", `A face has ${FACE_PIXELS} pixels; there are ${count}.`);
     }
-    const usage = columns.usage < 0 ? null : text.decode(cell(columns.usage));
-    return { line: this.#line, label, usage, pixels };
+    const client = columns.client < 0 ? null : text.decode(cell(columns.client)).slice(0, 64) || null;
+    return { line: this.#line, label, usage, client, pixels };
   }
 
   #wrong(code: FerCsvCode, message: string): FerCsvError {
     return new FerCsvError(code, this.#line, message);
+  }
+}
+
+/** What a column is called that says whose face it is, as LEAF and others have it. */
+const CLIENT_COLUMNS = new Set(["client", "client_id", "user", "user_id", "subject", "subject_id", "person", "writer"]);
+
+interface Columns {
+  emotion: number;
+  /** -1 where there is none. */
+  usage: number;
+  client: number;
+  pixels: number;
+}
+
+/** The error for a first line that is no header, with what to do about it. */
+function refusal(line: Uint8Array): FerCsvError {
+  const wrong = (what: string): FerCsvError => new FerCsvError("not-csv", 1, what);
+  const [first, second] = line;
+  const isUtf16 = (first === 0xff && second === 0xfe) || (first === 0xfe && second === 0xff) || second === 0;
+  const rest = text.decode(line.subarray(0, MAX_HEADER));
+  if (isUtf16 && first !== 0) return wrong("The file is UTF-16: save it as UTF-8.");
+  if (/^\uFEFF?["\s]*[\w ]+["\s]*,[^\r\n]*\r(?!\n)/.test(rest)) {
+    return wrong("The lines end in CR alone, as on old Macs: save the file with LF line ends.");
+  }
+  if (/^\uFEFF?["\s]*\d+["\s]*[,;]/.test(rest)) {
+    return wrong("The file has no header: put emotion,pixels (or emotion,Usage,pixels) into its first line.");
+  }
+  return wrong("This is not a CSV of faces: its first line must be emotion,pixels.");
+}
+
+/** @throws FerCsvError */
+function columnsOf(line: Uint8Array): Columns {
+  if (line.length > MAX_HEADER || line.includes(0) || line[0] === 0xff || line[0] === 0xfe) throw refusal(line);
+  const head = text.decode(line);
+  if (head.includes("\r")) throw refusal(line);
+  const names = head.split(",").map((name) =>
+    name
+      .replace(/^\uFEFF/, "")
+      .replace(/["\s]/g, "")
+      .toLowerCase(),
+  );
+  const columns = {
+    emotion: names.indexOf("emotion"),
+    usage: names.indexOf("usage"),
+    client: names.findIndex((name) => CLIENT_COLUMNS.has(name)),
+    pixels: names.indexOf("pixels"),
+  };
+  if (columns.emotion >= 0 && columns.pixels >= 0) return columns;
+  if (/^\uFEFF?["\s]*\d+["\s]*[,;]/.test(head)) throw refusal(line);
+  const found = names.slice(0, 6).join(", ").slice(0, 80);
+  const advice = names.length === 1 && /[;\t]/.test(head) ? " Separate the columns with commas." : "";
+  throw new FerCsvError(
+    "wrong-header",
+    1,
+    `The columns emotion and pixels are needed; the file has: ${found}.${advice}`,
+  );
+}
+
+/** Whether a file begins like a CSV of faces. @param head its first bytes */
+export function isFaceCsv(head: Uint8Array): boolean {
+  const end = head.indexOf(NEWLINE);
+  try {
+    if (end >= 0) columnsOf(head.subarray(0, end));
+    return end >= 0;
+  } catch {
+    return false;
   }
 }

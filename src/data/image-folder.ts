@@ -1,46 +1,31 @@
-import { EXPRESSIONS, type Expression } from "../model/expressions";
+import { usageOf, type Usage } from "./usage";
 
 /** Pictures in one folder per label, as most collections of faces come: `train/happy/0001.png`. */
 
-/** What the folders are called. */
-const NAMES: Record<Expression, RegExp> = {
-  angry: /^(angry|anger)$/,
-  disgust: /^(disgust|disgusted)$/,
-  fear: /^(fear|fearful|afraid)$/,
-  happy: /^(happy|happiness|joy)$/,
-  sad: /^(sad|sadness)$/,
-  surprise: /^(surprise|surprised)$/,
-  neutral: /^neutral$/,
-};
-
 const IMAGE = /\.(png|jpe?g|webp|bmp|gif|avif)$/i;
-const TEST = /^(test|testing|val|valid|validation|publictest|privatetest)$/;
-const TRAIN = /^(train|training)$/;
 
 export interface Place {
-  /** An index of EXPRESSIONS. */
-  label: number;
-  /** `Training`, `PublicTest`, or null where no folder says. */
-  usage: string | null;
+  /** The folder's name, which is the label. */
+  word: string;
+  /** null where no folder says. */
+  usage: Usage;
+  /** The folder above the label's, where that is not what says what it is for: whose picture it is, in data of many clients. */
+  client: string | null;
 }
 
 /**
- * What a picture shows, by the folder it lies in: an expression's name, or its number in FER2013.
- * @param path with slashes; null for what is no picture, or hidden
- * @returns "unknown" for a picture whose folder is no label
+ * What a picture shows and what it is for, by the folders that it lies in.
+ * @param path with slashes, or with the backslashes that some Windows programs write into zips; null for what is no picture, or hidden
  */
-export function placeOf(path: string): Place | "unknown" | null {
-  const parts = path.toLowerCase().split("/").filter(Boolean);
+export function placeOf(path: string): Place | null {
+  const parts = path.split(/[/\\]/).filter(Boolean);
   const name = parts.pop() ?? "";
-  if (!IMAGE.test(name) || name.startsWith(".") || parts.includes("__macosx")) return null;
-  const folder = parts.at(-1) ?? "";
-  const named = EXPRESSIONS.findIndex((expression) => NAMES[expression].test(folder));
-  const label = /^[0-6]$/.test(folder) ? Number(folder) : named;
-  if (label < 0) return "unknown";
-  const usage = parts.some((part) => TEST.test(part))
-    ? "PublicTest"
-    : parts.some((part) => TRAIN.test(part))
-      ? "Training"
-      : null;
-  return { label, usage };
+  if (!IMAGE.test(name) || name.startsWith(".") || parts.includes("__MACOSX")) return null;
+  const usages = parts.map(usageOf).filter((usage) => usage !== "unknown");
+  const above = parts.slice(0, -1).filter((part) => usageOf(part) === "unknown");
+  return {
+    client: above.at(-1) ?? null,
+    word: parts.at(-1) ?? "",
+    usage: usages.includes("test") ? "test" : usages.includes("train") ? "train" : null,
+  };
 }

@@ -90,8 +90,13 @@ export const planSchema = v.object({
 export type Plan = v.InferOutput<typeof planSchema>;
 
 /** How a cohort's updates become one: see src/federation/strategies. The robust ones do not weigh by examples. */
-export const AGGREGATIONS = ["mean", "q-fair", "median", "trimmed-mean", "krum", "multi-krum", "bulyan"] as const;
+export const AGGREGATIONS = [
+  ...(["mean", "q-fair", "fednova"] as const),
+  ...(["median", "trimmed-mean", "krum", "multi-krum", "bulyan", "geometric-median"] as const),
+] as const;
 export type Aggregation = (typeof AGGREGATIONS)[number];
+/** Those that are sums; the others need every update at once. */
+export type LinearAggregation = "mean" | "q-fair" | "fednova";
 
 /**
  * The most that an update may move the weights, as a share of their own norm, unless a round says otherwise. The one place where
@@ -189,11 +194,40 @@ export const roundConfigSchema = v.strictObject({
 export type RoundConfig = v.InferOutput<typeof roundConfigSchema>;
 
 /** Rules that cannot be summed: they need every update at once. */
-export const isRobust = ({ aggregation }: Pick<RoundConfig, "aggregation">): boolean =>
-  aggregation !== "mean" && aggregation !== "q-fair";
+export const isRobust = ({ aggregation }: Pick<RoundConfig, "aggregation">): boolean => !isLinear(aggregation);
+
+export const isLinear = (aggregation: Aggregation): aggregation is LinearAggregation =>
+  aggregation === "mean" || aggregation === "q-fair" || aggregation === "fednova";
+
+/** Why a strategy does not go with how clients train, or with what else is done to updates; undefined where it does. */
+export function strategyConflict({
+  aggregation,
+  serverOptimizer,
+  optimizer,
+  proximal,
+  patience,
+  noise,
+}: Pick<RoundConfig, "aggregation" | "serverOptimizer" | "optimizer" | "proximal" | "patience" | "noise">):
+  string | undefined {
+  if (aggregation === "fednova" && (optimizer !== "sgd" || proximal > 0 || patience > 0)) {
+    return "FedNova divides by steps of plain SGD: choose optimizer sgd, proximal 0 and patience 0.";
+  }
+  if (serverOptimizer === "fedexp" && noise > 0) {
+    return "FedExP's step comes from the norms of single updates, which noise is there to hide: choose another server optimizer.";
+  }
+  return undefined;
+}
 
 /** Why parts of a configuration do not go together, in words; undefined when they do. */
 export function conflictOf(config: RoundConfig): string | undefined {
+  const strategy = strategyConflict(config);
+  if (strategy !== undefined) return strategy;
+  if (config.topology === "gossip" && (config.aggregation === "fednova" || config.serverOptimizer === "fedexp")) {
+    return "FedNova and FedExP take a whole cohort's steps and norms, and a hub knows its own only: choose the central topology.";
+  }
+  if (config.secure && config.serverOptimizer === "fedexp") {
+    return "FedExP's step comes from the norms of single updates, which secure aggregation hides: choose another server optimizer.";
+  }
   if (config.topology === "gossip" && isRobust(config)) {
     return "Hubs can gossip about sums only; a robust average needs every update in one place. Choose the mean, or the central topology.";
   }
@@ -208,7 +242,7 @@ export function conflictOf(config: RoundConfig): string | undefined {
   }
   if (config.secure) {
     if (config.aggregation !== "mean") {
-      return "With secure aggregation nobody sees a single update, and the median, trimmed means, Krum and Bulyan compare them; q-FedAvg needs each one's loss and norm. Choose the mean.";
+      return "With secure aggregation nobody sees a single update, and the robust rules compare them; q-FedAvg and FedNova weigh each by itself. Choose the mean.";
     }
     if (config.mode !== "sync" || config.topology !== "central") {
       return "Secure aggregation needs a cohort that stays the same: choose a synchronous, central round.";

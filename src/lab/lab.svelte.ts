@@ -3,9 +3,20 @@ import type { LabConfig } from "../simulation/config";
 import type { LabProgress } from "../simulation/simulation";
 import { WorkerBridge } from "../client/worker-bridge";
 import { reasonOf } from "../ui/i18n/reason";
-import type { ImportApi, ImportFile, ImportProgress, ImportReport } from "../../workers/import/api";
+import type { LabelMapping } from "../data/label-words";
+import type { ImportApi, ImportFile, ImportOutcome, ImportProgress } from "../../workers/import/api";
 import type { LabApi, LabUpdate } from "../../workers/lab/api";
-import { allDatasets, allRuns, deleteDataset, deleteRun, putRun, readRun, type Dataset, type RunRecord } from "./store";
+import {
+  allDatasets,
+  allRuns,
+  clearAfterStopped,
+  deleteDataset,
+  deleteRun,
+  putRun,
+  readRun,
+  type Dataset,
+  type RunRecord,
+} from "./store";
 
 /** What the lab's page shows: data sets, runs, and what is under way. It goes on while another page is open. */
 
@@ -35,10 +46,15 @@ class Lab {
   /** @throws StorageError */
   async load(): Promise<void> {
     [this.datasets, this.runs] = await Promise.all([allDatasets(), allRuns()]);
+    // What a cancelled import has left, or a tab that was closed during one. Where that fails, reading has failed before.
+    if (!this.importing) void clearAfterStopped().catch(() => undefined);
   }
 
-  /** Imports files as a data set. @throws ImportError (by name), StorageError; the abort's reason after {@link cancelImport} */
-  async import(files: ImportFile[]): Promise<ImportReport> {
+  /**
+   * Imports files as a data set, or asks what its labels mean.
+   * @throws ImportError (by name), StorageError; the abort's reason after {@link cancelImport}
+   */
+  async import(files: ImportFile[], labels: LabelMapping | null): Promise<ImportOutcome> {
     const cancel = new AbortController();
     this.#cancel = cancel;
     this.importing = { done: 0, of: files.reduce((sum, { file }) => sum + file.size, 0), samples: 0, wrong: 0 };
@@ -47,13 +63,12 @@ class Lab {
         // One that was on its way when the import ended must not bring it back.
         if (this.#cancel === cancel) this.importing = progress;
       });
-      const report = await importer.call((api) => api.run(files, told), cancel.signal);
-      await this.load();
-      return report;
+      return await importer.call((api) => api.run(files, labels, told), cancel.signal);
     } finally {
       importer.stop();
       this.#cancel = undefined;
       this.importing = undefined;
+      await this.load();
     }
   }
 

@@ -1,6 +1,7 @@
 import { deleteDB, openDB, type DBSchema, type IDBPDatabase } from "idb";
 import type { DatasetName, LabConfig } from "../simulation/config";
-import type { LabData } from "../simulation/pool";
+import type { Shareable } from "../simulation/partition";
+import type { LabData, LabExamples } from "../simulation/pool";
 import type { LabState } from "../simulation/simulation";
 import { StorageError } from "../faces/database";
 
@@ -27,9 +28,11 @@ export interface SampleChunk {
   /** 1 where a sample is kept for the test. */
   test: Uint8Array<ArrayBuffer>;
   pixels: Uint8Array<ArrayBuffer>;
+  /** Whose each sample is, counted from 1, where the files said so; 0 where they did not. */
+  clients?: Uint32Array<ArrayBuffer>;
 }
 
-export interface RunRecord extends Pick<LabState, "rounds" | "columns" | "evaluation" | "ended"> {
+export interface RunRecord extends Pick<LabState, "rounds" | "columns" | "evaluation" | "ended" | "data"> {
   id: string;
   config: LabConfig;
   createdAt: number;
@@ -102,16 +105,61 @@ export const addChunk = (generation: string, index: number, chunk: SampleChunk):
 /** All samples of one import. */
 const samplesOf = (generation: string): IDBKeyRange => IDBKeyRange.bound([generation, 0], [generation, Infinity]);
 
-/** Puts an import in the place of an older one of the same name, and clears away what stopped imports have left. */
+/** Puts an import in the place of an older one of the same name. @throws StorageError */
 export const putDataset = (dataset: Dataset): Promise<void> =>
+  use(async (db) => {
+    await db.put("datasets", dataset);
+  });
+
+const IMPORT_LOCK = "best-actor-lab-import";
+
+/** Does what only one import at a time may do, in whichever tab: others wait. */
+export const importAlone = <T>(action: () => Promise<T>): Promise<T> => navigator.locks.request(IMPORT_LOCK, action);
+
+/** Deletes samples that belong to no data set. Only for who imports alone: those of an import under way belong to none yet. */
+export const clearStrays = (): Promise<void> =>
   use(async (db) => {
     const transaction = db.transaction(["datasets", "samples"], "readwrite");
     const samples = transaction.objectStore("samples");
-    await transaction.objectStore("datasets").put(dataset);
     const known = new Set((await transaction.objectStore("datasets").getAll()).map(({ generation }) => generation));
     const generations = new Set((await samples.getAllKeys()).map(([generation]) => generation));
     for (const generation of generations) if (!known.has(generation)) await samples.delete(samplesOf(generation));
     await transaction.done;
+  });
+
+/** A stopped worker's lock is free at once, another tab's import goes on for minutes. */
+const LOCK_MS = 2000;
+
+/** Clears away what an import has left whose worker was stopped, unless another is under way. @throws StorageError */
+export async function clearAfterStopped(): Promise<void> {
+  try {
+    await navigator.locks.request(IMPORT_LOCK, { signal: AbortSignal.timeout(LOCK_MS) }, clearStrays);
+  } catch (error) {
+    if (error instanceof StorageError) throw error;
+  }
+}
+
+/** Bytes of the samples that are kept, in whole data sets and in what a stopped import has left. @throws StorageError */
+export const sampleBytes = (): Promise<number> =>
+  use(async (db) => {
+    let bytes = 0;
+    let cursor = await db.transaction("samples").store.openCursor();
+    while (cursor) {
+      bytes += cursor.value.pixels.length + cursor.value.labels.length + cursor.value.test.length;
+      cursor = await cursor.continue();
+    }
+    return bytes;
+  });
+
+/** Bytes of the runs, with what they need to go on. @throws StorageError */
+export const runBytes = (): Promise<number> =>
+  use(async (db) => {
+    const records = JSON.stringify(await db.getAll("runs")).length;
+    const vectors = (state: LabState): number =>
+      [state.weights, state.moments?.first, state.moments?.second, ...state.norms.values(), ...state.residuals.values()]
+        .map((vector) => vector?.byteLength ?? 0)
+        .reduce((a, b) => a + b, 0);
+    return records + (await db.getAll("states")).reduce((sum, state) => sum + vectors(state), 0);
   });
 
 /** @throws StorageError */
@@ -130,36 +178,51 @@ export const readDataset = (name: DatasetName): Promise<LabData | null> =>
     if (!dataset) return null;
     const sum = (counts: number[]): number => counts.reduce((a, b) => a + b, 0);
     const size = dataset.bytes / (sum(dataset.train) + sum(dataset.test));
-    const pile = (count: number) => ({ pixels: new Uint8Array(count * size), labels: new Uint8Array(count), at: 0 });
+    const pile = (count: number) => ({
+      pixels: new Uint8Array(count * size),
+      labels: new Uint8Array(count),
+      clients: new Uint32Array(count),
+      at: 0,
+    });
     const piles = [pile(sum(dataset.train)), pile(sum(dataset.test))];
     let cursor = await db.transaction("samples").store.openCursor(samplesOf(dataset.generation));
     while (cursor) {
-      const { labels, test, pixels } = cursor.value;
+      const { labels, test, pixels, clients } = cursor.value;
       labels.forEach((label, i) => {
         const to = piles[test[i] ?? 0];
         if (!to) return;
         to.labels[to.at] = label;
+        to.clients[to.at] = clients?.[i] ?? 0;
         to.pixels.set(pixels.subarray(i * size, (i + 1) * size), to.at * size);
         to.at += 1;
       });
       cursor = await cursor.continue();
     }
-    return { train: piles[0] as LabData["train"], test: piles[1] as LabData["test"] };
+    const [train, test] = piles.map(({ pixels, labels, clients }) => ({ pixels, labels, ...owned(clients) }));
+    return { train: train as LabExamples, test: test as LabExamples };
   });
 
-/** The labels of a data set's training samples. @throws StorageError */
-export const readLabels = (name: DatasetName): Promise<Uint8Array | null> =>
+/** Whose samples are, where that is known of all of them. */
+const owned = (clients: Uint32Array): Pick<LabExamples, "clients"> => (clients.includes(0) ? {} : { clients });
+
+/** What the sharing out of a data set's training samples goes by. @throws StorageError */
+export const readShareable = (name: DatasetName): Promise<Shareable | null> =>
   use(async (db) => {
     const dataset = await db.get("datasets", name);
     if (!dataset) return null;
-    const found: number[] = [];
+    const labels: number[] = [];
+    const owners: number[] = [];
     let cursor = await db.transaction("samples").store.openCursor(samplesOf(dataset.generation));
     while (cursor) {
-      const { labels, test } = cursor.value;
-      found.push(...labels.filter((_, i) => test[i] === 0));
+      const { labels: all, test, clients } = cursor.value;
+      all.forEach((label, i) => {
+        if (test[i] !== 0) return;
+        labels.push(label);
+        owners.push(clients?.[i] ?? 0);
+      });
       cursor = await cursor.continue();
     }
-    return Uint8Array.from(found);
+    return { labels: Uint8Array.from(labels), ...owned(Uint32Array.from(owners)) };
   });
 
 /** Every run, the newest first. @throws StorageError */

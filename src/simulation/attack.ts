@@ -48,7 +48,7 @@ export function poison(data: LabData, config: LabConfig): LabData {
   const { inputs } = summarize(MODELS[config.model]);
   const labels = shared(data.train.labels.slice());
   const pixels = hasPatch(config) ? shared(data.train.pixels.slice()) : data.train.pixels;
-  const { train } = shareOut(config, data.train.labels);
+  const { train } = shareOut(config, data.train);
   for (const attacker of attackersOf(config)) {
     (train[attacker] ?? new Uint32Array()).forEach((example, i) => {
       if (hasPatch(config)) {
@@ -58,7 +58,7 @@ export function poison(data: LabData, config: LabConfig): LabData {
       } else if (labels[example] === SOURCE) labels[example] = TARGET;
     });
   }
-  if (!hasPatch(config)) return { ...data, train: { pixels, labels } };
+  if (!hasPatch(config)) return { ...data, train: { ...data.train, pixels, labels } };
   const others = [...data.test.labels.keys()].filter((i) => data.test.labels[i] !== TARGET);
   const triggered = new Uint8Array(others.length * inputs);
   others.forEach((example, i) => {
@@ -67,7 +67,7 @@ export function poison(data: LabData, config: LabConfig): LabData {
   });
   return {
     ...data,
-    train: { pixels, labels },
+    train: { ...data.train, pixels, labels },
     triggered: { pixels: shared(triggered), labels: shared(new Uint8Array(others.length).fill(TARGET)) },
   };
 }

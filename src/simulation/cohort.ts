@@ -4,7 +4,7 @@ import { planSchema, type Plan } from "../federation/protocol";
 import { seededRandom, shuffle } from "../base/random";
 import { drawCohort } from "../federation/round/draw";
 import type { LabConfig } from "./config";
-import { countLabels, partition } from "./partition";
+import { countLabels, partition, type Shareable } from "./partition";
 
 /** What a configuration and its seed decide before anything is trained: who has what, who is chosen, and what they are told. */
 
@@ -15,8 +15,8 @@ export interface Shares {
 }
 
 /** @throws PartitionError */
-export function shareOut(config: LabConfig, labels: Uint8Array): Shares {
-  const parts = partition(labels, summarize(MODELS[config.model]).classes, config);
+export function shareOut(config: LabConfig, data: Shareable): Shares {
+  const parts = partition(data, summarize(MODELS[config.model]).classes, config);
   // Somebody with a single example trains on it.
   const kept = parts.map((part) => Math.min(part.length - 1, Math.round(part.length * config.heldOut)));
   // Shards come sorted by label: every client shuffles its own before it holds some out.
@@ -28,9 +28,9 @@ export function shareOut(config: LabConfig, labels: Uint8Array): Shares {
 }
 
 /** Who has how many of each label: clients x classes. */
-export const picture = (config: LabConfig, labels: Uint8Array): number[][] => {
+export const picture = (config: LabConfig, data: Shareable): number[][] => {
   const { classes } = summarize(MODELS[config.model]);
-  return countLabels(partition(labels, classes, config), labels, classes);
+  return countLabels(partition(data, classes, config), data.labels, classes);
 };
 
 /** How many clients a round has, on the average where they are drawn one by one. */
@@ -40,13 +40,14 @@ export const expectedCohort = ({ schedule, clients, fraction }: LabConfig): numb
 /**
  * The clients of a round: the schedule's, or a share C of all, at least one (McMahan et al. 2017, Algorithm 1: max(C K, 1)). With
  * noise each is drawn by itself with probability C: that is what the accountant of privacy counts on.
+ * @param size how many are drawn, where it is not C of all
  */
-export function cohortOf(config: LabConfig, round: number): number[] {
+export function cohortOf(config: LabConfig, round: number, size = expectedCohort(config)): number[] {
   const { schedule, clients, fraction, seed, noise } = config;
   if (schedule) return schedule[(round - 1) % schedule.length] ?? [];
   const all = Array.from({ length: clients }, (_, i) => i);
   const random = seededRandom(seed + Math.imul(round, 0x9e3779b9));
-  const draw = noise > 0 ? { each: fraction } : { size: expectedCohort(config) };
+  const draw = noise > 0 ? { each: fraction } : { size: Math.min(size, clients) };
   return drawCohort(all, draw, random).sort((a, b) => a - b);
 }
 

@@ -3,18 +3,20 @@ import { WeightedSum } from "../federation/fedavg";
 import { gzip } from "../base/gzip";
 import type { ModelSummary } from "../model/model";
 import { normOf } from "../federation/privacy/clip";
-import { isRobust } from "../federation/protocol";
+import { isRobust, type LinearAggregation } from "../federation/protocol";
 import { normal, seededRandom } from "../base/random";
 import { boundedExamples, clipOf, factorOf } from "../federation/round/bounds";
 import { linearRuleOf, noiseRuleOf } from "../federation/round/rule";
 import { robustAverage, type BlockAverage } from "../federation/strategies/aggregate";
-import { linearWeight } from "../federation/strategies/weights";
+import { divisorOf, linearWeight } from "../federation/strategies/weights";
+import type { StrategyUpdate, Vectors } from "../federation/strategies/strategy";
 import { attackersOf, claimedExamples, poisonUpdate } from "./attack";
 import { clientSeed } from "./cohort";
 import type { LabConfig } from "./config";
 import type { ClientResult } from "./pool";
 import type { SimulatedRound } from "./simulated-round";
 import type { LabState } from "./simulation";
+import { aggregated, type RunStrategy, type StrategyState } from "./strategy-round";
 
 /** A cohort whose updates do not fit into memory together, which a robust rule needs. */
 export class CohortTooLargeError extends Error {
@@ -23,6 +25,18 @@ export class CohortTooLargeError extends Error {
 
 /** Bytes of updates that a robust rule may hold. */
 const ROBUST_BYTES = 2 ** 31;
+
+/** What one client's update says of its training. */
+export interface ClientMetrics {
+  client: number;
+  examples: number;
+  loss: number;
+  accuracy: number;
+  /** Examples that it holds out, and what its own trained model says of them. */
+  heldOut: number;
+  heldOutLoss: number;
+  heldOutAccuracy: number;
+}
 
 /** A client's training that has ended. */
 export interface Training {
@@ -37,7 +51,19 @@ export interface Training {
 export interface Collected {
   /** Null where nobody sent one and no noise is added either. */
   average: BlockAverage | null;
-  facts: { count: number; examples: number; loss: number; accuracy: number; bytes: number };
+  facts: {
+    count: number;
+    /** Of each update that counts. */
+    clients: ClientMetrics[];
+    examples: number;
+    loss: number;
+    accuracy: number;
+    bytes: number;
+    /** The mean of the updates' squared norms, averaged as the updates are. */
+    meanSquare: number;
+  };
+  /** What a strategy's server remembers if the candidate is published, and its clients. */
+  strategy: StrategyState | null;
   /** What the clients whose updates count keep for themselves from now on. */
   norms: Map<number, Float32Array>;
   residuals: Map<number, Float32Array>;
@@ -54,19 +80,31 @@ export async function collect(
   model: ModelSummary,
   { weights, residuals: before }: Pick<LabState, "weights" | "residuals">,
   round: SimulatedRound,
+  strategic: { run: RunStrategy; state: StrategyState } | null,
 ): Promise<Collected> {
   const rules = round.life.config;
   const robust = isRobust(config);
-  if (robust && trainings.length * model.parameters * 4 > ROBUST_BYTES) {
+  if ((robust || strategic) && trainings.length * model.parameters * 4 > ROBUST_BYTES) {
     throw new CohortTooLargeError(
-      `${config.aggregation} needs all ${trainings.length} updates at once, which is more than two gigabytes: choose a smaller cohort or model.`,
+      `${config.strategy ?? config.aggregation} needs all ${trainings.length} updates at once, which is more than two gigabytes: choose a smaller cohort or model.`,
     );
   }
   // Each is waited for in its turn: until then an error of a later one must not count as unhandled.
   for (const training of trainings) training.catch(() => undefined);
-  const facts = { count: 0, examples: 0, loss: 0, accuracy: 0, bytes: 0 };
+  const facts: Collected["facts"] = {
+    clients: [],
+    count: 0,
+    examples: 0,
+    loss: 0,
+    accuracy: 0,
+    bytes: 0,
+    meanSquare: 0,
+  };
+  let norming = 0;
   const norms = new Map<number, Float32Array>();
   const residuals = new Map<number, Float32Array>();
+  const kept = new Map<number, Vectors>();
+  const sent: StrategyUpdate[] = [];
   const sum = robust ? null : new WeightedSum(model.parameters);
   const updates: Float32Array[] = [];
   const attackers = attackersOf(config);
@@ -92,12 +130,25 @@ export async function collect(
     if (result.norms) norms.set(client, result.norms);
     const examples = boundedExamples(claimed, null, rules);
     facts.count += 1;
+    const { heldOut } = result;
+    facts.clients.push({
+      ...{ client, examples, loss: result.loss, accuracy: result.accuracy },
+      ...{ heldOut: heldOut.examples, heldOutLoss: heldOut.loss, heldOutAccuracy: heldOut.accuracy },
+    });
     facts.bytes += bytes;
     facts.examples += examples;
     facts.loss += result.loss * examples;
     facts.accuracy += result.accuracy * examples;
     const norm = normOf(delta);
-    if (sum) {
+    const share = robust ? 1 : examples;
+    facts.meanSquare += share * (norm * factorOf(norm, clip)) ** 2;
+    norming += share;
+    if (strategic) {
+      const { state, sent: more } = result.strategy ?? { state: {}, sent: {} };
+      sent.push({ client, examples, delta, sent: more });
+      kept.set(client, state);
+      facts.bytes += Object.values(more).reduce((total, { byteLength }) => total + byteLength, 0);
+    } else if (sum) {
       const update = { examples, norm, initialLoss: result.initialLoss, staleness: 0 };
       const { weight, denominator } = linearWeight(update, rule);
       sum.addPart(0, delta, weight);
@@ -108,24 +159,32 @@ export async function collect(
     }
   }
   const noise = noiseRuleOf(rules);
-  if (facts.count === 0 && !noise) return { average: null, facts, norms, residuals };
+  if (facts.count === 0 && !noise) return { average: null, facts, norms, residuals, strategy: null };
   if (facts.count > 0) {
     facts.loss /= facts.examples;
     facts.accuracy /= facts.examples;
+    facts.meanSquare /= norming;
+  }
+  if (strategic) {
+    const { run, state } = strategic;
+    const { delta, server } = aggregated(run, sent, weights, state);
+    const average: BlockAverage = (start, length) => Promise.resolve(delta.slice(start, start + length));
+    const clients = new Map([...state.clients, ...kept]);
+    return { average, facts, norms, residuals, strategy: { server, clients } };
   }
   if (sum) {
-    const denominator = noise?.denominator ?? sum.totals.denominator;
+    const denominator = noise?.denominator ?? divisorOf(config.aggregation, sum.totals);
     const average: BlockAverage = (start, length) =>
       Promise.resolve(sum.sum.slice(start, start + length).map((value) => value / denominator));
     const noised = noise
       ? withNoise(average, noise.deviation, clientSeed(config.seed, round.life.number, -2))
       : average;
-    return { average: noised, facts, norms, residuals };
+    return { average: noised, facts, norms, residuals, strategy: null };
   }
   const { aggregation, byzantine } = config;
   const average = await robustAverage(
     {
-      aggregation: aggregation as Exclude<typeof aggregation, "mean" | "q-fair">,
+      aggregation: aggregation as Exclude<typeof aggregation, LinearAggregation>,
       byzantine,
       updates: updates.length,
       parameters: model.parameters,
@@ -134,7 +193,7 @@ export async function collect(
     (which, start, length) =>
       Promise.resolve(which.map((i) => (updates[i] as Float32Array).subarray(start, start + length))),
   );
-  return { average, facts, norms, residuals };
+  return { average, facts, norms, residuals, strategy: null };
 }
 
 /** Gaussian noise on the average, from the run's seed, so that it can be repeated: a rehearsal, which protects nobody. */

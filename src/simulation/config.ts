@@ -2,7 +2,8 @@ import * as v from "valibot";
 import { PLAIN_CAMERA, type Camera } from "../data/camera";
 import { MODEL_NAMES, MODELS, summarize } from "../model/model";
 import { LEAST_NOISE } from "../federation/privacy/noise-scale";
-import { planEntries, real, roundConfigSchema, whole } from "../federation/protocol";
+import { planEntries, real, roundConfigSchema, strategyConflict, whole } from "../federation/protocol";
+import { nearestOf } from "../base/nearest";
 import { ATTACKS } from "./attack";
 
 /** A federation to rehearse. Configuration and data decide every number of a run, on any machine with the same arithmetic. */
@@ -10,6 +11,9 @@ import { ATTACKS } from "./attack";
 /** Labelled pictures that the lab knows; what each is stands in src/data. */
 export const DATASETS = ["drawn", "fer2013", "mnist"] as const;
 export type DatasetName = (typeof DATASETS)[number];
+
+/** Ways to share examples out, each said by its own paper: see partition.ts. */
+export const PARTITIONS = ["iid", "dirichlet", "dirichlet-symmetric", "shards", "natural"] as const;
 
 /** What is done to every picture of training and test alike. */
 const cameraSchema: v.GenericSchema<unknown, Camera> = v.strictObject({
@@ -34,13 +38,17 @@ const entries = {
 
   /** K */
   clients: whole(1, 10_000),
-  /** Who has what: anybody anything, labels in Dirichlet's shares (alpha), or shards of the data sorted by label. */
-  partition: v.optional(v.picklist(["iid", "dirichlet", "shards"]), "iid"),
+  /** Who has what: see partition.ts. */
+  partition: v.optional(v.picklist(PARTITIONS), "iid"),
   /** Of Dirichlet: small gives each client few labels, large makes all alike. */
   alpha: v.optional(v.pipe(v.number(), v.gtValue(0), v.maxValue(1e6)), 0.5),
   shardsPerClient: v.optional(whole(1, 100), 2),
   /** Spread of the clients' sizes: sigma of a log-normal. 0 makes all alike. */
   sizeSpread: v.optional(real(0, 3), 0),
+  /** Exponent of a power law of the clients' sizes. 0 is off. */
+  sizePower: v.optional(real(0, 3), 0),
+  /** How unlike one another the clients' own cameras are: see cameras.ts. 0 gives all the same. */
+  cameraSpread: v.optional(real(0, 1), 0),
   /** Examples of a client, on average. 0 shares all the data out. */
   examplesPerClient: v.optional(whole(0, 1_000_000), 0),
   /** Share of its examples that a client does not train on. */
@@ -61,6 +69,10 @@ const entries = {
   /** Moving statistics of batch normalization: averaged like all else, or never federated, as the notebook had it. */
   statistics: v.optional(v.picklist(["average", "never"]), "average"),
 
+  /** A strategy with a state of its own, in place of an average and a server optimizer: see src/federation/strategies/registry.ts. */
+  strategy: v.optional(v.nullable(v.pipe(v.string(), v.minLength(1), v.maxLength(200))), null),
+  /** Its options, which it checks itself. */
+  strategyOptions: v.optional(v.record(v.string(), v.unknown()), {}),
   aggregation,
   q,
   byzantine,
@@ -120,6 +132,20 @@ const RULES: [(config: v.InferOutput<v.StrictObjectSchema<typeof entries, undefi
     ({ noise }) => noise === 0 || noise >= LEAST_NOISE,
     `Noise below ${LEAST_NOISE} hides nobody: choose more, or 0 for none.`,
   ],
+  [
+    ({ strategy, aggregation, serverOptimizer }) =>
+      strategy === null || (aggregation === "mean" && serverOptimizer === "sgd"),
+    "A strategy averages and steps by itself: choose aggregation mean and serverOptimizer sgd beside it.",
+  ],
+  [
+    ({ strategy, optimizer, patience }) => strategy === null || (optimizer === "sgd" && patience === 0),
+    "Strategies count steps of plain SGD: choose optimizer sgd and patience 0.",
+  ],
+  [
+    ({ strategy, noise, updateClip, maxUpdateNorm }) =>
+      strategy === null || (noise === 0 && updateClip === 0 && maxUpdateNorm === 0),
+    "A strategy is given updates as they are: choose noise, updateClip and maxUpdateNorm 0.",
+  ],
   [({ noise, aggregation }) => noise === 0 || aggregation === "mean", "Noise is calibrated for the mean: choose it."],
   [
     ({ noise, prior }) => noise === 0 || prior === 0,
@@ -129,6 +155,19 @@ const RULES: [(config: v.InferOutput<v.StrictObjectSchema<typeof entries, undefi
   [
     ({ augment, dataset }) => !augment || dataset !== "mnist",
     "Augmentation mirrors faces, which no digit survives: choose augment false.",
+  ],
+  [
+    ({ cameraSpread, dataset }) => cameraSpread === 0 || dataset !== "mnist",
+    "Cameras of their own turn and mirror what clients see, which no digit survives: choose cameraSpread 0.",
+  ],
+  [
+    ({ sizeSpread, sizePower }) => sizeSpread === 0 || sizePower === 0,
+    "Sizes are log-normal or follow a power law: choose sizeSpread 0 or sizePower 0.",
+  ],
+  [
+    ({ sizeSpread, sizePower, partition }) =>
+      (sizeSpread === 0 && sizePower === 0) || partition === "iid" || partition === "dirichlet",
+    "This partition decides the clients' sizes itself: choose sizeSpread 0 and sizePower 0.",
   ],
   [
     ({ schedule, clients }) => !schedule || schedule.flat().every((client) => client < clients),
@@ -148,6 +187,8 @@ export const labConfigSchema = v.pipe(
   v.strictObject(entries),
   v.rawCheck(({ dataset, addIssue }) => {
     if (!dataset.typed) return;
+    const conflict = strategyConflict(dataset.value);
+    if (conflict !== undefined) addIssue({ message: conflict });
     for (const [holds, message] of RULES) if (!holds(dataset.value)) addIssue({ message });
   }),
 );
@@ -166,7 +207,14 @@ export function parseLabConfig(value: unknown): LabConfig {
   if (parsed.success) return parsed.output;
   const lines = parsed.issues.map((issue) => {
     const path = v.getDotPath(issue);
+    if (path && issue.type === "strict_object" && issue.expected === "never") return `${path}: ${unknownKey(path)}`;
     return path ? `${path}: ${issue.message}` : issue.message;
   });
   throw new LabConfigError(lines.join("\n"));
+}
+
+/** What to say of a key that there is not. */
+function unknownKey(key: string): string {
+  const nearest = nearestOf(key, Object.keys(entries));
+  return `there is no such key${nearest === null ? "" : `; the nearest is ${nearest}`}.`;
 }

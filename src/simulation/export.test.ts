@@ -20,10 +20,12 @@ const ROUND: LabRound = {
 
 test("a configuration comes back from an exported run, and from a bare one", () => {
   for (const { config } of PRESETS.values()) {
-    const run = exportRun(config, { ended: null, rounds: [ROUND], columns: [], evaluation: null });
+    const run = exportRun(config, { ended: null, rounds: [ROUND], columns: [], evaluation: null }, "abc");
     expect(parseLabConfig(configOf(JSON.stringify(run)))).toEqual(config);
     expect(parseLabConfig(configOf(JSON.stringify(config)))).toEqual(config);
   }
+  // As Windows' editors save it.
+  expect(configOf(`\uFEFF{"rounds":3}`)).toEqual({ rounds: 3 });
   expect(() => configOf("{")).toThrow(SyntaxError);
 });
 

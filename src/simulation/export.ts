@@ -1,26 +1,47 @@
+import { deltaFor, epsilon } from "../federation/privacy/accountant";
 import type { LabConfig } from "./config";
 import type { LabState } from "./simulation";
 
 /** A finished or paused run in one file: its configuration, from which it can be run again, and what came of it. */
 export interface LabExport {
   format: "best-actor-lab-run";
-  version: 1;
+  version: 2;
   config: LabConfig;
+  /** The git commit of the code that ran it, with `+` where files had been changed; null where that is not known. */
+  commit: string | null;
+  /** SHA-256 of the data: see `digestOf`. */
+  data: string | null;
+  /** Of the rounds so far, and the delta that it is told for; null without noise. A rehearsal's noise protects nobody. */
+  privacy: { epsilon: number; delta: number } | null;
   ended: LabState["ended"];
   rounds: LabState["rounds"];
   columns: LabState["columns"];
   evaluation: LabState["evaluation"];
 }
 
-type Outcome = Pick<LabState, "ended" | "rounds" | "columns" | "evaluation">;
+type Outcome = Pick<LabState, "ended" | "rounds" | "columns" | "evaluation"> & { data?: string | undefined };
 
-export function exportRun(config: LabConfig, { ended, rounds, columns, evaluation }: Outcome): LabExport {
-  return { format: "best-actor-lab-run", version: 1, config, ended, rounds, columns, evaluation };
+export function exportRun(
+  config: LabConfig,
+  { ended, rounds, columns, evaluation, data }: Outcome,
+  commit: string | null,
+): LabExport {
+  const { noise, fraction, clients } = config;
+  const delta = deltaFor(clients);
+  const privacy =
+    noise > 0 && !config.schedule
+      ? { epsilon: epsilon([{ sampling: fraction, noise, rounds: rounds.length, clients }], delta), delta }
+      : null;
+  return {
+    ...{ format: "best-actor-lab-run", version: 2, config, commit, data: data ?? null, privacy },
+    ...{ ended, rounds, columns, evaluation },
+  };
 }
 
 /** The configuration in a file: a bare one, or that of an exported run, still to be checked. @throws SyntaxError */
 export function configOf(text: string): unknown {
-  const value: unknown = JSON.parse(text);
+  // Editors on Windows put a byte-order mark first, which is no JSON.
+  const value: unknown = JSON.parse(text.replace(/^\uFEFF/, ""));
   return typeof value === "object" && value !== null && "config" in value ? value.config : value;
 }
 

@@ -1,32 +1,39 @@
 import { normal, seededRandom, shuffle } from "../base/random";
 import type { LabConfig } from "./config";
+import { dirichletByClient, dirichletByLabel } from "./dirichlet";
+import { PartitionError } from "./partition-error";
 
 export type PartitionRule = Pick<
   LabConfig,
-  "clients" | "partition" | "alpha" | "shardsPerClient" | "sizeSpread" | "examplesPerClient" | "seed"
+  "clients" | "partition" | "alpha" | "shardsPerClient" | "sizeSpread" | "sizePower" | "examplesPerClient" | "seed"
 >;
 
-/** The examples cannot be shared out as asked. */
-export class PartitionError extends Error {
-  override readonly name = "PartitionError";
+/** What decides who may have an example. */
+export interface Shareable {
+  labels: Uint8Array;
+  /** Whose each is, where the data say so. */
+  clients?: Uint32Array | undefined;
 }
 
 /**
- * Shares examples out to clients: the indices that each has. None is given twice, and every client has at least one.
+ * Shares examples out to clients: the indices that each has. None is given twice, and every client has at least one. Which of the
+ * clients comes first or last makes no difference to what it can expect.
  *
  * - `iid`: a shuffled deck.
- * - `dirichlet`: each client's labels in shares drawn from Dir(alpha * p), p the data's own shares (Hsu et al. 2019,
- *   arXiv 1909.06335, section 2), as far as each label's examples last.
+ * - `dirichlet`, `dirichlet-symmetric`: see dirichlet.ts.
  * - `shards`: the data sorted by label and cut into `clients * shardsPerClient` pieces, dealt at random (McMahan et al. 2017,
  *   section 3, the "pathological non-IID partition").
+ * - `natural`: everybody has what the data say is theirs (LEAF, Caldas et al. 2018, arXiv 1812.01097); as many of them as there are to
+ *   be clients, drawn at random.
  *
- * @param labels of all examples
+ * Where the sizes are not given by that, they are alike, log-normal, or follow a power law.
  * @param classes how many labels there are
  * @throws PartitionError when there are too few examples
  */
-export function partition(labels: Uint8Array, classes: number, rule: PartitionRule): Uint32Array[] {
-  const { clients, examplesPerClient, sizeSpread, shardsPerClient } = rule;
+export function partition({ labels, clients: owners }: Shareable, classes: number, rule: PartitionRule): Uint32Array[] {
+  const { clients, examplesPerClient } = rule;
   const random = seededRandom(rule.seed ^ 0x5eed);
+  if (rule.partition === "natural") return natural(owners, rule, random);
   const wanted = examplesPerClient === 0 ? labels.length : clients * examplesPerClient;
   if (labels.length < clients || wanted > labels.length) {
     throw new PartitionError(
@@ -37,43 +44,84 @@ export function partition(labels: Uint8Array, classes: number, rule: PartitionRu
     Array.from(labels, (_, i) => i),
     random,
   );
-  if (rule.partition === "shards") {
-    const shards = clients * shardsPerClient;
-    if (wanted < shards) {
-      throw new PartitionError(`${wanted} examples do not make ${shards} shards: ask for fewer shards of each client.`);
-    }
-    // Array.sort is stable: within a label the shuffled order stays.
-    const sorted = order.slice(0, wanted).sort((a, b) => (labels[a] ?? 0) - (labels[b] ?? 0));
-    const deck = shuffle(
-      Array.from({ length: shards }, (_, i) => i),
-      random,
-    );
-    const cut = (shard: number): number => Math.floor((shard * wanted) / shards);
-    return Array.from({ length: clients }, (_, client) =>
-      Uint32Array.from(
-        deck
-          .slice(client * shardsPerClient, (client + 1) * shardsPerClient)
-          .flatMap((shard) => sorted.slice(cut(shard), cut(shard + 1))),
-      ),
-    );
+  if (rule.partition === "shards") return shards(labels, order.slice(0, wanted), rule, random);
+  if (rule.partition === "dirichlet-symmetric") {
+    const piles = pilesOf(labels, order.slice(0, wanted), classes);
+    return dirichletByLabel(piles, clients, rule.alpha, random).map((part) => Uint32Array.from(part));
   }
-  const sizes = sizesOf(clients, wanted, sizeSpread, random);
+  const sizes = sizesOf(rule, wanted, random);
   if (rule.partition === "iid") {
     let at = 0;
     return sizes.map((size) => Uint32Array.from(order.slice(at, (at += size))));
   }
-  const piles = Array.from({ length: classes }, (): number[] => []);
-  for (const example of order) piles[labels[example] ?? 0]?.push(example);
-  const prior = piles.map(({ length }) => length / labels.length);
-  return sizes.map((size) => {
-    const shares = prior.map((share) => (share > 0 ? gamma(rule.alpha * share, random) : 0));
-    return Uint32Array.from({ length: size }, () => piles[pick(piles, shares, random)]?.pop() ?? 0);
-  });
+  const parts = dirichletByClient(pilesOf(labels, order, classes), sizes, rule.alpha, random);
+  return parts.map((part) => Uint32Array.from(part));
 }
 
-/** Sizes of all clients, at least 1 and together `total`: alike, or log-normal with this spread. */
-function sizesOf(clients: number, total: number, spread: number, random: () => number): number[] {
-  const weights = Array.from({ length: clients }, () => Math.exp(spread * normal(random)));
+function pilesOf(labels: Uint8Array, examples: readonly number[], classes: number): number[][] {
+  const piles = Array.from({ length: classes }, (): number[] => []);
+  for (const example of examples) piles[labels[example] ?? 0]?.push(example);
+  return piles;
+}
+
+function shards(
+  labels: Uint8Array,
+  examples: number[],
+  { clients, shardsPerClient }: PartitionRule,
+  random: () => number,
+): Uint32Array[] {
+  const wanted = examples.length;
+  const count = clients * shardsPerClient;
+  if (wanted < count) {
+    throw new PartitionError(`${wanted} examples do not make ${count} shards: ask for fewer shards of each client.`);
+  }
+  // Array.sort is stable: within a label the shuffled order stays.
+  const sorted = examples.sort((a, b) => (labels[a] ?? 0) - (labels[b] ?? 0));
+  const deck = shuffle(
+    Array.from({ length: count }, (_, i) => i),
+    random,
+  );
+  const cut = (shard: number): number => Math.floor((shard * wanted) / count);
+  return Array.from({ length: clients }, (_, client) =>
+    Uint32Array.from(
+      deck
+        .slice(client * shardsPerClient, (client + 1) * shardsPerClient)
+        .flatMap((shard) => sorted.slice(cut(shard), cut(shard + 1))),
+    ),
+  );
+}
+
+function natural(
+  owners: Uint32Array | undefined,
+  { clients, examplesPerClient }: PartitionRule,
+  random: () => number,
+): Uint32Array[] {
+  if (!owners) {
+    throw new PartitionError(
+      "These data do not say whose each example is: a CSV says it in a column named client, a folder in one level above the labels'.",
+    );
+  }
+  const byOwner = new Map<number, number[]>();
+  owners.forEach((owner, example) => {
+    const own = byOwner.get(owner);
+    if (own) own.push(example);
+    else byOwner.set(owner, [example]);
+  });
+  if (byOwner.size < clients) {
+    throw new PartitionError(`These data are of ${byOwner.size} clients: ask for as many at most.`);
+  }
+  return shuffle([...byOwner.values()], random)
+    .slice(0, clients)
+    .map((own) => Uint32Array.from(shuffle(own, random).slice(0, examplesPerClient || own.length)));
+}
+
+/**
+ * Sizes of all clients, at least 1 and together `total`: alike; log-normal with a spread; or by a power law, where the one of rank r has
+ * `r ^ -power` of the largest's (Zipf 1949), whoever that is.
+ */
+function sizesOf({ clients, sizeSpread, sizePower }: PartitionRule, total: number, random: () => number): number[] {
+  const ranked = Array.from({ length: clients }, (_, i) => (i + 1) ** -sizePower);
+  const weights = sizePower > 0 ? shuffle(ranked, random) : ranked.map(() => Math.exp(sizeSpread * normal(random)));
   const sum = weights.reduce((a, b) => a + b, 0);
   // One for everybody, and the rest by weight, each rounded so that the sum comes out.
   let before = 0;
@@ -85,34 +133,6 @@ function sizesOf(clients: number, total: number, spread: number, random: () => n
     given = upTo;
     return size;
   });
-}
-
-/** A label with examples left, by the shares; where those labels are used up, by what is left. */
-function pick(piles: readonly number[][], shares: readonly number[], random: () => number): number {
-  const open = piles.map((pile, label) => (pile.length > 0 ? (shares[label] ?? 0) : 0));
-  const weights = open.some((share) => share > 0) ? open : piles.map(({ length }) => length);
-  let left = random() * weights.reduce((a, b) => a + b, 0);
-  let last = 0;
-  for (const [label, weight] of weights.entries()) {
-    if (weight <= 0) continue;
-    last = label;
-    left -= weight;
-    if (left < 0) return label;
-  }
-  return last;
-}
-
-/** A Gamma(shape, 1) number (Marsaglia and Tsang 2000; shapes below 1 by their section 6). */
-function gamma(shape: number, random: () => number): number {
-  // The smallest shapes underflow to 0 for every label: then at least one of them has to win.
-  if (shape < 1) return Math.max(Number.MIN_VALUE, gamma(shape + 1, random) * (1 - random()) ** (1 / shape));
-  const d = shape - 1 / 3;
-  const c = 1 / Math.sqrt(9 * d);
-  for (;;) {
-    const x = normal(random);
-    const v = (1 + c * x) ** 3;
-    if (v > 0 && Math.log(1 - random()) < 0.5 * x * x + d - d * v + d * Math.log(v)) return d * v;
-  }
 }
 
 /** How many examples of each label each client has: clients x classes. */

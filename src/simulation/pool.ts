@@ -1,13 +1,21 @@
 import { joinEvaluations, type Evaluation } from "../model/evaluation";
 import type { ModelName } from "../model/model";
+import type { Vectors } from "../federation/strategies/strategy";
 import type { Plan } from "../federation/protocol";
 
 /** What the lab asks of a worker, in a browser's or in Node's: one client's training at a time. */
 
+export interface LabExamples {
+  pixels: Uint8Array;
+  labels: Uint8Array;
+  /** Whose each is, where the data say so. */
+  clients?: Uint32Array;
+}
+
 /** All examples of a run; in shared memory where there is some, so that every worker reads the same bytes. */
 export interface LabData {
-  train: { pixels: Uint8Array; labels: Uint8Array };
-  test: { pixels: Uint8Array; labels: Uint8Array };
+  train: LabExamples;
+  test: LabExamples;
   /** Test examples with an attacker's patch, and the label that it wants for them. */
   triggered?: { pixels: Uint8Array; labels: Uint8Array };
   /** Pictures to rehearse, where the plan wants that. */
@@ -23,6 +31,8 @@ export interface ClientTask {
   seed: number;
   /** The client's own batch normalization, where the plan keeps it local and there is one. */
   norms: Float32Array | null;
+  /** Where the run has a strategy with a state: what this client is told and has kept; null in its first round. */
+  strategy?: { options: unknown; clients: number; broadcast: Vectors; state: Vectors | null };
 }
 
 export interface ClientResult {
@@ -34,8 +44,10 @@ export interface ClientResult {
   /** Of the task's weights on the training examples, where the plan asks for it. */
   initialLoss: number | null;
   norms: Float32Array | null;
-  /** The trained weights on the held-out examples. */
+  /** The trained weights on the held-out examples; the client's own model where a strategy has one. */
   heldOut: Evaluation;
+  /** What a strategy keeps and sends beside the delta. */
+  strategy?: { state: Vectors; sent: Vectors };
 }
 
 export interface EvaluationJob {
@@ -45,7 +57,8 @@ export interface EvaluationJob {
 }
 
 export interface LabWorkerApi {
-  start(model: ModelName, data: LabData, backend: "wasm" | "webgpu"): Promise<void>;
+  /** @param strategy the name of a strategy, or in Node its file */
+  start(model: ModelName, data: LabData, backend: "wasm" | "webgpu", strategy?: string | null): Promise<void>;
   train(task: ClientTask): Promise<ClientResult>;
   evaluate(job: EvaluationJob): Promise<Evaluation>;
 }

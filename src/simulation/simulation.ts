@@ -8,16 +8,19 @@ import type { RoundConfig } from "../federation/protocol";
 import { seededRandom, shuffle } from "../base/random";
 import { isKept, keepsBatchNorm, optimizerOf } from "../federation/round/rule";
 import { afterRound } from "../federation/round/series";
+import type { AnyStrategy } from "../federation/strategies/registry";
 import { stepModel, type BlockAverage } from "../federation/strategies/aggregate";
 import { hasMoments, initialMoments, type ServerMoments } from "../federation/strategies/server-optimizers";
 import { shrinkage } from "../federation/strategies/weights";
 import { attackSuccess } from "./attack";
-import { clientSeed, cohortOf, planOf, shareOut, stayingOf } from "./cohort";
-import { collect } from "./collect";
+import { clientSeed, cohortOf, expectedCohort, planOf, shareOut, stayingOf } from "./cohort";
+import { collect, type ClientMetrics, type Collected } from "./collect";
 import { brief, compare, ownEvaluation } from "./compare";
 import type { LabConfig } from "./config";
+import { digestOf } from "./data";
 import type { ClientTask, LabData, LabPool } from "./pool";
 import { roundOf, SimulatedRound } from "./simulated-round";
+import { broadcastOf, firstState, lossOn, selected, strategyOf, type StrategyState } from "./strategy-round";
 
 /** One round of a run, as it is charted and exported. */
 export interface LabRound {
@@ -41,6 +44,8 @@ export interface LabRound {
   learningRate: number;
   /** L2 norm of what the server added to the weights. */
   stepNorm: number;
+  /** Of each update that counts; runs of older versions do not tell. */
+  clients?: ClientMetrics[];
   /** Of the whole cohort's checkpoints and updates, as the app sends them. */
   bytesDown: number;
   bytesUp: number;
@@ -64,6 +69,10 @@ export interface LabState {
   norms: Map<number, Float32Array>;
   /** What clients' codecs have lost so far, to be sent later. */
   residuals: Map<number, Float32Array>;
+  /** What a strategy remembers; null where the run has none, or before it is first asked. */
+  strategy?: StrategyState | null;
+  /** Digest of the data that it runs on: see `digestOf`. Runs of older versions do not tell. */
+  data?: string;
   learningRate: number;
   rounds: LabRound[];
   /** The last evaluation on the test examples. */
@@ -88,6 +97,8 @@ export interface LabRun {
   pool: LabPool;
   /** Of the model when the run begins. */
   start: Float32Array<ArrayBuffer>;
+  /** A strategy that is not built in, where the configuration names one. */
+  strategy?: AnyStrategy | undefined;
   /** Goes on from what {@link LabRun.onRound} was given. */
   resume?: LabState | undefined;
   /** Ends the run after the trainings under way; what the last `onRound` got is where it goes on. */
@@ -98,17 +109,32 @@ export interface LabRun {
   now?: () => number;
 }
 
+/** A run that is to go on with other data than it began with: what came of it would be neither's. */
+export class OtherDataError extends Error {
+  override readonly name = "OtherDataError";
+  constructor(before: string | undefined) {
+    super(
+      before === undefined
+        ? "This run was begun by an older version, which did not note its data: begin a new one."
+        : "The data are not those that this run began with: give it the same, or begin a new run.",
+    );
+  }
+}
+
 const isStatistic = ({ trainable }: TensorSpec): boolean => !trainable;
 
 /**
  * Runs a federation: the clients' trainings in the pool's workers, everything that a server does here, with the edge's own
  * strategies. The result is the same however many workers there are.
- * @throws PartitionError, CohortTooLargeError, RangeError of a robust rule, DivergedError (by name) of a training
+ * @throws OtherDataError, LabConfigError of a strategy, PartitionError, CohortTooLargeError, RangeError of a robust rule, DivergedError (by name) of a training
  */
 export async function runLab(run: LabRun): Promise<LabState> {
   const { config, data, pool, signal, onProgress, onRound, now = () => performance.now() } = run;
   const model = summarize(MODELS[config.model]);
-  const shares = shareOut(config, data.train.labels);
+  const strategic = strategyOf(config, model, run.strategy);
+  const digest = await digestOf(data);
+  if (run.resume && run.resume.data !== digest) throw new OtherDataError(run.resume.data);
+  const shares = shareOut(config, data.train);
   const testCount = Math.min(config.testExamples || Infinity, data.test.labels.length);
   const testOrder = shuffle(
     Array.from({ length: data.test.labels.length }, (_, i) => i),
@@ -128,6 +154,7 @@ export async function runLab(run: LabRun): Promise<LabState> {
       ended: null,
     },
     weights: run.start.slice(),
+    data: digest,
     learningRate: config.learningRate,
   };
   const evaluate = (weights: Float32Array): Promise<Evaluation> =>
@@ -152,7 +179,13 @@ export async function runLab(run: LabRun): Promise<LabState> {
     signal?.throwIfAborted();
     const begun = now();
     const number = state.round + 1;
-    const cohort = cohortOf(config, number);
+    const own = strategic && (state.strategy ?? firstState(strategic));
+    const size = expectedCohort(config);
+    const drawn = cohortOf(config, number, strategic?.strategy.server.candidates?.(strategic.context, size));
+    const lossOf = (client: number): Promise<number> =>
+      lossOn(pool, state.weights, shares.train[client] ?? new Uint32Array());
+    const cohort = strategic && !config.schedule ? await selected(strategic, drawn, size, lossOf) : drawn;
+    const broadcast = strategic && own && broadcastOf(strategic, own);
     const staying = stayingOf(config, number, cohort);
     const rules = roundOf(config, state.learningRate, cohort.length);
     const round = new SimulatedRound(number, { ...rules, rounds: config.rounds - state.round });
@@ -173,17 +206,26 @@ export async function runLab(run: LabRun): Promise<LabState> {
         train: shares.train[client] ?? new Uint32Array(),
         heldOut: shares.heldOut[client] ?? new Uint32Array(),
         norms: state.norms.get(client) ?? null,
+        ...(broadcast && {
+          strategy: {
+            ...{ options: config.strategyOptions, clients: config.clients, broadcast },
+            state: own.clients.get(client) ?? null,
+          },
+        }),
       };
       const result = await pool.train(task);
       done += 1;
       report("training", done, staying.length);
       return { client, place, examples: task.train.length, result };
     });
-    const { average, facts, norms, residuals } = await collect(trainings, config, model, state, round);
+    const { average, facts, norms, residuals, strategy } = await collect(
+      ...([trainings, config, model, state, round] as const),
+      strategic && own && { run: strategic, state: own },
+    );
     signal?.throwIfAborted();
     for (const [client, own] of norms) state.norms.set(client, own);
     for (const [client, own] of residuals) state.residuals.set(client, own);
-    const candidate = round.close() && average ? await stepped(state, rules, config, average, facts.examples) : null;
+    const candidate = round.close() && average ? await stepped(state, rules, config, average, facts) : null;
     let published = false;
     let stepNorm = 0;
     let found: { evaluation: Evaluation | null; success: number | null } = { evaluation: null, success: null };
@@ -204,6 +246,8 @@ export async function runLab(run: LabRun): Promise<LabState> {
       if (published) {
         state.weights = candidate.weights;
         state.moments = candidate.moments;
+        // Who has a state takes it over with the checkpoint that came of it.
+        if (strategy) state.strategy = strategy;
         state.evaluation = found.evaluation ?? state.evaluation;
       }
     }
@@ -221,7 +265,8 @@ export async function runLab(run: LabRun): Promise<LabState> {
       testAccuracy: found.evaluation?.accuracy ?? null,
       attackSuccess: found.success,
       learningRate: state.learningRate,
-      bytesDown: cohort.length * down,
+      clients: facts.clients,
+      bytesDown: cohort.length * (down + 4 * model.parameters * Object.keys(broadcast ?? {}).length),
       bytesUp: facts.bytes,
       seconds: (now() - begun) / 1000,
     });
@@ -241,7 +286,7 @@ async function stepped(
   rules: RoundConfig,
   config: LabConfig,
   average: BlockAverage,
-  examples: number,
+  { examples, meanSquare }: Collected["facts"],
 ): Promise<{ weights: Float32Array<ArrayBuffer>; moments: ServerMoments | null } | { failure: string }> {
   const model = summarize(MODELS[config.model]);
   const weights = base.slice();
@@ -250,6 +295,7 @@ async function stepped(
   await stepModel(model, weights, {
     optimizer,
     average,
+    meanSquare,
     share: shrinkage(examples, rules.prior),
     keep: (tensor) =>
       isKept(model, tensor, keepsBatchNorm(rules)) || (config.statistics === "never" && isStatistic(tensor)),

@@ -3,7 +3,8 @@ import { existsSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { root, run } from "../setup.mjs";
-import { DataError, lab, startOf } from "./node.mjs";
+import { lab, startOf } from "./node.mjs";
+import { DataError } from "./strategy-file.mjs";
 
 /** An edge of our own on any free port, with empty state. */
 async function ownEdge() {
@@ -36,7 +37,7 @@ export async function againstEdge(config, { data, pool, url, token }) {
   }
   const edge = url ? { url, token, stop: async () => undefined } : await ownEdge();
   const model = lab.summarize(lab.MODELS[config.model]);
-  const shares = lab.shareOut(config, data.train.labels);
+  const shares = lab.shareOut(config, data.train);
   const stop = new AbortController();
   try {
     const clients = shares.train.map(() => new lab.HeadlessClient(() => edge.url, task, stop.signal));

@@ -1,27 +1,58 @@
 /**
- * `npm run lab -- --preset NAME | --config FILE [--data PATH] [--set key=value ...] [--seeds N] [--workers N] [--out FOLDER]
- * [--edge] [--url URL --token TOKEN]`: rehearses a federation in Node, with the same code as the page; with --edge against a
- * real one. Without arguments it lists the presets.
+ * `npm run lab -- --preset NAME | --config FILE [--data PATH] [--labels WORD=EXPRESSION,...] [--set key=value ...]
+ * [--strategy NAME|FILE] [--sweep key=a,b,c ...] [--seeds N] [--workers N] [--out FOLDER] [--edge] [--url URL --token TOKEN]`: rehearses a federation in Node, with the same code as the page;
+ * with --edge against a real one. Without arguments it lists the presets.
+ *
+ * --sweep runs every combination of the values, one after the other, with a table and a chart at the end; with --out a sweep that was
+ * stopped goes on where it was. --data: FER2013's CSV, plain, gzipped or in a zip; a zip or a folder of pictures in one folder for each label; or a folder of
+ * records. --strategy: a strategy with a state, by its name or by a file of your own (src/federation/strategies/strategy.ts says what it
+ * exports). --labels says what the labels mean where they are not FER2013's, as 1=surprise,2=fear.
  */
 import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import v8 from "node:v8";
 import { againstEdge } from "./edge.mjs";
-import { dataOf, DataError, lab, run, startPool } from "./node.mjs";
+import { dataOf, lab, run, startPool } from "./node.mjs";
+import { DataError, isFile, strategyFrom } from "./strategy-file.mjs";
+import { LABELS } from "../faces.mjs";
+import { commit } from "../commit.mjs";
 import { optionsOf } from "../options.mjs";
+import { chartOf, folderOf, gridOf, nameOf, spread, tableOf, valueOf } from "./sweep.mjs";
 
-const options = optionsOf(import.meta.url, {
+/** Every key that --set and a configuration take. */
+function keysHelp() {
+  const rows = lab.configHelp().map(({ key, bounds, otherwise }) => `  ${key.padEnd(20)}${bounds}; ${otherwise}`);
+  return `Keys of --set and of a configuration, with what they may be and what they are otherwise:\n${rows.join("\n")}`;
+}
+
+const declared = {
   preset: { type: "string" },
   config: { type: "string" },
   data: { type: "string" },
+  labels: { type: "string" },
+  strategy: { type: "string" },
   set: { type: "string", multiple: true, default: [] },
+  sweep: { type: "string", multiple: true, default: [] },
   seeds: { type: "count", default: "1" },
   workers: { type: "count" },
   out: { type: "string" },
   edge: { type: "boolean", default: false },
   url: { type: "string" },
   token: { type: "string" },
-});
+};
+const options = optionsOf(import.meta.url, declared, keysHelp);
+
+/** Names of the errors whose message is all that somebody needs. */
+const SAID = new Set([
+  "OtherDataError",
+  "LabConfigError",
+  "PartitionError",
+  "CohortTooLargeError",
+  "DivergedError",
+  "RangeError",
+]);
+
+const CODE = commit();
 
 function fail(message) {
   console.error(message);
@@ -36,31 +67,56 @@ function listPresets() {
   for (const [name, { about }] of lab.PRESETS) console.log(`  ${name.padEnd(22)}${about}`);
 }
 
+/** The configuration in a file, still to be checked. */
+function readConfig(path) {
+  try {
+    const config = lab.configOf(readFileSync(path, "utf8"));
+    if (typeof config === "object" && config !== null && !Array.isArray(config)) return config;
+    return fail(`${path} is not a configuration: it must hold an object, as {"dataset": "drawn", ...}.`);
+  } catch (error) {
+    if (error.code === "ENOENT") fail(`There is no configuration ${path}.`);
+    if (error.code === "EISDIR")
+      fail(`${path} is a folder: name the file of a configuration in it, as ${path}/run.json.`);
+    if (error instanceof SyntaxError) fail(`${path} is not a configuration: it is no JSON (${error.message}).`);
+    if (error.code) fail(`${path} cannot be read (${error.code}).`);
+    throw error;
+  }
+}
+
+/** What --labels says, by word: an expression's place. */
+function labelsOf(text) {
+  if (!text) return null;
+  return Object.fromEntries(
+    text.split(",").map((pair) => {
+      const [word, expression, ...more] = pair.split("=").map((part) => part.trim().toLowerCase());
+      const label = LABELS.indexOf(expression);
+      if (!word || label < 0 || more.length > 0) {
+        fail(`--labels ${pair}: write it as 1=surprise,2=fear, with expressions from ${LABELS.join(", ")}.`);
+      }
+      return [word, label];
+    }),
+  );
+}
+
 /** The configuration that the arguments ask for. */
 function configuration() {
   let config;
   if (options.preset) {
     config = lab.PRESETS.get(options.preset)?.config;
     if (!config) fail(`There is no preset ${options.preset}. There are: ${[...lab.PRESETS.keys()].join(", ")}.`);
-  } else config = lab.configOf(readFileSync(options.config, "utf8"));
+  } else config = readConfig(options.config);
   for (const pair of options.set) {
     const at = pair.indexOf("=");
     if (at < 1) fail(`--set ${pair}: write it as key=value.`);
     const text = pair.slice(at + 1);
-    let value = text;
-    try {
-      value = JSON.parse(text);
-    } catch {
-      // A word, such as iid.
-    }
-    config = { ...config, [pair.slice(0, at)]: value };
+    config = { ...config, [pair.slice(0, at)]: valueOf(text) };
   }
-  return lab.parseLabConfig(config);
+  return lab.parseLabConfig(options.strategy ? { ...config, strategy: options.strategy } : config);
 }
 
 /** Who has what, as bars of one letter a share: which labels make up each client. */
 function drawPartition(config, data) {
-  const counts = lab.picture(config, data.train.labels);
+  const counts = lab.picture(config, data.train);
   const width = 40;
   console.log("\nWho has what (each bar is one client; a digit is the label of a fortieth of its examples):");
   for (const [client, row] of counts.slice(0, 12).entries()) {
@@ -75,6 +131,13 @@ function drawPartition(config, data) {
     console.log(`  ${String(client).padStart(4)}  ${bar}  ${total}`);
   }
   if (counts.length > 12) console.log(`  ... and ${counts.length - 12} more`);
+}
+
+/** At most how long that is, as 1:05:09 or 5:09. */
+function durationOf(seconds) {
+  const two = (value) => String(Math.floor(value)).padStart(2, "0");
+  const [hours, minutes] = [Math.floor(seconds / 3600), Math.floor((seconds % 3600) / 60)];
+  return hours > 0 ? `${hours}:${two(minutes)}:${two(seconds % 60)}` : `${minutes}:${two(seconds % 60)}`;
 }
 
 /** One run, with what it prints; goes on from the state in the folder, where there is one. */
@@ -99,11 +162,11 @@ async function once(config, data, pool, folder) {
       writeFileSync(join(folder, `${name}.part`), content);
       renameSync(join(folder, `${name}.part`), join(folder, name));
     };
-    write("run.json", `${JSON.stringify(lab.exportRun(config, state), null, 1)}\n`);
+    write("run.json", `${JSON.stringify(lab.exportRun(config, state, CODE), null, 1)}\n`);
     write("rounds.csv", lab.roundsToCsv(state.rounds));
     write("state.bin", v8.serialize(state));
   };
-  console.log("\n  round  cohort   train loss  accuracy    test loss  accuracy   seconds");
+  console.log("\n  round  cohort   train loss  accuracy    test loss  accuracy   seconds     left");
   try {
     return await run(config, {
       ...{ data, pool, resume, signal: stop.signal },
@@ -116,6 +179,9 @@ async function once(config, data, pool, folder) {
           );
           return;
         }
+        const rounds = config.rounds - one.round;
+        const recent = state.rounds.slice(-5);
+        const left = (rounds * recent.reduce((sum, { seconds }) => sum + seconds, 0)) / recent.length;
         const cells = [
           ...[String(one.round).padStart(7), String(one.cohort.length - one.left).padStart(8)],
           ...[number(one.trainLoss).padStart(13), percent(one.trainAccuracy).padStart(10)],
@@ -123,9 +189,10 @@ async function once(config, data, pool, folder) {
             number(one.testLoss).padStart(13),
             percent(one.testAccuracy).padStart(10),
             one.seconds.toFixed(1).padStart(10),
+            (rounds > 0 ? durationOf(left) : "").padStart(9),
           ],
         ];
-        console.log(`${cells.join("")}${one.published ? "" : "  rejected"}`);
+        console.log(`${cells.join("")}${one.published ? "" : `  not published: ${one.reason}`}`);
       },
     });
   } catch (error) {
@@ -139,21 +206,20 @@ async function once(config, data, pool, folder) {
   }
 }
 
-/** Mean and standard deviation over runs. */
-function spread(values) {
-  const known = values.filter((value) => value !== null && value !== undefined);
-  if (known.length === 0) return "";
-  const mean = known.reduce((a, b) => a + b, 0) / known.length;
-  const deviation = Math.sqrt(known.reduce((sum, x) => sum + (x - mean) ** 2, 0) / Math.max(1, known.length - 1));
-  return `${mean.toFixed(3)} ± ${deviation.toFixed(3)}`;
-}
-
 async function main() {
   if (!options.preset && !options.config) return listPresets();
   const config = configuration();
-  const data = await dataOf(config, options.data);
-  drawPartition(config, data);
-  const { pool, stop } = await startPool(config, data, options.workers);
+  // A file that is no strategy is said before anything is read or started.
+  if (isFile(config.strategy)) await strategyFrom(config.strategy);
+  const grid = gridOf(options.sweep).map((changes) => ({
+    changes,
+    config: lab.parseLabConfig({ ...config, ...changes }),
+  }));
+  const labels = labelsOf(options.labels);
+  const first = grid[0].config;
+  let data = await dataOf(first, options.data, labels);
+  drawPartition(first, data);
+  const { pool, start, stop } = await startPool(first, data, options.workers);
   if (options.edge || options.preset === "against-the-edge") {
     const { url, token } = options;
     console.log(`\nEvery client trains and sends its update to ${url ?? "an edge of its own"}:`);
@@ -164,14 +230,47 @@ async function main() {
     );
     return console.log(JSON.stringify({ name: config.name, ...result }));
   }
-  const states = [];
-  for (let i = 0; i < options.seeds; i++) {
-    const own = { ...config, seed: config.seed + i };
-    const folder = options.out && (options.seeds > 1 ? join(options.out, `seed-${own.seed}`) : options.out);
-    if (options.seeds > 1) console.log(`\nSeed ${own.seed}`);
-    states.push(await once(own, data, pool, folder));
+  let loaded = needs(first);
+  const rows = [];
+  for (const { changes, config: one } of grid) {
+    const states = [];
+    const place = options.out && (grid.length > 1 ? join(options.out, folderOf(changes)) : options.out);
+    for (let i = 0; i < options.seeds; i++) {
+      const own = { ...one, seed: one.seed + i };
+      const folder = place && (options.seeds > 1 ? join(place, `seed-${own.seed}`) : place);
+      const title = [nameOf(changes), options.seeds > 1 ? `seed ${own.seed}` : ""].filter(Boolean).join(", ");
+      if (title)
+        console.log(`\n${title} (run ${rows.length * options.seeds + i + 1} of ${grid.length * options.seeds})`);
+      if (needs(own) !== loaded) {
+        data = await dataOf(own, options.data, labels);
+        await start(own.model, data, own.strategy);
+        loaded = needs(own);
+      }
+      states.push(await once(own, data, pool, folder));
+    }
+    rows.push({ changes, states });
   }
   await stop();
+  for (const { states } of rows) tell(config, states);
+  if (rows.length > 1) console.log(`\n${tableOf(rows)}\n\n${chartOf(rows)}\n`);
+  const said = rows.map(({ changes, states }) => {
+    const last = states.at(-1);
+    return {
+      ...{ name: config.name, ...(grid.length > 1 && { sweep: changes }), ended: last.ended, rounds: last.round },
+      ...{ accuracy: last.evaluation?.accuracy ?? null, loss: last.evaluation?.loss ?? null },
+    };
+  });
+  console.log(JSON.stringify(said.length > 1 ? said : said[0]));
+}
+
+/** What of a configuration its data and its workers hang on: another is got ready anew. */
+function needs({ dataset, camera, model, strategy, rehearse, attack, cameraSpread, ...rest }) {
+  const own = attack !== "none" || cameraSpread > 0 ? { attack, cameraSpread, ...rest } : null;
+  return JSON.stringify([dataset, camera, model, strategy, rehearse > 0, own]);
+}
+
+/** What came of one configuration's runs. */
+function tell(config, states) {
   if (states.length > 1) {
     console.log(`\nMean ± standard deviation of ${states.length} seeds`);
     const every = Math.max(1, Math.ceil(config.rounds / 6));
@@ -194,22 +293,12 @@ async function main() {
       console.log(`  ${name.padEnd(12)}${cells.join("")}`);
     }
   }
-  const last = states.at(-1);
-  console.log(
-    JSON.stringify({
-      name: config.name,
-      ended: last.ended,
-      rounds: last.round,
-      accuracy: last.evaluation?.accuracy ?? null,
-      loss: last.evaluation?.loss ?? null,
-    }),
-  );
 }
 
 try {
   await main();
 } catch (error) {
-  if (error instanceof DataError || error.name === "LabConfigError" || error.name === "PartitionError")
-    fail(error.message);
+  // What a configuration or its data can bring about says what to do; all else is a fault of ours, and shows where it is.
+  if (error instanceof DataError || SAID.has(error.name)) fail(error.message);
   throw error;
 }

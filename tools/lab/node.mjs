@@ -1,5 +1,5 @@
 /** The lab in Node: data from files, one worker thread for each core. */
-import { existsSync, readFileSync, statSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { availableParallelism } from "node:os";
 import { dirname, join } from "node:path";
@@ -9,14 +9,10 @@ import nodeEndpoint from "comlink/dist/esm/node-adapter.mjs";
 import { runnerImport } from "vite";
 import { facesOf } from "../faces.mjs";
 import { root } from "../setup.mjs";
+import { DataError, isFile, strategyFrom } from "./strategy-file.mjs";
 
 /** The lab's own modules, in TypeScript. */
 export const lab = (await runnerImport(join(root, "tools/lab/modules.ts"))).module;
-
-/** Some data cannot be read; its message says what to do. */
-export class DataError extends Error {
-  name = "DataError";
-}
 
 const PARTS = { train: "train", test: "t10k" };
 
@@ -32,33 +28,29 @@ function mnist() {
   );
 }
 
-/** FER2013 from the competition's CSV, a file of records, or a folder with train.u8.gz and publictest.u8.gz. */
-async function fer2013(path) {
-  if (!path) throw new DataError("FER2013 is not part of this project: name your copy with --data, a CSV or a folder.");
-  if (!existsSync(path)) throw new DataError(`--data: there is no ${path}.`);
-  const files = statSync(path).isDirectory()
-    ? [
-        ["train.u8.gz", "Training"],
-        ["publictest.u8.gz", "PublicTest"],
-      ].map(([name, usage]) => [join(path, name), usage])
-    : [[path, null]];
+/** Labelled faces, whatever they come in: see ../faces.mjs. */
+async function faces(path, labels) {
+  if (!path) {
+    throw new DataError(
+      "FER2013 is not part of this project: name your copy with --data, a CSV, a zip or a folder of pictures by label.",
+    );
+  }
   const rows = { train: [], test: [] };
   let index = 0;
-  for (const [file, split] of files) {
-    if (!existsSync(file)) throw new DataError(`--data: there is no ${file}.`);
-    for await (const [label, pixels, usage] of facesOf(file)) {
-      rows[lab.isTest(usage ?? split, index++) ? "test" : "train"].push({ label, pixels });
-    }
+  for await (const [label, pixels, usage, client] of facesOf(path, labels)) {
+    rows[lab.isTest(usage, index++) ? "test" : "train"].push({ label, pixels, client });
   }
   return Object.fromEntries(
     Object.entries(rows).map(([part, samples]) => {
       if (samples.length === 0)
         throw new DataError(`${path} holds no face for the ${part}ing.`.replace("testing", "test"));
+      const clients = lab.clientNumbers(samples.map(({ client }) => client));
       return [
         part,
         {
           pixels: Buffer.concat(samples.map(({ pixels }) => pixels)),
           labels: Uint8Array.from(samples, ({ label }) => label),
+          ...(clients && { clients }),
         },
       ];
     }),
@@ -68,11 +60,16 @@ async function fer2013(path) {
 /** The dreamed faces that the app serves. */
 export const dreams = async () => lab.decodeDreams(new Uint8Array(readFileSync(join(root, "public", lab.DREAMS_PATH))));
 
-/** The examples of a configuration. @throws DataError */
-export async function dataOf(config, path) {
-  const { dataset, camera, attack = "none", rehearse = 0 } = config;
-  const data = dataset === "mnist" ? mnist() : dataset === "drawn" ? lab.drawnData() : await fer2013(path);
-  const prepared = lab.prepare(rehearse > 0 ? { ...data, rehearsal: await dreams() } : data, camera);
+/**
+ * The examples of a configuration.
+ * @param path of faces, and what their labels mean where that is not known: see ../faces.mjs
+ * @throws DataError
+ */
+export async function dataOf(config, path, labels = null) {
+  const { dataset, camera, attack = "none", rehearse = 0, cameraSpread = 0 } = config;
+  const data = dataset === "mnist" ? mnist() : dataset === "drawn" ? lab.drawnData() : await faces(path, labels);
+  const same = lab.prepare(rehearse > 0 ? { ...data, rehearsal: await dreams() } : data, camera);
+  const prepared = cameraSpread > 0 ? lab.throughCameras(same, config) : same;
   return attack === "none" ? prepared : lab.poison(prepared, config);
 }
 
@@ -85,7 +82,7 @@ export function startOf({ start, model, seed }) {
 }
 
 /** Worker threads with a model and data, and how to stop them. */
-export async function startPool({ model }, data, count = availableParallelism()) {
+export async function startPool({ model, strategy = null }, data, count = availableParallelism()) {
   const threads = Array.from({ length: count }, () => new Worker(new URL("./thread.mjs", import.meta.url)));
   // A thread that dies answers nothing any more: its death rejects the calls that wait. (A race with one promise of failure
   // would keep every result of a run alive, for that promise never settles.)
@@ -108,8 +105,9 @@ export async function startPool({ model }, data, count = availableParallelism())
       evaluate: (...values) => orFail(remote.evaluate(...values)),
     };
   });
-  const start = (name, examples) => Promise.all(workers.map((worker) => worker.start(name, examples, "wasm")));
-  await start(model, data);
+  const start = (name, examples, own = null) =>
+    Promise.all(workers.map((worker) => worker.start(name, examples, "wasm", own)));
+  await start(model, data, strategy);
   return {
     pool: new lab.LabPool(workers),
     /** Gives the same threads another model or data. */
@@ -120,5 +118,6 @@ export async function startPool({ model }, data, count = availableParallelism())
 
 /** Runs a configuration from its beginning, or from `resume`. */
 export async function run(config, { data, pool, ...hooks }) {
-  return lab.runLab({ config, data, pool, start: startOf(config), ...hooks });
+  const strategy = isFile(config.strategy) ? await strategyFrom(config.strategy) : undefined;
+  return lab.runLab({ config, data, pool, start: startOf(config), strategy, ...hooks });
 }

@@ -6,8 +6,11 @@ import * as Comlink from "comlink";
 import nodeEndpoint from "comlink/dist/esm/node-adapter.mjs";
 import { runnerImport } from "vite";
 import { root } from "../setup.mjs";
+import { isFile, strategyFrom } from "./strategy-file.mjs";
 
 // Fused multiply-add: browsers have had it since 2023, Node 20 still behind this flag.
 v8.setFlagsFromString("--experimental-wasm-relaxed-simd");
 const { module } = await runnerImport(join(root, "tools/lab/worker.ts"));
-Comlink.expose(module.worker, nodeEndpoint(parentPort));
+const { makeWorker, STRATEGIES } = module;
+const worker = makeWorker(async (name) => (isFile(name) ? strategyFrom(name) : STRATEGIES.get(name)));
+Comlink.expose(worker, nodeEndpoint(parentPort));

@@ -3,6 +3,7 @@ import "@tensorflow/tfjs";
 import { readFile } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
+import type { AnyStrategy } from "../../src/federation/strategies/registry";
 import { LabWorker } from "../../workers/lab/worker";
 import { startWasm } from "../../workers/tf/backend";
 
@@ -12,10 +13,15 @@ const tfjs = dirname(createRequire(import.meta.url).resolve("@tensorflow/tfjs-ba
 const kernels = join(import.meta.dirname, "../../workers/tf/kernels");
 const names = ["tfjs-backend-wasm.wasm", "tfjs-backend-wasm-simd.wasm", "tfjs-backend-wasm-threaded-simd.wasm"];
 
-export const worker = new LabWorker(() =>
+const start = () =>
   startWasm({
     threads: 1,
     paths: Object.fromEntries(names.map((name) => [name, join(tfjs, name)])),
     compile: async (rung) => WebAssembly.compile(await readFile(join(kernels, `kernels-${rung}.wasm`))),
-  }),
-);
+  });
+
+/** @param strategyNamed finds strategies beside the built-in ones */
+export const makeWorker = (strategyNamed?: (name: string) => Promise<AnyStrategy | undefined>): LabWorker =>
+  new LabWorker(start, strategyNamed);
+export const worker = makeWorker();
+export { STRATEGIES } from "../../src/federation/strategies/registry";

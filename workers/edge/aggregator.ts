@@ -8,6 +8,7 @@ import { isNorm } from "../../src/model/batch-norm";
 import { gzip } from "../../src/base/gzip";
 import type { ModelSummary } from "../../src/model/model";
 import {
+  isLinear,
   isRobust,
   taskNameSchema,
   type Aggregation,
@@ -22,7 +23,7 @@ import { checkWeights } from "../../src/federation/plausible";
 import { normOf } from "../../src/federation/privacy/clip";
 import { toMean } from "../../src/federation/privacy/mechanism";
 import type { NoiseRule } from "../../src/federation/round/rule";
-import { shrinkage } from "../../src/federation/strategies/weights";
+import { divisorOf, shrinkage } from "../../src/federation/strategies/weights";
 import { BLOCK, robustAverage, stepModel, type BlockAverage } from "../../src/federation/strategies/aggregate";
 import {
   hasMoments,
@@ -87,6 +88,8 @@ export interface MergePlan {
   /** f of the robust rules. */
   byzantine: number;
   optimizer: ServerOptimizer;
+  /** The mean of the updates' squared norms, averaged as the updates are; 0 where nobody asks for it. */
+  meanSquare: number;
   /** Examples that the base counts as in the average. */
   prior: number;
   /** Batch normalization stays as it is in the base. */
@@ -245,6 +248,7 @@ export class Aggregator extends DurableObject<Env> {
     await stepModel(this.model, weights, {
       optimizer,
       average,
+      meanSquare: plan.meanSquare,
       share: shrinkage(plan.expected.examples, plan.prior),
       keep: (tensor) => plan.keepBatchNorm && isNorm(this.model, tensor),
       moments: async (start, length) =>
@@ -338,10 +342,11 @@ export class Aggregator extends DurableObject<Env> {
   }
 
   /** The mean of the shards' sums, by block. @throws Error when they do not hold what was counted */
-  async #linearAverage({ shards, expected, privacy }: MergePlan): Promise<BlockAverage> {
+  async #linearAverage({ shards, expected, privacy, aggregation }: MergePlan): Promise<BlockAverage> {
     const { stubs, totals } = await this.#filled(shards, expected);
     const sum = (key: keyof Totals): number => totals.reduce((total, one) => total + one[key], 0);
-    const denominator = privacy?.denominator ?? sum("denominator");
+    const totalled = { examples: sum("examples"), denominator: sum("denominator") };
+    const denominator = privacy?.denominator ?? divisorOf(aggregation, totalled);
     return async (start, length) => {
       const total = new WeightedSum(length);
       for (let at = 0; at < length; at += PART) {
@@ -354,7 +359,7 @@ export class Aggregator extends DurableObject<Env> {
   }
 
   #robustAverage({ aggregation, byzantine, updates }: MergePlan): Promise<BlockAverage> {
-    if (aggregation === "mean" || aggregation === "q-fair") throw new Error(`${aggregation} is a sum of shards.`);
+    if (isLinear(aggregation)) throw new Error(`${aggregation} is a sum of shards.`);
     const { parameters } = this.model;
     const piece = Math.max(1, Math.min(BLOCK, Math.floor(ROBUST_BYTES / (4 * updates.length))));
     return robustAverage(

@@ -72,7 +72,7 @@ const labConfig = (changes: Partial<LabInput>): LabConfig =>
 async function onTheEdge(config: LabConfig, more: Partial<RoundConfig>): Promise<Float32Array> {
   const round = { ...roundOf(config, config.learningRate, CLIENTS), ...more };
   await task.startRound({ ...round, rounds: ROUNDS, tolerance: null });
-  const { train } = shareOut(config, labels);
+  const { train } = shareOut(config, { labels });
   const residuals: (Float32Array<ArrayBuffer> | undefined)[] = [];
   for (let number = 1; number <= ROUNDS; number++) {
     const clients = train.map(() => crypto.randomUUID());

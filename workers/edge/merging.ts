@@ -78,6 +78,7 @@ export class Merger {
       aggregation: config.aggregation,
       byzantine: config.byzantine,
       optimizer: optimizerOf(config),
+      meanSquare: config.serverOptimizer === "fedexp" ? this.places.meanSquare({ number, config }) : 0,
       prior: config.prior,
       keepBatchNorm: keepsBatchNorm(config),
       downloadCodec: config.downloadCodec,

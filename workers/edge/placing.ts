@@ -86,6 +86,19 @@ export class UpdatePlaces {
     }));
   }
 
+  /** The mean of the squared norms of a round's counted updates, clipped and averaged as the updates are. */
+  meanSquare({ number, config }: Pick<RoundRow, "number" | "config">): number {
+    const { store } = this.context;
+    let [sum, total] = [0, 0];
+    for (const { norm, base, metadata } of store.updates.counted(number)) {
+      const own = norm ?? 0;
+      const weight = isRobust(config) ? 1 : (metadata?.examples ?? 0);
+      sum += weight * (own * factorOf(own, clipOf(config, store.checkpoints.normOf(base)))) ** 2;
+      total += weight;
+    }
+    return total === 0 ? 0 : sum / total;
+  }
+
   /** The Aggregators that hold a round's sum. */
   shardsOf(round: number): string[] {
     return [...this.context.store.updates.shardLoads(round).keys()].map((shard) => this.#shardName(round, shard));

@@ -1,13 +1,23 @@
-import { BlobReader, BlobWriter, configure, ZipReader } from "@zip.js/zip.js/lib/zip-core-native.js";
+import { BlobReader, BlobWriter, configure, ZipReader, type FileEntry } from "@zip.js/zip.js/lib/zip-core-native.js";
 import * as Comlink from "comlink";
-import { FerCsvError, FerCsvReader } from "../../src/data/fer-csv";
+import { FerCsvError, FerCsvReader, isFaceCsv } from "../../src/data/fer-csv";
+import { fileKind, HEAD } from "../../src/data/file-kind";
 import { decodeIdx } from "../../src/data/idx";
 import { placeOf } from "../../src/data/image-folder";
+import { LabelWords } from "../../src/data/label-words";
 import { EXPRESSIONS, FACE_PIXELS, FACE_SIZE } from "../../src/model/expressions";
 import { isTest, type Sample } from "../../src/simulation/data";
-import { addChunk, putDataset, type Dataset } from "../../src/lab/store";
+import { addChunk, clearStrays, importAlone, putDataset, type Dataset } from "../../src/lab/store";
+import { greyPicture } from "../grey-picture";
 import { showLife } from "../life";
-import { IMPORT_FAILED, type ImportApi, type ImportFile, type ImportProgress, type ImportReport } from "./api";
+import {
+  IMPORT_FAILED,
+  type ImportApi,
+  type ImportFile,
+  type ImportOutcome,
+  type ImportProgress,
+  type ImportReport,
+} from "./api";
 
 /** Imports a data set: reads its files in pieces and stores its samples in chunks, so that memory stays bounded. */
 
@@ -31,6 +41,8 @@ class Intake {
   readonly #train: number[];
   readonly #test: number[];
   readonly #problems: string[] = [];
+  /** Numbers of those whose samples these are, from 1. */
+  readonly #clients = new Map<string, number>();
   #chunk: (Sample & { test: boolean })[] = [];
   #chunks = 0;
   #samples = 0;
@@ -45,6 +57,7 @@ class Intake {
     readonly pixels: number,
     readonly bytes: number,
     readonly onProgress: (progress: ImportProgress) => void,
+    readonly labels = new LabelWords(),
   ) {
     this.#train = Array<number>(classes).fill(0);
     this.#test = Array<number>(classes).fill(0);
@@ -72,7 +85,12 @@ class Intake {
     this.onProgress({ done: this.#done, of: this.bytes, samples: this.#samples, wrong: this.#wrong });
   }
 
-  async finish(): Promise<ImportReport> {
+  async finish(): Promise<ImportOutcome> {
+    if (this.labels.isQuestion) return { report: null, question: this.labels.table };
+    return { report: await this.#commit(), question: null };
+  }
+
+  async #commit(): Promise<ImportReport> {
     await this.#flush();
     const first = this.#problems[0];
     if (this.#samples === 0) throw failure(first ? `No picture could be used. ${first}` : "There is no picture in it.");
@@ -88,7 +106,14 @@ class Intake {
       ...{ bytes: this.#samples * this.pixels, importedAt: Date.now() },
     };
     await putDataset(dataset);
-    return { dataset, samples: this.#samples, wrong: this.#wrong, problems: this.#problems };
+    return { dataset, samples: this.#samples, wrong: this.#wrong, problems: this.#problems, labels: this.labels.table };
+  }
+
+  #numberOf(client: string | null): number {
+    if (client === null) return 0;
+    const number = this.#clients.get(client) ?? this.#clients.size + 1;
+    this.#clients.set(client, number);
+    return number;
   }
 
   async #flush(): Promise<void> {
@@ -99,14 +124,15 @@ class Intake {
       pixels,
       labels: Uint8Array.from(this.#chunk, ({ label }) => label),
       test: Uint8Array.from(this.#chunk, ({ test }) => Number(test)),
+      clients: Uint32Array.from(this.#chunk, ({ client }) => this.#numberOf(client ?? null)),
     });
     this.#chunks += 1;
     this.#chunk = [];
   }
 }
 
-async function importCsv({ file }: ImportFile, intake: Intake): Promise<void> {
-  const reader = new FerCsvReader();
+async function importCsv(name: string, stream: ReadableStream<Uint8Array>, intake: Intake): Promise<void> {
+  const reader = new FerCsvReader(intake.labels);
   const take = async (rows: ReturnType<FerCsvReader["push"]>): Promise<void> => {
     for (const row of rows) {
       if (row instanceof FerCsvError) intake.leaveOut(row.message);
@@ -114,58 +140,66 @@ async function importCsv({ file }: ImportFile, intake: Intake): Promise<void> {
     }
   };
   try {
-    for await (const piece of file.stream() as unknown as AsyncIterable<Uint8Array>) {
+    for await (const piece of stream as unknown as AsyncIterable<Uint8Array>) {
       await take(reader.push(piece));
       intake.read(piece.length);
     }
     await take(reader.finish());
   } catch (error) {
-    throw error instanceof FerCsvError ? failure(`${file.name}: ${error.message}`) : error;
+    throw error instanceof FerCsvError ? failure(`${name}: ${error.message}`) : error;
   }
 }
 
-const canvas = new OffscreenCanvas(FACE_SIZE, FACE_SIZE);
-const context = canvas.getContext("2d", { willReadFrequently: true });
-
-/** A picture's middle square as 48 x 48 grey levels (ITU-R BT.601). @throws DOMException when it is no picture */
+/** A picture's middle square as 48 x 48 grey levels. @throws DOMException when it is no picture */
 async function greyFace(blob: Blob): Promise<Uint8Array> {
   const bitmap = await createImageBitmap(blob);
   const side = Math.min(bitmap.width, bitmap.height);
-  const [x, y] = [(bitmap.width - side) / 2, (bitmap.height - side) / 2];
-  if (!context) throw new Error("This browser gives us no canvas to read pictures with.");
-  context.imageSmoothingQuality = "high";
-  context.drawImage(bitmap, x, y, side, side, 0, 0, FACE_SIZE, FACE_SIZE);
-  bitmap.close();
-  const { data } = context.getImageData(0, 0, FACE_SIZE, FACE_SIZE);
-  return Uint8Array.from({ length: FACE_PIXELS }, (_, i) => {
-    const [r = 0, g = 0, b = 0] = data.subarray(i * 4, i * 4 + 3);
-    return Math.round(0.299 * r + 0.587 * g + 0.114 * b);
-  });
+  const middle = { x: (bitmap.width - side) / 2, y: (bitmap.height - side) / 2, side };
+  try {
+    return greyPicture(bitmap, middle, FACE_SIZE);
+  } finally {
+    bitmap.close();
+  }
 }
 
 async function importImage(path: string, bytes: number, blob: () => Promise<Blob>, intake: Intake): Promise<void> {
   const place = placeOf(path);
-  if (place === "unknown") {
-    intake.leaveOut(`${path}: its folder is none of ${EXPRESSIONS.join(", ")}.`);
-  } else if (place) {
-    let pixels: Uint8Array | undefined;
-    try {
-      pixels = await greyFace(await blob());
-    } catch (error) {
-      intake.leaveOut(`${path}: it could not be read as a picture (${error instanceof Error ? error.message : ""}).`);
+  if (place) {
+    const { word, usage, client } = place;
+    const label = intake.labels.read(word);
+    if (label === null) {
+      const why = intake.labels.isKnown(word)
+        ? `the folder "${word}" is left out, as was asked`
+        : `its folder is none of ${EXPRESSIONS.join(", ")}`;
+      intake.leaveOut(`${path}: ${why}.`);
+    } else {
+      let pixels: Uint8Array | undefined;
+      try {
+        pixels = await greyFace(await blob());
+      } catch (error) {
+        intake.leaveOut(`${path}: it could not be read as a picture (${error instanceof Error ? error.message : ""}).`);
+      }
+      if (pixels) await intake.add({ label, usage, client, pixels });
     }
-    if (pixels) await intake.add({ ...place, pixels });
   }
   intake.read(bytes);
 }
 
+/** A zip of pictures, or of one CSV in a wrapper. */
 async function importZip({ file }: ImportFile, intake: Intake): Promise<void> {
   const zip = new ZipReader(new BlobReader(file));
+  const others: FileEntry[] = [];
+  let pictures = 0;
   try {
     for await (const entry of zip.getEntriesGenerator()) {
       if (entry.directory) continue;
       const { filename, compressedSize, uncompressedSize, encrypted } = entry;
       if (encrypted) throw failure(`${file.name} is protected by a password: unpack it first.`);
+      if (!placeOf(filename)) {
+        if (others.length < TOLD) others.push(entry);
+        continue;
+      }
+      pictures += 1;
       if (uncompressedSize > LARGEST_PICTURE) {
         intake.leaveOut(`${filename}: ${uncompressedSize} bytes are too many for a picture of a face.`);
         continue;
@@ -173,6 +207,12 @@ async function importZip({ file }: ImportFile, intake: Intake): Promise<void> {
       const read = (): Promise<Blob> => entry.getData(new BlobWriter());
       await importImage(filename, compressedSize, read, intake);
     }
+    if (pictures > 0) return;
+    const [csv, ...more] = others.filter(({ filename }) => /\.csv$/i.test(filename) && !filename.includes("__MACOSX"));
+    if (!csv) throw failure(`${file.name} holds no picture and no CSV of faces.`);
+    if (more.length > 0) throw failure(`${file.name} holds several CSVs: import the one that has the faces.`);
+    const { readable, writable } = new TransformStream<Uint8Array, Uint8Array>();
+    await Promise.all([csv.getData(writable), importCsv(csv.filename, readable, intake)]);
   } catch (error) {
     // Only what zip.js throws has no name of its own.
     if (error instanceof Error && error.name !== "Error") throw error;
@@ -183,12 +223,12 @@ async function importZip({ file }: ImportFile, intake: Intake): Promise<void> {
 }
 
 /** MNIST's four files: pictures and labels, of training and test. */
-async function importIdx(files: ImportFile[], onProgress: (progress: ImportProgress) => void): Promise<ImportReport> {
+async function importIdx(files: ImportFile[], onProgress: (progress: ImportProgress) => void): Promise<ImportOutcome> {
   const bytes = files.reduce((sum, { file }) => sum + file.size, 0);
   const intake = new Intake({ name: "mnist", source: sourceOf(files) }, 10, 784, bytes, onProgress);
   for (const [prefix, usage] of [
-    ["train", "Training"],
-    ["t10k", "PublicTest"],
+    ["train", "train"],
+    ["t10k", "test"],
   ] as const) {
     const part = async (kind: "images" | "labels"): Promise<Uint8Array> => {
       const found = files.find(({ file: { name } }) => name.startsWith(`${prefix}-${kind}`));
@@ -222,20 +262,63 @@ function sourceOf(files: ImportFile[]): string {
   return first.path.includes("/") ? (first.path.split("/")[0] ?? "") : `${files.length} files`;
 }
 
-const run: ImportApi["run"] = async (files, onProgress) => {
+const headOf = async (file: Blob): Promise<Uint8Array> => new Uint8Array(await file.slice(0, HEAD).arrayBuffer());
+
+/** One file that is no picture: a zip, or a CSV, packed or not. What it is says its content. */
+async function importOne(only: ImportFile, intake: Intake): Promise<void> {
+  const { file } = only;
+  const kind = fileKind(await headOf(file));
+  if (kind === "zip") return importZip(only, intake);
+  const packed = kind === "gzip";
+  const stream = packed ? file.stream().pipeThrough(new DecompressionStream("gzip")) : file.stream();
+  try {
+    await importCsv(file.name, stream, intake);
+  } catch (error) {
+    // What does not unpack, of the browser's own.
+    if (packed && error instanceof TypeError) throw failure(`${file.name} cannot be unpacked: it is damaged.`);
+    throw error;
+  }
+}
+
+/** Files of one folder, or chosen together: pictures, or the one CSV of faces among others. */
+async function importMany(files: ImportFile[], intake: Intake): Promise<void> {
+  if (files.some(({ path }) => placeOf(path))) {
+    for (const { path, file } of files) await importImage(path, file.size, () => Promise.resolve(file), intake);
+    return;
+  }
+  const csvs: ImportFile[] = [];
+  for (const one of files.slice(0, 1000)) if (isFaceCsv(await headOf(one.file))) csvs.push(one);
+  const [csv, ...more] = csvs;
+  if (!csv) throw failure(`There is no picture and no CSV of faces among these ${files.length} files.`);
+  if (more.length > 0) {
+    throw failure(`There are several CSVs of faces: choose one of ${csvs.map(({ path }) => path).join(", ")}.`);
+  }
+  await importOne(csv, intake);
+}
+
+const importAll: ImportApi["run"] = async (files, labels, onProgress) => {
   const [only] = files;
   if (!only) throw failure("There is no file in it.");
   if (files.some(({ file }) => /idx\d-ubyte/.test(file.name))) return importIdx(files, onProgress);
   const bytes = files.reduce((sum, { file }) => sum + file.size, 0);
   const target = { name: "fer2013", source: sourceOf(files) } as const;
-  const intake = new Intake(target, EXPRESSIONS.length, FACE_PIXELS, bytes, onProgress);
-  if (files.length === 1 && /\.zip$/i.test(only.file.name)) await importZip(only, intake);
-  else if (files.length === 1 && placeOf(only.path) === null) await importCsv(only, intake);
-  else {
-    for (const { path, file } of files) await importImage(path, file.size, () => Promise.resolve(file), intake);
-  }
+  const words = new LabelWords(labels);
+  const intake = new Intake(target, EXPRESSIONS.length, FACE_PIXELS, bytes, onProgress, words);
+  if (files.length === 1 && !placeOf(only.path)) await importOne(only, intake);
+  else await importMany(files, intake);
   return intake.finish();
 };
+
+/** All or nothing: what an import that ends in an error or a question has stored is cleared away. */
+const run: ImportApi["run"] = (files, labels, onProgress) =>
+  importAlone(async () => {
+    try {
+      return await importAll(files, labels, onProgress);
+    } finally {
+      // Of one that is done nothing is stray but what it has replaced.
+      await clearStrays();
+    }
+  });
 
 showLife();
 Comlink.expose({ run } satisfies ImportApi);

@@ -6,13 +6,14 @@ import { drawnLabels } from "../../src/data/drawn";
 import { decodeDreams, DREAMS_PATH } from "../../src/model/dreams";
 import { initializeWeights } from "../../src/model/initialize";
 import type { DatasetName, LabConfig } from "../../src/simulation/config";
+import { throughCameras } from "../../src/simulation/cameras";
 import { poison } from "../../src/simulation/attack";
 import { DRAWN, drawnData, prepare } from "../../src/simulation/data";
 import { LabPool, type LabData, type LabWorkerApi } from "../../src/simulation/pool";
 import { picture } from "../../src/simulation/cohort";
 import { runLab } from "../../src/simulation/simulation";
 import { MODELS, summarize } from "../../src/model/model";
-import { readDataset, readLabels, readRun, saveRound, type RunRecord } from "../../src/lab/store";
+import { readDataset, readShareable, readRun, saveRound, type RunRecord } from "../../src/lab/store";
 import { showLife } from "../life";
 import { hasRealGpu } from "../tf/adapter";
 import type { Backend } from "../tf/backend";
@@ -47,16 +48,16 @@ const createClient = (name: string): Worker =>
 
 const preview: LabApi["preview"] = async (config) => {
   const { dataset } = config;
-  const labels = dataset === "drawn" ? drawnLabels(DRAWN.train) : await readLabels(dataset);
-  if (!labels) throw isMissing(dataset);
-  return picture(config, labels);
+  const data = dataset === "drawn" ? { labels: drawnLabels(DRAWN.train) } : await readShareable(dataset);
+  if (!data) throw isMissing(dataset);
+  return picture(config, data);
 };
 
 const run: LabApi["run"] = async (id, onUpdate) => {
   const { run, state } = await readRun(id);
   if (!run) throw named(NO_DATA, "This run has been deleted.");
   const { config } = run;
-  const data = poison(prepare(await dataOf(config), config.camera), config);
+  const data = poison(throughCameras(prepare(await dataOf(config), config.camera), config), config);
   // A GPU is one device, whoever uses it; cores are as many as there are.
   const backend: Backend = (await hasRealGpu()) ? "webgpu" : "wasm";
   const count = backend === "webgpu" ? 1 : Math.max(1, Math.min(MAX_WORKERS, navigator.hardwareConcurrency));
@@ -68,14 +69,18 @@ const run: LabApi["run"] = async (id, onUpdate) => {
     evaluate: (job) => bridge.call((api) => api.evaluate(job)),
   }));
   try {
-    await Promise.all(clients.map((client) => client.start(config.model, data, backend)));
+    await Promise.all(clients.map((client) => client.start(config.model, data, backend, config.strategy)));
     const on = backend === "webgpu" ? "WebGPU" : `WASM, ${count} ${count === 1 ? "worker" : "workers"}`;
     await runLab({
       ...{ config, data, pool: new LabPool(clients), start: await startOf(config), resume: state },
       onProgress: (progress) => onUpdate({ kind: "progress", progress }),
       onRound: async (state) => {
-        const { rounds, columns, evaluation, ended } = state;
-        const record: RunRecord = { ...run, on, problem: null, rounds, columns, evaluation, ended };
+        const { rounds, columns, evaluation, ended, data } = state;
+        const record: RunRecord = {
+          ...run,
+          ...{ on, problem: null, rounds, columns, evaluation, ended },
+          ...(data !== undefined && { data }),
+        };
         await saveRound(record, state);
         onUpdate({ kind: "round", run: record });
       },

@@ -37,7 +37,7 @@ async function run(
 ): Promise<LabState> {
   const all = Array.from({ length: workers }, () => new LabWorker(worker.startBackend));
   const data = poison(DATA, config);
-  for (const one of all) await one.start(config.model, data, "wasm");
+  for (const one of all) await one.start(config.model, data, "wasm", config.strategy);
   const start = initializeWeights(MODELS[config.model], config.seed);
   return runLab({ config, data, pool: new LabPool(all), start, ...hooks });
 }
@@ -114,7 +114,7 @@ test("rounds in which everybody leaves change nothing, and a robust rule says wh
 
 test("the comparison trains centrally and personally, on what is not held out", async () => {
   const compared = config({ heldOut: 0.3, central: true, personalEpochs: 3, rounds: 3, dropOut: 0 });
-  const { train, heldOut } = shareOut(compared, DATA.train.labels);
+  const { train, heldOut } = shareOut(compared, DATA.train);
   train.forEach((own, i) => {
     expect([...own].filter((example) => heldOut[i]?.includes(example))).toEqual([]);
   });
@@ -124,10 +124,55 @@ test("the comparison trains centrally and personally, on what is not held out", 
   for (const { own } of columns) expect(own?.examples).toBe(held);
 });
 
+test("a strategy's FedAvg is the lab's own, and goes on from any round like it", async () => {
+  const [own, theirs] = [await run(config()), await run(config({ strategy: "fedavg" }))];
+  let worst = 0;
+  own.weights.forEach((w, i) => {
+    worst = Math.max(worst, Math.abs(w - (theirs.weights[i] ?? NaN)));
+  });
+  expect(worst).toBeLessThan(1e-6);
+  for (const strategy of ["scaffold", "ditto"]) {
+    const states: LabState[] = [];
+    const straight = await run(config({ strategy, rounds: 3 }), {
+      workers: 2,
+      onRound: (state) => states.push(structuredClone(state)),
+    });
+    const resumed = await run(config({ strategy, rounds: 3 }), { resume: states[1] as LabState });
+    expect(timeless(resumed)).toEqual(timeless(straight));
+    // One client's loss is nobody else's.
+    const [metrics] = straight.rounds[0]?.clients ?? [];
+    expect(metrics?.examples).toBeGreaterThan(0);
+  }
+});
+
+test("SCAFFOLD's variates, FedDyn's and the others' training end in a network that has learned", async () => {
+  for (const strategy of ["scaffold", "feddyn", "fedper", "power-of-choice"]) {
+    const state = await run(config({ strategy, rounds: 12, dropOut: 0, learningRate: 0.1, heldOut: 0.2 }));
+    const own = state.rounds.at(-1)?.clients ?? [];
+    const accuracy =
+      strategy === "fedper"
+        ? own.reduce((sum, one) => sum + one.heldOutAccuracy, 0) / own.length
+        : (state.evaluation?.accuracy ?? 0);
+    expect(accuracy, strategy).toBeGreaterThan(0.5);
+  }
+});
+
+test("with all its clients in one full batch, SCAFFOLD is FedAvg", async () => {
+  // One local step: the variates cancel in the mean over everybody (Karimireddy et al. 2020, section 4, K = 1).
+  const one = { fraction: 1, epochs: 1, batchSize: 512, dropOut: 0, rounds: 3, partition: "iid" } as const;
+  const [plain, scaffold] = [await run(config(one)), await run(config({ ...one, strategy: "scaffold" }))];
+  let worst = 0;
+  plain.weights.forEach((w, i) => {
+    worst = Math.max(worst, Math.abs(w - (scaffold.weights[i] ?? NaN)));
+  });
+  expect(worst).toBeLessThan(1e-5);
+});
+
 test("a configuration that cannot be run is refused with every reason", () => {
   expect(() => parseLabConfig({ ...config(), model: "seed", rounds: 0 })).toThrow("rounds: ");
   expect(() => config({ model: "seed", start: "shipped" })).toThrow("This model does not take this data");
   expect(() => config({ start: "shipped" })).toThrow("Only seed and compact ship");
+  expect(() => config({ strategy: "scaffold", aggregation: "median" })).toThrow("averages and steps by itself");
   expect(() => config({ noise: 1 })).toThrow("Noise needs an update clip");
   expect(() => config({ schedule: [[0, 6]] })).toThrow("The schedule names a client");
 });
@@ -138,9 +183,7 @@ test("attackers are as many as asked for, and change their own examples only", (
     const attackers = attackersOf(attacked);
     expect(attackers.size).toBe(2);
     const poisoned = poison(DATA, attacked);
-    const theirs = new Set(
-      [...attackers].flatMap((one) => [...(shareOut(attacked, DATA.train.labels).train[one] ?? [])]),
-    );
+    const theirs = new Set([...attackers].flatMap((one) => [...(shareOut(attacked, DATA.train).train[one] ?? [])]));
     let changed = 0;
     DATA.train.labels.forEach((label, i) => {
       const pixels = (data: LabData): Uint8Array => data.train.pixels.subarray(i * 784, (i + 1) * 784);

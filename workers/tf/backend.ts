@@ -3,6 +3,7 @@ import { setThreadsCount, setWasmPaths } from "@tensorflow/tfjs-backend-wasm";
 import plain from "@tensorflow/tfjs-backend-wasm/dist/tfjs-backend-wasm.wasm?url";
 import simd from "@tensorflow/tfjs-backend-wasm/dist/tfjs-backend-wasm-simd.wasm?url";
 import threaded from "@tensorflow/tfjs-backend-wasm/dist/tfjs-backend-wasm-threaded-simd.wasm?url";
+import { useForDense } from "./dense-steps";
 import { chooseThreads, registerFusedKernels, type WasmBackend } from "./fused";
 import { KernelPool } from "./kernels/pool";
 import relaxed from "./kernels/kernels-relaxed.wasm?url";
@@ -100,6 +101,7 @@ export function startWasm(source = ownOrigin(MAX_THREADS), highest: Rung = RUNGS
     const pool = await KernelPool.start(module, memory, isShared ? threads : 1, allocate);
     chooseThreads(backend, pool);
     registerFusedKernels(backend, pool);
+    useForDense(backend, pool);
     return { pool, rung, threads: pool.threads, active: pool.active, startMs: performance.now() - begun };
   })();
   return wasm;

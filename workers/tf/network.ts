@@ -8,7 +8,9 @@ import {
   type TensorSpec,
 } from "../../src/model/model";
 import type { Plan } from "../../src/federation/protocol";
+import type { GradientHook } from "../../src/federation/strategies/strategy";
 import { Activations } from "./activations";
+import { DenseSteps, type DenseWeights } from "./dense-steps";
 import {
   convRelu,
   convReluAffine,
@@ -88,6 +90,9 @@ export class Network {
   readonly #first = new Map<string, tf.Tensor>();
   readonly #second = new Map<string, tf.Tensor>();
 
+  /** Of a network of dense layers on our kernels; null of any other. */
+  #dense: DenseSteps | null | undefined;
+
   /** Its weights are zero until they are set. */
   constructor(readonly spec: ModelSpec) {
     this.#summary = summarize(spec);
@@ -137,13 +142,25 @@ export class Network {
    * One step of the plan's optimizer on a batch. The moving statistics of batch normalization follow the batch's with momentum
    * 0.99, unless the plan freezes it.
    * @param seed decides the dropout masks; null leaves dropout out
+   * @param hook changes the gradient before it is clipped and stepped by
    */
-  async step(batch: Batch, plan: StepPlan, seed: number | null): Promise<StepResult> {
+  async step(batch: Batch, plan: StepPlan, seed: number | null, hook?: GradientHook): Promise<StepResult> {
     const { labels } = batch;
+    if (!hook && this.#stepsPlainly(batch, plan)) {
+      if (this.#dense === undefined) this.#dense = DenseSteps.for(this.spec);
+      if (this.#dense) {
+        const dense = this.spec.layers
+          .filter(({ kind }) => kind === "dense")
+          .map(({ name }) => this.#denseWeights(name));
+        const { loss, hits } = this.#dense.step(batch.x, labels, dense, plan.learningRate, plan.labelWeights);
+        return { loss, accuracy: hits / labels.length };
+      }
+    }
     const { loss, logits, gradients } = this.gradients(batch, plan, seed, (norm, mean, variance) => {
       this.#follow(`${norm}/moving_mean`, mean);
       this.#follow(`${norm}/moving_variance`, variance);
     });
+    if (hook) await this.#hooked(gradients, hook);
     this.#apply(gradients, plan);
     // The head is no part of the blocks that are folded.
     if (plan.layers === "all") this.#forgetFolded();
@@ -151,6 +168,26 @@ export class Network {
     tf.dispose([loss, logits]);
     const hits = Array.from(labels).filter((label, i) => isLargest(rows[i] ?? [], label)).length;
     return { loss: value[0] as number, accuracy: hits / labels.length };
+  }
+
+  /** Whether a step is nothing but SGD on the labels, which dense networks have kernels of their own for. */
+  #stepsPlainly({ taught }: Batch, { optimizer, proximal, clipNorm, layers }: StepPlan): boolean {
+    return !taught && optimizer === "sgd" && proximal === 0 && clipNorm === 0 && layers === "all";
+  }
+
+  #denseWeights(name: string): DenseWeights {
+    return { kernel: this.#variable(`${name}/kernel`), bias: this.#variable(`${name}/bias`) };
+  }
+
+  /** Has a strategy change the gradients, as one flat vector. */
+  async #hooked(gradients: Map<string, tf.Tensor>, hook: GradientHook): Promise<void> {
+    const flat = new Float32Array(this.#summary.parameters);
+    for (const [name, gradient] of gradients) flat.set(await gradient.data(), this.#tensor(name).offset);
+    hook(flat, await this.getWeights());
+    for (const [name, gradient] of gradients) {
+      gradient.dispose();
+      gradients.set(name, cut(flat, this.#tensor(name)));
+    }
   }
 
   /** What the optimizer remembers, as flat vectors, to be kept with the weights. */
@@ -290,6 +327,8 @@ export class Network {
   }
 
   dispose(): void {
+    this.#dense?.dispose();
+    this.#dense = undefined;
     this.#forgetFolded();
     this.setOptimizer({ steps: 0, first: null, second: null });
     for (const variable of this.#variables.values()) variable.dispose();

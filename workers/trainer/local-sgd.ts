@@ -3,6 +3,7 @@ import { augmentFace, balancedWeights } from "../../src/data/augment";
 import type { Evaluation } from "../../src/model/evaluation";
 import { summarize, type ModelSummary } from "../../src/model/model";
 import type { Plan } from "../../src/federation/protocol";
+import type { GradientHook } from "../../src/federation/strategies/strategy";
 import { hash32 } from "../../src/base/random";
 import { letMessagesIn } from "../life";
 import { picturesToTensor, type Network, type StepPlan, type StepResult } from "../tf/network";
@@ -18,6 +19,8 @@ export interface LocalJob {
   plan: Plan;
   /** Decides the order of the examples, their augmentation and the dropout masks. */
   seed: number;
+  /** A strategy's, which changes every batch's gradient. */
+  hook?: GradientHook | undefined;
   /** Where a training that was interrupted goes on; the network then has that training's weights and moments. */
   from?: { position: Position; sums: EpochSums; best: Best | null } | undefined;
 }
@@ -100,7 +103,7 @@ const NONE: EpochSums = { loss: 0, hits: 0, examples: 0 };
  */
 export async function localSgd(
   network: Network,
-  { train, teacher, heldOut, plan, seed, from }: LocalJob,
+  { train, teacher, heldOut, plan, seed, hook, from }: LocalJob,
   onBatch?: (done: BatchDone) => Promise<void>,
 ): Promise<{ sums: EpochSums; best: Best | null; epochs: number }> {
   const { classes } = summarize(network.spec);
@@ -123,7 +126,7 @@ export async function localSgd(
       const indices = order[batch] ?? [];
       const examples = batchOf(train, indices, plan.augment ? seed + done : undefined);
       const taught = teacher && lesson(teacher, indices, plan, summarize(network.spec), seed + done);
-      const result = await step(network, examples, stepPlan, seed + done, taught);
+      const result = await step(network, examples, stepPlan, seed + done, taught, hook);
       if (!Number.isFinite(result.loss)) {
         const message = `Training diverged in batch ${done + 1} (loss ${result.loss}). A lower learning rate is needed.`;
         throw Object.assign(new Error(message), { name: DIVERGED });
@@ -212,6 +215,7 @@ export async function step(
   plan: StepPlan,
   seed: number,
   lesson?: Lesson,
+  hook?: GradientHook,
 ): Promise<StepResult> {
   const x = picturesToTensor(lesson ? joined(pixels, lesson.pixels) : pixels, network.spec.inputShape);
   const taught = lesson && {
@@ -219,7 +223,7 @@ export async function step(
     weights: tf.tensor1d(lesson.weights),
   };
   try {
-    return await network.step({ x, labels, taught }, plan, seed);
+    return await network.step({ x, labels, taught }, plan, seed, hook);
   } finally {
     tf.dispose([x, ...(taught ? [taught.logits, taught.weights] : [])]);
   }

@@ -2,12 +2,13 @@ import { loadGraphModel, type GraphModel } from "@tensorflow/tfjs-converter";
 import * as tf from "@tensorflow/tfjs-core";
 import * as Comlink from "comlink";
 import { putNorms } from "../../src/model/batch-norm";
-import { FACE_PIXELS, FACE_SIZE } from "../../src/model/expressions";
+import { FACE_SIZE } from "../../src/model/expressions";
 import { MODELS, summarize, type ModelName } from "../../src/model/model";
 import { request } from "../../src/client/http";
 import { decodeCheckpoint } from "../../src/model/checkpoint";
 import { prepareWasm, startBackend } from "../tf/backend";
 import { picturesToTensor, Network } from "../tf/network";
+import { greyPicture } from "../grey-picture";
 import { showLife } from "../life";
 import { bestDetection, DETECTOR_SIZE } from "./anchors";
 import type { FaceBox, Sighting, VisionApi } from "./api";
@@ -69,14 +70,9 @@ async function setCheckpoint(
   classifier.setWeights(weights);
 }
 
-const detectorCanvas = new OffscreenCanvas(DETECTOR_SIZE, DETECTOR_SIZE);
-const faceCanvas = new OffscreenCanvas(FACE_SIZE, FACE_SIZE);
-
-function context(canvas: OffscreenCanvas): OffscreenCanvasRenderingContext2D {
-  const found = canvas.getContext("2d", { willReadFrequently: true });
-  if (!found) throw new Error("This browser gives workers no 2D canvas.");
-  return found;
-}
+const detectorContext = new OffscreenCanvas(DETECTOR_SIZE, DETECTOR_SIZE).getContext("2d", {
+  willReadFrequently: true,
+});
 
 function look(picture: ImageBitmap): Sighting {
   try {
@@ -96,7 +92,8 @@ function detect(picture: ImageBitmap): FaceBox | null {
   const scale = DETECTOR_SIZE / Math.max(picture.width, picture.height);
   const left = (DETECTOR_SIZE - picture.width * scale) / 2;
   const top = (DETECTOR_SIZE - picture.height * scale) / 2;
-  const canvas = context(detectorCanvas);
+  const canvas = detectorContext;
+  if (!canvas) throw new Error("This browser gives workers no 2D canvas.");
   canvas.imageSmoothingQuality = "high";
   canvas.fillStyle = "black";
   canvas.fillRect(0, 0, DETECTOR_SIZE, DETECTOR_SIZE);
@@ -142,18 +139,7 @@ function crop(picture: ImageBitmap, face: FaceBox): Uint8Array<ArrayBuffer> {
   const inside = (start: number, length: number): number => Math.max(0, Math.min(length - side, start));
   const x = inside((face.x + face.width / 2) * picture.width - side / 2, picture.width);
   const y = inside((face.y + face.height / 2) * picture.height + height * CROP.down - side / 2, picture.height);
-  const canvas = context(faceCanvas);
-  canvas.imageSmoothingQuality = "high";
-  canvas.drawImage(picture, x, y, side, side, 0, 0, FACE_SIZE, FACE_SIZE);
-  const { data } = canvas.getImageData(0, 0, FACE_SIZE, FACE_SIZE);
-  const pixels = new Uint8Array(FACE_PIXELS);
-  for (let i = 0; i < pixels.length; i++) {
-    // Luma as JPEG and OpenCV define it (ITU-R BT.601).
-    pixels[i] = Math.round(
-      0.299 * (data[i * 4] ?? 0) + 0.587 * (data[i * 4 + 1] ?? 0) + 0.114 * (data[i * 4 + 2] ?? 0),
-    );
-  }
-  return pixels;
+  return greyPicture(picture, { x, y, side }, FACE_SIZE);
 }
 
 function classify(pixels: Uint8Array): number[] | null {

@@ -9,13 +9,21 @@ import type { LinearRule } from "../strategies/weights";
 
 /** How an update of a rule that sums weighs. @param clip of {@link clipOf} */
 export const linearRuleOf = (
-  { aggregation, q, learningRate, noise }: Pick<RoundConfig, "aggregation" | "q" | "learningRate" | "noise">,
+  {
+    aggregation,
+    q,
+    learningRate,
+    noise,
+    epochs,
+    batchSize,
+  }: Pick<RoundConfig, "aggregation" | "q" | "learningRate" | "noise" | "epochs" | "batchSize">,
   clip: number,
 ): LinearRule => ({
   q: aggregation === "q-fair" ? q : null,
   clientLearningRate: learningRate,
   clip,
   equally: noise > 0,
+  steps: aggregation === "fednova" ? { epochs, batchSize } : null,
 });
 
 /** Whether the goal ends a round: with noise everybody who was drawn counts, or one client would decide whether another does. */

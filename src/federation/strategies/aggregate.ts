@@ -1,15 +1,17 @@
 import type { ModelSummary, TensorSpec } from "../../model/model";
-import type { Aggregation } from "../protocol";
+import type { Aggregation, LinearAggregation } from "../protocol";
 import {
   addDistances,
   bulyanBlock,
   bulyanSelection,
+  geometricMedianWeights,
   meanBlock,
   medianBlock,
   multiKrum,
   trimmedMeanBlock,
+  weightedBlock,
 } from "./robust";
-import { stepServer, type ServerMoments, type ServerOptimizer } from "./server-optimizers";
+import { extrapolation, stepServer, type ServerMoments, type ServerOptimizer } from "./server-optimizers";
 
 /** How a round's updates become the next weights, wherever those lie: on the edge, or in the lab's simulation. */
 
@@ -23,7 +25,7 @@ export type BlockAverage = (start: number, length: number) => Promise<Float64Arr
 export type Rows = (which: readonly number[], start: number, length: number) => Promise<Float32Array[]>;
 
 export interface RobustRule {
-  aggregation: Exclude<Aggregation, "mean" | "q-fair">;
+  aggregation: Exclude<Aggregation, LinearAggregation>;
   /** f: wrong updates that it has to bear. */
   byzantine: number;
   /** n */
@@ -33,18 +35,18 @@ export interface RobustRule {
   piece: number;
 }
 
-/** How each rule makes one block of those of the updates that it has chosen. */
-const BLOCKS: Record<RobustRule["aggregation"], (rows: Float32Array[], out: Float64Array, byzantine: number) => void> =
-  {
-    median: medianBlock,
-    "trimmed-mean": (rows, out, byzantine) => trimmedMeanBlock(rows, byzantine, out),
-    krum: meanBlock,
-    "multi-krum": meanBlock,
-    bulyan: (rows, out, byzantine) => bulyanBlock(rows, byzantine, out),
-  };
+/** How a rule makes one block of those of the updates that it has chosen. */
+type Block = (rows: Float32Array[], out: Float64Array, byzantine: number) => void;
+const BLOCKS: Record<Exclude<RobustRule["aggregation"], "geometric-median">, Block> = {
+  median: medianBlock,
+  "trimmed-mean": (rows, out, byzantine) => trimmedMeanBlock(rows, byzantine, out),
+  krum: meanBlock,
+  "multi-krum": meanBlock,
+  bulyan: (rows, out, byzantine) => bulyanBlock(rows, byzantine, out),
+};
 
 /**
- * A robust average, by block; Krum and Bulyan first go through all updates for the distances.
+ * A robust average, by block; Krum, Bulyan and the geometric median first go through all updates for the distances.
  * @throws RangeError when the cohort is too small for the rule
  */
 export async function robustAverage(
@@ -52,17 +54,24 @@ export async function robustAverage(
   rows: Rows,
 ): Promise<BlockAverage> {
   let chosen = Array.from({ length: updates }, (_, i) => i);
-  if (aggregation === "krum" || aggregation === "multi-krum" || aggregation === "bulyan") {
+  let combine: Block;
+  if (aggregation === "median" || aggregation === "trimmed-mean") combine = BLOCKS[aggregation];
+  else {
     const distances = new Float64Array(updates * updates);
     for (let start = 0; start < parameters; start += piece) {
       addDistances(await rows(chosen, start, Math.min(piece, parameters - start)), distances);
     }
-    chosen =
-      aggregation === "bulyan"
-        ? bulyanSelection(distances, updates, byzantine)
-        : multiKrum(distances, updates, byzantine, aggregation === "krum" ? 1 : updates - byzantine);
+    if (aggregation === "geometric-median") {
+      const weights = geometricMedianWeights(distances, updates);
+      combine = (rows, out) => weightedBlock(rows, weights, out);
+    } else {
+      combine = BLOCKS[aggregation];
+      chosen =
+        aggregation === "bulyan"
+          ? bulyanSelection(distances, updates, byzantine)
+          : multiKrum(distances, updates, byzantine, aggregation === "krum" ? 1 : updates - byzantine);
+    }
   }
-  const combine = BLOCKS[aggregation];
   return async (start, length) => {
     const out = new Float64Array(length);
     for (let at = 0; at < length; at += piece) {
@@ -82,6 +91,8 @@ export interface ServerStep {
   keep: (tensor: TensorSpec) => boolean;
   /** The optimizer's moments of a block, to be changed in place; null where it has none. */
   moments: (start: number, length: number) => Promise<ServerMoments | null>;
+  /** The mean of the updates' squared norms, which FedExP's step is made of. */
+  meanSquare?: number;
   /** Told the moments of every block after its step. */
   onMoments?: (start: number, moments: ServerMoments) => Promise<void>;
 }
@@ -90,8 +101,16 @@ export interface ServerStep {
 export async function stepModel(
   { tensors, parameters }: ModelSummary,
   weights: Float32Array,
-  { optimizer, average, share, keep, moments, onMoments }: ServerStep,
+  { optimizer: asked, average, share, keep, moments, meanSquare = 0, onMoments }: ServerStep,
 ): Promise<void> {
+  let optimizer = asked;
+  if (asked.kind === "fedexp") {
+    let square = 0;
+    for (let start = 0; start < parameters; start += BLOCK) {
+      for (const value of await average(start, Math.min(BLOCK, parameters - start))) square += value * value;
+    }
+    optimizer = { ...asked, learningRate: asked.learningRate * extrapolation(meanSquare, square) };
+  }
   for (let start = 0; start < parameters; start += BLOCK) {
     const block = weights.subarray(start, Math.min(parameters, start + BLOCK));
     const inBlock = tensors.filter(({ offset, size }) => offset < start + block.length && offset + size > start);

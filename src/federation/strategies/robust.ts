@@ -136,3 +136,36 @@ export function meanBlock(rows: readonly Float32Array[], out: Float64Array): voi
   for (const row of rows)
     for (let i = 0; i < out.length; i++) out[i] = (out[i] as number) + (row[i] as number) / rows.length;
 }
+
+/** Steps of Weiszfeld's algorithm, and what keeps a distance from being divided by when it is 0: the paper's own. */
+const WEISZFELD = { steps: 3, nu: 1e-6 } as const;
+
+/**
+ * How much each of n updates weighs in their geometric median (RFA, Pillutla et al. 2022, arXiv 1912.13445, algorithm 2): from the plain
+ * mean on, three smoothed steps of Weiszfeld's algorithm, `beta_i = 1 / max(nu, |v - x_i|)`. The median stays within the updates'
+ * hull, so its distances follow from theirs: with weights l of sum 1, `|sum_i l_i x_i - x_j|^2 = sum_i l_i D_ij - l' D l / 2`.
+ * @param distances squared, n x n
+ */
+export function geometricMedianWeights(distances: Float64Array, n: number): number[] {
+  if (n === 0) throw new RangeError("A geometric median needs an update.");
+  let weights = Array<number>(n).fill(1 / n);
+  for (let step = 0; step < WEISZFELD.steps; step++) {
+    const toMedian = weights.map((_, j) =>
+      weights.reduce((sum, l, i) => sum + l * (distances[i * n + j] as number), 0),
+    );
+    const inner = weights.reduce((sum, l, j) => sum + l * (toMedian[j] as number), 0) / 2;
+    const betas = toMedian.map((d) => 1 / Math.max(WEISZFELD.nu, Math.sqrt(Math.max(0, d - inner))));
+    const total = betas.reduce((a, b) => a + b, 0);
+    weights = betas.map((beta) => beta / total);
+  }
+  return weights;
+}
+
+/** A mean of rows with weights of sum 1. */
+export function weightedBlock(rows: readonly Float32Array[], weights: readonly number[], out: Float64Array): void {
+  out.fill(0);
+  for (const [k, row] of rows.entries()) {
+    const weight = weights[k] ?? 0;
+    for (let i = 0; i < out.length; i++) out[i] = (out[i] as number) + weight * (row[i] as number);
+  }
+}

@@ -3,7 +3,7 @@
  * model can be stepped block by block.
  */
 
-export const SERVER_OPTIMIZERS = ["sgd", "momentum", "adagrad", "adam", "yogi"] as const;
+export const SERVER_OPTIMIZERS = ["sgd", "momentum", "nesterov", "adagrad", "adam", "yogi", "fedexp"] as const;
 
 export interface ServerOptimizer {
   kind: (typeof SERVER_OPTIMIZERS)[number];
@@ -24,7 +24,19 @@ export interface ServerMoments {
 }
 
 /** Whether a rule remembers anything, and so whether {@link stepServer} needs moments. */
-export const hasMoments = ({ kind }: Pick<ServerOptimizer, "kind">): boolean => kind !== "sgd";
+export const hasMoments = ({ kind }: Pick<ServerOptimizer, "kind">): boolean => kind !== "sgd" && kind !== "fedexp";
+
+/** Keeps FedExP's step finite where the updates cancel; its paper has a small constant there. */
+const EPSILON = 1e-12;
+
+/**
+ * FedExP's server step (Jhunjhunwala et al. 2023, arXiv 2301.09604, equation 6): `max(1, mean_k |D_k|^2 / (2 (|D|^2 + eps)))`, larger
+ * where the clients' updates point away from one another.
+ * @param meanSquare the updates' squared norms, averaged as the updates were
+ * @param square squared norm of their average
+ */
+export const extrapolation = (meanSquare: number, square: number): number =>
+  Math.max(1, meanSquare / (2 * (square + EPSILON)));
 
 /** The moments before the first round: m = 0, and v = tau^2, as Reddi et al. initialize it. */
 export function initialMoments(length: number, { tau }: ServerOptimizer): ServerMoments {
@@ -36,6 +48,9 @@ export function initialMoments(length: number, { tau }: ServerOptimizer): Server
  *
  * - sgd: FedAvg (McMahan et al. 2017, arXiv 1602.05629, algorithm 1): `w += eta * D`
  * - momentum: FedAvgM (Hsu et al. 2019, arXiv 1909.06335, section 4): `m = beta m + D; w += eta * m`
+ * - nesterov: FedMom (Huo et al. 2020, arXiv 2002.02090, algorithm 3): `v' = w + eta D; w = v' + beta (v' - v)`, of which
+ *   `first` holds `w - v`, so that it begins with zeros: `m = beta (m + eta D); w += eta D + m`
+ * - fedexp: as sgd, with a learning rate that {@link extrapolation} has been multiplied into
  * - adagrad, adam, yogi: FedAdagrad, FedAdam, FedYogi (Reddi et al. 2021, arXiv 2003.00295, algorithm 2):
  *   `m = beta_1 m + (1 - beta_1) D`, then `v += D^2`, or `v = beta_2 v + (1 - beta_2) D^2`, or
  *   `v -= (1 - beta_2) D^2 sign(v - D^2)`, and `w += eta * m / (sqrt(v) + tau)`
@@ -57,7 +72,7 @@ export function stepServer(
       weights[i] = w + d;
       continue;
     }
-    if (kind === "sgd" || !moments) {
+    if (kind === "sgd" || kind === "fedexp" || !moments) {
       weights[i] = w + learningRate * d;
       continue;
     }
@@ -66,6 +81,12 @@ export function stepServer(
       const m = momentum * (first[i] as number) + d;
       first[i] = m;
       weights[i] = w + learningRate * m;
+      continue;
+    }
+    if (kind === "nesterov") {
+      const m = momentum * ((first[i] as number) + learningRate * d);
+      first[i] = m;
+      weights[i] = w + learningRate * d + m;
       continue;
     }
     const m = momentum * (first[i] as number) + (1 - momentum) * d;

@@ -1,17 +1,21 @@
 import { expect, test } from "vitest";
 import { seededRandom, shuffle } from "../../base/random";
+import type { ModelSummary } from "../../model/model";
+import { stepModel } from "./aggregate";
 import oracle from "./oracle.json";
 import {
   addDistances,
   bulyanBlock,
   bulyanSelection,
+  geometricMedianWeights,
   meanBlock,
   medianBlock,
   multiKrum,
   trimmedMeanBlock,
+  weightedBlock,
 } from "./robust";
-import { hasMoments, initialMoments, SERVER_OPTIMIZERS, stepServer } from "./server-optimizers";
-import { linearWeight, type LinearRule } from "./weights";
+import { extrapolation, hasMoments, initialMoments, SERVER_OPTIMIZERS, stepServer } from "./server-optimizers";
+import { divisorOf, linearWeight, type LinearRule } from "./weights";
 
 /** Every expected number here was computed by tools/strategies-oracle.py, with NumPy. */
 const rows = oracle.deltas.map((row) => Float32Array.from(row));
@@ -24,16 +28,20 @@ function expectClose(found: ArrayLike<number>, expected: readonly number[], tole
   });
 }
 
-test.each(SERVER_OPTIMIZERS)("%s steps as NumPy does, round after round", (kind) => {
-  const { rule, start, deltas, results } = oracle.optimizers;
-  const optimizer = { kind, ...rule };
-  const weights = Float32Array.from(start);
-  const moments = hasMoments(optimizer) ? initialMoments(length, optimizer) : null;
-  deltas.forEach((delta, round) => {
-    stepServer(weights, Float64Array.from(delta), moments, optimizer, false);
-    expectClose(weights, results[kind][round] ?? []);
-  });
-});
+test.each(SERVER_OPTIMIZERS.filter((kind) => kind !== "fedexp"))(
+  "%s steps as NumPy does, round after round",
+  (kind) => {
+    const { rule, start, deltas } = oracle.optimizers;
+    const results = { ...oracle.optimizers.results, nesterov: oracle.more.nesterov };
+    const optimizer = { kind, ...rule };
+    const weights = Float32Array.from(start);
+    const moments = hasMoments(optimizer) ? initialMoments(length, optimizer) : null;
+    deltas.forEach((delta, round) => {
+      stepServer(weights, Float64Array.from(delta), moments, optimizer, false);
+      expectClose(weights, results[kind][round] ?? []);
+    });
+  },
+);
 
 test("batch-norm statistics are averaged, whatever the optimizer", () => {
   const optimizer = { kind: "adam", ...oracle.optimizers.rule } as const;
@@ -53,6 +61,7 @@ test.each(["fedavg", "clipped", "stale", "qfedavg"] as const)("%s averages as Nu
     clientLearningRate: lr,
     clip: name === "clipped" ? clip : 0,
     equally: false,
+    steps: null,
   };
   const sum = new Float64Array(length);
   let total = 0;
@@ -75,8 +84,63 @@ test.each(["fedavg", "clipped", "stale", "qfedavg"] as const)("%s averages as Nu
   );
 });
 
+test("FedNova weighs by steps as NumPy does", () => {
+  const { examples } = oracle.linear;
+  const { epochs, batchSize, result } = oracle.more.fednova;
+  const rule: LinearRule = { q: null, clientLearningRate: 0.1, clip: 0, equally: false, steps: { epochs, batchSize } };
+  const sum = new Float64Array(length);
+  const totals = { examples: 0, denominator: 0 };
+  rows.forEach((row, k) => {
+    const facts = { examples: examples[k] ?? 0, norm: Math.hypot(...row), initialLoss: null, staleness: 0 };
+    const { weight, denominator } = linearWeight(facts, rule);
+    totals.examples += facts.examples;
+    totals.denominator += denominator;
+    row.forEach((value, i) => (sum[i] = (sum[i] ?? 0) + weight * value));
+  });
+  const divisor = divisorOf("fednova", totals);
+  expectClose(
+    sum.map((value) => value / divisor),
+    result,
+  );
+});
+
+test("FedExP steps as far as NumPy does", async () => {
+  const { step, weights: expected } = oracle.more.fedexp;
+  const { start, rule } = oracle.optimizers;
+  const model: ModelSummary = {
+    ...{ parameters: length, inputs: 1, classes: 1 },
+    tensors: [{ name: "w", shape: [length], offset: 0, size: length, trainable: true }],
+  } as unknown as ModelSummary;
+  const weights = Float32Array.from(start);
+  const mean = Float64Array.from({ length }, (_, i) => rows.reduce((sum, row) => sum + (row[i] ?? 0), 0) / rows.length);
+  const meanSquare = rows.reduce((sum, row) => sum + Math.hypot(...row) ** 2, 0) / rows.length;
+  await stepModel(model, weights, {
+    optimizer: { ...rule, kind: "fedexp", learningRate: 1 },
+    average: (from, count) => Promise.resolve(mean.slice(from, from + count)),
+    ...{ share: 1, keep: () => false, moments: () => Promise.resolve(null), meanSquare },
+  });
+  expectClose(weights, expected);
+  expect(extrapolation(meanSquare, Math.hypot(...mean) ** 2)).toBeCloseTo(step, 6);
+  // Updates that agree are stepped by their mean.
+  expect(extrapolation(1, 1)).toBe(1);
+});
+
+test("the geometric median's three steps are NumPy's, and two liars of eleven do not carry it away", () => {
+  const n = rows.length;
+  const distances = new Float64Array(n * n);
+  addDistances(rows, distances);
+  const out = new Float64Array(length);
+  weightedBlock(rows, geometricMedianWeights(distances, n), out);
+  expectClose(out, oracle.more["geometric-median"].result);
+  const far = (v: ArrayLike<number>): number =>
+    Math.hypot(...oracle.more["geometric-median"].limit.map((value, i) => value - (v[i] ?? 0)));
+  const mean = new Float64Array(length);
+  meanBlock(rows, mean);
+  expect(far(out)).toBeLessThan(far(mean) / 3);
+});
+
 test("q-FedAvg with q = 0 is the plain mean, and says which loss it lacks", () => {
-  const rule = { q: 0, clientLearningRate: 0.1, clip: 0, equally: false };
+  const rule = { q: 0, clientLearningRate: 0.1, clip: 0, equally: false, steps: null };
   const facts = { examples: 7, norm: 3, initialLoss: 2, staleness: 0 };
   const { weight, denominator } = linearWeight(facts, rule);
   expect(weight).toBeCloseTo(denominator, 12);

@@ -1,3 +1,5 @@
+import type { Aggregation } from "../protocol";
+
 /** Rules whose average is a weighted sum: each update brings a weight for its delta and a part of the denominator. */
 
 /** What the edge knows of an update before it is added. */
@@ -21,7 +23,13 @@ export interface LinearRule {
   clip: number;
   /** DP-FedAvg: every client weighs the same. */
   equally: boolean;
+  /** FedNova: how many steps of SGD a client takes for its examples; null counts none. */
+  steps: { epochs: number; batchSize: number } | null;
 }
+
+/** tau_k: steps of local SGD, E passes over n examples in batches of B, the last of which may be small. */
+export const localSteps = (examples: number, { epochs, batchSize }: { epochs: number; batchSize: number }): number =>
+  epochs * Math.max(1, Math.ceil(examples / batchSize));
 
 /**
  * The weight of an update's delta, and what it adds to the denominator: the average is
@@ -35,16 +43,23 @@ export interface LinearRule {
  *   is then not the number of updates that came, but of those that were expected.
  * - q-FedAvg (Li et al. 2020, arXiv 1905.10497, algorithm 2): with L = 1 / eta and F = F_k(w_t),
  *   `weight = L F^q`, `denominator = q F^(q-1) L^2 |delta_k|^2 + L F^q`; q = 0 is the plain mean.
+ * - FedNova (Wang et al. 2020, arXiv 2007.07481, equations 6 and 8 with plain SGD, where |a_k|_1 = tau_k): `weight = n_k / tau_k` and
+ *   `denominator = n_k tau_k`; see {@link divisorOf}. tau_k follows from the examples that the update counts for: a client that has
+ *   more than a round lets it count takes more steps than that.
  *
  * @throws RangeError when q-FedAvg lacks an update's loss
  */
 export function linearWeight(
   { examples, norm, initialLoss, staleness }: UpdateFacts,
-  { q, clientLearningRate, clip, equally }: LinearRule,
+  { q, clientLearningRate, clip, equally, steps }: LinearRule,
 ): { weight: number; denominator: number } {
   const clipped = clip > 0 && norm > clip ? clip / norm : 1;
   const discount = clipped / Math.sqrt(1 + staleness);
   if (equally) return { weight: discount, denominator: 1 };
+  if (steps) {
+    const tau = localSteps(examples, steps);
+    return { weight: (examples * discount) / tau, denominator: examples * tau };
+  }
   if (q === null) return { weight: examples * discount, denominator: examples };
   if (initialLoss === null) throw new RangeError("q-FedAvg needs the loss of the base checkpoint from every client.");
   // The paper adds 1e-10 to the loss, so that a client without any loss has a weight.
@@ -56,6 +71,15 @@ export function linearWeight(
     denominator: q * loss ** (q - 1) * (lipschitz * length) ** 2 + lipschitz * loss ** q,
   };
 }
+
+/**
+ * What a weighted sum is divided by. FedNova's average is `tau_eff sum_k p_k delta_k / tau_k` with `p_k = n_k / n` and
+ * `tau_eff = sum_k p_k tau_k`: with its denominators, `sum_k weight_k delta_k` divided by `n^2 / sum_k n_k tau_k`.
+ */
+export const divisorOf = (
+  aggregation: Aggregation,
+  { examples, denominator }: { examples: number; denominator: number },
+): number => (aggregation === "fednova" ? examples ** 2 / denominator : denominator);
 
 /**
  * How much of an average of updates the server takes where its base counts as `prior` more examples with nothing to change:

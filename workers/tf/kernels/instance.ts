@@ -19,6 +19,9 @@ export const KERNELS = [
   "winogradOutputGradient",
   "winogradProducts",
   "winogradFilterGradient",
+  "denseForward",
+  "denseBackward",
+  "denseDescend",
 ] as const;
 export type Kernel = (typeof KERNELS)[number];
 

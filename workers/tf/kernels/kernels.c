@@ -391,3 +391,124 @@ void maxPoolGradient(const float *dy, const uint8_t *taps, float *dx, int N, int
     }
   }
 }
+
+/*
+ * Dense layers on few examples, as small clients have them: x is N x I, w is I x O. What is zero is skipped: most of a picture's
+ * background, and what a ReLU has cut off.
+ */
+
+/* out[0..O) += sum over k of factors[k] * rows[k][0..O), where row k begins at base + at[k] * O. */
+static inline void gather(float *out, const float *base, const int32_t *at, const float *factors, int count, int O) {
+  int o = 0;
+  for (; o + 32 <= O; o += 32) {
+    v sums[8];
+    for (int j = 0; j < 8; j++) sums[j] = load(out + o + 4 * j);
+    for (int k = 0; k < count; k++) {
+      const float *p = base + at[k] * O + o;
+      v f = splat(factors + k);
+      for (int j = 0; j < 8; j++) sums[j] = fma(f, load(p + 4 * j), sums[j]);
+    }
+    for (int j = 0; j < 8; j++) store(out + o + 4 * j, sums[j]);
+  }
+  for (; o + 16 <= O; o += 16) {
+    v a = load(out + o), b = load(out + o + 4), c = load(out + o + 8), d = load(out + o + 12);
+    for (int k = 0; k < count; k++) {
+      const float *p = base + at[k] * O + o;
+      v f = splat(factors + k);
+      a = fma(f, load(p), a);
+      b = fma(f, load(p + 4), b);
+      c = fma(f, load(p + 8), c);
+      d = fma(f, load(p + 12), d);
+    }
+    store(out + o, a);
+    store(out + o + 4, b);
+    store(out + o + 8, c);
+    store(out + o + 12, d);
+  }
+  for (; o + 4 <= O; o += 4) {
+    v a = load(out + o);
+    for (int k = 0; k < count; k++) a = fma(splat(factors + k), load(base + at[k] * O + o), a);
+    store(out + o, a);
+  }
+  for (; o < O; o++) {
+    float sum = out[o];
+    for (int k = 0; k < count; k++) sum += factors[k] * base[at[k] * O + o];
+    out[o] = sum;
+  }
+}
+
+/* y = x w + b, and its ReLU where `relu`. Scratch of a thread: I integers and I floats. */
+EXPORT(denseForward)
+void denseForward(const float *x, const float *w, const float *b, float *y, int relu, char *scratch, int N, int I, int O,
+                  int t, int T) {
+  int32_t *at = (int32_t *)(scratch + (int64_t)t * I * 8);
+  float *factors = (float *)(at + I);
+  for (int n = first(N, t, T); n < first(N, t + 1, T); n++) {
+    const float *row = x + (int64_t)n * I;
+    float *out = y + (int64_t)n * O;
+    int count = 0;
+    for (int i = 0; i < I; i++) {
+      at[count] = i;
+      factors[count] = row[i];
+      count += row[i] != 0;
+    }
+    for (int o = 0; o < O; o++) out[o] = b[o];
+    gather(out, w, at, factors, count, O);
+    if (relu)
+      for (int o = 0; o < O; o++) out[o] = out[o] > 0 ? out[o] : 0;
+  }
+}
+
+/* dx = dy w', and 0 where x, the output of a ReLU, is 0. */
+EXPORT(denseBackward)
+void denseBackward(const float *x, const float *w, const float *dy, float *dx, int N, int I, int O, int t, int T) {
+  for (int n = first(N, t, T); n < first(N, t + 1, T); n++) {
+    const float *d = dy + (int64_t)n * O;
+    for (int i = 0; i < I; i++) {
+      int64_t place = (int64_t)n * I + i;
+      if (!(x[place] > 0)) {
+        dx[place] = 0;
+        continue;
+      }
+      const float *p = w + (int64_t)i * O;
+      v a = wasm_f32x4_const_splat(0), b = a, c = a, e = a;
+      int o = 0;
+      for (; o + 16 <= O; o += 16) {
+        a = fma(load(p + o), load(d + o), a);
+        b = fma(load(p + o + 4), load(d + o + 4), b);
+        c = fma(load(p + o + 8), load(d + o + 8), c);
+        e = fma(load(p + o + 12), load(d + o + 12), e);
+      }
+      for (; o + 4 <= O; o += 4) a = fma(load(p + o), load(d + o), a);
+      a = add(add(a, b), add(c, e));
+      float sum = wasm_f32x4_extract_lane(a, 0) + wasm_f32x4_extract_lane(a, 1) + wasm_f32x4_extract_lane(a, 2) +
+                  wasm_f32x4_extract_lane(a, 3);
+      for (; o < O; o++) sum += p[o] * d[o];
+      dx[place] = sum;
+    }
+  }
+}
+
+/* A step of SGD in place: w -= lr x' dy, b -= lr sum dy. `rate` points to -lr. Scratch of a thread: N integers and N floats. */
+EXPORT(denseDescend)
+void denseDescend(const float *x, const float *dy, float *w, float *b, const float *rate, char *scratch, int N, int I, int O,
+                  int t, int T) {
+  int32_t *at = (int32_t *)(scratch + (int64_t)t * N * 8);
+  float *factors = (float *)(at + N);
+  for (int i = first(I, t, T); i < first(I, t + 1, T); i++) {
+    int count = 0;
+    for (int n = 0; n < N; n++) {
+      float value = x[(int64_t)n * I + i];
+      at[count] = n;
+      factors[count] = *rate * value;
+      count += value != 0;
+    }
+    if (count > 0) gather(w + (int64_t)i * O, dy, at, factors, count, O);
+  }
+  if (t > 0) return;
+  for (int o = 0; o < O; o++) {
+    float sum = 0;
+    for (int n = 0; n < N; n++) sum += dy[(int64_t)n * O + o];
+    b[o] += *rate * sum;
+  }
+}

@@ -1,0 +1,132 @@
+import type * as v from "valibot";
+import type { ModelSummary } from "../../model/model";
+
+/**
+ * A strategy of federated optimization in one file: what its clients and its server do, what they remember between rounds, and what
+ * travels between them. Everything that is remembered or sent is named vectors of numbers, so that it can be stored and sent as it is.
+ */
+
+export type Vectors = Record<string, Float32Array>;
+
+/** What both sides know of a run. */
+export interface StrategyContext<Options> {
+  options: Options;
+  /** Whose tensors say where in a vector each of them lies. */
+  model: Pick<ModelSummary, "parameters" | "tensors">;
+  /** N: all clients that there are. */
+  clients: number;
+}
+
+/** One client's part of a round. */
+export interface ClientContext<Options> extends StrategyContext<Options> {
+  /** w_t, which the server has sent; not to be changed. */
+  global: Float32Array;
+  /** What the server sent beside it. */
+  broadcast: Vectors;
+  /** What this client has kept since its last round; of `client.init` in its first. */
+  state: Vectors;
+  /** eta_l, and the steps of local SGD that it takes in all. */
+  learningRate: number;
+  steps: number;
+}
+
+/** What a client sends. */
+export interface StrategyUpdate {
+  client: number;
+  examples: number;
+  /** The trained weights minus w_t. */
+  delta: Float32Array;
+  /** The vectors that `wire.up` names. */
+  sent: Vectors;
+}
+
+/** A change of a batch's gradient in place, before it is clipped and stepped by. `weights` are those of the batch. */
+export type GradientHook = (gradient: Float32Array, weights: Float32Array) => void;
+
+export interface Strategy<Options = Record<string, unknown>> {
+  /** As its paper names it, in lower case. */
+  name: string;
+  /** Its options with their bounds and defaults; without a schema they are taken as they are given. */
+  options?: v.GenericSchema<unknown, Options>;
+  client: {
+    /** What a client remembers before its first round. */
+    init?(context: StrategyContext<Options>): Vectors;
+    /** Where the training begins instead of w_t; a new vector. */
+    beforeTraining?(context: ClientContext<Options>): Float32Array<ArrayBuffer>;
+    gradientHook?(context: ClientContext<Options>): GradientHook;
+    /**
+     * What becomes of a training.
+     * @param trained the weights after it
+     * @returns what the client keeps and sends; `delta` where that is not `trained - w_t`
+     */
+    afterTraining?(
+      context: ClientContext<Options>,
+      trained: Float32Array,
+    ): { state?: Vectors; sent?: Vectors; delta?: Float32Array<ArrayBuffer> };
+    /**
+     * A model of the client's own that is trained beside the shared one, on the same examples, and never sent: where it begins, what
+     * changes its gradient, and under which name of the state it is kept.
+     */
+    personal?: {
+      name: string;
+      start(context: ClientContext<Options>): Float32Array<ArrayBuffer>;
+      gradientHook(context: ClientContext<Options>): GradientHook;
+    };
+  };
+  server: {
+    /** What the server remembers before the first round. */
+    init?(context: StrategyContext<Options>): Vectors;
+    /**
+     * Which of the candidates train; all, where it does not say.
+     * @param losses of w_t on each candidate's examples, for strategies that name `wire.losses`
+     */
+    select?(context: StrategyContext<Options>, candidates: readonly number[], losses: readonly number[]): number[];
+    /** How many candidates are drawn to be selected from, where `size` are to train. */
+    candidates?(context: StrategyContext<Options>, size: number): number;
+    /**
+     * One delta of a round's updates, and what the server remembers after it if its candidate is published.
+     * @param updates at least one, in the order of the cohort
+     */
+    aggregate(
+      context: StrategyContext<Options>,
+      updates: readonly StrategyUpdate[],
+      state: Vectors,
+    ): { delta: Float64Array; state?: Vectors };
+    /** The next weights; `w_t + delta` where it does not say. Statistics of batch normalization are always averaged. */
+    step?(context: StrategyContext<Options>, weights: Float32Array, delta: Float64Array, state: Vectors): Float32Array;
+  };
+  /** What travels beside weights down and delta up, each as long as the weights: names of the server's state, and of `sent`. */
+  wire: { down: readonly string[]; up: readonly string[]; losses?: boolean };
+}
+
+/** Fills `out` with `sum_k weight_k delta_k`. */
+export function weightedSum(
+  updates: readonly StrategyUpdate[],
+  weights: readonly number[],
+  length: number,
+): Float64Array {
+  const out = new Float64Array(length);
+  updates.forEach(({ delta }, k) => {
+    const weight = weights[k] ?? 0;
+    for (let i = 0; i < length; i++) out[i] = (out[i] as number) + weight * (delta[i] as number);
+  });
+  return out;
+}
+
+/** The mean of deltas, each the same: what the papers' analyses average. */
+export const plainMean = (updates: readonly StrategyUpdate[], length: number): Float64Array =>
+  weightedSum(
+    updates,
+    updates.map(() => 1 / updates.length),
+    length,
+  );
+
+/** The mean of deltas weighted by examples (McMahan et al. 2017, algorithm 1). */
+export function examplesMean(updates: readonly StrategyUpdate[], length: number): Float64Array {
+  const total = updates.reduce((sum, { examples }) => sum + examples, 0);
+  return weightedSum(
+    updates,
+    updates.map(({ examples }) => examples / total),
+    length,
+  );
+}

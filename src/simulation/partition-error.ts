@@ -1,0 +1,4 @@
+/** The examples cannot be shared out as asked. */
+export class PartitionError extends Error {
+  override readonly name = "PartitionError";
+}

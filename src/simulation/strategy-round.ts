@@ -1,0 +1,102 @@
+import * as v from "valibot";
+import type { ModelSummary } from "../model/model";
+import { STRATEGIES, type AnyStrategy } from "../federation/strategies/registry";
+import {
+  examplesMean,
+  type StrategyContext,
+  type StrategyUpdate,
+  type Vectors,
+} from "../federation/strategies/strategy";
+import { LabConfigError, type LabConfig } from "./config";
+import type { LabPool } from "./pool";
+
+/** What a strategy with a state of its own remembers of a run. */
+export interface StrategyState {
+  server: Vectors;
+  /** By client, from its first counted update on. */
+  clients: Map<number, Vectors>;
+}
+
+/** A run's strategy, with its options checked. */
+export interface RunStrategy {
+  strategy: AnyStrategy;
+  context: StrategyContext<never>;
+}
+
+/**
+ * The strategy that a configuration names; null for an average and a server optimizer.
+ * @param given one that is not among the built-in ones
+ * @throws LabConfigError
+ */
+export function strategyOf(config: LabConfig, model: ModelSummary, given?: AnyStrategy): RunStrategy | null {
+  if (config.strategy === null) return null;
+  const strategy = given ?? STRATEGIES.get(config.strategy);
+  if (!strategy) {
+    throw new LabConfigError(
+      `strategy: there is no ${config.strategy} here; there are ${[...STRATEGIES.keys()].join(", ")}. A file of your own runs in the terminal.`,
+    );
+  }
+  const context = (options: unknown): StrategyContext<never> => ({
+    options: options as never,
+    model,
+    clients: config.clients,
+  });
+  if (!strategy.options) return { strategy, context: context(config.strategyOptions) };
+  const options = v.safeParse(strategy.options, config.strategyOptions);
+  if (!options.success) {
+    const lines = options.issues.map((issue) => `strategyOptions.${v.getDotPath(issue) ?? ""}: ${issue.message}`);
+    throw new LabConfigError(lines.join("\n"));
+  }
+  return { strategy, context: context(options.output) };
+}
+
+export const firstState = ({ strategy, context }: RunStrategy): StrategyState => ({
+  server: strategy.server.init?.(context) ?? {},
+  clients: new Map(),
+});
+
+/** Those of the server's vectors that go down to the clients. */
+export const broadcastOf = ({ strategy }: RunStrategy, { server }: StrategyState): Vectors =>
+  Object.fromEntries(Object.entries(server).filter(([name]) => strategy.wire.down.includes(name)));
+
+/**
+ * Which candidates train, by what the strategy says.
+ * @param lossOf w_t on a candidate's own examples
+ */
+export async function selected(
+  { strategy, context }: RunStrategy,
+  candidates: readonly number[],
+  size: number,
+  lossOf: (client: number) => Promise<number>,
+): Promise<number[]> {
+  if (!strategy.server.select) return candidates.slice(0, size);
+  const losses = strategy.wire.losses ? await Promise.all(candidates.map(lossOf)) : candidates.map(() => 0);
+  return strategy.server
+    .select(context, candidates, losses)
+    .slice(0, size)
+    .sort((a, b) => a - b);
+}
+
+/** Mean loss of weights on some training examples. */
+export const lossOn = async (pool: LabPool, weights: Float32Array, examples: Uint32Array): Promise<number> =>
+  (await pool.evaluate({ weights, of: "train", examples })).loss;
+
+/** One delta of all updates, statistics averaged by examples, and what the server remembers after it. */
+export function aggregated(
+  { strategy, context }: RunStrategy,
+  updates: readonly StrategyUpdate[],
+  weights: Float32Array,
+  { server }: StrategyState,
+): { delta: Float64Array; server: Vectors } {
+  const { delta, state = server } = strategy.server.aggregate(context, updates, server);
+  const next = strategy.server.step?.(context, weights, delta, state);
+  const whole = next ? delta.map((_, i) => (next[i] as number) - (weights[i] as number)) : delta;
+  const { tensors, parameters } = context.model;
+  if (tensors.some(({ trainable }) => !trainable)) {
+    const plain = examplesMean(updates, parameters);
+    for (const { offset, size, trainable } of tensors) {
+      if (!trainable) whole.set(plain.subarray(offset, offset + size), offset);
+    }
+  }
+  return { delta: whole, server: state };
+}

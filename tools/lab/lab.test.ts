@@ -1,0 +1,239 @@
+import { execFile } from "node:child_process";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { gzipSync } from "node:zlib";
+import sharp from "sharp";
+import { afterAll, expect, test } from "vitest";
+import { BlobWriter, TextReader, ZipWriter } from "@zip.js/zip.js";
+import type { LabExport } from "../../src/simulation/export";
+import { facesOf } from "../faces.mjs";
+
+/** The command line, as somebody meets it who has files of their own. */
+
+const folder = mkdtempSync(join(tmpdir(), "best-actor-lab-"));
+afterAll(() => {
+  rmSync(folder, { recursive: true, force: true });
+});
+
+/** What a command prints and how it ends. */
+const lab = (...args: string[]): Promise<{ code: number; said: string }> =>
+  new Promise((resolve) => {
+    const file = join(import.meta.dirname, "lab.mjs");
+    execFile(process.execPath, [file, ...args], (error, stdout, stderr) => {
+      resolve({ code: error ? Number(error.code) : 0, said: `${stdout}${stderr}` });
+    });
+  });
+
+/** The JSON that a command ends with; warnings are told beside it. */
+const resultOf = (said: string): unknown =>
+  JSON.parse(
+    said
+      .split("\n")
+      .filter((line) => /^[[{]/.test(line))
+      .at(-1) ?? "",
+  );
+
+const put = (name: string, content: string | Uint8Array): string => {
+  const path = join(folder, name);
+  mkdirSync(join(path, ".."), { recursive: true });
+  writeFileSync(path, content);
+  return path;
+};
+
+const face = (level: number): string => Array<number>(2304).fill(level).join(" ");
+const CSV = `emotion,Usage,pixels\n${[0, 1, 2].map((i) => `${i},${i === 2 ? "val" : "train"},${face(i)}`).join("\n")}\n`;
+
+async function read(path: string, labels: Record<string, number> | null = null): Promise<unknown[]> {
+  const all: unknown[] = [];
+  for await (const [label, pixels, usage, client] of facesOf(path, labels) as AsyncIterable<
+    [number, Uint8Array, string | null, string | null]
+  >) {
+    all.push([label, pixels[0], usage, client]);
+  }
+  return all;
+}
+
+const EXPECTED = [
+  [0, 0, "train", null],
+  [1, 1, "train", null],
+  [2, 2, "test", null],
+];
+
+test("what a file is says its content: any name, packed, in a zip, or beside a README in a folder", async () => {
+  const zip = new ZipWriter(new BlobWriter());
+  await zip.add("fer2013/fer2013.csv", new TextReader(CSV));
+  await zip.add("README.txt", new TextReader("faces"));
+  const zipped = new Uint8Array(await (await zip.close()).arrayBuffer());
+  for (const path of [
+    ...[put("Upper.CSV", CSV), put("fer2013", CSV), put("fer.txt", CSV)],
+    ...[put("packed.gz", gzipSync(CSV)), put("packed.csv", gzipSync(CSV)), put("one.zip", zipped), put("zip", zipped)],
+  ]) {
+    expect(await read(path), path).toEqual(EXPECTED);
+  }
+  put("beside/README.md", "# Faces\n");
+  put("beside/data/faces.csv", CSV);
+  expect(await read(join(folder, "beside"))).toEqual(EXPECTED);
+});
+
+test("a folder of pictures is read by its folders, and what is transparent is paper", async () => {
+  const picture = (background: string | object, width: number, height: number): Promise<Buffer> =>
+    sharp({ create: { width, height, channels: 4, background } })
+      .png()
+      .toBuffer();
+  put("own/train/anna/happy/1.png", await picture("#ff0000", 90, 60));
+  put("own/train/ben/happy/1.png", await picture({ r: 9, g: 9, b: 9, alpha: 0 }, 60, 90));
+  put("own/test/ben/sad/1.png", await picture("#404040", 48, 48));
+  put("own/train/ben/sad/broken.png", "no picture");
+  // Red has luma 76 (ITU-R BT.601).
+  expect(await read(join(folder, "own"))).toEqual([
+    [4, 64, "test", "ben"],
+    [3, 76, "train", "anna"],
+    [3, 255, "train", "ben"],
+  ]);
+});
+
+test("the numbers of another collection are asked for, and what is said is shown", async () => {
+  const rows = [1, 2, 3, 4, 5, 6, 7].map((label) => `${label},${face(label)}`).join("\n");
+  const csv = put("raf.csv", `emotion,pixels\n${rows}\n${rows}\n`);
+  const run = ["--preset", "first-look", "--set", "dataset=fer2013", "--data", csv];
+  const asked = await lab(...run);
+  expect(asked).toMatchObject({ code: 1 });
+  expect(asked.said).toContain("Say which is which: --labels 1=surprise");
+  const small = ["clients=2", "examplesPerClient=5", "rounds=1", "testExamples=0", "fraction=0.5"];
+  const names = "1=surprise,2=fear,3=disgust,4=happy,5=sad,6=angry";
+  const said = await lab(...run, ...small.flatMap((pair) => ["--set", pair]), "--labels", names);
+  expect(said.said).toContain("labels taken as 1 = surprise (2), 2 = fear (2)");
+  expect(said.said).toContain("7 = left out (2)");
+  expect(said.code).toBe(0);
+}, 600_000);
+
+test("what is wrong is said in a sentence, without a stack trace", async () => {
+  const config = {
+    dataset: "drawn",
+    model: "compact",
+    clients: 2,
+    rounds: 1,
+    epochs: 1,
+    batchSize: 5,
+    learningRate: 0.1,
+  };
+  const text = JSON.stringify(config);
+  const few = ["rounds=2", "testExamples=10", "examplesPerClient=100"].flatMap((pair) => ["--set", pair]);
+  const cases: [string[], string][] = [
+    [["--config", join(folder, "nowhere.json")], "There is no configuration"],
+    [["--config", folder], "is a folder: name the file"],
+    [["--config", put("broken.json", text.slice(0, -5))], "it is no JSON"],
+    [["--config", put("list.json", "[1]")], "it must hold an object"],
+    // A byte-order mark is no fault: what follows is read.
+    [["--config", put("bom.json", `\uFEFF${text}`), "--set", "rounds=0"], "rounds: "],
+    [["--preset", "first-look", "--set", "learnigRate=1"], "there is no such key; the nearest is learningRate."],
+    [["--preset", "first-look", "--set", "learningRate=11"], "learningRate: "],
+    [["--preset", "mcmahan-2nn", ...few, "--set", "learningRate=10"], "Training diverged"],
+    [
+      ["--preset", "warm-start", "--data", put("utf16.csv", Buffer.from(`\uFEFF${CSV}`, "utf16le"))],
+      "save it as UTF-8",
+    ],
+    [
+      ["--preset", "warm-start", "--data", put("semi.csv", CSV.replaceAll(",", ";"))],
+      "Separate the columns with commas",
+    ],
+    [["--preset", "warm-start", "--data", put("cut.gz", gzipSync(CSV).subarray(0, 60))], "cannot be unpacked"],
+    [["--preset", "warm-start", "--data", put("cut.zip", "PK\u0003\u0004nothing")], "is no zip file that can be read"],
+    [["--preset", "warm-start", "--data", join(folder, "none")], "There is no"],
+  ];
+  for (const [args, what] of cases) {
+    const { code, said } = await lab(...args);
+    expect(said, args.join(" ")).toContain(what);
+    expect(said, args.join(" ")).not.toMatch(/^\s+at /m);
+    expect(code).toBe(1);
+  }
+}, 600_000);
+
+test("a strategy of one's own runs from its file, and what is wrong with one is said", async () => {
+  const mine = (aggregate: string): string => `
+    interface Update { delta: Float32Array }
+    export const half = {
+      name: "half",
+      client: { gradientHook: () => (gradient: Float32Array) => void gradient.fill(0) },
+      server: { aggregate: (context: { model: { parameters: number } }, updates: Update[]) => ${aggregate} },
+      wire: { down: [], up: [] },
+    };`;
+  const small = ["rounds=1", "clients=2", "fraction=1", "examplesPerClient=20", "testExamples=10"];
+  const run = (name: string, code: string) =>
+    lab(...["--preset", "mcmahan-2nn", "--strategy", put(name, code)], ...small.flatMap((pair) => ["--set", pair]));
+  // Its clients learn nothing and its server adds nothing: the test stays as it was.
+  const still = await run("mine.ts", mine("({ delta: new Float64Array(context.model.parameters) })"));
+  expect(still.code, still.said).toBe(0);
+  const losses = [...still.said.matchAll(/(\d\.\d{4}) +\d+\.\d+ %/g)].map(([, loss]) => loss);
+  expect(losses.length).toBeGreaterThanOrEqual(2);
+  expect(losses.at(-1)).toBe(losses[0]);
+  for (const [name, code, what] of [
+    ["broken.ts", mine("({"), "cannot be loaded"],
+    ["empty.ts", "export const nothing = 1;", "exports no strategy"],
+  ] as const) {
+    const { code: ended, said } = await run(name, code);
+    expect(said).toContain(what);
+    expect(said).not.toMatch(/^\s+at /m);
+    expect(ended).toBe(1);
+  }
+  const unknown = await lab("--preset", "mcmahan-2nn", "--strategy", "scafold");
+  expect(unknown.said).toContain("there is no scafold here; there are fedavg, scaffold");
+}, 600_000);
+
+test("a sweep runs its grid, goes on where it was, and is refused with other data", async () => {
+  const out = join(folder, "sweep");
+  const config = { dataset: "fer2013", model: "compact", clients: 2, rounds: 1, epochs: 1, batchSize: 5 };
+  const file = put("sweep.json", JSON.stringify({ ...config, learningRate: 0.001, testExamples: 2 }));
+  const csv = (level: number): string =>
+    put(
+      "swept.csv",
+      `emotion,pixels\n${Array.from({ length: 30 }, (_, i) => `${i % 7},${face(level + i)}`).join("\n")}\n`,
+    );
+  const args = [
+    "--config",
+    file,
+    "--out",
+    out,
+    "--sweep",
+    "learningRate=0.001,0.002",
+    "--sweep",
+    "partition=iid,shards",
+  ];
+  const first = await lab(...args, "--data", csv(1));
+  expect(first.code, first.said).toBe(0);
+  const last = resultOf(first.said) as { sweep: object; accuracy: number }[];
+  expect(last.map(({ sweep }) => sweep)).toEqual([
+    ...["iid", "shards"].map((partition) => ({ learningRate: 0.001, partition })),
+    ...["iid", "shards"].map((partition) => ({ learningRate: 0.002, partition })),
+  ]);
+  expect(first.said).toContain("learningRate=0.002 partition=shards");
+  const run = JSON.parse(readFileSync(join(out, "learningRate=0.001,partition=iid/run.json"), "utf8")) as LabExport;
+  expect(run.commit).toMatch(/^[0-9a-f]{40}\+?$/);
+  expect(run.data).toMatch(/^[0-9a-f]{64}$/);
+  expect(run.rounds[0]?.clients).toHaveLength(2);
+  const again = await lab(...args, "--data", csv(1));
+  expect(resultOf(again.said)).toEqual(last);
+  expect(again.said.match(/Going on after round 1/g)).toHaveLength(4);
+  const other = await lab(...args, "--data", csv(2));
+  expect(other).toMatchObject({ code: 1 });
+  expect(other.said).toContain("The data are not those that this run began with");
+  for (const [sweep, what] of [
+    ["learningRate", "write it as key=a,b,c"],
+    ["learnigRate=1,2", "the nearest is learningRate"],
+  ] as const) {
+    expect((await lab("--config", file, "--data", csv(1), "--sweep", sweep)).said).toContain(what);
+  }
+}, 600_000);
+
+test("help lists every key with its bounds", async () => {
+  const { code, said } = await lab("--help");
+  expect(code).toBe(0);
+  for (const line of [
+    /learningRate +a number above 0 to 10/,
+    /batchSize +a whole number from 1 to 512/,
+    /partition +iid \|/,
+  ]) {
+    expect(said).toMatch(line);
+  }
+}, 60_000);
