@@ -52,6 +52,9 @@ export interface ModelSummary {
 /** Keras's batch-norm constants, which tfjs shares. */
 export const BATCH_NORM = { epsilon: 1e-3, momentum: 0.99 } as const;
 
+/** Softens what teacher and student say in distillation; Li and Hoiem 2016 take 2. */
+export const TEMPERATURE = 2;
+
 function convBlock(block: number, filters: number, first: "same" | "valid", dropout: number): LayerSpec[] {
   return [
     { kind: "conv2d", name: `block${block}_conv1`, filters, size: 3, padding: first },

@@ -83,10 +83,9 @@ async function oracle(backend: "wasm" | "webgpu" | "cpu", steps: number, optimiz
   const gradients: Record<string, number[]> = {};
   for (let step = 0; step < steps; step++) {
     if (step === 0) {
-      const result = network.gradients(batch, plan, null, () => undefined);
-      for (const [name, gradient] of result.gradients)
-        gradients[name] = sample((await gradient.data()) as Float32Array);
-      losses.push((await result.loss.data())[0] ?? NaN);
+      const result = await network.differentiate(batch, plan, null);
+      for (const [name, gradient] of result.gradients) gradients[name] = sample(gradient);
+      losses.push(result.loss);
       if (steps === 1) break;
     }
     const { loss } = await network.step(batch, plan, null);

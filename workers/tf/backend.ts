@@ -10,6 +10,7 @@ import relaxed from "./kernels/kernels-relaxed.wasm?url";
 import relaxedSingle from "./kernels/kernels-relaxed-single.wasm?url";
 import portable from "./kernels/kernels-simd.wasm?url";
 import portableSingle from "./kernels/kernels-simd-single.wasm?url";
+import { registerTrainer } from "./webgpu/registry";
 import { isThreaded, RUNGS, type Rung, type Started } from "./rungs";
 
 /** More threads than this only wait for memory; how many of them work is measured. */
@@ -22,15 +23,17 @@ const noGpu = (): Error =>
 
 /** Starts tfjs in this worker on a backend. @throws NoGpuError (by name) when the machine has none, or as `startWasm` does */
 export async function startBackend(backend: Backend): Promise<void> {
+  registerTrainer(null);
   if (backend === "wasm") {
     await startWasm();
     // It may have been started before, and another one used since.
     await tf.setBackend("wasm");
   } else {
     // It comes when it is asked for: most devices compute on WASM.
-    await import("@tensorflow/tfjs-backend-webgpu");
+    const [{ startKernels }] = await Promise.all([import("./webgpu/start"), import("@tensorflow/tfjs-backend-webgpu")]);
     if (!(await tf.setBackend(backend))) throw noGpu();
     const { device } = tf.backend() as unknown as { device: GPUDevice };
+    startKernels(device);
     void device.lost.then(({ reason, message }) => {
       // Nothing more will come from it: end as a crash, which the page answers with the next backend.
       if (reason !== "destroyed") reportError(new Error(`The GPU was lost: ${message}`));

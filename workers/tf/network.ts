@@ -2,6 +2,7 @@ import * as tf from "@tensorflow/tfjs-core";
 import {
   BATCH_NORM,
   summarize,
+  TEMPERATURE,
   type LayerSpec,
   type ModelSpec,
   type ModelSummary,
@@ -24,6 +25,8 @@ import {
   type ConvParameters,
   type FoldedBlock,
 } from "./fused";
+import { ownTrainer } from "./webgpu/registry";
+import type { Lesson, Scope, WebGpuTrainer } from "./webgpu/trainer";
 
 type Of<K extends LayerSpec["kind"]> = Extract<LayerSpec, { kind: K }>;
 
@@ -42,9 +45,6 @@ export const sgd = (learningRate: number): StepPlan => ({
   layers: "all",
   batchNorm: "average",
 });
-
-/** Softens what teacher and student say in distillation; Li and Hoiem 2016 take 2. */
-const TEMPERATURE = 2;
 
 /** What a step learns from: inputs, each with its label, and what a teacher says of some of them. */
 export interface Batch {
@@ -89,6 +89,10 @@ export class Network {
   #steps = 0;
   readonly #first = new Map<string, tf.Tensor>();
   readonly #second = new Map<string, tf.Tensor>();
+  /** On WebGPU our kernels hold weights and moments and take the steps, and nothing above is used; null elsewhere. */
+  readonly #own: WebGpuTrainer | null;
+  /** How many moments our kernels have of the optimizer. */
+  #moments = 0;
 
   /** Of a network of dense layers on our kernels; null of any other. */
   #dense: DenseSteps | null | undefined;
@@ -96,6 +100,8 @@ export class Network {
   /** Its weights are zero until they are set. */
   constructor(readonly spec: ModelSpec) {
     this.#summary = summarize(spec);
+    this.#own = ownTrainer(spec);
+    if (this.#own) return;
     for (const { name, shape, trainable } of this.#summary.tensors) {
       this.#variables.set(
         name,
@@ -106,6 +112,10 @@ export class Network {
 
   /** Copies a flat vector of weights in, laid out as `summarize` says. */
   setWeights(flat: Float32Array): void {
+    if (this.#own) {
+      this.#own.setWeights(flat);
+      return;
+    }
     for (const tensor of this.#summary.tensors) {
       tf.tidy(() => this.#variable(tensor.name).assign(cut(flat, tensor)));
     }
@@ -115,10 +125,12 @@ export class Network {
   /** Sets the weights that FedProx holds a training to: those of the checkpoint. */
   setAnchor(flat: Float32Array): void {
     this.#anchor = flat;
+    this.#own?.setAnchor(flat);
   }
 
   /** Copies the weights out as one flat vector. */
   async getWeights(): Promise<Float32Array<ArrayBuffer>> {
+    if (this.#own) return this.#own.getWeights();
     const flat = new Float32Array(this.#summary.parameters);
     for (const { name, offset } of this.#summary.tensors) flat.set(await this.#variable(name).data(), offset);
     return flat;
@@ -131,6 +143,11 @@ export class Network {
 
   /** Logits, N x classes, of N inputs, dropout off, with the moving statistics. */
   logits(x: tf.Tensor4D): tf.Tensor2D {
+    if (this.#own) {
+      const n = x.shape[0];
+      const buffer = this.#own.logits(x.dataSync<"float32">(), n);
+      return tf.tensor({ buffer, zeroCopy: true }, [n, this.#summary.classes]);
+    }
     return tf.tidy(() =>
       this.#forward(x, (input, conv, norm) =>
         convReluAffine(input, this.#foldedBlock(input, conv, norm), conv.padding),
@@ -145,6 +162,7 @@ export class Network {
    * @param hook changes the gradient before it is clipped and stepped by
    */
   async step(batch: Batch, plan: StepPlan, seed: number | null, hook?: GradientHook): Promise<StepResult> {
+    if (this.#own) return this.#ownStep(this.#own, batch, plan, seed, hook);
     const { labels } = batch;
     if (!hook && this.#stepsPlainly(batch, plan)) {
       if (this.#dense === undefined) this.#dense = DenseSteps.for(this.spec);
@@ -156,7 +174,7 @@ export class Network {
         return { loss, accuracy: hits / labels.length };
       }
     }
-    const { loss, logits, gradients } = this.gradients(batch, plan, seed, (norm, mean, variance) => {
+    const { loss, logits, gradients } = this.#gradients(batch, plan, seed, (norm, mean, variance) => {
       this.#follow(`${norm}/moving_mean`, mean);
       this.#follow(`${norm}/moving_variance`, variance);
     });
@@ -190,8 +208,61 @@ export class Network {
     }
   }
 
+  async #ownStep(
+    own: WebGpuTrainer,
+    batch: Batch,
+    plan: StepPlan,
+    seed: number | null,
+    hook: GradientHook | undefined,
+  ): Promise<StepResult> {
+    const { optimizer, learningRate: rate, proximal, clipNorm } = plan;
+    this.#steps += 1;
+    const wanted = { sgd: 0, momentum: 1, adam: 2 }[optimizer];
+    if (this.#moments < 1 && wanted > 0) own.setMoments("moments", null);
+    if (this.#moments < 2 && wanted > 1) own.setMoments("squares", null);
+    this.#moments = Math.max(this.#moments, wanted);
+    const isProximal = proximal !== 0 && this.#anchor !== undefined;
+    const corrections = [1 - 0.9 ** this.#steps, 1 - 0.999 ** this.#steps] as const;
+    const update = { optimizer, isProximal, isClipped: clipNorm > 0, rate, proximal, clipNorm, corrections, hook };
+    const { labels } = batch;
+    const { loss, hits } = await own.step(lessonOf(batch, plan, seed), scopeOf(plan), update, BATCH_NORM.momentum);
+    return { loss, accuracy: hits / labels.length };
+  }
+
+  /**
+   * Loss and every gradient of a batch by the tensor's name, without a step.
+   * @param seed decides the dropout masks; null leaves dropout out
+   */
+  async differentiate(
+    batch: Batch,
+    plan: StepPlan,
+    seed: number | null,
+  ): Promise<{ loss: number; gradients: Map<string, Float32Array> }> {
+    const names = this.#trained(plan);
+    if (this.#own) {
+      const { loss, flat } = await this.#own.gradients(lessonOf(batch, plan, seed), scopeOf(plan));
+      const own = names.map((name) => {
+        const { offset, size } = this.#tensor(name);
+        return [name, flat.subarray(offset, offset + size)] as const;
+      });
+      return { loss, gradients: new Map(own) };
+    }
+    const { loss, logits, gradients } = this.#gradients(batch, plan, seed, () => undefined);
+    const all = new Map<string, Float32Array>();
+    for (const [name, gradient] of gradients) all.set(name, await gradient.data<"float32">());
+    const value = (await loss.data())[0] ?? NaN;
+    tf.dispose([loss, logits, ...gradients.values()]);
+    return { loss: value, gradients: all };
+  }
+
   /** What the optimizer remembers, as flat vectors, to be kept with the weights. */
   async getOptimizer(): Promise<OptimizerState> {
+    const own = this.#own;
+    if (own) {
+      const first = this.#moments > 0 ? await own.getMoments("moments") : null;
+      const second = this.#moments > 1 ? await own.getMoments("squares") : null;
+      return { steps: this.#steps, first, second };
+    }
     const flatten = async (moments: Map<string, tf.Tensor>): Promise<Float32Array<ArrayBuffer> | null> => {
       if (moments.size === 0) return null;
       const flat = new Float32Array(this.#summary.parameters);
@@ -207,6 +278,12 @@ export class Network {
 
   setOptimizer({ steps, first, second }: OptimizerState): void {
     this.#steps = steps;
+    if (this.#own) {
+      this.#moments = second ? 2 : first ? 1 : 0;
+      if (first) this.#own.setMoments("moments", first);
+      if (second) this.#own.setMoments("squares", second);
+      return;
+    }
     for (const [moments, flat] of [
       [this.#first, first],
       [this.#second, second],
@@ -266,21 +343,14 @@ export class Network {
    * `T^2 * sum_i weight_i * H(softmax(teacher_i / T), softmax(logits_i / T))` (Hinton et al. 2015, arXiv 1503.02531, section 2;
    * Li and Hoiem 2016, arXiv 1606.09282, equation 2). The loss that is returned is the first alone.
    */
-  gradients(
+  #gradients(
     { x, labels, taught }: Batch,
-    { layers, labelWeights, batchNorm }: StepPlan,
+    plan: StepPlan,
     seed: number | null,
     onStatistics: (norm: string, mean: tf.Tensor1D, variance: tf.Tensor1D) => void,
   ): { loss: tf.Scalar; logits: tf.Tensor2D; gradients: Map<string, tf.Tensor> } {
-    const head = new Set(this.spec.layers.filter(({ kind }) => kind === "dense").map(({ name }) => name));
-    const norms = new Set(this.spec.layers.filter(({ kind }) => kind === "batchNorm").map(({ name }) => name));
-    const names = this.#summary.tensors
-      .filter(({ trainable }) => trainable)
-      .map(({ name }) => name)
-      .filter((name) => {
-        const layer = name.split("/")[0] ?? "";
-        return (layers === "all" || head.has(layer)) && (batchNorm !== "frozen" || !norms.has(layer));
-      });
+    const { layers, labelWeights, batchNorm } = plan;
+    const names = this.#trained(plan);
     const activations = new Activations();
     const block = (input: tf.Tensor4D, conv: Of<"conv2d">, norm: Of<"batchNorm">): tf.Tensor4D => {
       if (layers === "head") return convReluAffine(input, this.#foldedBlock(input, conv, norm), conv.padding);
@@ -326,9 +396,26 @@ export class Network {
     }
   }
 
+  /** Names of the tensors that a plan trains. */
+  #trained({ layers, batchNorm }: StepPlan): string[] {
+    const head = new Set(this.spec.layers.filter(({ kind }) => kind === "dense").map(({ name }) => name));
+    const norms = new Set(this.spec.layers.filter(({ kind }) => kind === "batchNorm").map(({ name }) => name));
+    return this.#summary.tensors
+      .filter(({ trainable }) => trainable)
+      .map(({ name }) => name)
+      .filter((name) => {
+        const layer = name.split("/")[0] ?? "";
+        return (layers === "all" || head.has(layer)) && (batchNorm !== "frozen" || !norms.has(layer));
+      });
+  }
+
   dispose(): void {
+<<<<<<< HEAD
     this.#dense?.dispose();
     this.#dense = undefined;
+=======
+    this.#own?.dispose();
+    if (this.#own) return;
     this.#forgetFolded();
     this.setOptimizer({ steps: 0, first: null, second: null });
     for (const variable of this.#variables.values()) variable.dispose();
@@ -442,6 +529,24 @@ export class Network {
     return variable;
   }
 }
+
+/** A batch as our kernels on WebGPU take it. */
+function lessonOf({ x, labels, taught }: Batch, { labelWeights }: StepPlan, seed: number | null): Lesson {
+  const [n] = x.shape;
+  return {
+    image: x.dataSync<"float32">(),
+    n,
+    seed,
+    labels,
+    weightOf: (label) => (labelWeights?.[label] ?? 1) / labels.length,
+    taught: taught && { logits: taught.logits.dataSync<"float32">(), weights: taught.weights.dataSync<"float32">() },
+  };
+}
+
+const scopeOf = ({ layers, batchNorm }: StepPlan): Scope => ({
+  isHeadOnly: layers === "head",
+  isFrozen: batchNorm === "frozen",
+});
 
 /** A tensor's part of a flat vector. */
 function cut(flat: Float32Array, { offset, size, shape }: TensorSpec): tf.Tensor {
