@@ -4,6 +4,7 @@ import { expect, test } from "@playwright/test";
 import fc from "fast-check";
 import { openPage } from "../tools/harness/open.mjs";
 import { root } from "../tools/setup.mjs";
+import type { LayerSpec, ModelSpec } from "../src/model/model";
 import { decodeHeader } from "../src/model/safetensors";
 
 /** The numbers of tools/oracle.py, by name. */
@@ -127,6 +128,87 @@ test("our kernels give what tfjs's own operations give, whatever the shape", asy
     ] as const);
     expect(message).toContain("Our convolution takes square filters");
   }
+  await close();
+});
+
+/** A model of a few layers that takes in pictures of 9 to 14 pixels, and what it is trained with. */
+const trial = fc
+  .record({
+    side: fc.tuple(fc.integer({ min: 9, max: 14 }), fc.integer({ min: 9, max: 14 })),
+    channels: fc.constantFrom(1, 3, 4),
+    groups: fc.array(
+      fc.record({
+        convs: fc.array(
+          fc.record({
+            filters: fc.constantFrom(4, 12, 20, 36, 68),
+            size: fc.constantFrom(3 as const, 5 as const),
+            isNormalized: fc.boolean(),
+          }),
+          { minLength: 1, maxLength: 2 },
+        ),
+        window: fc.constantFrom(2 as const, 3 as const),
+        rate: fc.constantFrom(0, 0.3),
+      }),
+      { maxLength: 2 },
+    ),
+    padding: fc.constantFrom("same" as const, "valid" as const),
+    hidden: fc.array(fc.constantFrom(5, 32, 270), { maxLength: 2 }),
+    classes: fc.integer({ min: 2, max: 7 }),
+    N: fc.integer({ min: 2, max: 5 }),
+    hasUnlabelled: fc.boolean(),
+    plan: fc.record({
+      learningRate: fc.constant(0.01),
+      optimizer: fc.constantFrom("sgd" as const, "momentum" as const, "adam" as const),
+      proximal: fc.constantFrom(0, 0.1),
+      clipNorm: fc.constantFrom(0, 0.5),
+      layers: fc.constantFrom("all" as const, "all" as const, "head" as const),
+      batchNorm: fc.constantFrom("average" as const, "frozen" as const),
+    }),
+    dropout: fc.option(fc.nat()),
+    seed: fc.nat(),
+  })
+  .map(({ side, channels, groups, padding, hidden, classes, N, hasUnlabelled, plan, dropout, seed }) => {
+    const layers: LayerSpec[] = groups.flatMap(({ convs, window, rate }, g) => [
+      ...convs.flatMap(({ filters, size, isNormalized }, c): LayerSpec[] => [
+        { kind: "conv2d", name: `conv${g}${c}`, filters, size, padding: g + c === 0 ? padding : "same" },
+        ...(isNormalized ? [{ kind: "batchNorm", name: `norm${g}${c}` } as const] : []),
+      ]),
+      { kind: "maxPool", name: `pool${g}`, window },
+      ...(rate > 0 ? [{ kind: "dropout", name: `dropout${g}`, rate } as const] : []),
+    ]);
+    layers.push({ kind: "flatten", name: "flatten" });
+    hidden.forEach((units, i) => {
+      layers.push({ kind: "dense", name: `dense${i}`, units, activation: "relu" });
+      layers.push({ kind: "dropout", name: `denseDropout${i}`, rate: 0.5 });
+    });
+    layers.push({ kind: "dense", name: "last", units: classes, activation: "softmax" });
+    const spec: ModelSpec = { name: "drawn", inputShape: [...side, channels], layers };
+    const labelled = hasUnlabelled ? N - 1 : N;
+    return { spec, of: { plan, N, labelled, isTaught: hasUnlabelled, dropout, seed } };
+  });
+
+test("our kernels on WebGPU give what tfjs's own operations give, whatever the model, and the same bits again", async () => {
+  test.setTimeout(600_000);
+  const { page, close } = await openPage(["--enable-unsafe-webgpu"]);
+  await page.evaluate(() => {
+    Object.assign(window, { exact: window.harness.worker() });
+  });
+  await fc.assert(
+    fc.asyncProperty(trial, async ({ spec, of }) => {
+      const { errors, isRepeated } = await page.evaluate(
+        ([spec, of]) =>
+          (window as unknown as { exact: ReturnType<Window["harness"]["worker"]> }).exact.modelErrors(spec, of),
+        [spec, of] as const,
+      );
+      expect(isRepeated).toBe(true);
+      for (const [name, error] of Object.entries(errors)) {
+        // Adam makes a whole step of a gradient that is next to nothing, with either sign.
+        const isCoarse = of.plan.optimizer === "adam" && !name.startsWith("gradient") && name !== "loss";
+        expect(error, `${name} of ${JSON.stringify([spec, of])}`).toBeLessThan(isCoarse ? 0.05 : 1e-3);
+      }
+    }),
+    { numRuns: 6, endOnFailure: true },
+  );
   await close();
 });
 

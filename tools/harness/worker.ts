@@ -19,6 +19,7 @@ import {
   maxPool,
   scaleShift,
 } from "../../workers/tf/fused";
+import { measureGpu, modelErrors } from "./webgpu";
 import { picturesToTensor, Network, sgd, type Batch, type StepPlan } from "../../workers/tf/network";
 import { layers } from "./layers";
 
@@ -343,6 +344,19 @@ async function classify(pixels: Uint8Array): Promise<{ probabilities: number[][]
   return { probabilities, ms: performance.now() - begun };
 }
 
-const api = { layers, cpuStep, tensorsByEpoch, load, classify, profile, oracle, repeat, kernelErrors, refusal };
+const api = {
+  layers,
+  modelErrors,
+  measureGpu,
+  cpuStep,
+  tensorsByEpoch,
+  load,
+  classify,
+  profile,
+  oracle,
+  repeat,
+  kernelErrors,
+  refusal,
+};
 export type HarnessWorker = typeof api;
 Comlink.expose(api);

@@ -10,7 +10,6 @@ import relaxed from "./kernels/kernels-relaxed.wasm?url";
 import relaxedSingle from "./kernels/kernels-relaxed-single.wasm?url";
 import portable from "./kernels/kernels-simd.wasm?url";
 import portableSingle from "./kernels/kernels-simd-single.wasm?url";
-import { registerTrainer } from "./webgpu/registry";
 import { isThreaded, RUNGS, type Rung, type Started } from "./rungs";
 
 /** More threads than this only wait for memory; how many of them work is measured. */
@@ -23,7 +22,6 @@ const noGpu = (): Error =>
 
 /** Starts tfjs in this worker on a backend. @throws NoGpuError (by name) when the machine has none, or as `startWasm` does */
 export async function startBackend(backend: Backend): Promise<void> {
-  registerTrainer(null);
   if (backend === "wasm") {
     await startWasm();
     // It may have been started before, and another one used since.

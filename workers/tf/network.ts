@@ -100,7 +100,7 @@ export class Network {
   /** Its weights are zero until they are set. */
   constructor(readonly spec: ModelSpec) {
     this.#summary = summarize(spec);
-    this.#own = ownTrainer(spec);
+    this.#own = tf.getBackend() === "webgpu" ? ownTrainer(spec) : null;
     if (this.#own) return;
     for (const { name, shape, trainable } of this.#summary.tensors) {
       this.#variables.set(
