@@ -165,9 +165,10 @@ const trial = fc
       batchNorm: fc.constantFrom("average" as const, "frozen" as const),
     }),
     dropout: fc.option(fc.nat()),
+    isTuning: fc.constantFrom(false, false, true),
     seed: fc.nat(),
   })
-  .map(({ side, channels, groups, padding, hidden, classes, N, hasUnlabelled, plan, dropout, seed }) => {
+  .map(({ side, channels, groups, padding, hidden, classes, N, hasUnlabelled, plan, dropout, isTuning, seed }) => {
     const layers: LayerSpec[] = groups.flatMap(({ convs, window, rate }, g) => [
       ...convs.flatMap(({ filters, size, isNormalized }, c): LayerSpec[] => [
         { kind: "conv2d", name: `conv${g}${c}`, filters, size, padding: g + c === 0 ? padding : "same" },
@@ -184,7 +185,7 @@ const trial = fc
     layers.push({ kind: "dense", name: "last", units: classes, activation: "softmax" });
     const spec: ModelSpec = { name: "drawn", inputShape: [...side, channels], layers };
     const labelled = hasUnlabelled ? N - 1 : N;
-    return { spec, of: { plan, N, labelled, isTaught: hasUnlabelled, dropout, seed } };
+    return { spec, of: { plan, N, labelled, isTaught: hasUnlabelled, dropout, isTuning, seed } };
   });
 
 test("our kernels on WebGPU give what tfjs's own operations give, whatever the model, and the same bits again", async () => {

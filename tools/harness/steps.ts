@@ -1,3 +1,4 @@
+import * as tf from "@tensorflow/tfjs-core";
 import { FACE_PIXELS } from "../../src/model/expressions";
 import { initializeWeights } from "../../src/model/initialize";
 import { MODELS, type ModelName } from "../../src/model/model";
@@ -5,15 +6,23 @@ import { seededRandom } from "../../src/base/random";
 import { startBackend } from "../../workers/tf/backend";
 import "../../workers/tf/gradients";
 import { Network, picturesToTensor, sgd } from "../../workers/tf/network";
+import { layOut } from "../../workers/tf/webgpu/layout";
+import { registerTrainer } from "../../workers/tf/webgpu/registry";
+import { WebGpuTrainer } from "../../workers/tf/webgpu/trainer";
 import { step } from "../../workers/trainer/local-sgd";
 
-/** Milliseconds of training steps on a batch of faces on WebGPU, and of predictions for one of them; the last step's loss. */
+/**
+ * Milliseconds of training steps on a batch of faces on WebGPU, and of predictions for one of them; the last step's loss.
+ * @param kernels whose: our own, or tfjs's
+ */
 export async function steps(
   model: ModelName,
   batch: number,
   count: number,
+  kernels: "own" | "tfjs",
 ): Promise<{ stepMs: number[]; predictMs: number[]; loss: number }> {
   await startBackend("webgpu");
+  if (kernels === "tfjs") registerTrainer(null);
   const network = new Network(MODELS[model]);
   network.setWeights(initializeWeights(MODELS[model], 2013));
   const random = seededRandom(48);
@@ -39,4 +48,18 @@ export async function steps(
   x.dispose();
   network.dispose();
   return { stepMs, predictMs, loss };
+}
+
+/** Each of our kernels in a step on a batch, with the tiles that are fastest here. */
+export async function profile(model: ModelName, batch: number): ReturnType<WebGpuTrainer["profile"]> {
+  await startBackend("webgpu");
+  const layout = layOut(MODELS[model]);
+  if (!layout) throw new Error(`Our kernels do not fit ${model}.`);
+  const { device } = tf.backend() as unknown as { device: GPUDevice };
+  const trainer = new WebGpuTrainer(layout, device);
+  trainer.setWeights(initializeWeights(MODELS[model], 2013));
+  await trainer.tune(batch);
+  const rows = await trainer.profile(batch);
+  trainer.dispose();
+  return rows;
 }

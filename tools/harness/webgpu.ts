@@ -10,6 +10,7 @@ import "../../workers/tf/gradients";
 import { Network, picturesToTensor, sgd, type Batch, type StepPlan } from "../../workers/tf/network";
 import { layOut } from "../../workers/tf/webgpu/layout";
 import { registerTrainer } from "../../workers/tf/webgpu/registry";
+import { startKernels } from "../../workers/tf/webgpu/start";
 import { WebGpuTrainer } from "../../workers/tf/webgpu/trainer";
 import { countTraffic, type Traffic } from "./traffic";
 
@@ -23,6 +24,8 @@ interface Trial {
   isTaught: boolean;
   /** Of the dropout masks. */
   dropout: number | null;
+  /** Whether the first step looks for the fastest tiles. */
+  isTuning: boolean;
   /** Of weights and inputs. */
   seed: number;
 }
@@ -35,7 +38,10 @@ interface Outcome {
 /** What a model makes of two steps on a backend, its gradients before them, and what it predicts after them. */
 async function outcome(backend: "webgpu" | "cpu", spec: ModelSpec, trial: Trial): Promise<Outcome> {
   if (backend === "cpu") await tf.setBackend("cpu");
-  else await startBackend(backend);
+  else {
+    await startBackend(backend);
+    startKernels((tf.backend() as unknown as { device: GPUDevice }).device, trial.isTuning);
+  }
   const { tensors, parameters, classes, inputs } = summarize(spec);
   const random = seededRandom(trial.seed);
   const begin = new Float32Array(parameters);

@@ -4,6 +4,7 @@ import plain from "@tensorflow/tfjs-backend-wasm/dist/tfjs-backend-wasm.wasm?url
 import simd from "@tensorflow/tfjs-backend-wasm/dist/tfjs-backend-wasm-simd.wasm?url";
 import threaded from "@tensorflow/tfjs-backend-wasm/dist/tfjs-backend-wasm-threaded-simd.wasm?url";
 import { useForDense } from "./dense-steps";
+import { hasRealGpu } from "./adapter";
 import { chooseThreads, registerFusedKernels, type WasmBackend } from "./fused";
 import { KernelPool } from "./kernels/pool";
 import relaxed from "./kernels/kernels-relaxed.wasm?url";
@@ -31,7 +32,8 @@ export async function startBackend(backend: Backend): Promise<void> {
     const [{ startKernels }] = await Promise.all([import("./webgpu/start"), import("@tensorflow/tfjs-backend-webgpu")]);
     if (!(await tf.setBackend(backend))) throw noGpu();
     const { device } = tf.backend() as unknown as { device: GPUDevice };
-    startKernels(device);
+    // A software adapter takes seconds for what a GPU does in some milliseconds.
+    startKernels(device, await hasRealGpu());
     void device.lost.then(({ reason, message }) => {
       // Nothing more will come from it: end as a crash, which the page answers with the next backend.
       if (reason !== "destroyed") reportError(new Error(`The GPU was lost: ${message}`));

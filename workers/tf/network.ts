@@ -410,10 +410,8 @@ export class Network {
   }
 
   dispose(): void {
-<<<<<<< HEAD
     this.#dense?.dispose();
     this.#dense = undefined;
-=======
     this.#own?.dispose();
     if (this.#own) return;
     this.#forgetFolded();

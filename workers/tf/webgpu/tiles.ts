@@ -13,28 +13,31 @@ const tile = (rows: number, columns: number, depth: number, threadRows: number, 
   ...{ rows, columns, depth, threadRows, threadColumns },
 });
 
-/** Tiles to choose from: from such as suit a card with many cores to such as suit few. At most 256 threads and 16 KB of memory. */
+/**
+ * Tiles to choose from, those first that suit most where nothing has been measured: at most 256 threads and 16 KB of memory, which every
+ * device has.
+ */
 export const CANDIDATES: readonly Tile[] = [
+  tile(64, 64, 16, 8, 8),
   tile(64, 64, 16, 4, 4),
   tile(64, 64, 16, 8, 4),
-  tile(128, 64, 16, 8, 4),
-  tile(64, 64, 16, 8, 8),
+  tile(128, 64, 16, 8, 8),
+  tile(128, 128, 16, 8, 8),
   tile(32, 64, 16, 4, 4),
-  tile(64, 32, 16, 4, 4),
+  tile(64, 32, 16, 8, 4),
   tile(32, 32, 16, 4, 4),
-  tile(64, 16, 16, 4, 4),
+  tile(64, 16, 16, 8, 4),
   tile(16, 64, 16, 4, 4),
+  tile(16, 16, 16, 4, 4),
 ];
 
-/** Columns of a product's result: more than a quarter of a tile that lies past them would be computed in vain. */
-export const columnsOf = (name: ProductName, { I, O }: ConvLayer): number => (name === "input" ? I : O);
-/** Candidates that suit a product. */
-export function suited(name: ProductName, layer: ConvLayer): readonly Tile[] {
-  const columns = columnsOf(name, layer);
-  const rows = name === "filter" ? layer.S ** 2 * layer.I : Infinity;
-  const isFitting = (tile: Tile): boolean =>
-    (tile.columns <= columns || tile.columns <= 16) && tile.rows <= Math.max(rows, 16);
-  return CANDIDATES.filter(isFitting);
+export const LEAST_ROWS = Math.min(...CANDIDATES.map(({ rows }) => rows));
+
+/** Candidates that suit a product: no wider, and for a filter's gradient no higher, than its result, or as small as can be. */
+export function suited(name: ProductName, { S, I, O }: ConvLayer): readonly Tile[] {
+  const columns = Math.max(16, name === "input" ? I : O);
+  const rows = name === "filter" ? Math.max(16, S ** 2 * I) : Infinity;
+  return CANDIDATES.filter((one) => one.columns <= columns && one.rows <= rows);
 }
 
 /** Before anything is measured: the first that suits. */

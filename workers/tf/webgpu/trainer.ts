@@ -11,12 +11,14 @@ import {
   normGradient,
   reluGradient,
 } from "./norm";
-import { defaultTiles, tileKey, type ProductName, type Tiles } from "./tiles";
+import { tune } from "./tune";
+import { defaultTiles, LEAST_ROWS, tileKey, type ProductName, type Tiles } from "./tiles";
 import type { Tile } from "./product";
 import {
   blockCount,
   blocksOf,
   clipFactor,
+  filterParts,
   ONE_PART,
   sumGradients,
   takeStep,
@@ -63,9 +65,8 @@ export interface Answers {
   logits: Float32Array<ArrayBuffer>;
 }
 
-/** Workgroups that a filter's gradient is cut into, at least, by parts of the pixels. */
-const FILTER_GROUPS = 512;
-const MOST_PARTS = 64;
+/** Milliseconds that are spent, once, on finding the tiles that are fastest. */
+const TUNING_MS = 1_500;
 
 const PARAMETER_DEFAULTS: Parameters = {
   ...{ n: 0, seed: 0, isDropping: 0, taught: 0, momentum: 1, rate: 0, proximal: 0, clipNorm: 0 },
@@ -77,6 +78,7 @@ export class WebGpuTrainer {
   readonly device: Device;
   readonly #layout: Layout;
   #tiles: Tiles;
+  #onTuned: ((tiles: Tiles) => void) | undefined;
   /** Inputs that the buffers hold. */
   #capacity = 0;
   #kernels = new Map<string, Kernel[]>();
@@ -85,9 +87,11 @@ export class WebGpuTrainer {
   #normPlaces: number[] = [];
   #densePlaces: number[] = [];
 
-  constructor(layout: Layout, gpu: GPUDevice, tiles: Tiles = defaultTiles(layout)) {
+  /** @param onTuned has the first step find the tiles that are fastest here, and is given them */
+  constructor(layout: Layout, gpu: GPUDevice, tiles = defaultTiles(layout), onTuned?: (tiles: Tiles) => void) {
     this.#layout = layout;
     this.#tiles = tiles;
+    this.#onTuned = onTuned;
     this.device = new Device(gpu);
     this.device.reserve("weights", layout.parameters);
     this.#placeGradients();
@@ -128,8 +132,24 @@ export class WebGpuTrainer {
     return logits;
   }
 
+  /** Finds the tiles that are fastest on batches of n, and goes on with them. */
+  async tune(n: number, budgetMs = TUNING_MS): Promise<Tiles> {
+    this.#reserve(n);
+    this.#reserveTraining(n);
+    this.device.setParameters({ ...PARAMETER_DEFAULTS, n });
+    this.#tiles = await tune(this.#layout, this.device, n, budgetMs);
+    this.#kernels.clear();
+    this.#blocksOf = "";
+    this.#placeGradients();
+    return this.#tiles;
+  }
+
   /** One step: forward, backward, and the optimizer with all weights. Moving statistics follow the batch's with `momentum`. */
   async step(lesson: Lesson, scope: Scope, update: Update, momentum: number): Promise<Answers> {
+    if (this.#onTuned && !scope.isHeadOnly) {
+      this.#onTuned(await this.tune(lesson.n));
+      this.#onTuned = undefined;
+    }
     const key = JSON.stringify(["step", scope, update.optimizer, update.isProximal, update.isClipped]);
     const stretches = this.#stretches(scope);
     const kernels = this.#once(key, () => [
@@ -148,6 +168,28 @@ export class WebGpuTrainer {
       secondCorrection,
     };
     return this.#runLesson(kernels, lesson, scope, own);
+  }
+
+  /** Milliseconds of each kernel of a step of SGD on n inputs, with what it computes and moves; the weights are of no use afterwards. */
+  async profile(n: number): Promise<{ kernel: string; ms: number; gigaflops: number; gigabytesPerSecond: number }[]> {
+    const scope = { isHeadOnly: false, isFrozen: false };
+    this.#reserve(n);
+    this.#reserveTraining(n);
+    this.#writeBlocks(scope);
+    this.device.setParameters({ ...PARAMETER_DEFAULTS, n });
+    const sgd = { optimizer: "sgd", isProximal: false, isClipped: false } as const;
+    const rows = [];
+    for (const kernel of [...this.#train(scope), takeStep(this.#stretches(scope), sgd)]) {
+      const ms = await this.device.time(kernel, n, 4);
+      const { read, written, flop } = kernel.cost(n);
+      rows.push({
+        kernel: kernel.label,
+        ms,
+        gigaflops: flop / ms / 1e6,
+        gigabytesPerSecond: (read + written) / ms / 1e6,
+      });
+    }
+    return rows;
   }
 
   /** Every gradient of a batch, laid out like the weights, and what the network said; nothing is changed. */
@@ -283,11 +325,8 @@ export class WebGpuTrainer {
     };
     const { convs, dense } = this.#layout;
     this.#filterPlaces = convs.map((layer) => {
-      const { rows, columns } = this.#tile("filter", layer);
-      const [K, O] = [layer.S ** 2 * layer.I, layer.O];
-      const tiles = Math.ceil(K / rows) * Math.ceil(O / columns);
-      const most = Math.min(MOST_PARTS, Math.ceil(FILTER_GROUPS / tiles));
-      return { parts: { most, pixels: pixelsOf(layer) }, place: take(most * (K + 1) * O) };
+      const parts = filterParts(layer, this.#tile("filter", layer));
+      return { parts, place: take(parts.most * (layer.S ** 2 * layer.I + 1) * layer.O) };
     });
     this.#normPlaces = convs.map(({ norm, O }) => (norm === null ? 0 : take(2 * O)));
     this.#densePlaces = dense.map(({ K, O }) => take((K + 1) * O));
@@ -360,8 +399,8 @@ export class WebGpuTrainer {
     );
     const partials = convs.flatMap((layer) => {
       const { H, W, I, O, pool } = layer;
-      const own = [partialSize(n * pixelsOf(layer), O, this.#tile("forward", layer).rows)];
-      own.push(partialSize(n * H * W, I, this.#tile("input", layer).rows));
+      const own = [partialSize(n * pixelsOf(layer), O, LEAST_ROWS)];
+      own.push(partialSize(n * H * W, I, LEAST_ROWS));
       if (pool) own.push(partialSize(n * pool.H * pool.W, O, FEATURE_ROWS));
       return own;
     });

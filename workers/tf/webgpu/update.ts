@@ -1,4 +1,6 @@
 import { grid, GROUP_INDEX, type Kernel } from "./device";
+import { pixelsOf, type ConvLayer } from "./layout";
+import type { Tile } from "./product";
 
 /** The end of a step: gradients are summed over their parts, and an optimizer takes its step with all weights at once. */
 
@@ -21,6 +23,15 @@ export interface Parts {
 export const ONE_PART: Parts = { most: 1, pixels: 0 };
 
 const PART_PIXELS = 128;
+/** Workgroups that a filter's gradient is cut into, at least, by parts of the pixels. */
+const FILTER_GROUPS = 512;
+const MOST_PARTS = 64;
+
+/** The parts of a filter's gradient: more where its tiles are few. */
+export function filterParts(layer: ConvLayer, { rows, columns }: Tile): Parts {
+  const tiles = Math.ceil((layer.S ** 2 * layer.I) / rows) * Math.ceil(layer.O / columns);
+  return { most: Math.min(MOST_PARTS, Math.ceil(FILTER_GROUPS / tiles)), pixels: pixelsOf(layer) };
+}
 
 /** It follows from the batch alone, so that the same batch is summed in the same order whatever came before it. */
 export const partsFor = ({ most, pixels }: Parts, n: number): number =>
