@@ -35,5 +35,8 @@ async function measure(kernels) {
 
 const { adapter, figures: ours } = await measure("own");
 const { figures: tfjs } = await measure("tfjs");
+// Others may use the machine too: ours are measured before tfjs's and after, and the mean counts.
+const { figures: again } = await measure("own");
+ours.stepMs = Math.round((ours.stepMs + again.stepMs) / 2);
 const ratio = Number((tfjs.stepMs / ours.stepMs).toFixed(2));
 console.log(JSON.stringify({ adapter, model: options.model, batch: options.batch, ours, tfjs, ratio }));

@@ -5,12 +5,14 @@ import { sha256Hex } from "../../src/base/digest";
 import { FACE_PIXELS } from "../../src/model/expressions";
 import { initializeWeights } from "../../src/model/initialize";
 import { MODELS, summarize, type ModelName, type ModelSpec } from "../../src/model/model";
+import { hasRealGpu } from "../../workers/tf/adapter";
 import { startBackend } from "../../workers/tf/backend";
 import "../../workers/tf/gradients";
 import { Network, picturesToTensor, sgd, type Batch, type StepPlan } from "../../workers/tf/network";
 import { layOut } from "../../workers/tf/webgpu/layout";
 import { registerTrainer } from "../../workers/tf/webgpu/registry";
 import { startKernels } from "../../workers/tf/webgpu/start";
+import { defaultTiles } from "../../workers/tf/webgpu/tiles";
 import { WebGpuTrainer } from "../../workers/tf/webgpu/trainer";
 import { countTraffic, type Traffic } from "./traffic";
 
@@ -113,11 +115,16 @@ export async function measureGpu(
 ): Promise<Traffic & { flop: number | null; stepMs: number[]; loss: number; adapter: string }> {
   await startBackend("webgpu");
   const { adapterInfo, device } = tf.backend() as unknown as { adapterInfo: GPUAdapterInfo; device: GPUDevice };
-  let own: WebGpuTrainer | undefined;
-  registerTrainer((spec) => {
+  const isReal = await hasRealGpu();
+  const made = (spec: ModelSpec): WebGpuTrainer | null => {
     const layout = layOut(spec);
-    return layout && kernels === "own" ? (own = new WebGpuTrainer(layout, device)) : null;
-  });
+    return (
+      layout && new WebGpuTrainer(layout, device, defaultTiles(layout, !isReal), isReal ? () => undefined : undefined)
+    );
+  };
+  const seen: { own?: WebGpuTrainer | null } = {};
+  // As it was registered, and seen.
+  registerTrainer(kernels === "own" ? (spec) => (seen.own = made(spec)) : null);
   const network = new Network(MODELS[model]);
   network.setWeights(initializeWeights(MODELS[model], 2013));
   const random = seededRandom(48);
@@ -128,7 +135,7 @@ export async function measureGpu(
   const traffic = countTraffic();
   for (let i = 0; i < steps + 1; i++) {
     traffic.reset();
-    if (own) own.device.account = { dispatches: 0, bytes: 0, flop: 0 };
+    if (seen.own) seen.own.device.account = { dispatches: 0, bytes: 0, flop: 0 };
     const begun = performance.now();
     const x = picturesToTensor(pixels, MODELS[model].inputShape);
     ({ loss } = await network.step({ x, labels }, sgd(0.002), i));
@@ -136,10 +143,10 @@ export async function measureGpu(
     if (i > 0) stepMs.push(performance.now() - begun);
   }
   // Our buffers hold many tensors each, and a kernel that binds one moves a part of it: it says itself which.
-  if (own) traffic.counted.bytes = own.device.account.bytes;
+  if (seen.own) traffic.counted.bytes = seen.own.device.account.bytes;
   network.dispose();
   return {
-    flop: own?.device.account.flop ?? null,
+    flop: seen.own?.device.account.flop ?? null,
     ...traffic.counted,
     stepMs,
     loss,

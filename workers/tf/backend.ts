@@ -32,7 +32,6 @@ export async function startBackend(backend: Backend): Promise<void> {
     const [{ startKernels }] = await Promise.all([import("./webgpu/start"), import("@tensorflow/tfjs-backend-webgpu")]);
     if (!(await tf.setBackend(backend))) throw noGpu();
     const { device } = tf.backend() as unknown as { device: GPUDevice };
-    // A software adapter takes seconds for what a GPU does in some milliseconds.
     startKernels(device, await hasRealGpu());
     void device.lost.then(({ reason, message }) => {
       // Nothing more will come from it: end as a crash, which the page answers with the next backend.

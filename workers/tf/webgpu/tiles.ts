@@ -40,12 +40,15 @@ export function suited(name: ProductName, { S, I, O }: ConvLayer): readonly Tile
   return CANDIDATES.filter((one) => one.columns <= columns && one.rows <= rows);
 }
 
+/** Suits an adapter that is a program: few threads with large blocks, since each number that it takes from its strips costs. */
+const SOFTWARE = tile(32, 64, 16, 16, 8);
+
 /** Before anything is measured: the first that suits. */
-export function defaultTiles({ convs }: Layout): Tiles {
+export function defaultTiles({ convs }: Layout, isSoftware = false): Tiles {
   const names = ["forward", "input", "filter"] as const;
+  const first = ([best = tile(16, 16, 16, 4, 4)]: readonly Tile[]): Tile =>
+    isSoftware && best.columns === SOFTWARE.columns && best.rows > SOFTWARE.rows ? SOFTWARE : best;
   return Object.fromEntries(
-    convs.flatMap((layer) =>
-      names.map((name) => [tileKey(name, layer), suited(name, layer)[0] ?? tile(16, 16, 16, 4, 4)] as const),
-    ),
+    convs.flatMap((layer) => names.map((name) => [tileKey(name, layer), first(suited(name, layer))] as const)),
   );
 }
