@@ -51,14 +51,6 @@ for (const [backend, steps, optimizer] of [
       expect(difference, `loss ${i}`).toBeLessThan(i === 0 ? 1e-5 : tolerance);
     });
     for (const [name, values] of Object.entries(gradients)) {
-      if (backend === "webgpu")
-        console.log(
-          name,
-          difference(values, expected.get(`${optimizer === "careful" ? "careful-" : ""}gradient/${name}`) ?? []) /
-            norm(expected.get(`${optimizer === "careful" ? "careful-" : ""}gradient/${name}`) ?? []),
-          losses,
-          expected.get(`losses/${optimizer}`),
-        );
       const reference = expected.get(`${optimizer === "careful" ? "careful-" : ""}gradient/${name}`) ?? [];
       const error = difference(values, reference) / norm(reference);
       // With careful's statistics a tap of the second pooling falls the other way in float32: behind it all agree to 1e-6.
@@ -205,7 +197,6 @@ test("our kernels on WebGPU give what tfjs's own operations give, whatever the m
   await page.evaluate(() => {
     Object.assign(window, { exact: window.harness.worker() });
   });
-  let worst = 0;
   await fc.assert(
     fc.asyncProperty(trial, async ({ spec, of }) => {
       const { errors, isRepeated } = await page.evaluate(
@@ -217,15 +208,13 @@ test("our kernels on WebGPU give what tfjs's own operations give, whatever the m
       for (const [name, error] of Object.entries(errors)) {
         // Adam makes a whole step of a gradient that is next to nothing, with either sign.
         const isCoarse = of.plan.optimizer === "adam" && !name.startsWith("gradient") && name !== "loss";
-        expect(error, `${name} of ${JSON.stringify([spec, of])}`).toBeLessThan(isCoarse ? 0.05 : 1e-3);
-        worst = Math.max(worst, isCoarse ? 0 : error);
+        expect(error, `${name} of ${JSON.stringify([spec, of])}`).toBeLessThan(isCoarse ? 0.05 : 1e-4);
       }
     }),
     // Always the same models: where a sum falls beside zero or beside its neighbour in a window by its last digit alone, ReLU or
     // pooling sends a whole gradient elsewhere, and among many drawn models that comes up.
-    { numRuns: Number(process.env["RUNS"] ?? 8), seed: Number(process.env["SEED"] ?? 28), endOnFailure: true },
+    { numRuns: 8, seed: 28, endOnFailure: true },
   );
-  console.log("WORST", worst);
   await close();
 });
 
