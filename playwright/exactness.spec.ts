@@ -166,28 +166,45 @@ const trial = fc
     }),
     dropout: fc.option(fc.nat()),
     isTuning: fc.constantFrom(false, false, true),
+    isHooked: fc.constantFrom(false, false, true),
     seed: fc.nat(),
   })
-  .map(({ side, channels, groups, padding, hidden, classes, N, hasUnlabelled, plan, dropout, isTuning, seed }) => {
-    const layers: LayerSpec[] = groups.flatMap(({ convs, window, rate }, g) => [
-      ...convs.flatMap(({ filters, size, isNormalized }, c): LayerSpec[] => [
-        { kind: "conv2d", name: `conv${g}${c}`, filters, size, padding: g + c === 0 ? padding : "same" },
-        ...(isNormalized ? [{ kind: "batchNorm", name: `norm${g}${c}` } as const] : []),
-      ]),
-      { kind: "maxPool", name: `pool${g}`, window },
-      ...(rate > 0 ? [{ kind: "dropout", name: `dropout${g}`, rate } as const] : []),
-    ]);
-    layers.push({ kind: "flatten", name: "flatten" });
-    hidden.forEach((units, i) => {
-      layers.push({ kind: "dense", name: `dense${i}`, units, activation: "relu" });
-      layers.push({ kind: "dropout", name: `denseDropout${i}`, rate: 0.5 });
-    });
-    layers.push({ kind: "dense", name: "last", units: classes, activation: "softmax" });
-    const spec: ModelSpec = { name: "drawn", inputShape: [...side, channels], layers };
-    const labelled = hasUnlabelled ? N - 1 : N;
-    const isWhole = summarize(spec).layers.every(({ outputShape }) => outputShape.every((side) => side > 0));
-    return { isWhole, spec, of: { plan, N, labelled, isTaught: hasUnlabelled, dropout, isTuning, seed } };
-  })
+  .map(
+    ({
+      side,
+      channels,
+      groups,
+      padding,
+      hidden,
+      classes,
+      N,
+      hasUnlabelled,
+      plan,
+      dropout,
+      isTuning,
+      isHooked,
+      seed,
+    }) => {
+      const layers: LayerSpec[] = groups.flatMap(({ convs, window, rate }, g) => [
+        ...convs.flatMap(({ filters, size, isNormalized }, c): LayerSpec[] => [
+          { kind: "conv2d", name: `conv${g}${c}`, filters, size, padding: g + c === 0 ? padding : "same" },
+          ...(isNormalized ? [{ kind: "batchNorm", name: `norm${g}${c}` } as const] : []),
+        ]),
+        { kind: "maxPool", name: `pool${g}`, window },
+        ...(rate > 0 ? [{ kind: "dropout", name: `dropout${g}`, rate } as const] : []),
+      ]);
+      layers.push({ kind: "flatten", name: "flatten" });
+      hidden.forEach((units, i) => {
+        layers.push({ kind: "dense", name: `dense${i}`, units, activation: "relu" });
+        layers.push({ kind: "dropout", name: `denseDropout${i}`, rate: 0.5 });
+      });
+      layers.push({ kind: "dense", name: "last", units: classes, activation: "softmax" });
+      const spec: ModelSpec = { name: "drawn", inputShape: [...side, channels], layers };
+      const labelled = hasUnlabelled ? N - 1 : N;
+      const isWhole = summarize(spec).layers.every(({ outputShape }) => outputShape.every((side) => side > 0));
+      return { isWhole, spec, of: { plan, N, labelled, isTaught: hasUnlabelled, dropout, isTuning, isHooked, seed } };
+    },
+  )
   // A window may not be larger than what it pools.
   .filter(({ isWhole }) => isWhole);
 

@@ -26,6 +26,8 @@ interface Trial {
   isTaught: boolean;
   /** Of the dropout masks. */
   dropout: number | null;
+  /** Whether a hook changes the gradients. */
+  isHooked: boolean;
   /** Whether the first step looks for the fastest tiles. */
   isTuning: boolean;
   /** Of weights and inputs. */
@@ -69,7 +71,11 @@ async function outcome(backend: "webgpu" | "cpu", spec: ModelSpec, trial: Trial)
   const numbers: Record<string, Float32Array> = { loss: Float32Array.of(loss) };
   for (const [name, gradient] of gradients) numbers[`gradient of ${name}`] = gradient.slice();
   for (const step of [0, 1]) {
-    const result = await network.step(batch, trial.plan, trial.dropout === null ? null : trial.dropout + step);
+    const hook = trial.isHooked
+      ? (gradient: Float32Array, weights: Float32Array): void =>
+          gradient.forEach((value, i) => (gradient[i] = 0.5 * value + 0.01 * (weights[i] ?? NaN)))
+      : undefined;
+    const result = await network.step(batch, trial.plan, trial.dropout === null ? null : trial.dropout + step, hook);
     numbers[`step ${step}`] = Float32Array.of(result.loss, result.accuracy);
   }
   const end = await network.getWeights();

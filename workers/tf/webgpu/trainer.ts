@@ -1,4 +1,5 @@
 import { convFilterGradient, convForward, convInputGradient, partialSize } from "./conv";
+import type { GradientHook } from "../../../src/federation/strategies/strategy";
 import { answerSize, denseGradients, head, lessonSize } from "./dense";
 import { Device, type Kernel, type Parameters } from "./device";
 import { featuresOf, pixelsOf, type ConvLayer, type Layout } from "./layout";
@@ -55,6 +56,8 @@ export interface Update extends UpdatePlan {
   clipNorm: number;
   /** Adam's, of its first and second moment. */
   corrections: readonly [number, number];
+  /** Changes the gradient before it is clipped and stepped by. */
+  hook?: GradientHook | undefined;
 }
 
 /** What a step tells of each input. */
@@ -79,6 +82,7 @@ export class WebGpuTrainer {
   readonly #layout: Layout;
   #tiles: Tiles;
   #onTuned: ((tiles: Tiles) => void) | undefined;
+  #anchor: Float32Array | undefined;
   /** Inputs that the buffers hold. */
   #capacity = 0;
   #kernels = new Map<string, Kernel[]>();
@@ -106,6 +110,7 @@ export class WebGpuTrainer {
   }
 
   setAnchor(flat: Float32Array): void {
+    this.#anchor = flat;
     this.device.reserve("anchor", flat.length);
     this.device.write("anchor", flat);
   }
@@ -150,6 +155,7 @@ export class WebGpuTrainer {
       this.#onTuned(await this.tune(lesson.n));
       this.#onTuned = undefined;
     }
+    if (update.hook) return this.#hookedStep(lesson, scope, update, momentum, update.hook);
     const key = JSON.stringify(["step", scope, update.optimizer, update.isProximal, update.isClipped]);
     const stretches = this.#stretches(scope);
     const kernels = this.#once(key, () => [
@@ -168,6 +174,45 @@ export class WebGpuTrainer {
       secondCorrection,
     };
     return this.#runLesson(kernels, lesson, scope, own);
+  }
+
+  /** A step whose gradient comes out and goes back: a hook is a program of the processor's, as are FedProx and clipping after it. */
+  async #hookedStep(
+    lesson: Lesson,
+    scope: Scope,
+    { optimizer, isProximal, isClipped, rate, proximal, clipNorm, corrections }: Update,
+    momentum: number,
+    hook: GradientHook,
+  ): Promise<Answers> {
+    const stretches = this.#stretches(scope);
+    const forward = this.#once(JSON.stringify(["gradients", scope]), () => [
+      ...this.#train(scope),
+      sumGradients(stretches, false),
+    ]);
+    const answers = await this.#runLesson(forward, lesson, scope, { momentum: scope.isFrozen ? 1 : momentum });
+    const gradient = await this.device.read("gradient", this.#layout.parameters);
+    const weights = await this.getWeights();
+    hook(gradient, weights);
+    const trained = new Float32Array(gradient.length);
+    let square = 0;
+    for (const { start, size } of stretches) {
+      for (let i = start; i < start + size; i++) {
+        const apart = isProximal ? (weights[i] ?? NaN) - (this.#anchor?.[i] ?? NaN) : 0;
+        const g = (gradient[i] ?? NaN) + proximal * apart;
+        trained[i] = g;
+        square += g * g;
+      }
+    }
+    this.device.write("gradient", trained);
+    this.device.write("lengths", Float32Array.of(isClipped ? Math.min(1, clipNorm / (Math.sqrt(square) + 1e-12)) : 1));
+    const [firstCorrection, secondCorrection] = corrections;
+    this.device.setParameters({ ...PARAMETER_DEFAULTS, n: lesson.n, rate, firstCorrection, secondCorrection });
+    const step = this.#once(JSON.stringify(["hooked", scope, optimizer]), () => [
+      takeStep(stretches, { optimizer, isProximal: false, isClipped: true }),
+    ]);
+    await this.device.prepare(step);
+    this.device.run(step, lesson.n);
+    return answers;
   }
 
   /** Milliseconds of each kernel of a step of SGD on n inputs, with what it computes and moves; the weights are of no use afterwards. */
