@@ -130,7 +130,7 @@ for (const model of values.model.split(",")) {
     });
     const chosen = some(all, clients * faces, 2008 + values.seed);
     const own = lab.prepare({ train: examplesOf(chosen), test: tests, rehearsal }, camera);
-    spoil(own.train.labels, lab.shareOut(config, own.train.labels), { wrong, failed });
+    spoil(own.train.labels, lab.shareOut(config, own.train), { wrong, failed });
     // Old kind and new kind, one after the other, where they differ.
     const isShifted = camera !== lab.PLAIN_CAMERA;
     const count = tests.labels.length;

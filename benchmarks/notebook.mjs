@@ -65,7 +65,7 @@ const [notebook] = presets;
 const fitting = [];
 const averaged = await runs({ ...notebook, statistics: "average" }, async (config, state, i) => {
   if (i >= Number(values.recalibrated)) return;
-  const { train } = lab.shareOut(config, data.train.labels);
+  const { train } = lab.shareOut(config, data.train);
   const all = Uint32Array.from(train.flatMap((own) => [...own]));
   const plan = { ...lab.planOf(config, 1e-12), epochs: PASSES, batchSize: all.length };
   const { delta } = await pool.train({
