@@ -31,7 +31,11 @@ const port = Number(process.env.PORT ?? 8787);
 let front;
 const shared = () => front?.origins() ?? [];
 const start = () => serve({ port, stateFolder: process.env.STATE, ...(options.share && { shared }) });
-let edge = await start();
+let edge = await start().catch((error) => {
+  if (error.code !== "ERR_ADDRESS_IN_USE") throw error;
+  console.error(`\n  Another program has port ${port}. Choose another one: PORT=${port + 1} npm start\n`);
+  process.exit(1);
+});
 console.log(`
   Best Actor       ${edge.url}
   Rounds           ${edge.url}/rounds
