@@ -46,6 +46,7 @@ const CASES = {
   "20x20, 30 % wrong": { clients: 20, faces: 20, ...IID, wrong: 0.3 },
   "3x7, a third failed": { clients: 3, faces: 7, ...IID, failed: 1 / 3 },
   "20x20, a third failed": { clients: 20, faces: 20, ...IID, failed: 1 / 3 },
+  "3x7, another camera": { clients: 3, faces: 7, ...IID, camera: CAMERA },
   "10x10, another camera": { clients: 10, faces: 10, ...IID, camera: CAMERA },
   "20x20, another camera": { clients: 20, faces: 20, ...IID, camera: CAMERA },
   "20x20, another camera, plain": { clients: 20, faces: 20, ...IID, camera: CAMERA, plain: true },

@@ -105,3 +105,13 @@ test("answers are compared by their largest and by their divergence", () => {
   expect(other.agreement).toBe(0.5);
   expect(other.divergence).toBeCloseTo(0.680479, 5);
 });
+
+test("in a round with noise or secure aggregation the reason gives no evaluator's number away", () => {
+  const evidence = [says(0.11, 20), says(0.5323, 37), says(1.9, 30)];
+  expect(objectionTo(evidence, null, RULES)).toContain("0.5323");
+  for (const hidden of [{ noise: 1 }, { secure: true }]) {
+    const reason = objectionTo(evidence, null, { ...RULES, ...hidden });
+    expect(reason).toContain("the clients' held-out faces");
+    expect(reason).not.toMatch(/\d/);
+  }
+});

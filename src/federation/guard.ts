@@ -61,6 +61,9 @@ export interface GuardRules {
   awaitOperator: boolean;
   /** Faces of an evaluator that count at most: their number is its own word. */
   maxExamples: number;
+  /** In a round with either, the words give no client's number away: the middle one of the evaluators is one of them. */
+  secure?: boolean;
+  noise?: number;
 }
 
 /** Faces of which the whole tolerance holds: of fewer or more it is tighter. */
@@ -117,7 +120,7 @@ const percent1 = (share: number): string => `${(share * 100).toFixed(1)} %`;
 export function objectionTo(
   evidence: readonly Evidence[],
   dreams: DreamVerdict | null,
-  { evaluators, tolerance, agreement, awaitOperator, maxExamples }: GuardRules,
+  { evaluators, tolerance, agreement, awaitOperator, maxExamples, secure = false, noise = 0 }: GuardRules,
 ): string | null {
   const percent = (share: number): string => `${(share * 100).toFixed(0)} %`;
   if (dreams && dreams.agreement < agreement) {
@@ -139,15 +142,21 @@ export function objectionTo(
     );
   }
   const groups = [
-    { whose: "the operator's faces", voices: evidence.filter(byOperator), enough: 0 },
-    { whose: "the clients' held-out faces", voices: evidence.filter((one) => !byOperator(one)), enough: ENOUGH },
+    { whose: "the operator's faces", voices: evidence.filter(byOperator), enough: 0, isPrivate: false },
+    {
+      whose: "the clients' held-out faces",
+      voices: evidence.filter((one) => !byOperator(one)),
+      enough: ENOUGH,
+      isPrivate: secure || noise > 0,
+    },
   ];
-  for (const { whose, voices, enough } of groups) {
+  for (const { whose, voices, enough, isPrivate } of groups) {
     const sum = summarizeEvidence(voices, maxExamples);
     if (!sum) continue;
     const bound = tolerance * Math.min(1, Math.sqrt(sum.examples / enough), Math.sqrt(ENOUGH / sum.examples));
     const rise = middleRise(voices);
     if (rise <= bound) continue;
+    if (isPrivate) return `It is worse on ${whose}: their loss rose by more than is allowed.`;
     return (
       `It is worse on ${whose}: the loss rose by ${rise.toFixed(4)}, and by their number (${sum.examples}, ` +
       `evaluated by ${sum.clients}) ${bound.toFixed(4)} would do.`

@@ -54,7 +54,7 @@ export class RoundView {
       cohort: this.#members(number, config, members),
       refused: store.refusals.of(number),
       ...known,
-      evaluation: isOver(row) || !isPrivate(config) ? known.evaluation : null,
+      evaluation: isPrivate(config) ? evaluationOfSeveral(known.evaluation, isOver(row)) : known.evaluation,
       // A kind may be a single client.
       evidence: isPrivate(config) ? {} : known.evidence,
       dreams: store.rounds.dreams(number),
@@ -217,3 +217,7 @@ const UNTOLD = {
   backend: null,
   norm: null,
 } satisfies Partial<Member>;
+
+/** What is shown of the evaluations of a round that keeps single clients' numbers: their mean at its end, where it is of several. */
+const evaluationOfSeveral = (evaluation: Round["evaluation"], isOver: boolean): Round["evaluation"] =>
+  isOver && evaluation && evaluation.clients > 1 ? evaluation : null;

@@ -33,14 +33,17 @@ export function afterRound(before: RoundConfig, facts: SeriesFacts): Continuatio
   const plateau = `No better loss in ${before.stopPatience} rounds: ${losses}.`;
   if (before.atPlateau === "stop") return { plateau, next: null, isSameRun: true, isStopped: true };
   // With a lower rate the patience begins anew.
-  const slower = { ...config, learningRate: config.learningRate / 2 };
+  const half = config.learningRate / 2;
+  const slower = { ...config, learningRate: half > 0 ? half : config.learningRate };
   return { plateau, next: rounds > 0 ? slower : null, isSameRun: false, isStopped: false };
 }
 
 /** The clip of the round after this one. */
 function followNorms(config: RoundConfig, { below, counted }: SeriesFacts): number {
   const { clipQuantile, updateClip, goalCount, secure, noise } = config;
-  if (clipQuantile === 0 || counted === 0) return updateClip;
+  // With noise a round without any update tells that by nothing: its clip moves as another's. A sum that nobody opened has no noise.
+  const tellsNothing = noise === 0 || secure;
+  if (clipQuantile === 0 || (counted === 0 && tellsNothing)) return updateClip;
   const isNoisy = secure && noise > 0;
   return nextClip(updateClip, { below, counted, expected: goalCount, isNoisy }, clipQuantile);
 }
