@@ -64,7 +64,7 @@ export class WorkerBridge<Api> {
       return await Promise.race([within(running, silence, action(running.remote)), stopped]);
     } catch (error) {
       if (error instanceof WorkerSilentError) {
-        if (this.prepare) await noteSilent(error);
+        if (this.prepare && error.isOfRung) await noteSilent(error);
         this.stop(error);
       }
       throw error;
@@ -99,12 +99,13 @@ export class WorkerBridge<Api> {
         if (stops !== this.#stops) throw new DOMException("The worker was stopped.", "AbortError");
         const running = this.#create();
         try {
-          await within(running, SILENCE.script, running.spoken);
+          await within(running, SILENCE.script, running.spoken, false);
           if (prepare && rung) await noteStarted(await within(running, SILENCE.prepare, prepare(running.remote, rung)));
           return running;
         } catch (error) {
           if (stops === this.#stops) this.#end();
-          const isOfRung = rung !== undefined && (await noteFailed(rung, error));
+          const isElsewhere = error instanceof WorkerSilentError && !error.isOfRung;
+          const isOfRung = rung !== undefined && !isElsewhere && (await noteFailed(rung, error));
           if (!isOfRung || !next) throw error;
         }
       }
@@ -140,9 +141,9 @@ export class WorkerBridge<Api> {
 }
 
 /** Waits for an answer for as long as the worker gives signs of life. @throws WorkerSilentError when it does not */
-function within<T>({ watches }: Running<unknown>, seconds: number, answer: Promise<T>): Promise<T> {
+function within<T>({ watches }: Running<unknown>, seconds: number, answer: Promise<T>, isOfRung?: boolean): Promise<T> {
   return new Promise((resolve, reject) => {
-    const watch = new Watch(seconds, () => reject(new WorkerSilentError(seconds)));
+    const watch = new Watch(seconds, () => reject(new WorkerSilentError(seconds, isOfRung)));
     watches.add(watch);
     answer.then(resolve, reject).finally(() => {
       watch.end();
@@ -159,7 +160,11 @@ export class WorkerCrashError extends Error {
 /** A worker gave no sign of life for so long that it hangs. */
 export class WorkerSilentError extends Error {
   override readonly name = "WorkerSilentError";
-  constructor(seconds: number) {
+  /** @param isOfRung whether the way of computing may be the cause; a script on a slow network, or a GPU, says nothing of it */
+  constructor(
+    seconds: number,
+    readonly isOfRung = true,
+  ) {
     super(`A worker gave no sign of life for ${seconds} seconds.`);
   }
 }

@@ -505,7 +505,7 @@ class Participant {
     const screen = conditions.preferences.keepAwake ? await keepAwake() : undefined;
     // A GPU may hang while its worker answers: what counts is whether the training gets on.
     const standstill = new Watch(STANDSTILL_SECONDS, () =>
-      this.#trainer.stop(new WorkerSilentError(STANDSTILL_SECONDS)),
+      this.#trainer.stop(new WorkerSilentError(STANDSTILL_SECONDS, job.backend === "wasm")),
     );
     const watch = setInterval(() => {
       // Withdrawn consent pauses too; what was trained is then dropped.

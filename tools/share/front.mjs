@@ -92,7 +92,7 @@ export async function share({
 
   /** Says from where a request came, whatever its sender has written. */
   const forwarded = (request) => {
-    const own = Object.entries(request.headers).filter(([name]) => !/^(x-)?forwarded/.test(name));
+    const own = Object.entries(request.headers).filter(([name]) => !/^((x-)?forwarded|mf-)/.test(name));
     request.headers = {
       ...Object.fromEntries(own),
       "x-forwarded-for": plain(request.socket.remoteAddress),

@@ -50,6 +50,23 @@ export interface WasmSource {
   threads: number;
 }
 
+/** Kernels of some ten kilobytes that have not come for so long, do not come. */
+const DOWNLOAD_MS = 60_000;
+
+/** A module did not arrive: that is the network's fault, by the name by which the pages know it, and no rung's. */
+class KernelsAwayError extends Error {
+  override readonly name = "EdgeAwayError";
+}
+
+async function compileFrom(url: string): Promise<WebAssembly.Module> {
+  try {
+    return await WebAssembly.compileStreaming(fetch(url, { signal: AbortSignal.timeout(DOWNLOAD_MS) }));
+  } catch (error) {
+    if (error instanceof WebAssembly.CompileError) throw error;
+    throw new KernelsAwayError("A part of the app did not arrive.", { cause: error });
+  }
+}
+
 /** From our own origin. */
 function ownOrigin(threads: number): WasmSource {
   const urls = { relaxed, simd: portable, "relaxed-single": relaxedSingle, "simd-single": portableSingle };
@@ -59,7 +76,7 @@ function ownOrigin(threads: number): WasmSource {
       "tfjs-backend-wasm-simd.wasm": simd,
       "tfjs-backend-wasm-threaded-simd.wasm": threaded,
     },
-    compile: (rung) => WebAssembly.compileStreaming(fetch(urls[rung])),
+    compile: (rung) => compileFrom(urls[rung]),
     threads: Math.min(MAX_THREADS, navigator.hardwareConcurrency, threads),
   };
 }

@@ -12,6 +12,7 @@ const MACHINERY = new Set([
   ...["ThreadStartError", "DataCloneError", "InvalidStateError", "NotSupportedError", "OperationError"],
   ...["AbortError", "ConstraintError", "DataError", "EncodingError", "InvalidAccessError", "InvalidCharacterError"],
   ...["NetworkError", "NotAllowedError", "NotFoundError", "NotReadableError", "QuotaExceededError", "ReadOnlyError"],
+  ...["AggregateError", "GPUPipelineError", "InternalError", "ValiError"],
   ...["SecurityError", "TimeoutError", "TransactionInactiveError", "UnknownError", "VersionError"],
 ]);
 
