@@ -94,29 +94,31 @@ function database(): Promise<IDBPDatabase<Schema>> {
   return opened;
 }
 
+/**
+ * What a failure of the browser's storage is for the pages; a fault of ours stays what it is.
+ * @param full what can be done where there is no room, `denied` what cannot be kept
+ */
+export function storageFailure(error: unknown, full: string, denied: string): unknown {
+  if (!(error instanceof DOMException)) return error;
+  const cause = { cause: error };
+  if (error.name === "VersionError") {
+    return new NewerStorageError(
+      "A newer version of this page keeps your faces on this device. Reload this page.",
+      cause,
+    );
+  }
+  if (error.name === "QuotaExceededError") return new StorageFullError(full, cause);
+  return new StorageError(`The browser does not let us keep ${denied} on this device (${error.name}).`, cause);
+}
+
 /** Does something with the database. @throws StorageError where the browser keeps nothing */
 export async function use<T>(action: (db: IDBPDatabase<Schema>) => Promise<T>): Promise<T> {
   try {
     return await action(await database());
   } catch (error) {
     opened = undefined;
-    // What is no fault of the browser's storage is a fault of ours.
-    if (!(error instanceof DOMException)) throw error;
-    const { name } = error;
-    if (name === "VersionError") {
-      throw new NewerStorageError("A newer version of this page keeps your faces on this device. Reload this page.", {
-        cause: error,
-      });
-    }
-    if (name === "QuotaExceededError") {
-      throw new StorageFullError("This device has no room left. Delete some faces, or free space, and try again.", {
-        cause: error,
-      });
-    }
-    throw new StorageError(
-      `The browser does not let us keep faces on this device (${name}). Private windows often forbid it; the game goes on without.`,
-      { cause: error },
-    );
+    const full = "This device has no room left. Delete some faces, or free space, and try again.";
+    throw storageFailure(error, full, "faces");
   }
 }
 

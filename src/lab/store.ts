@@ -3,7 +3,7 @@ import type { DatasetName, LabConfig } from "../simulation/config";
 import type { Shareable } from "../simulation/partition";
 import type { LabData, LabExamples } from "../simulation/pool";
 import type { LabState } from "../simulation/simulation";
-import { StorageError } from "../faces/database";
+import { StorageError, storageFailure } from "../faces/database";
 
 /** The lab's data sets and runs, in an IndexedDB database of their own. Nothing here is ever uploaded. */
 
@@ -84,12 +84,8 @@ async function use<T>(action: (db: IDBPDatabase<Schema>) => Promise<T>): Promise
     return await action(await database());
   } catch (error) {
     opened = undefined;
-    const name = error instanceof DOMException ? error.name : String(error);
-    const full = name === "QuotaExceededError";
-    const message = full
-      ? "This device has no room left. Delete a data set or old runs, or free space, and try again."
-      : `The browser does not let us keep the lab's data on this device (${name}). Private windows often forbid it.`;
-    throw new StorageError(message, { cause: error });
+    const full = "This device has no room left. Delete a data set or old runs, or free space, and try again.";
+    throw storageFailure(error, full, "the lab's data");
   }
 }
 

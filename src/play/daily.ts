@@ -53,9 +53,14 @@ export function dayStreak(takes: readonly Take[], day: string): number {
   return days;
 }
 
+/** How good a score is, by the colours of {@link squares}. */
+export const gradeOf = (score: number): "great" | "good" | "fair" | "poor" =>
+  score >= 80 ? "great" : score >= GOOD ? "good" : score >= 30 ? "fair" : "poor";
+
+const SQUARES = { great: "🟩", good: "🟨", fair: "🟧", poor: "🟥" } as const;
+
 /** A square for each score, as word games have them. */
-export const squares = (scores: readonly number[]): string =>
-  scores.map((score) => (score >= 80 ? "🟩" : score >= GOOD ? "🟨" : score >= 30 ? "🟧" : "🟥")).join("");
+export const squares = (scores: readonly number[]): string => scores.map((score) => SQUARES[gradeOf(score)]).join("");
 
 /** A day's result as text to paste: the day, the score, seven squares, the address. No role is given away. */
 export const resultText = (name: string, day: string, scores: readonly number[], address: string): string =>
