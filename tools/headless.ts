@@ -1,7 +1,8 @@
 import { promisify } from "node:util";
 import zlib from "node:zlib";
 import * as v from "valibot";
-import { encodeDelta } from "../src/federation/codecs/codec";
+import { encodeDelta } from "../src/federation/codecs/delta";
+import { isRingCodec } from "../src/federation/codecs/registry";
 import { MODELS, summarize, type ModelSummary } from "../src/model/model";
 import {
   checkInAnswerSchema,
@@ -110,7 +111,7 @@ export class HeadlessClient {
     until?: "shares" | "vector" | "confirmation",
   ): Promise<boolean | undefined> {
     const { round, id, secure, plan } = assignment;
-    if (!secure || (plan.codec !== "int8" && plan.codec !== "int4")) throw new Error("Not a secure round.");
+    if (!secure || !isRingCodec(plan.codec)) throw new Error("Not a secure round.");
     const path = this.#path(`rounds/${round}/secure/${id}`);
     const send = async (message?: SecureMessage): Promise<SecureStep> => {
       if (until === "shares" && message?.step === "shares") throw new LeftError();

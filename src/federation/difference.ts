@@ -1,5 +1,6 @@
 import { decodeCheckpoint, encodeCheckpoint } from "../model/checkpoint";
-import { DeltaDecoder, encodeDelta, type Codec } from "./codecs/codec";
+import { DeltaDecoder, encodeDelta } from "./codecs/delta";
+import { DIFFERENCE_CODECS, isForDifferences, type DifferenceCodec } from "./codecs/registry";
 import type { ModelSummary } from "../model/model";
 import { decodeHeader, FormatError, joinPieces, matchTensors, tensorPieces } from "../model/safetensors";
 
@@ -19,7 +20,7 @@ export function quantizeStep(
   model: ModelSummary,
   base: Float32Array,
   candidate: Float32Array,
-  codec: Codec,
+  codec: DifferenceCodec,
   seed: number,
 ): Uint8Array<ArrayBuffer> {
   for (let i = 0; i < candidate.length; i++) candidate[i] = (candidate[i] as number) - (base[i] as number);
@@ -34,7 +35,7 @@ export function quantizeStep(
 export const encodeDifference = (
   payload: Uint8Array<ArrayBuffer>,
   metadata: Record<string, string>,
-  codec: Codec,
+  codec: DifferenceCodec,
 ): Uint8Array<ArrayBuffer> =>
   joinPieces(
     tensorPieces([{ name: "payload", shape: [payload.length], data: payload }], { ...metadata, difference: codec }),
@@ -52,8 +53,11 @@ export function applyDifference(
   const header = decodeHeader(difference);
   matchTensors(header, [{ name: "payload", dtype: "U8", shape: [header.dataBytes] }]);
   const { difference: codec, ...metadata } = header.metadata;
-  if (codec !== "float16" && codec !== "int8" && codec !== "int4") {
-    throw new FormatError("bad-header", `The difference's codec is ${codec}; float16, int8 and int4 are known.`);
+  if (!isForDifferences(codec)) {
+    throw new FormatError(
+      "bad-header",
+      `The difference's codec is ${codec}; there are ${DIFFERENCE_CODECS.join(", ")}.`,
+    );
   }
   const weights = decodeCheckpoint(base, model).slice();
   addPayload(model, weights, difference.subarray(header.headerBytes), codec);
@@ -64,7 +68,7 @@ function addPayload(
   model: ModelSummary,
   weights: Float32Array,
   payload: Uint8Array,
-  codec: Codec,
+  codec: DifferenceCodec,
   onValue?: (at: number, value: number) => void,
 ): void {
   const decoder = new DeltaDecoder(model, codec);

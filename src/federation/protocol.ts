@@ -1,6 +1,6 @@
 import * as v from "valibot";
 import { EXPRESSIONS } from "../model/expressions";
-import { CODECS } from "./codecs/codec";
+import { CODEC_NAMES, DIFFERENCE_CODECS, isRingCodec } from "./codecs/registry";
 import { EVIDENCE_KINDS } from "./guard";
 import { MODEL_NAMES, type ModelName } from "../model/model";
 import { webhookSchema } from "./webhook";
@@ -63,7 +63,7 @@ export const planEntries = {
   /** Epochs without a lower loss on the client's held-out faces that end its training early. 0 is off. */
   patience: selecting(v.optional(whole(0, 100), 0)),
   /** What an update is encoded as, and of topk and ternary the share of numbers that is kept. What it loses is sent in later rounds. */
-  codec: selecting(v.optional(v.picklist(CODECS), "float32")),
+  codec: selecting(v.optional(v.picklist(CODEC_NAMES), "float32")),
   topShare: selecting(v.optional(v.pipe(v.number(), v.gtValue(0), v.maxValue(1)), 0.01)),
   /**
    * Batch normalization: normalizes by its batch and is averaged with the rest; every client keeps its own (FedBN, Li et al. 2021,
@@ -183,7 +183,7 @@ export const roundConfigSchema = v.strictObject({
    * What clients that have a round's base get of its checkpoint: all of it, or the difference in this codec. The checkpoint is
    * then the base plus what that decodes to.
    */
-  downloadCodec: selecting(v.optional(v.picklist(["float32", "float16", "int8", "int4"]), "float32")),
+  downloadCodec: selecting(v.optional(v.picklist(["float32", ...DIFFERENCE_CODECS]), "float32")),
   /** Only devices with a valid invitation take part: what bounds how many one person can be (SECURITY.md). */
   invited: selecting(v.optional(v.boolean(), false)),
   /** Seconds from the choice of the cohort to the end of the round, come what may. */
@@ -247,7 +247,7 @@ export function conflictOf(config: RoundConfig): string | undefined {
     if (config.mode !== "sync" || config.topology !== "central") {
       return "Secure aggregation needs a cohort that stays the same: choose a synchronous, central round.";
     }
-    if (config.codec !== "int8" && config.codec !== "int4") {
+    if (!isRingCodec(config.codec)) {
       return "Masked updates are whole numbers: choose int8 or int4.";
     }
     if (config.updateClip === 0)

@@ -1,5 +1,7 @@
 import * as v from "valibot";
-import { CODECS, DeltaDecoder, type DecodedPart } from "./codecs/codec";
+import type { DecodedPart } from "./codecs/codec";
+import { DeltaDecoder } from "./codecs/delta";
+import { CODEC_NAMES } from "./codecs/registry";
 import {
   decodeHeader,
   encodeSafetensors,
@@ -31,7 +33,7 @@ const share = v.pipe(numeric, v.minValue(0), v.maxValue(1));
 const faces = (least: number) => v.pipe(numeric, v.integer(), v.minValue(least), v.maxValue(100_000));
 
 const metadataSchema = v.object({
-  codec: v.picklist(CODECS),
+  codec: v.picklist(CODEC_NAMES),
   task: text,
   round: count,
   /** SHA-256 of the checkpoint that the delta starts from. */

@@ -1,4 +1,4 @@
-import { compress } from "../federation/codecs/codec";
+import { compress } from "../federation/codecs/delta";
 import { WeightedSum } from "../federation/fedavg";
 import { gzip } from "../base/gzip";
 import type { ModelSummary } from "../model/model";

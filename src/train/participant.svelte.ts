@@ -1,5 +1,6 @@
 import * as Comlink from "comlink";
-import { compress } from "../federation/codecs/codec";
+import { compress } from "../federation/codecs/delta";
+import { isRingCodec } from "../federation/codecs/registry";
 import { isWorse, type Evaluation } from "../model/evaluation";
 import { FACE_PIXELS } from "../model/expressions";
 import { gzip } from "../base/gzip";
@@ -367,7 +368,7 @@ class Participant {
     result: TrainingResult,
   ): Promise<Uint8Array<ArrayBuffer>> {
     const { secure, plan, task, round } = assignment;
-    if (!secure || (plan.codec !== "int8" && plan.codec !== "int4")) {
+    if (!secure || !isRingCodec(plan.codec)) {
       throw new SecureError(`The edge asks for a masked vector in ${plan.codec}.`);
     }
     const ring = ringOf(summarize(MODELS[TASKS[task].model]), { codec: plan.codec, ...secure });

@@ -1,4 +1,4 @@
-import { CODECS } from "../federation/codecs/codec";
+import { CODEC_NAMES, CODECS } from "../federation/codecs/registry";
 import { AGGREGATIONS } from "../federation/protocol";
 import { SERVER_OPTIMIZERS } from "../federation/strategies/server-optimizers";
 import type { en } from "./messages/developer/en";
@@ -78,10 +78,10 @@ export const SERVER_NUMBERS = [
 
 /** What an update is sent as. */
 export const CODEC_FIELDS: Field[] = [
-  choice("codec", CODECS),
+  choice("codec", CODEC_NAMES),
   {
     ...number("topShare", 0.0001, 1, "any"),
-    when: ({ codec }) => codec === "topk" || codec === "ternary",
+    when: ({ codec }) => CODEC_NAMES.some((name) => name === codec && CODECS[name].isSparse),
   },
 ];
 

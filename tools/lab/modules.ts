@@ -1,5 +1,7 @@
 /** What the lab's commands in Node need of the project's TypeScript, in one import: see node.mjs. */
-export { compress, decodeDelta, encodeDelta, isSparse, toFloat16 } from "../../src/federation/codecs/codec";
+export { compress, decodeDelta, encodeDelta } from "../../src/federation/codecs/delta";
+export { toFloat16 } from "../../src/federation/codecs/float16";
+export { CODECS } from "../../src/federation/codecs/registry";
 export { putNorms, takeNorms } from "../../src/model/batch-norm";
 export { epsilon } from "../../src/federation/privacy/accountant";
 export { clipTo, normOf } from "../../src/federation/privacy/clip";

@@ -1,6 +1,7 @@
 import { env } from "cloudflare:workers";
 import { expect, test } from "vitest";
-import { CODECS, compress } from "../../src/federation/codecs/codec";
+import { compress } from "../../src/federation/codecs/delta";
+import { CODEC_NAMES } from "../../src/federation/codecs/registry";
 import { clientSeed, shareOut, stayingOf } from "../../src/simulation/cohort";
 import { parseLabConfig, type LabConfig, type LabInput } from "../../src/simulation/config";
 import { LabPool, type LabData, type LabWorkerApi } from "../../src/simulation/pool";
@@ -141,7 +142,7 @@ async function compare(changes: Partial<LabInput>, more: Partial<RoundConfig> = 
 const CHOICES = {
   aggregation: AGGREGATIONS,
   serverOptimizer: SERVER_OPTIMIZERS,
-  codec: CODECS,
+  codec: CODEC_NAMES,
   clip: ["none", "updateClip", "maxUpdateNorm"],
   topology: ["central", "gossip"],
   batchNorm: ["average", "local", "frozen"],

@@ -1,4 +1,5 @@
 import { MODELS, summarize } from "../../src/model/model";
+import { isRingCodec } from "../../src/federation/codecs/registry";
 import { belowNoise, shareOfNoise } from "../../src/federation/privacy/distributed";
 import { deviationOfShares, noiseOf } from "../../src/federation/privacy/noise-scale";
 import { TASKS, type Assignment, type RoundConfig } from "../../src/federation/protocol";
@@ -20,7 +21,7 @@ export class SecureRounds {
   /** The ring of a round's masked vectors. */
   ring({ number, config }: Pick<RoundLife, "number" | "config">): Ring {
     const { codec } = config;
-    if (codec !== "int8" && codec !== "int4") throw new Error(`There is no ring for ${codec}.`);
+    if (!isRingCodec(codec)) throw new Error(`There is no ring for ${codec}.`);
     const model = summarize(MODELS[TASKS[this.context.task].model]);
     return ringOf(model, { codec, ...this.facts(number, config) });
   }
@@ -30,7 +31,7 @@ export class SecureRounds {
     const { noise, updateClip: clip, goalCount, clipQuantile, codec } = config;
     const cohort = this.context.store.updates.assignedIds(round).length;
     const facts = { cohort, clip, deviation: 0, equally: noise > 0 };
-    if (noise === 0 || (codec !== "int8" && codec !== "int4")) return facts;
+    if (noise === 0 || !isRingCodec(codec)) return facts;
     // As much noise as the fewest vectors of which a mean is made need together.
     const fewest = quorumOf(config);
     const below = clipQuantile > 0 ? belowNoise(deviationOfShares(goalCount), fewest) : undefined;

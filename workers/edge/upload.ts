@@ -1,4 +1,4 @@
-import { largestPayload } from "../../src/federation/codecs/codec";
+import { largestPayload } from "../../src/federation/codecs/delta";
 import { toHex } from "../../src/base/digest";
 import { MODELS, summarize, type ModelSummary } from "../../src/model/model";
 import { TASKS, type TaskName } from "../../src/federation/protocol";

@@ -1,3 +1,4 @@
+import type { RingCodec } from "../codecs/registry";
 import { ROUNDING } from "./discrete-gaussian";
 
 /**
@@ -11,8 +12,7 @@ import { ROUNDING } from "./discrete-gaussian";
  */
 
 /** v, in steps of the ring, by codec. The int8 noise has a deviation of a sixth of 127 levels. */
-export const RING_NOISE = { int8: 441, int4: 16 } as const;
-export type RingNoise = keyof typeof RING_NOISE;
+export const RING_NOISE = { int8: 441, int4: 16 } as const satisfies Record<RingCodec, number>;
 
 /**
  * The largest log of a ratio by which discrete noise of `clients` on `dimensions` differs from a rounding of continuous noise.
@@ -40,7 +40,7 @@ export const MOST_DIVERGENCE = divergence(2 ** 23, 1000, RING_NOISE.int4);
  * z times the clip.
  * @param noise z
  */
-export function shareOfNoise(noise: number, clip: number, fewest: number, codec: RingNoise): number {
+export function shareOfNoise(noise: number, clip: number, fewest: number, codec: RingCodec): number {
   const whole = fewest * (RING_NOISE[codec] + ROUNDING);
   return noise * clip * Math.sqrt(whole / (whole - ROUNDING) / fewest);
 }

@@ -1,3 +1,4 @@
+import { CODECS, type RingCodec } from "../codecs/registry";
 import type { Totals } from "../fedavg";
 import type { ModelSummary } from "../../model/model";
 import { gaussianOf, roundAtRandom, ROUNDING } from "../privacy/discrete-gaussian";
@@ -52,8 +53,6 @@ export const FACTS = 7;
 export const MOST_LOSS = 10;
 /** Faces above this many count as this many: every bit of the weight is a bit of every number. */
 export const MOST_WEIGHT = 64;
-const LEVELS = { int8: 127, int4: 7 } as const;
-export type RingCodec = keyof typeof LEVELS;
 /** Coordinates beyond this many standard deviations are cut: one in 5 * 10^8 of a Gaussian. */
 const DEVIATIONS = 6;
 
@@ -79,7 +78,7 @@ export function ringOf({ parameters }: ModelSummary, options: RingOptions): Ring
   const { codec, cohort, clip, deviation, equally, below = null } = options;
   const block = 2 ** Math.max(0, Math.min(16, Math.floor(Math.log2(parameters / 16))));
   const blocks = Math.ceil(parameters / block);
-  const levels = LEVELS[codec];
+  const levels = CODECS[codec].ringLevels;
   const maxWeight = equally ? 1 : MOST_WEIGHT;
   const range = (DEVIATIONS * clip) / Math.sqrt(block * blocks);
   const size = { parameters, block, blocks, length: block * blocks + FACTS, levels, maxWeight, range };

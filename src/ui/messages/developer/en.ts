@@ -1,4 +1,4 @@
-import type { Codec } from "../../../federation/codecs/codec";
+import type { CodecName, DifferenceCodec } from "../../../federation/codecs/registry";
 import { ABOUT } from "../../../simulation/about";
 import type { Aggregation, CheckpointRecord, EventKind, HubState, Member, Round } from "../../../federation/protocol";
 import type { ServerOptimizer } from "../../../federation/strategies/server-optimizers";
@@ -540,7 +540,7 @@ export const en = {
         int4: "int4, rounded at random",
         topk: "topk: the largest only",
         ternary: "ternary: signs of the largest",
-      } satisfies Record<Codec, string>,
+      } satisfies Record<CodecName, string>,
     },
     topShare: { name: "Share sent", help: "of each kernel" },
     downloadCodec: {
@@ -551,7 +551,7 @@ export const en = {
         float16: "The difference in float16",
         int8: "The difference in int8",
         int4: "The difference in int4",
-      },
+      } satisfies Record<DifferenceCodec | "float32", string>,
     },
     invited: { name: "Invited devices only" },
     secure: { name: "Secure aggregation: the edge reads only the sum" },

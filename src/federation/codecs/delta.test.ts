@@ -3,16 +3,9 @@ import { expect, test } from "vitest";
 import { MODELS, summarize, type ModelSpec } from "../../model/model";
 import { hash32, seededRandom } from "../../base/random";
 import { FormatError } from "../../model/safetensors";
-import {
-  CODECS,
-  compress,
-  decodeDelta,
-  DeltaDecoder,
-  encodeDelta,
-  fromFloat16,
-  largestPayload,
-  toFloat16,
-} from "./codec";
+import { compress, decodeDelta, DeltaDecoder, encodeDelta, largestPayload } from "./delta";
+import { fromFloat16, toFloat16 } from "./float16";
+import { CODEC_NAMES } from "./registry";
 
 const SMALL: ModelSpec = {
   name: "small",
@@ -47,7 +40,7 @@ test("every codec comes back within its step, and whole parts come back however 
   fc.assert(
     fc.property(
       deltas,
-      fc.constantFrom(...CODECS),
+      fc.constantFrom(...CODEC_NAMES),
       fc.nat(),
       fc.array(fc.integer({ min: 1, max: 60 }), { minLength: 1 }),
       (values, codec, seed, cuts) => {
@@ -164,7 +157,7 @@ test("ternary sends the largest as their signs, times the mean of their sizes", 
 
 test("nothing is lost for good: what was sent and what is left add up to all that was wanted", () => {
   const random = seededRandom(4);
-  for (const codec of CODECS) {
+  for (const codec of CODEC_NAMES) {
     const wanted = new Float64Array(model.parameters);
     const sent = new Float64Array(model.parameters);
     let residual: Float32Array | undefined;
@@ -186,7 +179,7 @@ test("damaged payloads are refused with a code, or were a delta after all", () =
   const delta = Float32Array.from({ length: model.parameters }, () => random() - 0.5);
   let refused = 0;
   for (let i = 0; i < 20_000; i++) {
-    const codec = CODECS[i % CODECS.length] ?? "float32";
+    const codec = CODEC_NAMES[i % CODEC_NAMES.length] ?? "float32";
     let payload = encodeDelta(model, delta, { codec, share: 0.2, seed: 1 });
     const kind = random();
     if (kind < 0.4) payload = payload.slice(0, Math.floor(random() * payload.length));
