@@ -13,7 +13,7 @@ import { beginRound, quorumOf } from "../src/federation/round/life";
 import { transition, type RoundEffect, type RoundEvent } from "../src/federation/round/machine";
 import { noiseRuleOf } from "../src/federation/round/rule";
 import { fromRing, ringOf, RingSum, toRing, type RingFacts } from "../src/federation/secagg/ring";
-import { linearWeight } from "../src/federation/strategies/weights";
+import { linearWeight } from "../src/federation/aggregation/weights";
 import { clopperPearson } from "./clopper-pearson";
 
 /**
@@ -129,8 +129,7 @@ function sumInClear(counted: Float32Array[], config: AuditedSeries, rules: Rules
     const norm = normOf(update);
     if (norm <= config.updateClip) below += 1;
     const facts = { examples: 1, norm, initialLoss: null, staleness: 0 };
-    const rule = { q: null, clientLearningRate: 1, clip: config.updateClip, equally: true, steps: null };
-    const { weight, denominator } = rules.linearWeight(facts, rule);
+    const { weight, denominator } = rules.linearWeight(facts, roundOf(config), config.updateClip);
     sum.addPart(0, update, weight);
     sum.addTotals({ count: 1, examples: 1, denominator });
   }

@@ -3,6 +3,7 @@ import { expect, test } from "vitest";
 import { decodeCheckpoint, encodeCheckpoint } from "../model/checkpoint";
 import { applyDifference, encodeDifference, quantizeStep } from "./difference";
 import { summarize, type ModelSpec } from "../model/model";
+import { joinPieces, tensorPieces } from "../model/safetensors";
 
 const tiny: ModelSpec = {
   name: "tiny",
@@ -38,6 +39,9 @@ test("a client that applies a difference has the very bytes of the checkpoint, a
 test("a difference in an unknown codec, or of another model, is refused", () => {
   const base = encodeCheckpoint(model, new Float32Array(model.parameters), METADATA, "float32");
   const payload = new Uint8Array(10);
-  expect(() => applyDifference(model, base, encodeDifference(payload, METADATA, "topk"))).toThrow("topk");
+  const inTopk = joinPieces(
+    tensorPieces([{ name: "payload", shape: [10], data: payload }], { ...METADATA, difference: "topk" }),
+  );
+  expect(() => applyDifference(model, base, inTopk)).toThrow("topk");
   expect(() => applyDifference(model, base, encodeDifference(payload, METADATA, "int8"))).toThrow("ends before");
 });

@@ -1,12 +1,13 @@
 import * as v from "valibot";
 import { EXPRESSIONS } from "../model/expressions";
+import { AGGREGATION_NAMES, aggregationOf } from "./aggregation/registry";
 import { CODEC_NAMES, DIFFERENCE_CODECS, isRingCodec } from "./codecs/registry";
 import { EVIDENCE_KINDS } from "./guard";
 import { MODEL_NAMES, type ModelName } from "../model/model";
 import { webhookSchema } from "./webhook";
 import { LEAST_NOISE, noiseBesideShares } from "./privacy/noise-scale";
 import { FEWEST } from "./secagg/graph";
-import { SERVER_OPTIMIZERS } from "./strategies/server-optimizers";
+import { optimizerRule, SERVER_OPTIMIZER_NAMES } from "./server-optimizers/registry";
 
 /** What travels between a client and the edge, as schemas: both sides check what they are given against these. */
 
@@ -89,15 +90,6 @@ export const planSchema = v.object({
 });
 export type Plan = v.InferOutput<typeof planSchema>;
 
-/** How a cohort's updates become one: see src/federation/strategies. The robust ones do not weigh by examples. */
-export const AGGREGATIONS = [
-  ...(["mean", "q-fair", "fednova"] as const),
-  ...(["median", "trimmed-mean", "krum", "multi-krum", "bulyan", "geometric-median"] as const),
-] as const;
-export type Aggregation = (typeof AGGREGATIONS)[number];
-/** Those that are sums; the others need every update at once. */
-export type LinearAggregation = "mean" | "q-fair" | "fednova";
-
 /**
  * The most that an update may move the weights, as a share of their own norm, unless a round says otherwise. The one place where
  * this default stands.
@@ -131,7 +123,7 @@ export const roundConfigSchema = v.strictObject({
   maxStaleness: open(v.optional(whole(0, 100), 5)),
   /** Where the average is made: in one place, or by hubs in several regions that gossip. */
   topology: selecting(v.optional(v.picklist(["central", "gossip"]), "central")),
-  aggregation: selecting(v.optional(v.picklist(AGGREGATIONS), "mean")),
+  aggregation: selecting(v.optional(v.picklist(AGGREGATION_NAMES), "mean")),
   /** q of q-FedAvg: 0 is the plain mean, more cares more for the clients with the largest loss. */
   q: selecting(v.optional(real(0, 10), 1)),
   /** f: wrong updates that a robust aggregation has to bear. */
@@ -158,7 +150,7 @@ export const roundConfigSchema = v.strictObject({
   secure: selecting(v.optional(v.boolean(), false)),
   /** Seconds that a step of it waits for the slowest clients. */
   secureStepSeconds: selecting(v.optional(whole(1, 3600), 30)),
-  serverOptimizer: selecting(v.optional(v.picklist(SERVER_OPTIMIZERS), "sgd")),
+  serverOptimizer: selecting(v.optional(v.picklist(SERVER_OPTIMIZER_NAMES), "sgd")),
   serverLearningRate: selecting(v.optional(v.pipe(v.number(), v.gtValue(0), v.maxValue(100)), 1)),
   serverMomentum: selecting(v.optional(real(0, 0.9999), 0.9)),
   serverBeta2: selecting(v.optional(real(0, 0.99999), 0.99)),
@@ -193,12 +185,6 @@ export const roundConfigSchema = v.strictObject({
 });
 export type RoundConfig = v.InferOutput<typeof roundConfigSchema>;
 
-/** Rules that cannot be summed: they need every update at once. */
-export const isRobust = ({ aggregation }: Pick<RoundConfig, "aggregation">): boolean => !isLinear(aggregation);
-
-export const isLinear = (aggregation: Aggregation): aggregation is LinearAggregation =>
-  aggregation === "mean" || aggregation === "q-fair" || aggregation === "fednova";
-
 /** Why a strategy does not go with how clients train, or with what else is done to updates; undefined where it does. */
 export function strategyConflict({
   aggregation,
@@ -209,10 +195,9 @@ export function strategyConflict({
   noise,
 }: Pick<RoundConfig, "aggregation" | "serverOptimizer" | "optimizer" | "proximal" | "patience" | "noise">):
   string | undefined {
-  if (aggregation === "fednova" && (optimizer !== "sgd" || proximal > 0 || patience > 0)) {
-    return "FedNova divides by steps of plain SGD: choose optimizer sgd, proximal 0 and patience 0.";
-  }
-  if (serverOptimizer === "fedexp" && noise > 0) {
+  const conflict = aggregationOf(aggregation).conflict?.({ optimizer, proximal, patience });
+  if (conflict !== undefined) return conflict;
+  if (optimizerRule(serverOptimizer).seesUpdates && noise > 0) {
     return "FedExP's step comes from the norms of single updates, which noise is there to hide: choose another server optimizer.";
   }
   return undefined;
@@ -222,14 +207,16 @@ export function strategyConflict({
 export function conflictOf(config: RoundConfig): string | undefined {
   const strategy = strategyConflict(config);
   if (strategy !== undefined) return strategy;
-  if (config.topology === "gossip" && (config.aggregation === "fednova" || config.serverOptimizer === "fedexp")) {
+  const aggregation = aggregationOf(config.aggregation);
+  const optimizer = optimizerRule(config.serverOptimizer);
+  if (config.topology === "gossip" && !aggregation.isLinear) {
+    return "Hubs can gossip about sums only; a robust average needs every update in one place. Choose the mean, or the central topology.";
+  }
+  if (config.topology === "gossip" && (!aggregation.isForHubs || optimizer.seesUpdates)) {
     return "FedNova and FedExP take a whole cohort's steps and norms, and a hub knows its own only: choose the central topology.";
   }
-  if (config.secure && config.serverOptimizer === "fedexp") {
+  if (config.secure && optimizer.seesUpdates) {
     return "FedExP's step comes from the norms of single updates, which secure aggregation hides: choose another server optimizer.";
-  }
-  if (config.topology === "gossip" && isRobust(config)) {
-    return "Hubs can gossip about sums only; a robust average needs every update in one place. Choose the mean, or the central topology.";
   }
   if (config.topology === "gossip" && config.downloadCodec !== "float32") {
     return "Hubs hold a checkpoint against their own mean, which a rounded difference is not. Choose float32 downloads, or the central topology.";
@@ -241,7 +228,7 @@ export function conflictOf(config: RoundConfig): string | undefined {
     return "Counts by class tell the edge how many faces of each expression an evaluator holds out, which such a round is there to hide. Leave them out.";
   }
   if (config.secure) {
-    if (config.aggregation !== "mean") {
+    if (aggregation.seesUpdates) {
       return "With secure aggregation nobody sees a single update, and the robust rules compare them; q-FedAvg and FedNova weigh each by itself. Choose the mean.";
     }
     if (config.mode !== "sync" || config.topology !== "central") {
@@ -262,7 +249,7 @@ export function conflictOf(config: RoundConfig): string | undefined {
     if (config.updateClip === 0) return "Noise is scaled by the update clip: choose one above 0.";
     if (config.prior > 0)
       return "Noise is calibrated for clients that count the same however many faces they have: choose prior 0.";
-    if (config.aggregation !== "mean" || config.mode !== "sync" || config.topology !== "central") {
+    if (aggregation.seesUpdates || config.mode !== "sync" || config.topology !== "central") {
       return "Noise is calibrated for the mean of a synchronous, central round. Choose these, or no noise.";
     }
     if (config.batchNorm === "average") {

@@ -1,5 +1,6 @@
 import * as v from "valibot";
 import { MODELS, summarize } from "../model/model";
+import { needsInitialLoss } from "../federation/aggregation/registry";
 import { planSchema, type Plan } from "../federation/protocol";
 import { seededRandom, shuffle } from "../base/random";
 import { drawCohort } from "../federation/round/draw";
@@ -63,4 +64,4 @@ export const clientSeed = (seed: number, round: number, place: number): number =
 
 /** What the clients of a round are told to do. */
 export const planOf = (config: LabConfig, learningRate: number): Plan =>
-  v.parse(planSchema, { ...config, learningRate, reportInitialLoss: config.aggregation === "q-fair" });
+  v.parse(planSchema, { ...config, learningRate, reportInitialLoss: needsInitialLoss(config) });

@@ -3,12 +3,12 @@ import { WeightedSum } from "../federation/fedavg";
 import { gzip } from "../base/gzip";
 import type { ModelSummary } from "../model/model";
 import { normOf } from "../federation/privacy/clip";
-import { isRobust, type LinearAggregation } from "../federation/protocol";
+import { isRobust, linearOf } from "../federation/aggregation/registry";
+import { robustAverage, type BlockAverage } from "../federation/aggregation/robust-average";
+import { linearWeight } from "../federation/aggregation/weights";
 import { normal, seededRandom } from "../base/random";
 import { boundedExamples, clipOf, factorOf } from "../federation/round/bounds";
-import { linearRuleOf, noiseRuleOf } from "../federation/round/rule";
-import { robustAverage, type BlockAverage } from "../federation/strategies/aggregate";
-import { divisorOf, linearWeight } from "../federation/strategies/weights";
+import { noiseRuleOf } from "../federation/round/rule";
 import type { StrategyUpdate, Vectors } from "../federation/strategies/strategy";
 import { attackersOf, claimedExamples, poisonUpdate } from "./attack";
 import { clientSeed } from "./cohort";
@@ -109,7 +109,6 @@ export async function collect(
   const updates: Float32Array[] = [];
   const attackers = attackersOf(config);
   const clip = clipOf(rules, normOf(weights));
-  const rule = linearRuleOf(rules, clip);
   for (const training of trainings) {
     const { client, place, examples: own, result } = await training;
     const isAttacker = attackers.has(client);
@@ -150,7 +149,7 @@ export async function collect(
       facts.bytes += Object.values(more).reduce((total, { byteLength }) => total + byteLength, 0);
     } else if (sum) {
       const update = { examples, norm, initialLoss: result.initialLoss, staleness: 0 };
-      const { weight, denominator } = linearWeight(update, rule);
+      const { weight, denominator } = linearWeight(update, rules, clip);
       sum.addPart(0, delta, weight);
       sum.addTotals({ count: 1, examples, denominator });
     } else {
@@ -173,7 +172,7 @@ export async function collect(
     return { average, facts, norms, residuals, strategy: { server, clients } };
   }
   if (sum) {
-    const denominator = noise?.denominator ?? divisorOf(config.aggregation, sum.totals);
+    const denominator = noise?.denominator ?? linearOf(config.aggregation).divisor(sum.totals);
     const average: BlockAverage = (start, length) =>
       Promise.resolve(sum.sum.slice(start, start + length).map((value) => value / denominator));
     const noised = noise
@@ -184,7 +183,7 @@ export async function collect(
   const { aggregation, byzantine } = config;
   const average = await robustAverage(
     {
-      aggregation: aggregation as Exclude<typeof aggregation, LinearAggregation>,
+      aggregation,
       byzantine,
       updates: updates.length,
       parameters: model.parameters,

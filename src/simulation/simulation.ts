@@ -9,9 +9,11 @@ import { seededRandom, shuffle } from "../base/random";
 import { isKept, keepsBatchNorm, optimizerOf } from "../federation/round/rule";
 import { afterRound } from "../federation/round/series";
 import type { AnyStrategy } from "../federation/strategies/registry";
-import { stepModel, type BlockAverage } from "../federation/strategies/aggregate";
-import { hasMoments, initialMoments, type ServerMoments } from "../federation/strategies/server-optimizers";
-import { shrinkage } from "../federation/strategies/weights";
+import type { BlockAverage } from "../federation/aggregation/robust-average";
+import { shrinkage } from "../federation/aggregation/weights";
+import { initialMoments, type ServerMoments } from "../federation/server-optimizers/optimizer";
+import { optimizerRule } from "../federation/server-optimizers/registry";
+import { stepModel } from "../federation/server-optimizers/step-model";
 import { attackSuccess } from "./attack";
 import { clientSeed, cohortOf, expectedCohort, planOf, shareOut, stayingOf } from "./cohort";
 import { collect, type ClientMetrics, type Collected } from "./collect";
@@ -291,7 +293,9 @@ async function stepped(
   const model = summarize(MODELS[config.model]);
   const weights = base.slice();
   const optimizer = optimizerOf(rules);
-  const moments = hasMoments(optimizer) ? copyMoments(before ?? initialMoments(model.parameters, optimizer)) : null;
+  const moments = optimizerRule(optimizer.kind).remembers
+    ? copyMoments(before ?? initialMoments(model.parameters, optimizer))
+    : null;
   await stepModel(model, weights, {
     optimizer,
     average,

@@ -1,6 +1,6 @@
 import { CODEC_NAMES, CODECS } from "../federation/codecs/registry";
-import { AGGREGATIONS } from "../federation/protocol";
-import { SERVER_OPTIMIZERS } from "../federation/strategies/server-optimizers";
+import { AGGREGATION_NAMES } from "../federation/aggregation/registry";
+import { SERVER_OPTIMIZER_NAMES } from "../federation/server-optimizers/registry";
 import type { en } from "./messages/developer/en";
 
 /** What a form asks for, one entry a field: the form's own component draws them, with the texts of src/ui/messages/developer. */
@@ -61,8 +61,8 @@ export const choice = <K extends ChoiceText>(
 
 export const check = (text: FieldText): CheckField => ({ kind: "check", key: text, text });
 
-export const SERVER_OPTIMIZER = choice("serverOptimizer", SERVER_OPTIMIZERS);
-export const AGGREGATION = choice("aggregation", AGGREGATIONS);
+export const SERVER_OPTIMIZER = choice("serverOptimizer", SERVER_OPTIMIZER_NAMES);
+export const AGGREGATION = choice("aggregation", AGGREGATION_NAMES);
 
 /** What belongs to those two. */
 export const SERVER_NUMBERS = [

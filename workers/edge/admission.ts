@@ -1,3 +1,4 @@
+import { needsInitialLoss } from "../../src/federation/aggregation/registry";
 import type { ProblemCode } from "../../src/federation/problems";
 import { boundedExamples } from "../../src/federation/round/bounds";
 import type { UpdateMetadata, UpdateSummary } from "../../src/federation/update";
@@ -134,7 +135,7 @@ export class Admission {
     if (metadata.round !== member.assignedRound || metadata.task !== task) return "wrong-round";
     if (metadata.codec !== config.codec) return "wrong-codec";
     if (metadata.base !== store.checkpoints.get(member.base).sha256) return "wrong-base";
-    if (config.aggregation === "q-fair" && metadata.initialLoss === undefined) return "bad-header";
+    if (needsInitialLoss(config) && metadata.initialLoss === undefined) return "bad-header";
     return undefined;
   }
 

@@ -7,14 +7,11 @@ import { WeightedSum, type Totals } from "../../src/federation/fedavg";
 import { isNorm } from "../../src/model/batch-norm";
 import { gzip } from "../../src/base/gzip";
 import type { ModelSummary } from "../../src/model/model";
-import {
-  isLinear,
-  isRobust,
-  taskNameSchema,
-  type Aggregation,
-  type RoundConfig,
-  type TaskName,
-} from "../../src/federation/protocol";
+import { isRobust, linearOf, type Aggregation } from "../../src/federation/aggregation/registry";
+import { robustAverage, type BlockAverage } from "../../src/federation/aggregation/robust-average";
+import { shrinkage } from "../../src/federation/aggregation/weights";
+import type { DifferenceCodec } from "../../src/federation/codecs/registry";
+import { taskNameSchema, type RoundConfig, type TaskName } from "../../src/federation/protocol";
 import { fromRing, RingSum, type Ring, type RingFacts } from "../../src/federation/secagg/ring";
 import { fromBase64 } from "../../src/base/base64";
 import { addMask } from "../../src/federation/secagg/secrets";
@@ -23,14 +20,9 @@ import { checkWeights } from "../../src/federation/plausible";
 import { normOf } from "../../src/federation/privacy/clip";
 import { toMean } from "../../src/federation/privacy/mechanism";
 import type { NoiseRule } from "../../src/federation/round/rule";
-import { divisorOf, shrinkage } from "../../src/federation/strategies/weights";
-import { BLOCK, robustAverage, stepModel, type BlockAverage } from "../../src/federation/strategies/aggregate";
-import {
-  hasMoments,
-  initialMoments,
-  type ServerMoments,
-  type ServerOptimizer,
-} from "../../src/federation/strategies/server-optimizers";
+import { initialMoments, type ServerMoments } from "../../src/federation/server-optimizers/optimizer";
+import { optimizerRule, type ServerOptimizer } from "../../src/federation/server-optimizers/registry";
+import { BLOCK, stepModel } from "../../src/federation/server-optimizers/step-model";
 import { checkpointKey, differenceKey, momentsKey, residualKey, type Env } from "./env";
 import { nameOf } from "./identity";
 import { modelOf } from "./upload";
@@ -218,7 +210,7 @@ export class Aggregator extends DurableObject<Env> {
   /** Publishes a checkpoint that is its base plus a difference, and that difference. @param wanted is used up */
   async #publishDifference(
     { base, version, metadata }: MergePlan,
-    codec: Exclude<RoundConfig["downloadCodec"], "float32">,
+    codec: DifferenceCodec,
     wanted: Float32Array<ArrayBuffer>,
   ): Promise<PublishedFile> {
     const before = await this.env.STORE.get(residualKey(this.task, base.version));
@@ -252,7 +244,7 @@ export class Aggregator extends DurableObject<Env> {
       share: shrinkage(plan.expected.examples, plan.prior),
       keep: (tensor) => plan.keepBatchNorm && isNorm(this.model, tensor),
       moments: async (start, length) =>
-        hasMoments(optimizer) ? this.#moments(base.version, start, length, optimizer) : null,
+        optimizerRule(optimizer.kind).remembers ? this.#moments(base.version, start, length, optimizer) : null,
       onMoments: async (start, moments) => {
         if (keepMoments) await this.#keepMoments(version, start, moments, optimizer);
       },
@@ -346,7 +338,7 @@ export class Aggregator extends DurableObject<Env> {
     const { stubs, totals } = await this.#filled(shards, expected);
     const sum = (key: keyof Totals): number => totals.reduce((total, one) => total + one[key], 0);
     const totalled = { examples: sum("examples"), denominator: sum("denominator") };
-    const denominator = privacy?.denominator ?? divisorOf(aggregation, totalled);
+    const denominator = privacy?.denominator ?? linearOf(aggregation).divisor(totalled);
     return async (start, length) => {
       const total = new WeightedSum(length);
       for (let at = 0; at < length; at += PART) {
@@ -359,7 +351,6 @@ export class Aggregator extends DurableObject<Env> {
   }
 
   #robustAverage({ aggregation, byzantine, updates }: MergePlan): Promise<BlockAverage> {
-    if (isLinear(aggregation)) throw new Error(`${aggregation} is a sum of shards.`);
     const { parameters } = this.model;
     const piece = Math.max(1, Math.min(BLOCK, Math.floor(ROBUST_BYTES / (4 * updates.length))));
     return robustAverage(

@@ -1,5 +1,6 @@
 import * as v from "valibot";
 import { sha256Hex } from "../../src/base/digest";
+import { needsInitialLoss } from "../../src/federation/aggregation/registry";
 import {
   planSchema,
   type Assignment,
@@ -187,4 +188,4 @@ export class CheckIns {
 }
 
 const planOf = (config: RoundConfig): Assignment["plan"] =>
-  v.parse(planSchema, { ...config, reportInitialLoss: config.aggregation === "q-fair" });
+  v.parse(planSchema, { ...config, reportInitialLoss: needsInitialLoss(config) });

@@ -8,9 +8,10 @@ import { LabPool, type LabData, type LabWorkerApi } from "../../src/simulation/p
 import { roundOf } from "../../src/simulation/simulated-round";
 import { runLab } from "../../src/simulation/simulation";
 import { LEAST_NOISE } from "../../src/federation/privacy/noise-scale";
-import { AGGREGATIONS, conflictOf, type RoundConfig } from "../../src/federation/protocol";
+import { AGGREGATION_NAMES } from "../../src/federation/aggregation/registry";
+import { conflictOf, type RoundConfig } from "../../src/federation/protocol";
 import { seededRandom } from "../../src/base/random";
-import { SERVER_OPTIMIZERS } from "../../src/federation/strategies/server-optimizers";
+import { SERVER_OPTIMIZER_NAMES } from "../../src/federation/server-optimizers/registry";
 import { encodeUpdate } from "../../src/federation/update";
 import { TestTask } from "./testing";
 
@@ -140,8 +141,8 @@ async function compare(changes: Partial<LabInput>, more: Partial<RoundConfig> = 
 
 /** What can be combined. */
 const CHOICES = {
-  aggregation: AGGREGATIONS,
-  serverOptimizer: SERVER_OPTIMIZERS,
+  aggregation: AGGREGATION_NAMES,
+  serverOptimizer: SERVER_OPTIMIZER_NAMES,
   codec: CODEC_NAMES,
   clip: ["none", "updateClip", "maxUpdateNorm"],
   topology: ["central", "gossip"],

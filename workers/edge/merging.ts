@@ -1,5 +1,7 @@
 import type { DreamVerdict } from "../../src/federation/guard";
-import { isRobust, TASKS } from "../../src/federation/protocol";
+import { isRobust } from "../../src/federation/aggregation/registry";
+import { TASKS } from "../../src/federation/protocol";
+import { optimizerRule } from "../../src/federation/server-optimizers/registry";
 import { keepsBatchNorm, noiseRuleOf, optimizerOf } from "../../src/federation/round/rule";
 import type { MergePlan, PublishedFile } from "./aggregator";
 import { hubOf, judgeOf } from "./env";
@@ -78,7 +80,7 @@ export class Merger {
       aggregation: config.aggregation,
       byzantine: config.byzantine,
       optimizer: optimizerOf(config),
-      meanSquare: config.serverOptimizer === "fedexp" ? this.places.meanSquare({ number, config }) : 0,
+      meanSquare: optimizerRule(config.serverOptimizer).seesUpdates ? this.places.meanSquare({ number, config }) : 0,
       prior: config.prior,
       keepBatchNorm: keepsBatchNorm(config),
       downloadCodec: config.downloadCodec,

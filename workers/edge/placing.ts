@@ -1,8 +1,8 @@
 import { MODELS, summarize } from "../../src/model/model";
-import { isRobust, TASKS } from "../../src/federation/protocol";
+import { isRobust } from "../../src/federation/aggregation/registry";
+import { TASKS } from "../../src/federation/protocol";
 import { clipOf, factorOf } from "../../src/federation/round/bounds";
-import { linearRuleOf } from "../../src/federation/round/rule";
-import { linearWeight } from "../../src/federation/strategies/weights";
+import { linearWeight } from "../../src/federation/aggregation/weights";
 import {
   shardsFor,
   type Aggregator,
@@ -61,8 +61,11 @@ export class UpdatePlaces {
     if (!update.metadata) return null;
     const { examples, initialLoss = null } = update.metadata;
     const facts = { examples, norm: update.norm ?? 0, initialLoss, staleness: update.staleness };
-    const rule = linearRuleOf(open.config, clipOf(open.config, store.checkpoints.normOf(update.base)));
-    return { ...place, update: { ...this.#locate(update), examples, ...linearWeight(facts, rule), vector: 0 } };
+    const clip = clipOf(open.config, store.checkpoints.normOf(update.base));
+    return {
+      ...place,
+      update: { ...this.#locate(update), examples, ...linearWeight(facts, open.config, clip), vector: 0 },
+    };
   }
 
   /** A shard has added this update; null where the rule needs no shard. */

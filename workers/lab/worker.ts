@@ -5,7 +5,7 @@ import type { Evaluation } from "../../src/model/evaluation";
 import { delta } from "../../src/federation/fedavg";
 import { STRATEGIES, type AnyStrategy } from "../../src/federation/strategies/registry";
 import type { ClientContext } from "../../src/federation/strategies/strategy";
-import { localSteps } from "../../src/federation/strategies/weights";
+import { localSteps } from "../../src/federation/aggregation/fednova";
 import type { ClientResult, ClientTask, EvaluationJob, LabData, LabWorkerApi } from "../../src/simulation/pool";
 import { MODELS, summarize, type ModelName, type ModelSummary } from "../../src/model/model";
 import type { Backend } from "../tf/backend";

@@ -2,29 +2,9 @@ import type { ModelSummary, TensorSpec } from "../../model/model";
 import { isNorm } from "../../model/batch-norm";
 import { noiseOf } from "../privacy/noise-scale";
 import type { RoundConfig } from "../protocol";
-import type { ServerOptimizer } from "../strategies/server-optimizers";
-import type { LinearRule } from "../strategies/weights";
+import type { ServerOptimizer } from "../server-optimizers/registry";
 
 /** What a round's configuration says of how its updates become the next weights, for whoever adds and averages them. */
-
-/** How an update of a rule that sums weighs. @param clip of {@link clipOf} */
-export const linearRuleOf = (
-  {
-    aggregation,
-    q,
-    learningRate,
-    noise,
-    epochs,
-    batchSize,
-  }: Pick<RoundConfig, "aggregation" | "q" | "learningRate" | "noise" | "epochs" | "batchSize">,
-  clip: number,
-): LinearRule => ({
-  q: aggregation === "q-fair" ? q : null,
-  clientLearningRate: learningRate,
-  clip,
-  equally: noise > 0,
-  steps: aggregation === "fednova" ? { epochs, batchSize } : null,
-});
 
 /** Whether the goal ends a round: with noise everybody who was drawn counts, or one client would decide whether another does. */
 export const endsAtGoal = ({ noise }: Pick<RoundConfig, "noise">): boolean => noise === 0;

@@ -1,7 +1,8 @@
 import type { CodecName, DifferenceCodec } from "../../../federation/codecs/registry";
 import { ABOUT } from "../../../simulation/about";
-import type { Aggregation, CheckpointRecord, EventKind, HubState, Member, Round } from "../../../federation/protocol";
-import type { ServerOptimizer } from "../../../federation/strategies/server-optimizers";
+import type { Aggregation } from "../../../federation/aggregation/registry";
+import type { ServerOptimizerName } from "../../../federation/server-optimizers/registry";
+import type { CheckpointRecord, EventKind, HubState, Member, Round } from "../../../federation/protocol";
 
 /**
  * What the pages for developers say, in English: the other languages have the same keys. What the edge itself answers, refusals and
@@ -519,7 +520,7 @@ export const en = {
         adam: "FedAdam",
         yogi: "FedYogi",
         fedexp: "FedExP",
-      } satisfies Record<ServerOptimizer["kind"], string>,
+      } satisfies Record<ServerOptimizerName, string>,
     },
     serverLearningRate: { name: "Server rate", help: "1 with SGD is FedAvg" },
     serverMomentum: { name: "Momentum", help: "beta, or beta 1" },

@@ -1,0 +1,63 @@
+import type { ModelSummary, TensorSpec } from "../../model/model";
+import type { BlockAverage } from "../aggregation/robust-average";
+import type { ServerMoments } from "./optimizer";
+import { optimizerRule, SERVER_OPTIMIZERS, type ServerOptimizer } from "./registry";
+
+/** Numbers of a block: 8 MB of float64. An optimizer's moments are kept by these blocks. */
+export const BLOCK = 1_000_000;
+
+export interface ServerStep {
+  optimizer: ServerOptimizer;
+  average: BlockAverage;
+  /** How much of the average is taken: see `shrinkage`. */
+  share: number;
+  /** Tensors that stay as they are: a client's own batch normalization, for example. */
+  keep: (tensor: TensorSpec) => boolean;
+  /** The optimizer's moments of a block, to be changed in place; null where it has none. */
+  moments: (start: number, length: number) => Promise<ServerMoments | null>;
+  /** The mean of the updates' squared norms, for an optimizer that sees them. */
+  meanSquare?: number;
+  /** Told the moments of every block after its step. */
+  onMoments?: (start: number, moments: ServerMoments) => Promise<void>;
+}
+
+/** Steps all weights of a model in place by the average of a round's updates, block by block, wherever those lie. */
+export async function stepModel(
+  { tensors, parameters }: ModelSummary,
+  weights: Float32Array,
+  { optimizer, average, share, keep, moments, meanSquare = 0, onMoments }: ServerStep,
+): Promise<void> {
+  const rule = optimizerRule(optimizer.kind);
+  let options = optimizer;
+  if (rule.scale) {
+    let square = 0;
+    for (let start = 0; start < parameters; start += BLOCK) {
+      for (const value of await average(start, Math.min(BLOCK, parameters - start))) square += value * value;
+    }
+    options = { ...optimizer, learningRate: optimizer.learningRate * rule.scale(meanSquare, square) };
+  }
+  for (let start = 0; start < parameters; start += BLOCK) {
+    const block = weights.subarray(start, Math.min(parameters, start + BLOCK));
+    const inBlock = tensors.filter(({ offset, size }) => offset < start + block.length && offset + size > start);
+    const mean = await average(start, block.length);
+    const delta = share === 1 ? mean : mean.map((value) => value * share);
+    const own = await moments(start, block.length);
+    const { first, second } = own ?? { first: new Float32Array(0), second: new Float32Array(0) };
+    for (const tensor of inBlock) {
+      if (keep(tensor)) continue;
+      const from = Math.max(0, tensor.offset - start);
+      const to = Math.min(block.length, tensor.offset + tensor.size - start);
+      const part = { first: first.subarray(from, to), second: second.subarray(from, to) };
+      // Batch-norm statistics are no parameters, and a step could make a variance negative: they are averaged, whatever the optimizer.
+      if (tensor.trainable) rule.step(block.subarray(from, to), delta.subarray(from, to), options, part);
+      else
+        SERVER_OPTIMIZERS.sgd.step(
+          block.subarray(from, to),
+          delta.subarray(from, to),
+          { ...options, learningRate: 1 },
+          part,
+        );
+    }
+    if (own) await onMoments?.(start, own);
+  }
+}
