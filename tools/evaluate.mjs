@@ -1,18 +1,24 @@
 /** The operator's evaluator: candidates of rounds on labelled faces that the operator has. */
-import { statSync } from "node:fs";
+import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
+import { facesAsSeen } from "../benchmarks/people.mjs";
 import { facesOf, fail } from "./faces.mjs";
 import { lab, startPool } from "./lab/node.mjs";
 
 const POLL_MS = 2000;
 
-/** The labelled faces of a file, or of FER2013's PublicTest in a folder; those that the file keeps for training are left out. */
+/**
+ * The labelled faces of a file or of a folder of pictures; those that it keeps for training are left out. Of FER2013's folder they are
+ * PublicTest's, by what most people see in them where FER+'s votes lie beside it.
+ */
 async function labelled(path) {
-  const isFolder = statSync(path, { throwIfNoEntry: false })?.isDirectory();
+  const exam = join(path, "publictest.u8.gz");
+  const votes = join(path, "ferplus-publictest.csv");
+  const faces = existsSync(exam) ? facesAsSeen(exam, existsSync(votes) ? votes : undefined) : facesOf(path);
   const labels = [];
   const pictures = [];
-  for await (const [label, pixels, usage] of facesOf(isFolder ? join(path, "publictest.u8.gz") : path)) {
+  for await (const [label, pixels, usage] of faces) {
     if (usage === "train") continue;
     labels.push(label);
     pictures.push(pixels);

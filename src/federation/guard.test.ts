@@ -80,18 +80,33 @@ test("a candidate that answers otherwise on dreams has forgotten, whoever came",
   expect(objectionTo(happy, { agreement: 0.5, divergence: 1 }, { ...RULES, agreement: 0 })).toBeNull();
 });
 
-test("fewer than half of the evaluators cannot change what the others agree on", () => {
+test("a liar's number of faces moves the bound no more than an honest voice would", () => {
+  // Two with one face each are few, whatever a third claims; two with 25 are no more than they were.
+  expect(objectionTo([says(0.05, 1), says(0.05, 1), says(-5, 48)], null, RULES)).not.toBeNull();
+  expect(objectionTo([says(0.07, 25), says(0.07, 25), says(-5, 200)], null, RULES)).toBeNull();
+  // The operator's twenty faces are few as well.
+  expect(
+    objectionTo([{ ...says(0.09, 20, "operator"), accuracy: 0.5, baseAccuracy: 0.9 }], null, RULES),
+  ).not.toBeNull();
+});
+
+test("fewer than half of the evaluators change no more than as many honest ones would", () => {
   const rise = fc.double({ min: -1000, max: 1000, noNaN: true });
+  const claims = fc.array(fc.record({ rise, faces: fc.integer({ min: 1, max: 100_000 }) }), { maxLength: 20 });
   fc.assert(
     fc.property(
       fc.integer({ min: 1, max: 20 }),
-      fc.double({ min: -2, max: 2, noNaN: true }),
-      fc.array(rise, { maxLength: 20 }),
-      (honest, truth, lies) => {
-        const liars = lies.slice(0, Math.max(0, Math.ceil(honest / 2) - 1)).map((lie) => says(lie, 100_000));
-        const alone = Array.from({ length: honest }, () => says(truth, 200));
-        const verdict = objectionTo(alone, null, RULES) === null;
-        expect(objectionTo([...liars, ...alone], null, RULES) === null).toBe(verdict);
+      fc.integer({ min: 1, max: 50 }),
+      fc.double({ min: -0.2, max: 0.2, noNaN: true }),
+      claims,
+      (count, faces, truth, claimed) => {
+        const liars = claimed.slice(0, Math.max(0, Math.ceil(count / 2) - 1));
+        const honest = Array.from({ length: count }, () => says(truth, faces));
+        const lied = liars.map((one) => says(one.rise, one.faces));
+        const truthful = liars.map(() => says(truth, faces));
+        expect(objectionTo([...lied, ...honest], null, RULES) === null).toBe(
+          objectionTo([...truthful, ...honest], null, RULES) === null,
+        );
       },
     ),
   );

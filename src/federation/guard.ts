@@ -107,13 +107,32 @@ function middleRise(evidence: readonly Evidence[]): number {
   return rises[Math.floor(rises.length / 2)] ?? 0;
 }
 
+/**
+ * By how much the loss may rise where so many voices speak. How many faces a client has is its own word: each voice counts as many as the
+ * middle one says, so that a liar is one voice more and nothing else. Of two middle ones the one that allows less.
+ */
+function boundOf(
+  tolerance: number,
+  voices: readonly Evidence[],
+  maxExamples: number,
+): { bound: number; faces: number } {
+  const own = voices.map(({ kind, examples }) => (kind === "operator" ? examples : Math.min(examples, maxExamples)));
+  own.sort((a, b) => a - b);
+  const middle = [own[Math.floor((own.length - 1) / 2)] ?? 0, own[Math.floor(own.length / 2)] ?? 0];
+  const bounds = middle.map((examples) => {
+    const faces = examples * own.length;
+    return { faces, bound: tolerance * Math.min(1, Math.sqrt(faces / ENOUGH), Math.sqrt(ENOUGH / faces)) };
+  });
+  return bounds.reduce((a, b) => (b.bound < a.bound ? b : a));
+}
+
 const percent1 = (share: number): string => `${(share * 100).toFixed(1)} %`;
 
 /**
  * Why a candidate must not be published, in words; null where nothing speaks against it.
  *
- * The tolerance shrinks with the root of the faces behind it where they are few: few evaluators make the bound tighter, not absent. Where
- * they are many it shrinks again, as the error of a mean does, so that a little harm is seen that would add up over rounds. What the
+ * The tolerance shrinks with the root of the faces behind it where they are few: few evaluators make the bound tighter, not absent, the
+ * operator's too. Where they are many it shrinks again, as the error of a mean does, so that a little harm is seen that would add up over rounds. What the
  * operator's faces say is no claim: on them the accuracy counts too, also beside the best version that was published, however many rounds ago.
  * @param dreams null where the base has not learned anything yet, so that its answers say nothing
  */
@@ -142,24 +161,21 @@ export function objectionTo(
     );
   }
   const groups = [
-    { whose: "the operator's faces", voices: evidence.filter(byOperator), enough: 0, isPrivate: false },
+    { whose: "the operator's faces", voices: evidence.filter(byOperator), isPrivate: false },
     {
       whose: "the clients' held-out faces",
       voices: evidence.filter((one) => !byOperator(one)),
-      enough: ENOUGH,
       isPrivate: secure || noise > 0,
     },
   ];
-  for (const { whose, voices, enough, isPrivate } of groups) {
-    const sum = summarizeEvidence(voices, maxExamples);
-    if (!sum) continue;
-    const bound = tolerance * Math.min(1, Math.sqrt(sum.examples / enough), Math.sqrt(ENOUGH / sum.examples));
+  for (const { whose, voices, isPrivate } of groups) {
+    const { bound, faces } = boundOf(tolerance, voices, maxExamples);
     const rise = middleRise(voices);
-    if (rise <= bound) continue;
+    if (faces === 0 || rise <= bound) continue;
     if (isPrivate) return `It is worse on ${whose}: their loss rose by more than is allowed.`;
     return (
-      `It is worse on ${whose}: the loss rose by ${rise.toFixed(4)}, and by their number (${sum.examples}, ` +
-      `evaluated by ${sum.clients}) ${bound.toFixed(4)} would do.`
+      `It is worse on ${whose}: the loss rose by ${rise.toFixed(4)}, and by their number (${faces}, ` +
+      `evaluated by ${voices.length}) ${bound.toFixed(4)} would do.`
     );
   }
   return null;
