@@ -17,7 +17,7 @@ const SCORES = [30, 40, 50, 60, 70, 80, 90];
 const values = optionsOf(import.meta.url, { data: { type: "string" }, votes: { type: "string" } });
 if (!values.data) fail("npm run bench:takes -- --data FILE: name a file of labelled faces.");
 
-const { scoreOf } = (await runnerImport(join(root, "src/play/scoring.ts"))).module;
+const { GOOD, scoreOf } = (await runnerImport(join(root, "src/play/scoring.ts"))).module;
 const { FOR_TRAINING } = (await runnerImport(join(root, "src/faces/for-training.ts"))).module;
 const faces = [];
 for await (const face of facesAsSeen(values.data, values.votes)) faces.push(face);
@@ -25,15 +25,19 @@ const models = ["seed", "compact"];
 const { classify, close } = await openClassifiers(
   Object.fromEntries(models.map((name) => [name, shippedCheckpoint(name)])),
 );
-const result = { faces: faces.length, forTraining: FOR_TRAINING };
+/** Of ten people, how many call a face neutral. */
+const AGREED = [10, 8, 5];
+const NEUTRAL = LABELS.indexOf("neutral");
+const result = { faces: faces.length, forTraining: FOR_TRAINING, neutralWins: {} };
 for (const model of models) {
   const { probabilities } = await classify(
     model,
     faces.map(([, pixels]) => pixels),
   );
   /** Of every face its label and the score that it would get in each role. */
-  const scored = faces.map(([label], i) => ({
+  const scored = faces.map(([label, , agreed], i) => ({
     label,
+    agreed,
     scores: LABELS.map((_, role) => scoreOf(probabilities[i], role, model)),
   }));
   const share = (count, of) => Number((count / of).toFixed(4));
@@ -46,6 +50,20 @@ for (const model of models) {
     return { score, right: share(right, scored.length), wrong: share(wrong, scored.length * (LABELS.length - 1)) };
   });
   console.table(result[model]);
+  if (values.votes) {
+    result.neutralWins[model] = AGREED.map((least) => {
+      const neutral = scored.filter(({ label, agreed }) => label === NEUTRAL && agreed >= least);
+      const wins = neutral.filter(({ scores }) => scores.some((one, role) => role !== NEUTRAL && one >= GOOD));
+      const asSad = neutral.filter(({ scores }) => scores[LABELS.indexOf("sad")] >= GOOD);
+      return {
+        agreed: least,
+        faces: neutral.length,
+        winsAnother: share(wins.length, neutral.length),
+        winsSad: share(asSad.length, neutral.length),
+      };
+    });
+    console.table(result.neutralWins[model]);
+  }
 }
 await close();
 console.log(JSON.stringify(result));
