@@ -245,6 +245,9 @@ export function conflictOf(config: RoundConfig): string | undefined {
       return `Among fewer than ${FEWEST} clients nothing can be hidden: choose a higher goal count.`;
   }
   if (config.noise > 0) {
+    if (config.evaluators > 0) {
+      return "What clients say of a candidate has no noise, and would tell of their faces: choose evaluators 0. The dreamed faces and the operator still judge it.";
+    }
     if (config.noise < LEAST_NOISE) return `Noise below ${LEAST_NOISE} hides nobody: choose more, or 0 for none.`;
     if (config.updateClip === 0) return "Noise is scaled by the update clip: choose one above 0.";
     if (config.prior > 0)
@@ -501,10 +504,11 @@ export const roundSchema = v.object({
   deadline: v.nullable(v.number()),
   /** Clients that have checked in and wait to be chosen. */
   waiting: v.number(),
-  tally: tallySchema,
+  /** null where who takes part is a secret: in rounds with noise of the edge. */
+  tally: v.nullable(tallySchema),
   /**
    * Its members, or some of them: a page of rounds tells of a hundred at most, a round by itself of all, and one that has ended long
-   * ago of none any more.
+   * ago, or hides its cohort, of none.
    */
   cohort: v.array(memberSchema),
   /** Updates that were refused, by problem code. */
@@ -542,7 +546,7 @@ export const taskSchema = v.object({
         sampling: v.number(),
         noise: v.number(),
         rounds: v.number(),
-        /** Clients that had to wait for the largest of these rounds: delta is chosen below one in as many. */
+        /** Clients that these rounds were drawn from, all together: delta is chosen below one in as many. */
         clients: v.optional(v.number()),
       }),
     ),

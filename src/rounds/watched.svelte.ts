@@ -75,7 +75,7 @@ export class WatchedTask {
 
   /** Asks for all members of a round of which a page has told of some only. */
   async loadMembers({ number, endedAt, cohort, tally }: Round): Promise<void> {
-    if (endedAt === null || cohort.length >= tally.selected || this.#asked.has(number)) return;
+    if (endedAt === null || !tally || cohort.length >= tally.selected || this.#asked.has(number)) return;
     this.#asked.add(number);
     const whole = await getRound(this.name, number).catch(() => undefined);
     if (whole) this.rounds = this.rounds.map((round) => (round.number === number ? whole : round));

@@ -286,8 +286,12 @@ class Participant {
       }
       const result = await this.#train(participation, signal);
       if (isWorse(result.heldOut, result.heldOutAfter)) {
-        await this.#keepBack(participation, result, signal);
-        return;
+        if (!assignment.secure?.deviation) {
+          await this.#keepBack(participation, result, signal);
+          return;
+        }
+        // Everybody sees who leaves a secure round: what its faces say of a training is told with noise, or not at all.
+        result.delta.fill(0);
       }
       if (member) {
         // Asked again: the training may have outlived the round.

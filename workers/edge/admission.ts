@@ -1,6 +1,7 @@
 import { needsInitialLoss } from "../../src/federation/aggregation/registry";
 import type { ProblemCode } from "../../src/federation/problems";
 import { boundedExamples } from "../../src/federation/round/bounds";
+import { hidesCohort } from "../../src/federation/round/rule";
 import type { UpdateMetadata, UpdateSummary } from "../../src/federation/update";
 import type { RoundDriver, TaskContext } from "./round-driver";
 import type { SecureRounds } from "./secure-rounds";
@@ -95,10 +96,10 @@ export class Admission {
     });
   }
 
-  /** Counts a refusal on the dashboard and returns it. */
+  /** Counts a refusal on the dashboard, unless its round hides its cohort, and returns it. */
   refuse(round: number, code: ProblemCode): { status: "refused"; code: ProblemCode } {
     const { store } = this.context;
-    if (store.rounds.exists(round)) {
+    if (store.rounds.exists(round) && !hidesCohort(store.rounds.get(round).config)) {
       store.refusals.add(round, code);
       this.changed(round);
     }

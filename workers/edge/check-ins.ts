@@ -9,6 +9,7 @@ import {
   type RoundConfig,
 } from "../../src/federation/protocol";
 import { atWorkSince, mostAtWork, type MemberState } from "../../src/federation/round/life";
+import { hidesCohort } from "../../src/federation/round/rule";
 import type { Signer } from "../../src/federation/signing";
 import type { Invitations, Uninvited } from "./invitations";
 import type { RoundDriver, TaskContext } from "./round-driver";
@@ -67,10 +68,11 @@ export class CheckIns {
   #see(client: string, answer: CheckInAnswer, now: number): void {
     if (answer.decision === "wait" && answer.reason === "other-round") return;
     if (this.#there.size >= MOST_ONLINE && !this.#there.has(client)) return;
-    const until =
-      answer.decision === "train"
-        ? Math.max(answer.assignment.deadline, now + WAITING_MS)
-        : now + WAITING_MS + (answer.decision === "wait" ? 1000 * answer.retryAfterSeconds : 0);
+    const asksAgain = now + WAITING_MS + (answer.decision === "wait" ? 1000 * answer.retryAfterSeconds : 0);
+    const open = this.context.store.rounds.open();
+    // Who is at work may be silent until the deadline; where nobody may learn who that is, so is everybody else.
+    const isAtWork = answer.decision === "train" || (open && hidesCohort(open.config));
+    const until = isAtWork ? Math.max(open?.deadline ?? 0, asksAgain) : asksAgain;
     this.#there.set(client, until);
   }
 
@@ -99,7 +101,8 @@ export class CheckIns {
       const evaluation = this.#evaluationFor(round, client, now);
       if (evaluation) return evaluation;
     }
-    if (known) return this.#wait("already-sent", 3);
+    // One that hides its cohort is asked as often by those who have sent as by those who were not drawn.
+    if (known) return this.#wait("already-sent", hidesCohort(round.config) ? 5 : 3);
     return round.state === "selecting" ? this.#wait("selecting", 2) : this.#wait("not-selected", 5);
   }
 

@@ -22,6 +22,7 @@ import {
   type TaskEvent,
 } from "../../src/federation/protocol";
 import { dueAt } from "../../src/federation/round/life";
+import { hidesCohort } from "../../src/federation/round/rule";
 import type { SecureMessage, SecureStep } from "../../src/federation/secagg/messages";
 import type { Signer } from "../../src/federation/signing";
 import { Admission, type Admitted, type StoredUpload, type UploadAnswer } from "./admission";
@@ -192,14 +193,14 @@ export class Coordinator extends DurableObject<Env> {
     const member = this.#store.updates.get(id);
     if (!member || !this.#moved(this.#driver.send({ type: "dead", member }, Date.now()))) return;
     this.#store.updates.setReason(id, reason);
-    this.#context.events.add("dead-letter", member.round, reason);
+    if (!this.#isHidden(member.round)) this.#context.events.add("dead-letter", member.round, reason);
     await this.#schedule();
   }
 
   /** Puts a dead update into the queue again, while its round still takes updates. */
   async replay(id: string): Promise<"replayed" | "not-found" | "round-closed"> {
     const member = this.#store.updates.get(id);
-    if (member?.state !== "dead") return "not-found";
+    if (member?.state !== "dead" || this.#isHidden(member.round)) return "not-found";
     const now = Date.now();
     if (!this.#moved(this.#driver.send({ type: "revived", member }, now))) return "round-closed";
     this.#store.updates.setReason(id, null);
@@ -211,11 +212,15 @@ export class Coordinator extends DurableObject<Env> {
   }
 
   /** What the metrics say of this task. */
-  metrics(): { checkpoint: number; waiting: number; checkInsPerSecond: number } & ReturnType<TaskStore["counts"]> {
+  metrics(): { checkpoint: number; waiting: number; checkInsPerSecond: number | null } & ReturnType<
+    TaskStore["counts"]
+  > {
+    const open = this.#store.rounds.open();
     return {
       checkpoint: this.task().checkpoint.version,
       waiting: this.#store.waiting.count(),
-      checkInsPerSecond: this.#checkIns.perSecond,
+      // Who has been drawn asks less often.
+      checkInsPerSecond: open && hidesCohort(open.config) ? null : this.#checkIns.perSecond,
       ...this.#store.counts(),
     };
   }
@@ -411,6 +416,11 @@ export class Coordinator extends DurableObject<Env> {
 
   override webSocketClose(socket: WebSocket, code: number): void {
     socket.close(code === 1005 || code === 1006 ? 1000 : code);
+  }
+
+  /** Whether who takes part in a round is a secret, also for its administrator. */
+  #isHidden(round: number): boolean {
+    return hidesCohort(this.#store.rounds.get(round).config);
   }
 
   /** Whether an event has taken a member into another state. */

@@ -40,7 +40,7 @@ test("a small update is added as it came, and read from the store only where the
   const get = vi.spyOn(store, "get");
   const reads = (): number => get.mock.calls.filter(([key]) => key.startsWith("updates/")).length;
   const counted = (n: number): Promise<History> =>
-    task.until(({ rounds }) => rounds[0]?.tally.counted === n, `${n} are counted`);
+    task.until(({ rounds }) => rounds[0]?.tally?.counted === n, `${n} are counted`);
   await task.send(one, deltas[0] as Float32Array, 3);
   await counted(1);
   expect(reads()).toBe(0);

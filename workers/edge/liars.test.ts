@@ -1,4 +1,4 @@
-import { runDurableObjectAlarm, runInDurableObject } from "cloudflare:test";
+import { runInDurableObject } from "cloudflare:test";
 import { env } from "cloudflare:workers";
 import { afterEach, expect, test, vi } from "vitest";
 import { normOf } from "../../src/federation/privacy/clip";
@@ -12,14 +12,16 @@ import {
 } from "../../src/federation/protocol";
 import { createSigningKey } from "../../src/federation/signing";
 import { encodeUpdate, type UpdateMetadata } from "../../src/federation/update";
+import { Aggregator } from "./aggregator";
+import type { Coordinator } from "./coordinator";
 import { takeRoom } from "./room";
-import { TestTask, worst } from "./testing";
+import { fetchEdge, TestTask, worst } from "./testing";
 
 /** What one client can do to a round, whatever it says. Every number of it is a claim. */
 const task = new TestTask("expressions-compact");
 const { parameters, tensors } = task.model;
 const filled = (value: number): Float32Array<ArrayBuffer> => new Float32Array(parameters).fill(value);
-const coordinator = () => env.COORDINATOR.get(env.COORDINATOR.idFromName(task.name)) as DurableObjectStub;
+const coordinator = () => env.COORDINATOR.get(env.COORDINATOR.idFromName(task.name));
 const latest = async (): Promise<Round> => (await task.get<History>("/rounds")).rounds.at(-1) as Round;
 
 afterEach(() => {
@@ -27,11 +29,7 @@ afterEach(() => {
 });
 
 const clock = Date.now.bind(Date);
-/** Lets the clock be some seconds ahead of what it is, and what is due then happen. */
-async function later(seconds: number): Promise<void> {
-  vi.spyOn(Date, "now").mockImplementation(() => clock() + seconds * 1000);
-  await runDurableObjectAlarm(coordinator());
-}
+const later = (seconds: number): Promise<void> => task.later(seconds);
 
 async function cohortOf(examples: readonly number[]): Promise<Assignment[]> {
   const clients = examples.map(() => crypto.randomUUID());
@@ -277,9 +275,13 @@ test("with noise everybody who was drawn counts, also beyond the goal, and the s
   const [one, two, three, four] = await task.cohort(4);
   if (!one || !two || !three || !four) throw new Error("no cohort");
   for (const member of [one, two]) await task.send(member, filled(0.001));
-  await task.until(({ rounds }) => rounds[0]?.tally.counted === 2, "the goal is reached");
+  await task.summed(1, 2);
   expect((await latest()).state).toBe("training");
   for (const member of [three, four]) await task.send(member, filled(0.001));
+  await task.summed(1, 4);
+  // Not even that all have come ends it before its deadline.
+  expect((await latest()).state).toBe("training");
+  await later(601);
   const next = await task.download(await task.published(1));
   const kept = tensors.filter(({ name }) => !/_norm\d\//.test(name));
   const size = kept.reduce((sum, tensor) => sum + tensor.size, 0);
@@ -291,32 +293,86 @@ test("with noise everybody who was drawn counts, also beyond the goal, and the s
   expect(step).toBeCloseTo(0.002, 4);
 });
 
-test("with noise whether the others are seen does not hang on one client's update: what came in time is averaged", async () => {
+/** All that anybody is told of a task: what the interface answers without a token, and to an administrator. */
+async function told(): Promise<string> {
+  const paths = ["", "/rounds", "/rounds/1", "/events", "/checkpoints"];
+  const texts = await Promise.all(paths.map(async (path) => (await task.fetch(path)).text()));
+  const admin = ["/dead-letters", "/invitations", "/alerts"];
+  const more = await Promise.all(admin.map(async (path) => (await task.admin("GET", path)).text()));
+  const metrics = await fetchEdge("http://edge/api/metrics");
+  const health = await fetchEdge("http://edge/api/health");
+  return [...texts, ...more, await metrics.text(), await health.text()].join("\n");
+}
+
+test("who takes part in a round with noise, and how many, is told to nobody by anything", async () => {
   const noise = { noise: 0.1, updateClip: 1, batchNorm: "local" } as const;
   await task.startRound({ ...noise, goalCount: 4, overSelection: 1, deadlineSeconds: 60 });
-  await task.cohort(4);
+  const heard: string[] = [];
+  const stub = coordinator();
+  const { webSocket } = await stub.fetch("http://edge/live", { headers: { upgrade: "websocket" } });
+  webSocket?.accept();
+  const members = await task.cohort(4);
+  await task.until(({ rounds }) => rounds[0]?.state === "training", "it trains");
+  const before = await told();
+  webSocket?.addEventListener("message", ({ data }) => heard.push(String(data)));
+  // A watcher that comes only now knows no more, and learns as little of what happens next.
+  const late = (await stub.fetch("http://edge/live", { headers: { upgrade: "websocket" } })).webSocket;
+  const first = new Promise((resolve) => late?.addEventListener("message", resolve, { once: true }));
+  late?.accept();
+  await first;
+  late?.addEventListener("message", ({ data }) => heard.push(String(data)));
+  const [one, two, three, four] = members;
+  if (!one || !two || !three || !four) return expect.fail();
+  await task.send(one, filled(0.001));
+  await task.summed(1, 1);
+  expect((await task.upload(two, new Uint8Array(9))).status).toBeGreaterThan(399);
+  await task.fetchSigned(`/rounds/1/updates/${three.id}`, three, { method: "DELETE" });
+  const add = vi.spyOn(Aggregator.prototype, "add").mockRejectedValue(new Error("It is away."));
+  await task.send(four, filled(0.001));
+  await stub.dead(four.id, "It could not be added.");
+  add.mockRestore();
+  expect(await told()).toBe(before);
+  expect((await task.admin("POST", `/dead-letters/${four.id}/replay`)).status).toBe(404);
+  expect(heard.filter((text) => !text.includes('"presence"'))).toEqual([]);
   await later(61);
-  expect(await task.ended(1)).toMatchObject({ state: "published", tally: { counted: 0 } });
+  expect(await task.ended(1)).toMatchObject({ state: "published", tally: null, cohort: [], refused: {} });
+  expect(await task.admin("GET", "/dead-letters").then((answer) => answer.json())).toEqual([]);
 });
 
-test("an observer of a round with noise or secure aggregation learns of no client but where it is", async () => {
-  const secret = { noise: 1, updateClip: 1, batchNorm: "local" } as const;
-  await task.startRound({ ...secret, goalCount: 3, overSelection: 1, evaluators: 1 });
-  const seen: Round[] = [];
-  for (const one of await task.cohort(3)) {
-    await task.send(one, filled(0.001), 7, { trainLoss: 1.25, evalExamples: 3, evalLoss: 2.5, evalAccuracy: 0.5 });
-    seen.push(await latest());
-  }
-  await task.until(({ rounds }) => rounds[0]?.state === "evaluating", "it is evaluated");
-  seen.push(await latest());
+test("a draw with noise that gives nobody is run and published like any other", async () => {
+  const noise = { noise: 1, updateClip: 1, batchNorm: "local" } as const;
+  await task.startRound({ ...noise, goalCount: 2, fraction: 0.5, overSelection: 1, deadlineSeconds: 60 });
+  const real = crypto.getRandomValues.bind(crypto);
+  const draw = vi
+    .spyOn(crypto, "getRandomValues")
+    .mockImplementation(((array: Uint32Array<ArrayBuffer>) =>
+      array instanceof Uint32Array && array.length === 2
+        ? array.fill(2 ** 32 - 1)
+        : real(array)) as Crypto["getRandomValues"]);
+  const clients = [1, 2, 3, 4].map(String);
+  for (const client of clients) await task.checkIn(client);
+  for (const client of clients) expect(await task.checkIn(client)).toMatchObject({ reason: "not-selected" });
+  draw.mockRestore();
+  expect(await latest()).toMatchObject({ state: "training", tally: null, cohort: [] });
+  const base = await task.download(await task.get<Task>(""));
   await later(61);
-  seen.push(await task.ended(1));
-  for (const { trainLoss, trainAccuracy, evalLoss, evalAccuracy, evalExamples, cohort, tally } of seen) {
-    expect([trainLoss, trainAccuracy, evalLoss, evalAccuracy, evalExamples]).toEqual([null, null, null, null, 0]);
-    expect([tally.bytesUp, tally.bytesDown]).toEqual([0, 0]);
-    for (const { examples, norm, backend, bytesUp, bytesDown } of cohort) {
-      expect([examples, norm, backend, bytesUp, bytesDown]).toEqual([null, null, null, 0, 0]);
-    }
+  expect(await task.ended(1)).toMatchObject({ state: "published", reason: null, tally: null, waiting: 0 });
+  const next = await task.download(await task.published(1));
+  const step = next.map((value, i) => value - (base[i] ?? NaN)).filter((value) => value !== 0);
+  // Noise of deviation z S over the goal, and nothing else.
+  expect(normOf(step) / Math.sqrt(step.length)).toBeCloseTo(0.5, 2);
+  expect((await task.get<Task>("")).privacy).toEqual([{ sampling: 0.5, noise: 1, rounds: 1, clients: 4 }]);
+});
+
+test("an observer of a round with noise or secure aggregation learns of no client's numbers", async () => {
+  const secret = { secure: true, codec: "int8", updateClip: 1, secureStepSeconds: 600 } as const;
+  await task.startRound({ ...secret, goalCount: 3, overSelection: 1 });
+  await task.cohort(3);
+  const { tally, cohort } = await latest();
+  expect([tally?.bytesUp, tally?.bytesDown]).toEqual([0, 0]);
+  expect(cohort).toHaveLength(3);
+  for (const { examples, norm, backend, bytesUp, bytesDown } of cohort) {
+    expect([examples, norm, backend, bytesUp, bytesDown]).toEqual([null, null, null, 0, 0]);
   }
 });
 

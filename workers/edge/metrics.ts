@@ -4,7 +4,8 @@ import type { TaskName } from "../../src/federation/protocol";
 export interface TaskMetrics {
   checkpoint: number;
   waiting: number;
-  checkInsPerSecond: number;
+  /** null where that would tell who was drawn. */
+  checkInsPerSecond: number | null;
   updates: Record<string, number>;
   rounds: Record<string, number>;
   refusals: Record<string, number>;
@@ -32,9 +33,9 @@ export function prometheus(tasks: readonly (readonly [TaskName, TaskMetrics])[])
       Object.fromEntries(Object.entries(metrics[key]).map(([name, n]) => [`,${label}="${name}"`, n]));
   family("checkpoint_version", "gauge", "Version of the checkpoint that clients get.", (m) => ({ "": m.checkpoint }));
   family("waiting_clients", "gauge", "Clients that wait to be chosen.", (m) => ({ "": m.waiting }));
-  family("check_ins_per_second", "gauge", "Check-ins, averaged over ten seconds.", (m) => ({
-    "": m.checkInsPerSecond,
-  }));
+  family("check_ins_per_second", "gauge", "Check-ins, averaged over ten seconds.", (m) =>
+    m.checkInsPerSecond === null ? {} : { "": m.checkInsPerSecond },
+  );
   family("queued_updates", "gauge", "Accepted updates that are not counted yet.", (m) => ({
     "": m.updates["uploaded"] ?? 0,
   }));

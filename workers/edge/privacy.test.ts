@@ -1,6 +1,6 @@
 import { NOTEBOOK_ROUND } from "../../src/federation/default-round";
 import { env } from "cloudflare:workers";
-import { expect, test } from "vitest";
+import { afterEach, expect, test, vi } from "vitest";
 import { isNorm } from "../../src/model/batch-norm";
 import { epsilon } from "../../src/federation/privacy/accountant";
 import type { Task } from "../../src/federation/protocol";
@@ -8,6 +8,9 @@ import { TestTask, worst } from "./testing";
 
 const compact = new TestTask("expressions-compact");
 const { model } = compact;
+afterEach(() => {
+  vi.restoreAllMocks();
+});
 const normOf = (values: Float32Array): number => Math.sqrt(values.reduce((sum, value) => sum + value * value, 0));
 
 test("a round with noise publishes the mean of clipped updates that weigh the same, and noise of the deviation it promises", async () => {
@@ -18,6 +21,8 @@ test("a round with noise publishes the mean of clipped updates that weigh the sa
   for (const [i, assignment] of (await compact.cohort(goalCount)).entries()) {
     await compact.send(assignment, deltas[i] as Float32Array, 2 + 10 * i);
   }
+  await compact.summed(1, goalCount);
+  await compact.later(601);
   const next = await compact.download(await compact.published(1));
   const factors = deltas.map((delta) => Math.min(1, clip / normOf(delta)) / goalCount);
   expect(factors.every((factor) => factor < 1 / goalCount)).toBe(true);
@@ -40,14 +45,12 @@ test("a round with noise publishes the mean of clipped updates that weigh the sa
   // What is left of the step has nothing to do with the updates.
   expect(Math.abs(cross) / Math.sqrt(squares)).toBeLessThan(5 * normOf(deltas[0] as Float32Array));
 
-  // Nothing on the dashboard tells one client's numbers, and the dashboard can tell epsilon.
-  const round = await compact.ended(1);
-  for (const { examples, norm, trainLoss, trainAccuracy } of round.cohort) {
-    expect([examples, norm, trainLoss, trainAccuracy]).toEqual([null, null, null, null]);
-  }
+  // Nothing on the dashboard tells who took part, and the dashboard can tell epsilon.
+  expect(await compact.ended(1)).toMatchObject({ tally: null, cohort: [], trainLoss: null });
   const { privacy } = await compact.get<Task>("");
   expect(privacy).toEqual([{ sampling: 1, noise, rounds: 1, clients: 3 }]);
   expect(epsilon(privacy)).toBeGreaterThan(0);
+  vi.restoreAllMocks();
   await compact.startRound({ goalCount: 1 });
   const [plain] = await compact.cohort(1);
   if (!plain) throw new Error("no cohort");
@@ -56,17 +59,12 @@ test("a round with noise publishes the mean of clipped updates that weigh the sa
   expect(epsilon((await compact.get<Task>("")).privacy)).toBe(Infinity);
 });
 
-test("with noise every waiting client is drawn by itself: a draw that is too small is told, counted, and made again", async () => {
+test("with noise every waiting client is drawn by itself, and those who waited are counted for delta", async () => {
   await compact.startRound({ goalCount: 3, fraction: 0.02, noise: 1, updateClip: 1, batchNorm: "local", rounds: 3 });
-  // 150 wait; three are drawn on the average, and in one draw of 16 fewer than two.
   const clients = Array.from({ length: 150 }, () => crypto.randomUUID());
   for (const client of clients) await compact.checkIn(client);
-  const { rounds } = await compact.until(({ rounds }) => rounds[0]?.trainingAt != null, "a draw");
+  await compact.until(({ rounds }) => rounds[0]?.trainingAt != null, "a draw");
   expect((await compact.get<Task>("")).privacy).toEqual([{ sampling: 0.02, noise: 1, rounds: 1, clients: 150 }]);
-  if (rounds[0]?.state === "abandoned") {
-    expect(rounds[0].reason).toContain("of 150 clients; 2 are needed");
-    expect(rounds[1]?.state).toBe("selecting");
-  } else expect(rounds[0]?.cohort.length).toBeGreaterThanOrEqual(2);
 });
 
 test("the clip of a series follows the norms of its updates", async () => {
@@ -84,6 +82,8 @@ test("the clip of a series follows the norms of its updates", async () => {
   });
   const zeros = new Float32Array(model.parameters);
   for (const assignment of await compact.cohort(cohort)) await compact.send(assignment, zeros);
+  await compact.summed(1, cohort);
+  await compact.later(601);
   await compact.published(1);
   const { rounds } = await compact.until(({ rounds }) => rounds.length === 2, "the next round opens");
   // All norms lay below it: exp(-0.2 (1 + noise - 0.5)), with a deviation of 1 / 20 of the noise.

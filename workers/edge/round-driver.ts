@@ -33,8 +33,11 @@ export interface Driven {
 const isEnd = (state: RoundLife["state"]): state is "published" | "rejected" | "abandoned" =>
   state === "published" || state === "rejected" || state === "abandoned";
 
-/** Uniform in [0, 1), so that nobody can foresee who is drawn. */
-const secureRandom = (): number => (crypto.getRandomValues(new Uint32Array(1))[0] ?? 0) / 2 ** 32;
+/** Uniform in [0, 1) with all bits of a float64, so that nobody can foresee who is drawn, and nobody is likelier than C says. */
+function secureRandom(): number {
+  const [high = 0, low = 0] = crypto.getRandomValues(new Uint32Array(2));
+  return (high * 2 ** 21 + (low >>> 11)) / 2 ** 53;
+}
 
 export const newHub = (name: string): HubState => ({
   name,

@@ -9,6 +9,7 @@ import {
   type Tally,
 } from "../../src/federation/protocol";
 import { isOver } from "../../src/federation/round/life";
+import { hidesCohort } from "../../src/federation/round/rule";
 import { quantile } from "../../src/federation/rounds-csv";
 import type { Totals } from "./store/rounds";
 import type { TaskStore } from "./store/store";
@@ -24,7 +25,8 @@ const MOST_TEXT = 90_000;
  *
  * In a round with noise, or with secure aggregation, nobody's numbers are told: of the clients only where they are, and of their
  * sums nothing before the round has ended. Means that grow with each client tell that client's numbers by their differences. What
- * noise is there to hide is not told after the end either: no noise is on those sums.
+ * noise is there to hide is not told after the end either: no noise is on those sums. Of a round whose cohort is a secret nothing is
+ * told that depends on who was drawn: no members, no counts, no refusals.
  */
 export class RoundView {
   constructor(private readonly store: TaskStore) {}
@@ -35,6 +37,7 @@ export class RoundView {
     const row = store.rounds.get(number);
     const { config } = row;
     const known = store.rounds.totals(number) ?? this.#totals(number, config, isOver(row));
+    const isHidden = hidesCohort(config);
     const hubs = store.rounds.hubs(number);
     const loads = hubs.length > 0 ? store.updates.shardLoads(number) : undefined;
     return {
@@ -51,12 +54,11 @@ export class RoundView {
       endedAt: row.endedAt,
       deadline: row.deadline,
       waiting: row.state === "selecting" ? store.waiting.count() : 0,
-      cohort: this.#members(number, config, members),
-      refused: store.refusals.of(number),
+      cohort: isHidden ? [] : this.#members(number, config, members),
+      refused: isHidden ? {} : store.refusals.of(number),
       ...known,
-      evaluation: isPrivate(config) ? evaluationOfSeveral(known.evaluation, isOver(row)) : known.evaluation,
-      // A kind may be a single client.
-      evidence: isPrivate(config) ? {} : known.evidence,
+      tally: isHidden ? null : known.tally,
+      ...evaluatedOf(config, known, isOver(row)),
       dreams: store.rounds.dreams(number),
       note: store.notes.of(number),
       hubs: hubs.map((hub, i) => ({ ...hub, updates: loads?.get(i) ?? 0 })),
@@ -218,6 +220,17 @@ const UNTOLD = {
   norm: null,
 } satisfies Partial<Member>;
 
-/** What is shown of the evaluations of a round that keeps single clients' numbers: their mean at its end, where it is of several. */
-const evaluationOfSeveral = (evaluation: Round["evaluation"], isOver: boolean): Round["evaluation"] =>
-  isOver && evaluation && evaluation.clients > 1 ? evaluation : null;
+/**
+ * What is shown of a round's evaluations: with noise those of the operator, whose faces are nobody's secret; of one that keeps single
+ * clients' numbers their mean at its end, where it is of several. A kind may be a single client.
+ */
+function evaluatedOf(
+  { noise, secure }: RoundConfig,
+  { evaluation, evidence }: Pick<Totals, "evaluation" | "evidence">,
+  hasEnded: boolean,
+): Pick<Round, "evaluation" | "evidence"> {
+  const { operator } = evidence;
+  if (noise > 0) return { evaluation: operator ?? null, evidence: operator ? { operator } : {} };
+  if (!secure) return { evaluation, evidence };
+  return { evaluation: hasEnded && evaluation && evaluation.clients > 1 ? evaluation : null, evidence: {} };
+}

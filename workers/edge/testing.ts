@@ -1,6 +1,12 @@
-import { createExecutionContext, listDurableObjectIds, reset, runInDurableObject } from "cloudflare:test";
+import {
+  createExecutionContext,
+  listDurableObjectIds,
+  reset,
+  runDurableObjectAlarm,
+  runInDurableObject,
+} from "cloudflare:test";
 import { env } from "cloudflare:workers";
-import { afterEach, beforeEach, expect } from "vitest";
+import { afterEach, beforeEach, expect, vi } from "vitest";
 import { decodeCheckpoint } from "../../src/model/checkpoint";
 import { MODELS, summarize } from "../../src/model/model";
 import {
@@ -47,6 +53,8 @@ async function atRest(): Promise<void> {
     }
   }
 }
+
+const clock = Date.now.bind(Date);
 
 /** What the edge's tests do with a task, as its clients and its administrator do it. */
 export class TestTask {
@@ -203,6 +211,26 @@ export class TestTask {
     throw new Error(
       `It did not come to this: ${what}. ${JSON.stringify((await this.get<History>("/rounds")).rounds.at(-1))}`,
     );
+  }
+
+  /** Lets the clock be some seconds ahead of what it is, and what is due then happen. Mocks are restored by whoever uses it. */
+  async later(seconds: number): Promise<void> {
+    vi.spyOn(Date, "now").mockImplementation(() => clock() + seconds * 1000);
+    await runDurableObjectAlarm(this.#coordinator());
+  }
+
+  /** Waits until so many updates of a round are in its sum, also where the edge tells nobody. */
+  async summed(round: number, updates: number): Promise<void> {
+    const counted = (): Promise<number> =>
+      runInDurableObject(this.#coordinator(), (_, { storage }) => {
+        const query = "SELECT count(*) AS n FROM updates WHERE round = ? AND state = 'counted'";
+        return Number(storage.sql.exec(query, round).one()["n"]);
+      });
+    await expect.poll(counted, { timeout: 90_000 }).toBe(updates);
+  }
+
+  #coordinator() {
+    return env.COORDINATOR.get(env.COORDINATOR.idFromName(this.name));
   }
 
   async published(version: number): Promise<Task> {

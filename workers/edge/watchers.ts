@@ -49,6 +49,11 @@ export class Watchers {
     this.ctx.acceptWebSocket(server);
     const history = this.watched.history();
     server.send(JSON.stringify({ type: "history", history } satisfies LiveEvent));
+    // Else the first thing that happens would be told by the whole round, also where nothing of it is to be seen.
+    const open = history.rounds.at(-1);
+    if (open?.endedAt === null && !this.#told.has(open.number)) {
+      this.#told.set(open.number, this.watched.round(open.number));
+    }
     server.send(JSON.stringify({ type: "presence", online: this.watched.online() } satisfies LiveEvent));
     return client;
   }

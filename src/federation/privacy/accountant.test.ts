@@ -62,8 +62,9 @@ test("hardly any noise is none, and every noise comes to an end", () => {
 
 test("where the clients add the noise, the draw hides nobody", () => {
   const config = { ...DEFAULT_ROUND, fraction: 0.1, noise: 1, rounds: 5, goalCount: 20 };
-  expect(mechanismOf(config)).toEqual({ sampling: 0.1, noise: 1, rounds: 5, clients: 200 });
+  expect(mechanismOf(config)).toEqual({ sampling: 0.1, noise: 1, rounds: 5, clients: 1000 });
   expect(mechanismOf({ ...config, secure: true }).sampling).toBe(1);
+  expect(mechanismOf(config, 300).clients).toBe(1500);
 });
 
 test("delta is less than one in all clients", () => {
@@ -80,6 +81,9 @@ test("delta is less than one in all clients", () => {
   const rounds = { sampling: 0.1, noise: 1, rounds: 10 };
   expect(epsilon([{ ...rounds, clients: 1e6 }])).toBe(epsilon([rounds], 1e-7));
   expect(epsilon([{ ...rounds, clients: 1e6 }])).toBeGreaterThan(epsilon([rounds]));
+  // Nobody knows whether those of another series are the same: 20,000 at most.
+  const twice = [rounds, { ...rounds, noise: 2 }].map((one) => ({ ...one, clients: 10_000 }));
+  expect(epsilon(twice)).toBe(epsilon(twice, 1e-6));
 });
 
 describe("the planner", () => {

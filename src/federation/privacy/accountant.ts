@@ -16,7 +16,7 @@ export interface Mechanism {
   /** z: the noise's standard deviation, as a multiple of the most that one client can change the sum. */
   noise: number;
   rounds: number;
-  /** N: clients that there are, as far as is known. */
+  /** Clients that these rounds were drawn from, all together: there are at most as many. */
   clients?: number | undefined;
 }
 
@@ -27,9 +27,15 @@ export interface Mechanism {
 export const deltaFor = (clients: number): number =>
   10 ** Math.min(-5, -1 - Math.ceil(Math.log10(Math.max(1, clients))));
 
-/** The largest of all mechanisms' clients. */
+/**
+ * N: clients that there are at most. One that comes again bears another key, so that those of each round may be others than those of the
+ * round before.
+ */
 export const clientsOf = (mechanisms: readonly Mechanism[]): number =>
-  mechanisms.reduce((most, { clients = 1 }) => Math.max(most, clients), 1);
+  Math.max(
+    1,
+    mechanisms.reduce((sum, { clients = 1 }) => sum + clients, 0),
+  );
 
 /**
  * The smallest epsilon of all these rounds together: by privacy loss distributions, or by Rényi divergences where those give less, both
@@ -47,19 +53,25 @@ export function epsilon(mechanisms: readonly Mechanism[], delta = deltaFor(clien
   return Math.min(bound, lossEpsilon(done, curve, told)) + 2 * slack;
 }
 
-/** What rounds of a configuration are to the accountant: see RoundStore.mechanisms, which counts those that were run. */
-export const mechanismOf = ({
-  fraction,
-  noise,
-  secure,
-  rounds,
-  goalCount,
-}: Pick<RoundConfig, "fraction" | "noise" | "secure" | "rounds" | "goalCount">): Mechanism => ({
+/**
+ * What rounds of a configuration are to the accountant: see RoundTable.mechanisms, which counts those that were run.
+ * @param waiting clients that wait for a round, where they are more than it waits for
+ */
+export const mechanismOf = (
+  {
+    fraction,
+    noise,
+    secure,
+    rounds,
+    goalCount,
+  }: Pick<RoundConfig, "fraction" | "noise" | "secure" | "rounds" | "goalCount">,
+  waiting = 0,
+): Mechanism => ({
   // Who adds the noise itself does not trust the edge, which knows who was drawn: then the draw hides nobody.
   sampling: secure && noise > 0 ? 1 : fraction,
   noise,
   rounds,
-  clients: Math.ceil(goalCount / fraction),
+  clients: rounds * Math.max(waiting, Math.ceil(goalCount / fraction)),
 });
 
 /** The most noise that a round may have. */

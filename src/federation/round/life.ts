@@ -24,6 +24,8 @@ export interface RoundLife {
   reason: string | null;
   /** Clients that wait to be drawn, while it selects. */
   waiting: number;
+  /** Clients of which its cohort was drawn; null before the draw, and in async rounds. */
+  drawnFrom: number | null;
   /** How many of its members are in each state. */
   tally: MemberCounts;
   /** What is known of the candidate, while it is evaluated. */
@@ -65,6 +67,7 @@ export function beginRound(number: number, config: RoundConfig, now: number): Ro
     candidate: null,
     reason: null,
     waiting: 0,
+    drawnFrom: null,
     tally: NO_MEMBERS,
     evidence: [],
     dreams: null,

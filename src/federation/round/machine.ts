@@ -1,7 +1,7 @@
 import { objectionTo, type DreamVerdict, type Evidence } from "../guard";
 import { changeableOf, conflictOf, type RoundConfig } from "../protocol";
 import { drawOf, plentyOf, type Draw } from "./draw";
-import { endsAtGoal } from "./rule";
+import { endsAtGoal, hidesCohort } from "./rule";
 import {
   aggregatesUntil,
   isOver,
@@ -108,9 +108,11 @@ function take(life: RoundLife, event: RoundEvent, now: number): Transition {
         trainingAt: now,
         deadline: now + config.deadlineSeconds * 1000,
         waiting: 0,
+        drawnFrom: waiting,
         tally: { ...NO_MEMBERS, training: event.members },
       };
-      const needed = quorumOf(config);
+      // Nobody may learn how many were drawn: the round is run, and be it with nobody.
+      const needed = hidesCohort(config) ? 0 : quorumOf(config);
       if (event.members >= needed) return { state, effects: [] };
       return abandon(state, `The draw gave ${event.members} of ${waiting} clients; ${needed} are needed.`, now);
     }
@@ -218,19 +220,21 @@ function select(life: RoundLife, now: number): Transition {
 
 /**
  * Ends the training: once the goal is reached, in a synchronous round once nobody is left to wait for, and at the deadline with what
- * has come, if that is at least half of the goal. With noise the goal ends nothing, and what came in time is averaged however little
- * it is: whether one client's update came must not decide whether the others' are seen. Its threshold was at the draw.
+ * has come, if that is at least half of the goal. A round that hides its cohort ends at its deadline alone, with whatever has come: when
+ * and how it ends would tell how many were drawn. With noise the goal ends nothing.
  */
 function close(life: RoundLife, now: number): Transition {
   const { config, tally, deadline } = life;
-  const { goalCount, noise, secure, mode } = config;
+  const isDue = deadline !== null && now >= deadline;
+  if (hidesCohort(config)) return isDue ? startAggregating(life, now) : { state: life, effects: [] };
+  const { goalCount, mode } = config;
   const isAlone = mode === "sync" && tally.training + tally.uploaded === 0;
   const isEnough = endsAtGoal(config) && tally.counted >= goalCount;
-  if (isEnough || (isAlone && (tally.counted > 0 || noise > 0))) return startAggregating(life, now);
+  if (isEnough || (isAlone && tally.counted > 0)) return startAggregating(life, now);
   if (isAlone) return abandon(life, "Every client of the round has left.", now);
-  if (deadline === null || now < deadline) return { state: life, effects: [] };
+  if (!isDue) return { state: life, effects: [] };
   const came = tally.counted + tally.uploaded;
-  const needed = noise > 0 && !secure ? 0 : quorumOf(config);
+  const needed = quorumOf(config);
   if (came >= needed) return startAggregating(life, now);
   return abandon(life, `At the deadline ${came} of ${goalCount} updates had arrived; ${needed} were needed.`, now);
 }
@@ -249,7 +253,7 @@ function aggregate(life: RoundLife, now: number): Transition {
   const { config, tally } = life;
   if (now >= aggregatesUntil(life)) return abandon(life, "The updates could not be averaged in time.", now);
   if (tally.uploaded > 0) return { state: life, effects: [] };
-  if (tally.counted === 0 && config.noise === 0) {
+  if (tally.counted === 0 && !hidesCohort(config)) {
     return abandon(life, "Every update of the round is a dead letter.", now);
   }
   return { state: life, effects: [{ effect: "merge" }] };

@@ -6,6 +6,12 @@ import type { ServerOptimizer } from "../server-optimizers/registry";
 
 /** What a round's configuration says of how its updates become the next weights, for whoever adds and averages them. */
 
+/**
+ * Whether nobody may learn who takes part in a round, nor how many: with noise of the edge the accountant counts on a draw that is a
+ * secret. Such a round runs whoever was drawn, closes at its deadline alone, and nothing is told of its cohort.
+ */
+export const hidesCohort = ({ noise, secure }: Pick<RoundConfig, "noise" | "secure">): boolean => noise > 0 && !secure;
+
 /** Whether the goal ends a round: with noise everybody who was drawn counts, or one client would decide whether another does. */
 export const endsAtGoal = ({ noise }: Pick<RoundConfig, "noise">): boolean => noise === 0;
 

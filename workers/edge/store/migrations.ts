@@ -86,4 +86,7 @@ export const MIGRATIONS = [
     id INTEGER PRIMARY KEY AUTOINCREMENT, at INTEGER NOT NULL, kind TEXT NOT NULL, round INTEGER, detail TEXT NOT NULL);
   CREATE TABLE notes (round INTEGER PRIMARY KEY, note TEXT NOT NULL);
 `,
+  `
+  ALTER TABLE rounds ADD COLUMN drawn_from INTEGER;
+`,
 ];

@@ -38,6 +38,10 @@ const configColumn = v.pipe(
   }),
 );
 
+/** `hidesCohort` of a round's configuration, for queries over many. */
+export const HIDES_COHORT =
+  "coalesce(json_extract(config, '$.noise'), 0) > 0 AND NOT coalesce(json_extract(config, '$.secure'), 0)";
+
 /** A configuration as it is kept. @throws ValiError rather than keep one that could not be read again */
 const writeConfig = (config: RoundConfig): string => JSON.stringify(v.parse(roundConfigSchema, config));
 
@@ -50,6 +54,7 @@ const roundRow = v.pipe(
     run: v.number(),
     opened_at: v.number(),
     select_at: time,
+    drawn_from: v.nullable(v.number()),
     training_at: time,
     deadline: time,
     aggregating_at: time,
@@ -69,6 +74,7 @@ const roundRow = v.pipe(
     run: row.run,
     openedAt: row.opened_at,
     selectAt: row.select_at,
+    drawnFrom: row.drawn_from,
     trainingAt: row.training_at,
     deadline: row.deadline,
     aggregatingAt: row.aggregating_at,
@@ -84,13 +90,14 @@ const roundRow = v.pipe(
 export type RoundRow = v.InferOutput<typeof roundRow>;
 
 const COLUMNS =
-  "number, state, config, base, run, opened_at, select_at, training_at, deadline, aggregating_at, evaluate_until, ended_at, checkpoint, reason, plateau";
+  "number, state, config, base, run, opened_at, select_at, drawn_from, training_at, deadline, aggregating_at, evaluate_until, ended_at, checkpoint, reason, plateau";
 
 /** What of a round's life is kept beside its configuration, in the order of the columns. */
 const valuesOf = (life: RoundLife): (string | number | null)[] => [
   life.state,
   life.openedAt,
   life.selectAt,
+  life.drawnFrom,
   life.trainingAt,
   life.deadline,
   life.aggregatingAt,
@@ -171,7 +178,7 @@ export class RoundTable {
     const [values, old] = [valuesOf(life), before && valuesOf(before)];
     if (old && values.every((value, i) => value === old[i])) return isConfigured;
     this.db.run(
-      `UPDATE rounds SET state = ?, opened_at = ?, select_at = ?, training_at = ?, deadline = ?, aggregating_at = ?,
+      `UPDATE rounds SET state = ?, opened_at = ?, select_at = ?, drawn_from = ?, training_at = ?, deadline = ?, aggregating_at = ?,
        evaluate_until = ?, ended_at = ?, checkpoint = ?, reason = ?, dreams = ? WHERE number = ?`,
       ...[...values, life.number],
     );
@@ -252,7 +259,8 @@ export class RoundTable {
 
   /**
    * Every series of rounds that has read clients' updates, by sampling and noise. One with noise counts from its draw on, whatever
-   * became of it; one without counts once it has made a checkpoint.
+   * became of it; one without counts once it has made a checkpoint. Of its clients none is known again in another round: there are at most
+   * as many as all these rounds were drawn from.
    */
   mechanisms(): Task["privacy"] {
     return this.db.all(
@@ -261,7 +269,8 @@ export class RoundTable {
       `SELECT CASE WHEN coalesce(json_extract(config, '$.noise'), 0) > 0 AND json_extract(config, '$.secure') THEN 1
          ELSE json_extract(config, '$.fraction') END AS sampling,
        coalesce(json_extract(config, '$.noise'), 0) AS noise, count(*) AS rounds,
-       max(ceil(json_extract(config, '$.goalCount') / json_extract(config, '$.fraction'))) AS clients FROM rounds
+       sum(coalesce(drawn_from, ceil(json_extract(config, '$.goalCount') / json_extract(config, '$.fraction')))) AS clients
+       FROM rounds
        WHERE CASE WHEN coalesce(json_extract(config, '$.noise'), 0) > 0 THEN training_at ELSE checkpoint END IS NOT NULL
        GROUP BY 1, 2`,
     );

@@ -8,7 +8,7 @@ import { EventTable } from "./events";
 import { NonceTable } from "./nonces";
 import { NoteTable } from "./notes";
 import { RefusalTable } from "./refusals";
-import { RoundTable, type RoundRow, type Totals } from "./rounds";
+import { HIDES_COHORT, RoundTable, type RoundRow, type Totals } from "./rounds";
 import { SecureTables } from "./secure";
 import { SettingsTable } from "./settings";
 import { UpdateTable } from "./updates";
@@ -78,14 +78,15 @@ export class TaskStore {
     this.evaluations.forget(round);
   }
 
-  /** Counts for the metrics: updates by state, rounds by state, refusals by code. */
+  /** Counts for the metrics: updates by state, rounds by state, refusals by code. Rounds that hide their cohort give no updates. */
   counts(): Record<"updates" | "rounds" | "refusals", Record<string, number>> {
+    const told = `round NOT IN (SELECT number FROM rounds WHERE ${HIDES_COHORT})`;
     const by = (query: string): Record<string, number> =>
       Object.fromEntries(this.db.all(countRow, query).map(({ key, n }) => [key, n]));
     return {
-      updates: by("SELECT state AS key, count(*) AS n FROM updates GROUP BY state"),
+      updates: by(`SELECT state AS key, count(*) AS n FROM updates WHERE ${told} GROUP BY state`),
       rounds: by("SELECT state AS key, count(*) AS n FROM rounds GROUP BY state"),
-      refusals: by("SELECT code AS key, sum(count) AS n FROM refusals GROUP BY code"),
+      refusals: by(`SELECT code AS key, sum(count) AS n FROM refusals WHERE ${told} GROUP BY code`),
     };
   }
 }

@@ -3,6 +3,7 @@ import { memberSchema, type DeadLetter } from "../../../src/federation/protocol"
 import { NO_MEMBERS, type MemberCounts, type MemberState } from "../../../src/federation/round/life";
 import type { UpdateMetadata, UpdateSummary } from "../../../src/federation/update";
 import { optionalJson, type Database } from "./database";
+import { HIDES_COHORT } from "./rounds";
 import type { WaitingClient } from "./waiting";
 
 const memberState = memberSchema.entries.state;
@@ -182,11 +183,13 @@ export class UpdateTable {
     this.db.run("DELETE FROM updates WHERE round = ? AND state != 'training'", round);
   }
 
+  /** Those of rounds that do not hide their cohort. */
   deadLetters(): DeadLetter[] {
     return this.db
       .all(
         letterRow,
-        "SELECT id, round, label, coalesce(reason, '') AS reason FROM updates WHERE state = 'dead' ORDER BY rowid",
+        `SELECT id, round, label, coalesce(reason, '') AS reason FROM updates WHERE state = 'dead'
+         AND round NOT IN (SELECT number FROM rounds WHERE ${HIDES_COHORT}) ORDER BY rowid`,
       )
       .map(({ label, ...row }) => ({ ...row, client: label }));
   }

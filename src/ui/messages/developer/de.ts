@@ -160,7 +160,7 @@ export const de = {
       noise: "Rauschen",
       sampling: "Anteil C",
       rounds: "Runden",
-      clients: "Clients mindestens",
+      clients: "Clients höchstens",
     },
     none: "keins",
     help: "Epsilon begrenzt, was irgendjemand aus allen veröffentlichten Versionen über ein einzelnes Gerät lernen kann. Runden ohne Rauschen haben keine solche Grenze; sichere Aggregation verbirgt einzelne Updates trotzdem vor dem Edge.",
@@ -226,6 +226,7 @@ export const de = {
   panel: {
     madeUp: "erfunden",
     outlier: "Ausreißer",
+    secret: "In einer Runde mit Rauschen bleibt geheim, wer teilnimmt und wie viele: Darauf baut ihr Epsilon.",
     hidden: "Diese Runde verbirgt, was einzelne Clients gesendet haben: Man weiß nur, wo sie sind.",
     outlierHelp:
       "Die Norm eines Ausreißers liegt nach Iglewicz und Hoaglin weiter als 3,5 vom Median. Das kann ein Lügner sein, oder jemand mit anderen Gesichtern.",
@@ -433,7 +434,10 @@ export const de = {
   },
   planner: {
     title: "Wie viel Rauschen?",
-    clients: { name: "Clients N", help: "die mitmachen könnten; Delta bleibt unter 1 / N" },
+    clients: {
+      name: "Clients N",
+      help: "die höchstens auf eine Runde warten; Delta bleibt unter 1 / N, mit N über alle Runden",
+    },
     epsilon: { name: "Epsilon höchstens", help: "aller Runden mit Rauschen, diese eingeschlossen" },
     ask: "Sag, wie groß Epsilon werden darf.",
     looking: "Das kleinste Rauschen wird gesucht …",
@@ -559,7 +563,10 @@ export const de = {
     secureStepSeconds: { name: "Schritt", help: "Sekunden, die er auf die langsamsten Clients wartet" },
     noise: { name: "Rauschen z", help: "Gauß, mal die Kürzung, auf der Summe; 0 ist aus" },
     clipQuantile: { name: "Quantil der Kürzung", help: "Anteil der Updates, dem sie folgt; 0 lässt sie" },
-    evaluators: { name: "Prüfer", help: "Clients, die einen Kandidaten testen; 0 veröffentlicht sofort" },
+    evaluators: {
+      name: "Prüfer",
+      help: "Clients, die einen Kandidaten testen; 0 veröffentlicht sofort, und nur das geht mit Rauschen",
+    },
     agreement: {
       name: "Einigkeit bei Träumen",
       help: "kleinster Anteil geträumter Gesichter mit gleicher Antwort; 0 ist aus",

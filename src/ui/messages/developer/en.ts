@@ -166,7 +166,7 @@ export const en = {
       noise: "Noise",
       sampling: "Fraction C",
       rounds: "Rounds",
-      clients: "Clients at least",
+      clients: "Clients at most",
     },
     none: "none",
     help: "Epsilon bounds what anybody can learn from all published versions about one client. Rounds without noise have no such bound; secure aggregation hides single updates from the edge all the same.",
@@ -233,6 +233,7 @@ export const en = {
   panel: {
     madeUp: "made up",
     outlier: "outlier",
+    secret: "In a round with noise who takes part stays a secret, and how many: its epsilon counts on that.",
     hidden: "This round hides what single clients sent: only where they are is known.",
     outlierHelp:
       "An outlier's norm lies further from the median than 3.5 by Iglewicz and Hoaglin's score. It may be a liar, or somebody with other faces.",
@@ -433,7 +434,10 @@ export const en = {
   },
   planner: {
     title: "How much noise?",
-    clients: { name: "Clients N", help: "that may take part; delta is chosen below 1 / N" },
+    clients: {
+      name: "Clients N",
+      help: "that wait for a round, at most; delta is chosen below 1 / N, where N are those of all rounds",
+    },
     epsilon: { name: "Epsilon at most", help: "of all rounds with noise, these included" },
     ask: "Say how large epsilon may become.",
     looking: "Looking for the least noise …",
@@ -559,7 +563,10 @@ export const en = {
     secureStepSeconds: { name: "Step", help: "seconds that it waits for the slowest clients" },
     noise: { name: "Noise z", help: "Gaussian, times the update clip, on the sum; 0 is off" },
     clipQuantile: { name: "Clip quantile", help: "share of updates that the clip follows; 0 keeps it" },
-    evaluators: { name: "Evaluators", help: "clients that test a candidate; 0 publishes at once" },
+    evaluators: {
+      name: "Evaluators",
+      help: "clients that test a candidate; 0 publishes at once, and is what noise needs",
+    },
     agreement: { name: "Agreement on dreams", help: "least share of dreamed faces with the same answer; 0 is off" },
     evaluateByClass: { name: "They count by class" },
     evaluationSeconds: { name: "Evaluation", help: "seconds that it may take" },

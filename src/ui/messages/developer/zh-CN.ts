@@ -154,7 +154,7 @@ export const zhCN = {
       noise: "噪声",
       sampling: "比例 C",
       rounds: "轮数",
-      clients: "最少客户端数",
+      clients: "最多客户端数",
     },
     none: "无",
     help: "epsilon 限定了任何人能从所有已发布版本中了解到单个客户端的多少信息。没有噪声的轮次没有这样的上限；安全聚合仍会对边缘隐藏单个更新。",
@@ -218,6 +218,7 @@ export const zhCN = {
   panel: {
     madeUp: "虚构",
     outlier: "离群",
+    secret: "在带噪声的轮次中，谁参加、有多少参加都是秘密：epsilon 以此为前提。",
     hidden: "本轮隐藏单个客户端所发送的内容：只知道它们进行到哪里。",
     outlierHelp:
       "按 Iglewicz 与 Hoaglin 的评分，离群者的范数与中位数的距离超过 3.5。可能是说谎者，也可能是面孔不同的人。",
@@ -403,7 +404,7 @@ export const zhCN = {
   },
   planner: {
     title: "需要多少噪声？",
-    clients: { name: "客户端数 N", help: "可能参加的数量；delta 取小于 1 / N" },
+    clients: { name: "客户端数 N", help: "每轮最多等待的数量；delta 取小于 1 / N，N 为所有轮次之和" },
     epsilon: { name: "Epsilon 至多", help: "所有带噪声的轮次，包括这些" },
     ask: "请填写 epsilon 最大可以是多少。",
     looking: "正在寻找最小的噪声……",
@@ -521,7 +522,7 @@ export const zhCN = {
     secureStepSeconds: { name: "步骤", help: "等待最慢客户端的秒数" },
     noise: { name: "噪声 z", help: "高斯，乘以更新裁剪，加在总和上；0 为关" },
     clipQuantile: { name: "裁剪分位数", help: "裁剪所跟随的更新比例；0 为不变" },
-    evaluators: { name: "评估者", help: "测试候选版的客户端数；0 为立即发布" },
+    evaluators: { name: "评估者", help: "测试候选版的客户端数；0 为立即发布，有噪声时必须为 0" },
     agreement: { name: "梦境脸一致率", help: "对梦境脸给出相同回答的最低比例；0 为关" },
     evaluateByClass: { name: "它们按类别计数" },
     evaluationSeconds: { name: "评估", help: "最多用时的秒数" },
