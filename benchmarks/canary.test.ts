@@ -1,8 +1,8 @@
 import { describe, expect, test } from "vitest";
 import { addGaussian } from "../src/federation/privacy/discrete-gaussian";
-import { shareBelow, type Below } from "../src/federation/privacy/adaptive-clip";
+import { shareBelow } from "../src/federation/privacy/adaptive-clip";
 import oracle from "../src/federation/privacy/oracle.json";
-import { audit, AUDITED, RULES, SERIES, type AuditedSeries, type Rules } from "./canary";
+import { audit, AUDITED, RULES, SERIES, SMALL, type AuditedSeries, type Rules } from "./canary";
 import { clopperPearson } from "./clopper-pearson";
 
 test.each(oracle.limits)("of $seen of $of, scipy has the same limits", ({ seen, of, error, low, high }) => {
@@ -12,10 +12,13 @@ test.each(oracle.limits)("of $seen of $of, scipy has the same limits", ({ seen, 
 });
 
 /** The published clip once moved by a count of norms below it, which one client changes by 1, with noise for a change of one half. */
-const countedWhole: Rules["nextClip"] = (clip, below: Below, quantile) => {
-  const share = Float64Array.of(below.below / below.expected);
+const countedWhole: Rules["afterRound"] = (before, facts) => {
+  const { next, ...rest } = RULES.afterRound(before, facts);
+  const share = Float64Array.of(facts.below / before.goalCount);
   addGaussian(share, 1 / 20);
-  return clip * Math.exp(-0.2 * (Math.max(0, Math.min(1, share[0] ?? 0)) - quantile));
+  const told = Math.max(0, Math.min(1, share[0] ?? 0));
+  const updateClip = before.updateClip * Math.exp(-0.2 * (told - before.clipQuantile));
+  return { ...rest, next: next && { ...next, updateClip } };
 };
 /** A round with noise once ended at its goal, as one without does, and who came later did not count: without one client another one does. */
 const goalFirst: Rules["transition"] = (life, event, now) => {
@@ -23,6 +26,19 @@ const goalFirst: Rules["transition"] = (life, event, now) => {
   const { config } = life;
   const { state, effects } = RULES.transition({ ...life, config: { ...config, noise: 0 } }, event, now);
   return { state: { ...state, config }, effects };
+};
+/** A draw that gave few was once given up, where everybody could see it. */
+const smallGivenUp: Rules["transition"] = (life, event, now) => {
+  if (event.type !== "drawn") return RULES.transition(life, event, now);
+  const { config } = life;
+  const { state, effects } = RULES.transition({ ...life, config: { ...config, secure: true } }, event, now);
+  return { state: { ...state, config }, effects };
+};
+/** Once it ended as soon as all had come. */
+const endsAlone: Rules["transition"] = (life, event, now) => {
+  const { state, effects } = RULES.transition(life, event, now);
+  const isAlone = event.type === "counted" && state.state === "training" && state.tally.training === 0;
+  return isAlone ? RULES.transition({ ...state, deadline: now }, { type: "time" }, now) : { state, effects };
 };
 
 const FOLLOWED: AuditedSeries = { ...SERIES, noise: 2, goalCount: 21, others: 21, clipQuantile: 0.5, isLoud: false };
@@ -44,6 +60,11 @@ describe("an attacker who sees what is published tells no more of one client tha
     expect(atLeast).toBeLessThan(published);
   });
 
+  test("where hardly anybody is drawn", () => {
+    const { published, atLeast } = audit(SMALL, 20_000);
+    expect(atLeast).toBeLessThan(published);
+  });
+
   test("where more are drawn than the goal", () => {
     const { published, atLeast } = audit(CROWDED, RUNS);
     expect(atLeast).toBeLessThan(published);
@@ -52,7 +73,7 @@ describe("an attacker who sees what is published tells no more of one client tha
 
 describe("the audit notices", () => {
   test("a clip that follows a count with noise for half of what one client changes", () => {
-    const { published, atLeast } = audit(FOLLOWED, RUNS, { ...RULES, nextClip: countedWhole });
+    const { published, atLeast } = audit(FOLLOWED, RUNS, { ...RULES, afterRound: countedWhole });
     expect(atLeast).toBeGreaterThan(published);
     // What the count was, the share is not: both follow the same quantile.
     expect(shareBelow({ below: 10, counted: 20, expected: 20 })).toBe(0.5);
@@ -60,6 +81,16 @@ describe("the audit notices", () => {
 
   test("a goal that lets another client in for one who leaves", () => {
     const { published, atLeast } = audit(CROWDED, RUNS, { ...RULES, transition: goalFirst });
+    expect(atLeast).toBeGreaterThan(published);
+  });
+
+  test.each<[string, Partial<Rules>]>([
+    ["a draw of few that is given up where everybody sees it", { transition: smallGivenUp }],
+    ["a round that ends when all have come", { transition: endsAlone }],
+    ["a cohort that is told", { shown: (round) => round }],
+  ])("%s", (_, fault) => {
+    const { published, atLeast } = audit(SMALL, 20_000, { ...RULES, ...fault });
+    expect(published).toBeLessThan(0.25);
     expect(atLeast).toBeGreaterThan(published);
   });
 

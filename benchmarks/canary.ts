@@ -1,17 +1,18 @@
 import { WeightedSum } from "../src/federation/fedavg";
 import type { ModelSummary } from "../src/model/model";
 import { deltaFor, epsilon } from "../src/federation/privacy/accountant";
-import { nextClip } from "../src/federation/privacy/adaptive-clip";
 import { clipTo, normOf } from "../src/federation/privacy/clip";
 import { belowNoise, shareOfNoise } from "../src/federation/privacy/distributed";
 import { toMean } from "../src/federation/privacy/mechanism";
 import { deviationOfShares, noiseOf } from "../src/federation/privacy/noise-scale";
 import { DEFAULT_ROUND } from "../src/federation/default-round";
-import type { RoundConfig } from "../src/federation/protocol";
+import type { Member, Round, RoundConfig } from "../src/federation/protocol";
 import { drawCohort } from "../src/federation/round/draw";
-import { beginRound, quorumOf } from "../src/federation/round/life";
+import { beginRound, quorumOf, type MemberState, type RoundLife } from "../src/federation/round/life";
 import { transition, type RoundEffect, type RoundEvent } from "../src/federation/round/machine";
 import { noiseRuleOf } from "../src/federation/round/rule";
+import { afterRound } from "../src/federation/round/series";
+import { NO_MEANS, shown } from "../src/federation/round/shown";
 import { fromRing, ringOf, RingSum, toRing, type RingFacts } from "../src/federation/secagg/ring";
 import { linearWeight } from "../src/federation/aggregation/weights";
 import { clopperPearson } from "./clopper-pearson";
@@ -23,14 +24,16 @@ import { clopperPearson } from "./clopper-pearson";
  * above the epsilon that the pages show would prove them wrong.
  */
 
-/** What the edge does in a round; a test puts its old faults in their place. */
-export const RULES = { transition, noiseRuleOf, toMean, linearWeight, nextClip };
+/** What the edge does in a round and tells of it; a test puts its old faults in their place. */
+export const RULES = { transition, afterRound, shown, noiseRuleOf, toMean, linearWeight };
 export type Rules = typeof RULES;
 
 export interface AuditedSeries {
   goalCount: number;
-  /** Clients beside the canary that wait for each round, and send an update when they are drawn. */
+  /** Clients beside the canary that wait for each round. */
   others: number;
+  /** With which probability each of them leaves without a word. */
+  absent: number;
   fraction: number;
   noise: number;
   updateClip: number;
@@ -50,79 +53,164 @@ const PLACE = 5;
 /** Norm of the canary's update, above any clip. */
 const LOUD = 1e7;
 
-/** What somebody sees of a series: how far the mean went the canary's way, in clips, and what the clip did. */
-export type Seen = [moved: number, clips: number];
+/** What somebody sees of a series. */
+export interface Seen {
+  /** How far the means went the canary's way, in clips, and what the clip did. */
+  numbers: [moved: number, clips: number];
+  /** All else that is told of its rounds, in one word: their states, times, counts and members. */
+  events: string;
+}
 
 /** Runs a series of rounds. */
 export function play(series: AuditedSeries, withCanary: boolean, rules: Rules): Seen {
-  const config = { ...series };
+  let config: RoundConfig | null = roundOf(series);
   const canary = new Float32Array(MODEL.parameters);
-  canary[PLACE] = config.isLoud ? LOUD : config.updateClip;
+  canary[PLACE] = series.isLoud ? LOUD : series.updateClip;
   const other = new Float32Array(MODEL.parameters);
-  if (config.against) other[PLACE] = -LOUD;
-  const seen: Seen = [0, 0];
-  for (let round = 1; round <= config.rounds; round++) {
-    const clip = config.updateClip;
+  if (series.against) other[PLACE] = -LOUD;
+  const seen: Seen = { numbers: [0, 0], events: "" };
+  for (let number = 1; config && number <= series.rounds; number++) {
+    const { updateClip: clip, goalCount } = config;
+    const others = Array.from({ length: series.others }, () => (Math.random() < series.absent ? undefined : other));
     // The canary comes first. With secure aggregation who takes part is no secret, and what is hidden is what it sends.
-    const others = Array.from({ length: config.others }, () => other);
-    const stranger = config.secure ? [new Float32Array(MODEL.parameters)] : [];
-    const counted = countedOf([...(withCanary ? [canary] : stranger), ...others], config, rules);
-    if (!counted) continue;
-    const { mean, below } = config.secure ? sumInRing(counted, config, round) : sumInClear(counted, config, rules);
-    seen[0] += ((mean[PLACE] as number) * config.goalCount) / clip;
-    if (config.clipQuantile > 0) {
-      const told = { below, counted: counted.length, expected: config.goalCount, isNoisy: config.secure };
-      config.updateClip = rules.nextClip(clip, told, config.clipQuantile);
-      seen[1] += Math.log(config.updateClip / clip);
-    }
+    const stranger = series.secure ? [new Float32Array(MODEL.parameters)] : [];
+    const round: PlayedRound = new PlayedRound(number, config, rules);
+    const { mean, below } = round.run([...(withCanary ? [canary] : stranger), ...others]);
+    if (mean) seen.numbers[0] += ((mean[PLACE] as number) * goalCount) / clip;
+    config = rules.afterRound(config, { losses: [], counted: round.counted.length, below }).next;
+    if (config) seen.numbers[1] += Math.log(config.updateClip / clip);
+    seen.events += round.told();
   }
   return seen;
 }
 
-/**
- * Takes a round through its life with these clients waiting, each of which sends its update as soon as it is drawn; where the goal is
- * higher than their number, others wait as well, who leave without a word.
- * @returns the updates that are averaged; undefined of a round that comes to nothing
- * @throws Error where the round is never drawn: whether it is must not hang on the canary
- */
-function countedOf(updates: Float32Array[], config: AuditedSeries, rules: Rules): Float32Array[] | undefined {
-  let life = beginRound(1, roundOf(config), 0);
-  const send = (event: RoundEvent, now = 0): RoundEffect[] => {
-    const { state, effects } = rules.transition(life, event, now);
-    life = state;
-    return effects;
-  };
-  const silent = Math.max(0, config.goalCount - updates.length);
-  const waiting = [...updates, ...Array.from({ length: config.secure ? silent : 0 }, () => undefined)];
-  const draw = send({ type: "waiting", clients: waiting.length }).find(({ effect }) => effect === "draw");
-  if (draw?.effect !== "draw") throw new Error(`${waiting.length} clients are too few for a draw.`);
-  const drawn = drawCohort(waiting, draw.draw, Math.random);
-  send({ type: "drawn", members: drawn.length });
-  const counted: Float32Array[] = [];
-  for (const update of drawn) {
-    // It takes no more.
-    if (life.state !== "training") break;
-    if (!update) continue;
-    const member = { id: String(counted.length), round: life.number };
-    send({ type: "uploaded", member: { ...member, state: "training" } });
-    send({ type: "counted", member: { ...member, state: "uploaded" } });
-    counted.push(update);
-  }
-  if (life.state === "training") send({ type: "time" }, life.deadline ?? 0);
-  return life.state === "aggregating" ? counted : undefined;
-}
-
-/** Of a series, what decides about a round's life. */
+/** Of a series, what decides about its rounds' lives; one more than are seen, for the clip that the last one leaves. */
 const roundOf = (series: AuditedSeries): RoundConfig => {
-  const { goalCount, fraction, noise, secure, updateClip, clipQuantile, codec } = series;
+  const { goalCount, fraction, noise, secure, updateClip, clipQuantile, codec, rounds } = series;
   return {
     ...DEFAULT_ROUND,
     ...{ goalCount, fraction, noise, secure, updateClip, clipQuantile, codec, overSelection: 1, selectionSeconds: 0 },
-    ...{ prior: 0, rounds: 1 },
+    ...{ prior: 0, rounds: rounds + 1, evaluators: 0, agreement: 0 },
   };
 };
 
-function sumInClear(counted: Float32Array[], config: AuditedSeries, rules: Rules) {
+/** Milliseconds after the draw at which updates come. */
+const COMES_AFTER = 1000;
+
+/** One round, as the edge's machine has it. */
+class PlayedRound {
+  #life: RoundLife;
+  #now = 0;
+  #merges = false;
+  readonly #members: MemberState[] = [];
+  readonly counted: Float32Array[] = [];
+
+  constructor(
+    readonly number: number,
+    readonly config: RoundConfig,
+    private readonly rules: Rules,
+  ) {
+    this.#life = beginRound(number, config, 0);
+  }
+
+  /**
+   * Takes the round through its life with these clients waiting, of which each sends its update some time after it is drawn, or nothing;
+   * under secure aggregation others wait as well, where the goal is higher than their number, and leave without a word.
+   * @returns what is published, if anything is
+   * @throws Error where the round is never drawn: whether it is must not hang on the canary
+   */
+  run(clients: (Float32Array | undefined)[]): { mean: Float64Array | null; below: number } {
+    const { config } = this;
+    const silent = config.secure ? Math.max(0, config.goalCount - clients.length) : 0;
+    const waiting = [...clients, ...Array.from({ length: silent }, () => undefined)];
+    const draw = this.#send({ type: "waiting", clients: waiting.length }).find(({ effect }) => effect === "draw");
+    if (draw?.effect !== "draw") throw new Error(`${waiting.length} clients are too few for a draw.`);
+    const drawn = drawCohort(waiting, draw.draw, Math.random);
+    for (const _ of drawn) this.#members.push("training");
+    this.#send({ type: "drawn", members: drawn.length });
+    this.#now += COMES_AFTER;
+    for (const [at, update] of drawn.entries()) {
+      // It takes no more.
+      if (this.#life.state !== "training") break;
+      if (!update) continue;
+      const { number: round } = this;
+      this.#send({ type: "uploaded", member: { id: String(at), round, state: "training" } });
+      this.#send({ type: "counted", member: { id: String(at), round, state: "uploaded" } });
+      this.counted.push(update);
+    }
+    if (this.#life.state === "training") {
+      this.#now = this.#life.deadline ?? NaN;
+      this.#send({ type: "time" });
+    }
+    if (!this.#merges) return { mean: null, below: 0 };
+    if (config.secure && this.counted.length < quorumOf(config)) {
+      // As the store of a secure round has it: no sum is opened of fewer.
+      this.#send({ type: "failed", reason: "Too few have sent a vector.", lasting: true });
+      return { mean: null, below: 0 };
+    }
+    const result = config.secure
+      ? sumInRing(this.counted, config, this.number)
+      : sumInClear(this.counted, config, this.rules);
+    this.#send({ type: "merged", version: this.number, dreams: null, evidence: [] });
+    return result;
+  }
+
+  /** What the edge tells of the round in the end, but for its clip. */
+  told(): string {
+    const { state, reason, openedAt, trainingAt, endedAt, deadline, tally, waiting } = this.#life;
+    const count = (of: MemberState): number => tally[of];
+    const checkpoint = { sha256: "", bytes: 1 };
+    const { config: _, ...told }: Partial<Round> = this.rules.shown({
+      number: this.number,
+      ...{ state, reason, plateau: null, openedAt, trainingAt, endedAt, deadline, waiting, config: this.config },
+      base: { ...checkpoint, version: this.number - 1 },
+      checkpoint: this.#life.candidate === null ? null : { ...checkpoint, version: this.#life.candidate },
+      tally: {
+        selected: this.#members.length,
+        uploaded: this.counted.length,
+        ...{ counted: count("counted"), dropped: count("dropped"), dead: count("dead") },
+        ...{ bytesUp: this.counted.length, bytesDown: this.#members.length },
+        medianSeconds: this.counted.length > 0 ? COMES_AFTER / 1000 : null,
+        slowestSeconds: this.counted.length > 0 ? COMES_AFTER / 1000 : null,
+      },
+      // Their names are random.
+      cohort: [...this.#members].sort().map((member) => ({ ...MEMBER, state: member })),
+      refused: {},
+      ...NO_MEANS,
+      trainLoss: this.counted.length > 0 ? 1 : null,
+      ...{ evaluation: null, evidence: {}, dreams: null, hubs: [], note: null },
+    });
+    return JSON.stringify(told);
+  }
+
+  #send(event: RoundEvent): RoundEffect[] {
+    const { state, effects } = this.rules.transition(this.#life, event, this.#now);
+    this.#life = state;
+    for (const effect of effects) {
+      if (effect.effect === "member") this.#members[Number(effect.id)] = effect.to;
+      if (effect.effect === "merge") this.#merges = true;
+      if (effect.effect !== "drop-missing") continue;
+      for (const [i, member] of this.#members.entries()) if (member === "training") this.#members[i] = "dropped";
+    }
+    return effects;
+  }
+}
+
+const MEMBER: Omit<Member, "state"> = {
+  ...{
+    client: "",
+    staleness: 0,
+    norm: null,
+    examples: null,
+    bytesUp: 0,
+    bytesDown: 0,
+    assignedAt: 0,
+    uploadedAt: null,
+  },
+  ...{ trainLoss: null, trainAccuracy: null, initialLoss: null, backend: null },
+};
+
+function sumInClear(counted: Float32Array[], config: RoundConfig, rules: Rules) {
   const sum = new WeightedSum(MODEL.parameters);
   let below = 0;
   for (const update of counted) {
@@ -138,8 +226,9 @@ function sumInClear(counted: Float32Array[], config: AuditedSeries, rules: Rules
   return { mean: sum.sum, below };
 }
 
-function sumInRing(counted: Float32Array[], config: AuditedSeries, rotation: number) {
+function sumInRing(counted: Float32Array[], config: RoundConfig, rotation: number) {
   const { updateClip: clip, codec, clipQuantile, goalCount } = config;
+  if (codec !== "int8" && codec !== "int4") throw new Error(`There is no ring for ${codec}.`);
   const fewest = quorumOf(config);
   const ring = ringOf(MODEL, {
     codec,
@@ -156,7 +245,7 @@ function sumInRing(counted: Float32Array[], config: AuditedSeries, rotation: num
     sum.addPart(0, toRing(ring, delta, facts, { seed: 1, rotation }));
   }
   const { mean, facts } = fromRing(ring, sum.sum, rotation);
-  return { mean: mean.map((value) => (value * facts.weight) / goalCount), below: facts.below };
+  return { mean: Float64Array.from(mean, (value) => (value * facts.weight) / goalCount), below: facts.below };
 }
 const NOTHING = { weight: 1, trainLoss: 0, trainAccuracy: 0, evalExamples: 0, evalLoss: 0, evalAccuracy: 0 };
 
@@ -171,9 +260,9 @@ export interface Audit {
 
 /** Audits a series. @param runs with the canary, and as many without: half of them teach the attacker, half are judged */
 export function audit(series: AuditedSeries, runs: number, rules: Rules = RULES): Audit {
-  const delta = deltaFor(series.others + 1);
   const { noise, rounds } = series;
-  // As the Coordinator tells of its rounds: see RoundStore.mechanisms.
+  const delta = deltaFor(rounds * (series.others + 1));
+  // As the Coordinator tells of its rounds: see RoundTable.mechanisms.
   const published = epsilon([{ sampling: series.secure ? 1 : series.fraction, noise, rounds }], delta);
   const half = Math.floor(runs / 2);
   const some = (withCanary: boolean): Seen[] => Array.from({ length: half }, () => play(series, withCanary, rules));
@@ -184,19 +273,41 @@ export function audit(series: AuditedSeries, runs: number, rules: Rules = RULES)
   return { published, atLeast, ratio: atLeast / published, runs };
 }
 
-/** Fisher's linear discriminant: what the attacker learns from runs of both kinds. */
+/**
+ * What the attacker learns from runs of both kinds: how much likelier the canary makes each word of events, and, by Fisher's linear
+ * discriminant, the numbers beside it. Both are logarithms of likelihoods, and are added.
+ */
 function teach(inside: Seen[], outside: Seen[]): (seen: Seen) => number {
-  const meanOf = (all: Seen[], i: 0 | 1): number => all.reduce((sum, seen) => sum + seen[i], 0) / all.length;
+  const numbers = teachNumbers(
+    inside.map((seen) => seen.numbers),
+    outside.map((seen) => seen.numbers),
+  );
+  const times = new Map<string, [number, number]>();
+  for (const [kind, all] of [inside, outside].entries()) {
+    for (const { events } of all) {
+      const known = times.get(events) ?? [0, 0];
+      known[kind as 0 | 1] += 1;
+      times.set(events, known);
+    }
+  }
+  // What was seen a few times says little yet.
+  const said = ([yes, no]: [number, number]): number => Math.log((yes + 2) / (no + 2));
+  return (seen) => said(times.get(seen.events) ?? [0, 0]) + numbers(seen.numbers);
+}
+
+/** Of numbers of both kinds, with the same spread, how much likelier those of the first kind are, but for a constant. */
+function teachNumbers(inside: Seen["numbers"][], outside: Seen["numbers"][]): (seen: Seen["numbers"]) => number {
+  const meanOf = (all: Seen["numbers"][], i: 0 | 1): number => all.reduce((sum, seen) => sum + seen[i], 0) / all.length;
   const middle = [inside, outside].map((all) => [meanOf(all, 0), meanOf(all, 1)] as const);
   const spread = (i: 0 | 1, j: 0 | 1): number =>
     [inside, outside].reduce((sum, all, k) => {
       const [a, b] = [middle[k]?.[i] ?? 0, middle[k]?.[j] ?? 0];
-      return sum + all.reduce((part, seen) => part + (seen[i] - a) * (seen[j] - b), 0) / all.length;
+      return sum + all.reduce((part, seen) => part + (seen[i] - a) * (seen[j] - b), 0) / all.length / 2;
     }, 0);
   const [xx, xy, yy] = [spread(0, 0), spread(0, 1), spread(1, 1)];
   const [dx, dy] = [0, 1].map((i) => (middle[0]?.[i] ?? 0) - (middle[1]?.[i] ?? 0)) as [number, number];
   const determinant = xx * yy - xy * xy;
-  if (yy === 0 || determinant <= 1e-12 * xx * yy) return (seen) => seen[0] * Math.sign(dx);
+  if (yy === 0 || determinant <= 1e-12 * xx * yy) return xx === 0 ? () => 0 : (seen) => (seen[0] * dx) / xx;
   const [a, b] = [(yy * dx - xy * dy) / determinant, (xx * dy - xy * dx) / determinant];
   return (seen) => a * seen[0] + b * seen[1];
 }
@@ -247,6 +358,7 @@ function bestGuess(inside: number[], outside: number[], delta: number) {
 export const SERIES: AuditedSeries = {
   goalCount: 3,
   others: 3,
+  absent: 0,
   fraction: 1,
   noise: 1,
   updateClip: 1,
@@ -258,10 +370,22 @@ export const SERIES: AuditedSeries = {
   against: false,
 };
 
+/** Rounds for which now and then nobody is drawn. */
+export const SMALL: AuditedSeries = { ...SERIES, goalCount: 2, others: 4, fraction: 0.5, noise: 20 };
+
 /** What `npm run bench:audit` looks at. */
 export const AUDITED: Record<string, AuditedSeries> = {
   "plain Gaussian": SERIES,
-  "sampled, a large cohort": { ...SERIES, goalCount: 99, others: 199, fraction: 0.5, rounds: 2, noise: 1.5 },
+  "sampled, a large cohort": {
+    ...SERIES,
+    goalCount: 99,
+    others: 199,
+    absent: 0.1,
+    fraction: 0.5,
+    rounds: 2,
+    noise: 1.5,
+  },
+  "sampled, a small cohort, and some leave": { ...SMALL, noise: 1, rounds: 2, absent: 0.2 },
   "clip that follows, a small cohort": { ...SERIES, goalCount: 11, others: 11, clipQuantile: 0.5, rounds: 2 },
   "clip that follows, a large cohort": {
     ...SERIES,

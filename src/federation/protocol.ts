@@ -245,9 +245,6 @@ export function conflictOf(config: RoundConfig): string | undefined {
       return `Among fewer than ${FEWEST} clients nothing can be hidden: choose a higher goal count.`;
   }
   if (config.noise > 0) {
-    if (config.evaluators > 0) {
-      return "What clients say of a candidate has no noise, and would tell of their faces: choose evaluators 0. The dreamed faces and the operator still judge it.";
-    }
     if (config.noise < LEAST_NOISE) return `Noise below ${LEAST_NOISE} hides nobody: choose more, or 0 for none.`;
     if (config.updateClip === 0) return "Noise is scaled by the update clip: choose one above 0.";
     if (config.prior > 0)
@@ -257,6 +254,9 @@ export function conflictOf(config: RoundConfig): string | undefined {
     }
     if (config.batchNorm === "average") {
       return "Noise could make the variances of batch normalization negative: let clients keep their own, or freeze it.";
+    }
+    if (config.evaluators > 0) {
+      return "What clients say of a candidate has no noise, and would tell of their faces: choose evaluators 0. The dreamed faces and the operator still judge it.";
     }
     if (config.clipQuantile > 0) {
       try {

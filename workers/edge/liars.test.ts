@@ -13,7 +13,6 @@ import {
 import { createSigningKey } from "../../src/federation/signing";
 import { encodeUpdate, type UpdateMetadata } from "../../src/federation/update";
 import { Aggregator } from "./aggregator";
-import type { Coordinator } from "./coordinator";
 import { takeRoom } from "./room";
 import { fetchEdge, TestTask, worst } from "./testing";
 

@@ -8,8 +8,7 @@ import {
   type RoundConfig,
   type Tally,
 } from "../../src/federation/protocol";
-import { isOver } from "../../src/federation/round/life";
-import { hidesCohort } from "../../src/federation/round/rule";
+import { NO_MEANS, shown } from "../../src/federation/round/shown";
 import { quantile } from "../../src/federation/rounds-csv";
 import type { Totals } from "./store/rounds";
 import type { TaskStore } from "./store/store";
@@ -20,14 +19,7 @@ export const MOST_MEMBERS = 100;
 /** Characters of a page: what is left out of it is on the page before. */
 const MOST_TEXT = 90_000;
 
-/**
- * What clients and the dashboard see of rounds.
- *
- * In a round with noise, or with secure aggregation, nobody's numbers are told: of the clients only where they are, and of their
- * sums nothing before the round has ended. Means that grow with each client tell that client's numbers by their differences. What
- * noise is there to hide is not told after the end either: no noise is on those sums. Of a round whose cohort is a secret nothing is
- * told that depends on who was drawn: no members, no counts, no refusals.
- */
+/** What clients and the dashboard see of rounds: all that the tables hold, but for what is nobody's to know ({@link shown}). */
 export class RoundView {
   constructor(private readonly store: TaskStore) {}
 
@@ -36,11 +28,10 @@ export class RoundView {
     const { store } = this;
     const row = store.rounds.get(number);
     const { config } = row;
-    const known = store.rounds.totals(number) ?? this.#totals(number, config, isOver(row));
-    const isHidden = hidesCohort(config);
+    const known = store.rounds.totals(number) ?? this.#totals(number, config);
     const hubs = store.rounds.hubs(number);
     const loads = hubs.length > 0 ? store.updates.shardLoads(number) : undefined;
-    return {
+    return shown({
       number,
       run: row.run,
       state: row.state,
@@ -54,15 +45,13 @@ export class RoundView {
       endedAt: row.endedAt,
       deadline: row.deadline,
       waiting: row.state === "selecting" ? store.waiting.count() : 0,
-      cohort: isHidden ? [] : this.#members(number, config, members),
-      refused: isHidden ? {} : store.refusals.of(number),
+      cohort: this.#members(number, members),
+      refused: store.refusals.of(number),
       ...known,
-      tally: isHidden ? null : known.tally,
-      ...evaluatedOf(config, known, isOver(row)),
       dreams: store.rounds.dreams(number),
       note: store.notes.of(number),
       hubs: hubs.map((hub, i) => ({ ...hub, updates: loads?.get(i) ?? 0 })),
-    };
+    });
   }
 
   /** A page of rounds, the oldest first; as many as fit into it. */
@@ -89,27 +78,22 @@ export class RoundView {
     }
   }
 
-  #totals(number: number, config: RoundConfig, hasEnded: boolean): Totals {
+  #totals(number: number, { maxExamples }: RoundConfig): Totals {
     const { evaluations, rounds } = this.store;
     const evaluated = {
-      evaluation: evaluations.summary(number, config.maxExamples),
-      evidence: evaluations.summaryByKind(number, config.maxExamples),
+      evaluation: evaluations.summary(number, maxExamples),
+      evidence: evaluations.summaryByKind(number, maxExamples),
     };
-    const tally = this.#tally(number, config);
+    const tally = this.#tally(number);
     const facts = rounds.facts(number);
-    // With noise never, and under secure aggregation not before the sum that everybody has agreed to open.
-    const hidden = config.noise > 0 || (config.secure && (!hasEnded || !facts));
-    if (hidden) return { tally, ...evaluated, ...NOTHING };
-    if (facts) {
-      const { trainLoss, trainAccuracy, evalExamples } = facts;
-      const { evalLoss, evalAccuracy } = evalExamples > 0 ? facts : { evalLoss: null, evalAccuracy: null };
-      return { tally, ...evaluated, trainLoss, trainAccuracy, evalLoss, evalAccuracy, evalExamples };
-    }
-    return { tally, ...evaluated, ...this.#means(number) };
+    if (!facts) return { tally, ...evaluated, ...this.#means(number) };
+    const { trainLoss, trainAccuracy, evalExamples } = facts;
+    const { evalLoss, evalAccuracy } = evalExamples > 0 ? facts : NO_MEANS;
+    return { tally, ...evaluated, trainLoss, trainAccuracy, evalLoss, evalAccuracy, evalExamples };
   }
 
   /** Means over the counted updates, weighted by their faces. */
-  #means(number: number): typeof NOTHING {
+  #means(number: number): v.InferOutput<typeof meansRow> {
     const mean = (of: string, by: string): string =>
       `sum(json_extract(metadata, '$.${of}') * json_extract(metadata, '$.${by}')) / sum(json_extract(metadata, '$.${by}'))`;
     return this.store.db.one(
@@ -122,7 +106,7 @@ export class RoundView {
     );
   }
 
-  #tally(number: number, config: RoundConfig): Tally {
+  #tally(number: number): Tally {
     const row = this.store.db.one(
       tallyRow,
       `SELECT count(*) AS selected, count(uploaded_at) AS uploaded, count(*) FILTER (WHERE state = 'counted') AS counted,
@@ -138,12 +122,10 @@ export class RoundView {
         number,
       )
       .map(({ took }) => took);
-    const tally = { ...row, medianSeconds: quantile(seconds, 0.5), slowestSeconds: quantile(seconds, 0.95) };
-    // How well an update packs tells something of it.
-    return isPrivate(config) ? { ...tally, bytesUp: 0, bytesDown: 0 } : tally;
+    return { ...row, medianSeconds: quantile(seconds, 0.5), slowestSeconds: quantile(seconds, 0.95) };
   }
 
-  #members(number: number, config: RoundConfig, most: number): Member[] {
+  #members(number: number, most: number): Member[] {
     const rows = this.store.db.all(
       memberRow,
       `SELECT label, state, bytes, metadata, assigned_at, uploaded_at, staleness, norm FROM updates WHERE round = ?
@@ -151,11 +133,13 @@ export class RoundView {
       ...[number, Math.max(0, Math.min(most, 10_000))],
     );
     return rows.map(({ label, state, assigned_at: assignedAt, uploaded_at: uploadedAt, staleness, ...row }) => {
-      const member = { client: label, state, assignedAt, uploadedAt, staleness };
-      if (isPrivate(config)) return { ...member, ...UNTOLD };
       const { metadata, norm, bytes } = row;
       return {
-        ...member,
+        client: label,
+        state,
+        assignedAt,
+        uploadedAt,
+        staleness,
         examples: metadata?.examples ?? null,
         bytesUp: bytes,
         bytesDown: metadata?.bytesDown ?? 0,
@@ -168,9 +152,6 @@ export class RoundView {
     });
   }
 }
-
-/** Rounds that are there to hide what a client sends. */
-const isPrivate = ({ noise, secure }: RoundConfig): boolean => noise > 0 || secure;
 
 const meansRow = v.object({
   trainLoss: v.nullable(v.number()),
@@ -200,37 +181,3 @@ const memberRow = v.object({
   staleness: v.number(),
   norm: v.nullable(v.number()),
 });
-
-const NOTHING: v.InferOutput<typeof meansRow> = {
-  trainLoss: null,
-  trainAccuracy: null,
-  evalLoss: null,
-  evalAccuracy: null,
-  evalExamples: 0,
-};
-
-const UNTOLD = {
-  examples: null,
-  bytesUp: 0,
-  bytesDown: 0,
-  trainLoss: null,
-  trainAccuracy: null,
-  initialLoss: null,
-  backend: null,
-  norm: null,
-} satisfies Partial<Member>;
-
-/**
- * What is shown of a round's evaluations: with noise those of the operator, whose faces are nobody's secret; of one that keeps single
- * clients' numbers their mean at its end, where it is of several. A kind may be a single client.
- */
-function evaluatedOf(
-  { noise, secure }: RoundConfig,
-  { evaluation, evidence }: Pick<Totals, "evaluation" | "evidence">,
-  hasEnded: boolean,
-): Pick<Round, "evaluation" | "evidence"> {
-  const { operator } = evidence;
-  if (noise > 0) return { evaluation: operator ?? null, evidence: operator ? { operator } : {} };
-  if (!secure) return { evaluation, evidence };
-  return { evaluation: hasEnded && evaluation && evaluation.clients > 1 ? evaluation : null, evidence: {} };
-}
