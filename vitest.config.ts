@@ -1,7 +1,10 @@
+import { svelte } from "@sveltejs/vite-plugin-svelte";
 import { defineConfig } from "vitest/config";
 
 /** Unit tests: pure logic, beside the code. The edge's tests run in workerd, with workers/edge/vitest.config.ts. */
 export default defineConfig({
+  // For the runes of *.svelte.ts.
+  plugins: [svelte()],
   test: {
     include: [
       "src/**/*.test.ts",

@@ -125,6 +125,8 @@ class Participant {
     const waits = setTimeout(() => this.#show({ kind: "other-tab" }, stop.signal), OTHER_TAB_MS);
     const takePart = async (): Promise<void> => {
       clearTimeout(waits);
+      // A lock that is granted while the player leaves calls all the same.
+      stop.signal.throwIfAborted();
       this.#show({ kind: "starting" }, stop.signal);
       await setSetting("takingPart", true);
       await this.#takePart(stop.signal);
