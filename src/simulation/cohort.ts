@@ -3,7 +3,6 @@ import { MODELS, summarize } from "../model/model";
 import { needsInitialLoss } from "../federation/aggregation/registry";
 import { planSchema, type Plan } from "../federation/protocol";
 import { seededRandom, shuffle } from "../base/random";
-import { drawCohort } from "../federation/round/draw";
 import type { LabConfig } from "./config";
 import { countLabels, partition, type Shareable } from "./partition";
 
@@ -38,19 +37,12 @@ export const picture = (config: LabConfig, data: Shareable): number[][] => {
 export const expectedCohort = ({ schedule, clients, fraction }: LabConfig): number =>
   schedule ? Math.max(...schedule.map(({ length }) => length)) : Math.max(1, Math.round(fraction * clients));
 
-/**
- * The clients of a round: the schedule's, or a share C of all, at least one (McMahan et al. 2017, Algorithm 1: max(C K, 1)). With
- * noise each is drawn by itself with probability C: that is what the accountant of privacy counts on.
- * @param size how many are drawn, where it is not C of all
- */
-export function cohortOf(config: LabConfig, round: number, size = expectedCohort(config)): number[] {
-  const { schedule, clients, fraction, seed, noise } = config;
-  if (schedule) return schedule[(round - 1) % schedule.length] ?? [];
-  const all = Array.from({ length: clients }, (_, i) => i);
-  const random = seededRandom(seed + Math.imul(round, 0x9e3779b9));
-  const draw = noise > 0 ? { each: fraction } : { size: Math.min(size, clients) };
-  return drawCohort(all, draw, random).sort((a, b) => a - b);
-}
+export const allOf = ({ clients }: Pick<LabConfig, "clients">): number[] =>
+  Array.from({ length: clients }, (_, i) => i);
+
+/** What draws the cohort of a round. */
+export const drawsOf = ({ seed }: Pick<LabConfig, "seed">, round: number): (() => number) =>
+  seededRandom(seed + Math.imul(round, 0x9e3779b9));
 
 /** The places of those of a round's cohort who do not leave before their update. */
 export function stayingOf(config: LabConfig, round: number, cohort: readonly number[]): number[] {

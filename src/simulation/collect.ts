@@ -6,13 +6,15 @@ import { normOf } from "../federation/privacy/clip";
 import { isRobust, linearOf } from "../federation/aggregation/registry";
 import { robustAverage, type BlockAverage } from "../federation/aggregation/robust-average";
 import { linearWeight } from "../federation/aggregation/weights";
-import { normal, seededRandom } from "../base/random";
+import { addGaussian } from "../federation/privacy/discrete-gaussian";
+import { seededBits } from "../federation/privacy/random-bits";
 import { boundedExamples, clipOf, factorOf } from "../federation/round/bounds";
 import { noiseRuleOf } from "../federation/round/rule";
 import type { StrategyUpdate, Vectors } from "../federation/strategies/strategy";
 import { attackersOf, claimedExamples, poisonUpdate } from "./attack";
 import { clientSeed } from "./cohort";
 import type { LabConfig } from "./config";
+import { MaskedSum } from "./masked-sum";
 import type { ClientResult } from "./pool";
 import type { SimulatedRound } from "./simulated-round";
 import type { LabState } from "./simulation";
@@ -61,6 +63,8 @@ export interface Collected {
     bytes: number;
     /** The mean of the updates' squared norms, averaged as the updates are. */
     meanSquare: number;
+    /** Updates whose norm is at most the clip; with noise of the clients what their noise has made of that. */
+    below: number;
   };
   /** What a strategy's server remembers if the candidate is published, and its clients. */
   strategy: StrategyState | null;
@@ -99,13 +103,15 @@ export async function collect(
     accuracy: 0,
     bytes: 0,
     meanSquare: 0,
+    below: 0,
   };
   let norming = 0;
   const norms = new Map<number, Float32Array>();
   const residuals = new Map<number, Float32Array>();
   const kept = new Map<number, Vectors>();
   const sent: StrategyUpdate[] = [];
-  const sum = robust ? null : new WeightedSum(model.parameters);
+  const sum = robust || rules.secure ? null : new WeightedSum(model.parameters);
+  const masked = rules.secure ? new MaskedSum(model, rules, round.life) : null;
   const updates: Float32Array[] = [];
   const attackers = attackersOf(config);
   const clip = clipOf(rules, normOf(weights));
@@ -116,7 +122,8 @@ export async function collect(
     let delta = isAttacker ? poisonUpdate(result.delta, config) : result.delta;
     let residual: Float32Array | undefined;
     let bytes = delta.byteLength;
-    if (config.codec !== "float32") {
+    // A secure round's vectors are rounded for their ring, and keep nothing of what that loses.
+    if (config.codec !== "float32" && !masked) {
       const lost = config.errorFeedback ? (residuals.get(client) ?? before.get(client)) : undefined;
       const seed = clientSeed(config.seed, round.life.number, client);
       const compressed = compress(model, delta, lost, { codec: config.codec, share: config.topShare, seed });
@@ -139,6 +146,7 @@ export async function collect(
     facts.loss += result.loss * examples;
     facts.accuracy += result.accuracy * examples;
     const norm = normOf(delta);
+    if (norm <= rules.updateClip) facts.below += 1;
     const share = robust ? 1 : examples;
     facts.meanSquare += share * (norm * factorOf(norm, clip)) ** 2;
     norming += share;
@@ -147,6 +155,8 @@ export async function collect(
       sent.push({ client, examples, delta, sent: more });
       kept.set(client, state);
       facts.bytes += Object.values(more).reduce((total, { byteLength }) => total + byteLength, 0);
+    } else if (masked) {
+      facts.bytes += masked.add(delta, claimed, clientSeed(config.seed, round.life.number, place)) - bytes;
     } else if (sum) {
       const update = { examples, norm, initialLoss: result.initialLoss, staleness: 0 };
       const { weight, denominator } = linearWeight(update, rules, clip);
@@ -163,6 +173,11 @@ export async function collect(
     facts.loss /= facts.examples;
     facts.accuracy /= facts.examples;
     facts.meanSquare /= norming;
+  }
+  if (masked) {
+    if (facts.count < masked.fewest) return { average: null, facts, norms, residuals, strategy: null };
+    const { average, examples, below } = masked.open(noise?.denominator ?? null);
+    return { average, facts: { ...facts, examples, below }, norms, residuals, strategy: null };
   }
   if (strategic) {
     const { run, state } = strategic;
@@ -195,8 +210,12 @@ export async function collect(
   return { average, facts, norms, residuals, strategy: null };
 }
 
-/** Gaussian noise on the average, from the run's seed, so that it can be repeated: a rehearsal, which protects nobody. */
+/** The edge's noise on the average, from the run's seed, so that it can be repeated: a rehearsal, which protects nobody. */
 function withNoise(average: BlockAverage, deviation: number, seed: number): BlockAverage {
-  const random = seededRandom(seed);
-  return async (start, length) => (await average(start, length)).map((value) => value + deviation * normal(random));
+  const bits = seededBits(seed);
+  return async (start, length) => {
+    const block = Float64Array.from(await average(start, length));
+    addGaussian(block, deviation, bits);
+    return block;
+  };
 }

@@ -1,10 +1,11 @@
 import * as v from "valibot";
 import { PLAIN_CAMERA, type Camera } from "../data/camera";
 import { MODEL_NAMES, MODELS, summarize } from "../model/model";
-import { LEAST_NOISE } from "../federation/privacy/noise-scale";
-import { planEntries, real, roundConfigSchema, strategyConflict, whole } from "../federation/protocol";
+import { conflictOf, planEntries, real, roundConfigSchema, whole } from "../federation/protocol";
 import { nearestOf } from "../base/nearest";
 import { ATTACKS } from "./attack";
+import { expectedCohort } from "./cohort";
+import { roundOf } from "./simulated-round";
 
 /** A federation to rehearse. Configuration and data decide every number of a run, on any machine with the same arithmetic. */
 
@@ -24,7 +25,8 @@ const cameraSchema: v.GenericSchema<unknown, Camera> = v.strictObject({
 
 const { aggregation, q, byzantine, updateClip, noise, serverOptimizer, serverLearningRate, serverMomentum } =
   roundConfigSchema.entries;
-const { serverBeta2, serverTau, stopPatience, stopDelta, atPlateau, fraction } = roundConfigSchema.entries;
+const { serverBeta2, serverTau, stopPatience, stopDelta, atPlateau, fraction, clipQuantile, secure } =
+  roundConfigSchema.entries;
 
 const entries = {
   name: v.optional(v.pipe(v.string(), v.maxLength(80)), "Run"),
@@ -82,7 +84,7 @@ const entries = {
   maxUpdateNorm: v.optional(real(0, 1e6), 0),
   /** Examples that the base counts as in the average, as in a round. 0 is off. */
   prior: v.optional(real(0, 1e6), 0),
-  noise,
+  ...{ noise, clipQuantile, secure },
   ...{ serverOptimizer, serverLearningRate, serverMomentum, serverBeta2, serverTau },
   /** A client keeps what its codec loses, and adds it to its next update. */
   errorFeedback: v.optional(v.boolean(), true),
@@ -129,10 +131,6 @@ const RULES: [(config: v.InferOutput<v.StrictObjectSchema<typeof entries, undefi
     "What is rehearsed are dreamed faces, which no digits' model takes: choose rehearse 0.",
   ],
   [
-    ({ noise }) => noise === 0 || noise >= LEAST_NOISE,
-    `Noise below ${LEAST_NOISE} hides nobody: choose more, or 0 for none.`,
-  ],
-  [
     ({ strategy, aggregation, serverOptimizer }) =>
       strategy === null || (aggregation === "mean" && serverOptimizer === "sgd"),
     "A strategy averages and steps by itself: choose aggregation mean and serverOptimizer sgd beside it.",
@@ -142,16 +140,10 @@ const RULES: [(config: v.InferOutput<v.StrictObjectSchema<typeof entries, undefi
     "Strategies count steps of plain SGD: choose optimizer sgd and patience 0.",
   ],
   [
-    ({ strategy, noise, updateClip, maxUpdateNorm }) =>
-      strategy === null || (noise === 0 && updateClip === 0 && maxUpdateNorm === 0),
-    "A strategy is given updates as they are: choose noise, updateClip and maxUpdateNorm 0.",
+    ({ strategy, noise, updateClip, maxUpdateNorm, secure }) =>
+      strategy === null || (noise === 0 && updateClip === 0 && maxUpdateNorm === 0 && !secure),
+    "A strategy is given updates as they are: choose noise, updateClip and maxUpdateNorm 0, and secure false.",
   ],
-  [({ noise, aggregation }) => noise === 0 || aggregation === "mean", "Noise is calibrated for the mean: choose it."],
-  [
-    ({ noise, prior }) => noise === 0 || prior === 0,
-    "Noise is calibrated for clients that count the same however many examples they have: choose prior 0.",
-  ],
-  [({ noise, updateClip }) => noise === 0 || updateClip > 0, "Noise needs an update clip: it is scaled by it."],
   [
     ({ augment, dataset }) => !augment || dataset !== "mnist",
     "Augmentation mirrors faces, which no digit survives: choose augment false.",
@@ -187,7 +179,9 @@ export const labConfigSchema = v.pipe(
   v.strictObject(entries),
   v.rawCheck(({ dataset, addIssue }) => {
     if (!dataset.typed) return;
-    const conflict = strategyConflict(dataset.value);
+    const { value } = dataset;
+    // What an edge would say to such a round. Its models all have batch normalization, of which there is a rule of the lab's own.
+    const conflict = conflictOf({ ...roundOf(value, value, expectedCohort(value)), batchNorm: "frozen" });
     if (conflict !== undefined) addIssue({ message: conflict });
     for (const [holds, message] of RULES) if (!holds(dataset.value)) addIssue({ message });
   }),

@@ -1,6 +1,7 @@
 import { DEFAULT_ROUND } from "../federation/default-round";
 import { roundConfigSchema, type RoundConfig } from "../federation/protocol";
-import { beginRound, isOver, type MemberState, type RoundLife } from "../federation/round/life";
+import { drawCohort } from "../federation/round/draw";
+import { beginRound, isOver, wantedClients, type MemberState, type RoundLife } from "../federation/round/life";
 import { transition, type RoundEffect, type RoundEvent } from "../federation/round/machine";
 import { expectedCohort } from "./cohort";
 import type { LabConfig } from "./config";
@@ -8,14 +9,20 @@ import type { LabConfig } from "./config";
 /**
  * What a round on the edge would be told of a run, so that it does the same: all fields that both know, and for the others what a
  * rehearsal is without: strangers, evaluators, and clients to wait for.
- * @param cohort clients that the run's schedule or draw has chosen
+ * @param series what the rounds before have made of the learning rate and the clip
+ * @param cohort clients that the run's schedule has chosen, where it has one
  */
-export function roundOf(config: LabConfig, learningRate: number, cohort: number): RoundConfig {
+export function roundOf(
+  config: LabConfig,
+  series: Pick<RoundConfig, "learningRate" | "updateClip">,
+  cohort: number,
+): RoundConfig {
   const shared = Object.fromEntries(Object.entries(config).filter(([key]) => key in roundConfigSchema.entries));
   return {
     ...DEFAULT_ROUND,
     ...(shared as Partial<RoundConfig>),
-    learningRate,
+    learningRate: series.learningRate,
+    updateClip: series.updateClip,
     // With noise the sum is divided by a number that is fixed before anybody comes.
     goalCount: config.noise > 0 || !config.schedule ? expectedCohort(config) : cohort,
     fraction: config.schedule ? 1 : config.fraction,
@@ -41,8 +48,17 @@ export class SimulatedRound {
     return this.#life;
   }
 
-  /** The cohort was drawn. @returns whether it is large enough to train */
-  draw(cohort: readonly string[], clients: number): boolean {
+  /** Draws the cohort of all clients: a rehearsal has them all there, however C of them is rounded. */
+  draw(clients: readonly number[], random: () => number): number[] {
+    const waiting = Math.max(clients.length, wantedClients(this.#life.config));
+    this.#send({ type: "waiting", clients: waiting });
+    const draw = this.#effects.find(({ effect }) => effect === "draw");
+    if (draw?.effect !== "draw") throw new Error("A simulated round is not drawn.");
+    return drawCohort(clients, draw.draw, random).sort((a, b) => a - b);
+  }
+
+  /** The cohort is this. @returns whether it is large enough to train */
+  begin(cohort: readonly string[], clients: number): boolean {
     this.#life = { ...this.#life, waiting: clients };
     for (const id of cohort) this.#members.set(id, "training");
     this.#send({ type: "drawn", members: cohort.length });

@@ -7,6 +7,8 @@ import { normOf } from "../federation/privacy/clip";
 import type { RoundConfig } from "../federation/protocol";
 import { seededRandom, shuffle } from "../base/random";
 import { isKept, keepsBatchNorm, optimizerOf } from "../federation/round/rule";
+import { seededBits } from "../federation/privacy/random-bits";
+import { drawCohort } from "../federation/round/draw";
 import { afterRound } from "../federation/round/series";
 import type { AnyStrategy } from "../federation/strategies/registry";
 import type { BlockAverage } from "../federation/aggregation/robust-average";
@@ -15,7 +17,7 @@ import { initialMoments, type ServerMoments } from "../federation/server-optimiz
 import { optimizerRule } from "../federation/server-optimizers/registry";
 import { stepModel } from "../federation/server-optimizers/step-model";
 import { attackSuccess } from "./attack";
-import { clientSeed, cohortOf, expectedCohort, planOf, shareOut, stayingOf } from "./cohort";
+import { allOf, clientSeed, drawsOf, expectedCohort, planOf, shareOut, stayingOf } from "./cohort";
 import { collect, type ClientMetrics, type Collected } from "./collect";
 import { brief, compare, ownEvaluation } from "./compare";
 import type { LabConfig } from "./config";
@@ -76,6 +78,8 @@ export interface LabState {
   /** Digest of the data that it runs on: see `digestOf`. Runs of older versions do not tell. */
   data?: string;
   learningRate: number;
+  /** That of the next round, where it follows the norms. Runs of older versions do not tell: theirs stays. */
+  updateClip?: number | undefined;
   rounds: LabRound[];
   /** The last evaluation on the test examples. */
   evaluation: Evaluation | null;
@@ -122,6 +126,8 @@ export class OtherDataError extends Error {
     );
   }
 }
+
+const byNumber = (a: number, b: number): number => a - b;
 
 const isStatistic = ({ trainable }: TensorSpec): boolean => !trainable;
 
@@ -183,15 +189,22 @@ export async function runLab(run: LabRun): Promise<LabState> {
     const number = state.round + 1;
     const own = strategic && (state.strategy ?? firstState(strategic));
     const size = expectedCohort(config);
-    const drawn = cohortOf(config, number, strategic?.strategy.server.candidates?.(strategic.context, size));
     const lossOf = (client: number): Promise<number> =>
       lossOn(pool, state.weights, shares.train[client] ?? new Uint32Array());
-    const cohort = strategic && !config.schedule ? await selected(strategic, drawn, size, lossOf) : drawn;
+    const scheduled = config.schedule?.[(number - 1) % config.schedule.length];
+    const { learningRate, updateClip = config.updateClip } = state;
+    const rules = roundOf(config, { learningRate, updateClip }, scheduled?.length ?? size);
+    const round = new SimulatedRound(number, { ...rules, rounds: config.rounds - state.round });
+    const draws = drawsOf(config, number);
+    const candidates = strategic?.strategy.server.candidates?.(strategic.context, size) ?? size;
+    const chosen = async (): Promise<number[]> =>
+      !strategic
+        ? round.draw(allOf(config), draws)
+        : selected(strategic, drawCohort(allOf(config), { size: candidates }, draws).sort(byNumber), size, lossOf);
+    const cohort = scheduled ?? (await chosen());
     const broadcast = strategic && own && broadcastOf(strategic, own);
     const staying = stayingOf(config, number, cohort);
-    const rules = roundOf(config, state.learningRate, cohort.length);
-    const round = new SimulatedRound(number, { ...rules, rounds: config.rounds - state.round });
-    const trains = round.draw(
+    const trains = round.begin(
       cohort.map((_, place) => String(place)),
       config.clients,
     );
@@ -273,8 +286,9 @@ export async function runLab(run: LabRun): Promise<LabState> {
       seconds: (now() - begun) / 1000,
     });
     state.round = number;
-    const next = settle(state, config, round.life.config);
+    const next = settle(state, config, round.life.config, facts);
     state.learningRate = next.learningRate;
+    state.updateClip = next.updateClip;
     state.ended = next.ended;
     if (next.ended) await compare(run, state, shares, evaluate, report);
     await onRound?.(state);
@@ -330,17 +344,30 @@ const evidenceOf = (candidate: Evaluation | null, base: Evaluation | null): Evid
     : [];
 
 /** Whether the run goes on, and with which learning rate. */
-function settle(state: LabState, config: LabConfig, rules: RoundConfig): Pick<LabState, "ended" | "learningRate"> {
+function settle(
+  state: LabState,
+  config: LabConfig,
+  rules: RoundConfig,
+  { count: counted, below }: Collected["facts"],
+): Pick<LabState, "ended" | "learningRate" | "updateClip"> {
   const { learningRate, rounds } = state;
+  const { updateClip } = rules;
   const last = rounds.at(-1);
-  if (config.target !== null && (last?.testAccuracy ?? 0) >= config.target) return { ended: "target", learningRate };
-  if (state.round >= config.rounds) return { ended: "rounds", learningRate };
+  if (config.target !== null && (last?.testAccuracy ?? 0) >= config.target) {
+    return { ended: "target", learningRate, updateClip };
+  }
+  if (state.round >= config.rounds) return { ended: "rounds", learningRate, updateClip };
   // A plateau counts from the last change of the rate.
   const losses = rounds
     .filter((round) => round.learningRate === learningRate)
     .flatMap(({ testLoss }) => (testLoss === null ? [] : [testLoss]));
-  const { next, isStopped } = afterRound(rules, { losses, counted: 0, below: 0 });
-  return { ended: isStopped ? "plateau" : null, learningRate: next?.learningRate ?? learningRate };
+  const bits = seededBits(clientSeed(config.seed, state.round, -3));
+  const { next, isStopped } = afterRound(rules, { losses, counted, below }, bits);
+  return {
+    ended: isStopped ? "plateau" : null,
+    learningRate: next?.learningRate ?? learningRate,
+    updateClip: next?.updateClip ?? updateClip,
+  };
 }
 
 const copyMoments = ({ first, second }: ServerMoments): ServerMoments => ({

@@ -177,7 +177,9 @@ export class Aggregator extends DurableObject<Env> {
     const unmasked = plan.secure ? await this.#unmask(plan, plan.secure) : undefined;
     const average =
       unmasked?.average ?? (isRobust(plan) ? await this.#robustAverage(plan) : await this.#linearAverage(plan));
-    const weights = await this.step(plan, average, true);
+    // Of masked vectors only their sum says how many examples are behind them.
+    const examples = unmasked?.facts.weight ?? plan.expected.examples;
+    const weights = await this.step({ ...plan, expected: { ...plan.expected, examples } }, average, true);
     const file =
       plan.downloadCodec === "float32"
         ? await this.publish(weights, plan.metadata)

@@ -72,7 +72,7 @@ const labConfig = (changes: Partial<LabInput>): LabConfig =>
 
 /** The rounds on the edge, with clients that do what the app's do. @returns the weights in the end */
 async function onTheEdge(config: LabConfig, more: Partial<RoundConfig>): Promise<Float32Array> {
-  const round = { ...roundOf(config, config.learningRate, CLIENTS), ...more };
+  const round = { ...roundOf(config, config, CLIENTS), ...more };
   await task.startRound({ ...round, rounds: ROUNDS, tolerance: null });
   const { train } = shareOut(config, { labels });
   const residuals: (Float32Array<ArrayBuffer> | undefined)[] = [];
@@ -174,7 +174,7 @@ function isAllowed(one: Case): boolean {
   if (one.noise !== 0 && one.serverOptimizer !== "sgd") return false;
   try {
     const config = labConfig(lab);
-    return conflictOf({ ...roundOf(config, config.learningRate, CLIENTS), ...edge }) === undefined;
+    return conflictOf({ ...roundOf(config, config, CLIENTS), ...edge }) === undefined;
   } catch {
     return false;
   }

@@ -1,9 +1,8 @@
 import { MODELS, summarize } from "../../src/model/model";
 import { isRingCodec } from "../../src/federation/codecs/registry";
-import { belowNoise, shareOfNoise } from "../../src/federation/privacy/distributed";
-import { deviationOfShares, noiseOf } from "../../src/federation/privacy/noise-scale";
 import { TASKS, type Assignment, type RoundConfig } from "../../src/federation/protocol";
-import { quorumOf, type RoundLife } from "../../src/federation/round/life";
+import type { RoundLife } from "../../src/federation/round/life";
+import { ringFactsOf } from "../../src/federation/round/secure";
 import { whyUnusable } from "../../src/federation/secagg/check";
 import type { SecureMessage, SecureStep } from "../../src/federation/secagg/messages";
 import { ringOf, type Ring } from "../../src/federation/secagg/ring";
@@ -28,14 +27,7 @@ export class SecureRounds {
 
   /** What the members of a round are told of the ring of its vectors. */
   facts(round: number, config: RoundConfig): NonNullable<Assignment["secure"]> {
-    const { noise, updateClip: clip, goalCount, clipQuantile, codec } = config;
-    const cohort = this.context.store.updates.assignedIds(round).length;
-    const facts = { cohort, clip, deviation: 0, equally: noise > 0 };
-    if (noise === 0 || !isRingCodec(codec)) return facts;
-    // As much noise as the fewest vectors of which a mean is made need together.
-    const fewest = quorumOf(config);
-    const below = clipQuantile > 0 ? belowNoise(deviationOfShares(goalCount), fewest) : undefined;
-    return { ...facts, deviation: shareOfNoise(noiseOf(config), clip, fewest, codec), below };
+    return ringFactsOf(config, this.context.store.updates.assignedIds(round).length);
   }
 
   /**

@@ -173,7 +173,7 @@ test("a configuration that cannot be run is refused with every reason", () => {
   expect(() => config({ model: "seed", start: "shipped" })).toThrow("This model does not take this data");
   expect(() => config({ start: "shipped" })).toThrow("Only seed and compact ship");
   expect(() => config({ strategy: "scaffold", aggregation: "median" })).toThrow("averages and steps by itself");
-  expect(() => config({ noise: 1 })).toThrow("Noise needs an update clip");
+  expect(() => config({ noise: 1 })).toThrow("Noise is scaled by the update clip");
   expect(() => config({ schedule: [[0, 6]] })).toThrow("The schedule names a client");
 });
 

@@ -1,5 +1,6 @@
 import { addGaussian } from "./discrete-gaussian";
 import { deviationOfShares } from "./noise-scale";
+import { secureBits, type RandomBits } from "./random-bits";
 
 /** eta_C: how far one round may move the clip. */
 const RATE = 0.2;
@@ -32,9 +33,9 @@ export const shareBelow = ({ below, counted, expected }: Below): number => (belo
  *
  * @param quantile gamma, the share that should lie below
  */
-export function nextClip(clip: number, below: Below, quantile: number): number {
+export function nextClip(clip: number, below: Below, quantile: number, bits: RandomBits = secureBits): number {
   const share = new Float64Array([shareBelow(below)]);
-  if (!below.isNoisy) addGaussian(share, deviationOfShares(1));
+  if (!below.isNoisy) addGaussian(share, deviationOfShares(1), bits);
   const told = Math.max(0, Math.min(1, share[0] ?? 0));
   return Math.max(LEAST, Math.min(MOST, clip * Math.exp(-RATE * (told - quantile))));
 }

@@ -1,3 +1,5 @@
+import { seededRandom } from "../../base/random";
+
 /** Random bits, as many as a sampler asks for. */
 export interface RandomBits {
   /** A uniform whole number of 16 bits. */
@@ -25,6 +27,12 @@ class SecureBits implements RandomBits {
   next32(): number {
     return this.next16() * 2 ** 16 + this.next16();
   }
+}
+
+/** Bits that come again with their seed: of rehearsals, which protect nobody. */
+export function seededBits(seed: number): RandomBits {
+  const random = seededRandom(seed);
+  return { next16: () => Math.floor(random() * 2 ** 16), next32: () => Math.floor(random() * 2 ** 32) };
 }
 
 /** Of this worker or object: nothing is drawn before somebody asks. */

@@ -1,5 +1,6 @@
 import { isPlateau } from "../early-stopping";
 import { nextClip } from "../privacy/adaptive-clip";
+import { secureBits, type RandomBits } from "../privacy/random-bits";
 import type { RoundConfig } from "../protocol";
 
 /** What a series of rounds knows of the one that has just ended. */
@@ -23,10 +24,13 @@ export interface Continuation {
   isStopped: boolean;
 }
 
-/** The series' next round, unless a plateau or their number ends it: how many are left, their clip, and their learning rate. */
-export function afterRound(before: RoundConfig, facts: SeriesFacts): Continuation {
+/**
+ * The series' next round, unless a plateau or their number ends it: how many are left, their clip, and their learning rate.
+ * @param bits of the noise with which the clip follows the norms
+ */
+export function afterRound(before: RoundConfig, facts: SeriesFacts, bits: RandomBits = secureBits): Continuation {
   const rounds = before.rounds - 1;
-  const config = { ...before, rounds, updateClip: followNorms(before, facts) };
+  const config = { ...before, rounds, updateClip: followNorms(before, facts, bits) };
   const isFlat = isPlateau(facts.losses, before) && before.atPlateau !== "go-on";
   if (!isFlat) return { plateau: null, next: rounds > 0 ? config : null, isSameRun: true, isStopped: false };
   const losses = facts.losses.map((loss) => loss.toFixed(3)).join(", ");
@@ -39,11 +43,11 @@ export function afterRound(before: RoundConfig, facts: SeriesFacts): Continuatio
 }
 
 /** The clip of the round after this one. */
-function followNorms(config: RoundConfig, { below, counted }: SeriesFacts): number {
+function followNorms(config: RoundConfig, { below, counted }: SeriesFacts, bits: RandomBits): number {
   const { clipQuantile, updateClip, goalCount, secure, noise } = config;
   // With noise a round without any update tells that by nothing: its clip moves as another's. A sum that nobody opened has no noise.
   const tellsNothing = noise === 0 || secure;
   if (clipQuantile === 0 || (counted === 0 && tellsNothing)) return updateClip;
   const isNoisy = secure && noise > 0;
-  return nextClip(updateClip, { below, counted, expected: goalCount, isNoisy }, clipQuantile);
+  return nextClip(updateClip, { below, counted, expected: goalCount, isNoisy }, clipQuantile, bits);
 }

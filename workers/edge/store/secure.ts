@@ -1,5 +1,5 @@
 import * as v from "valibot";
-import { quorumOf } from "../../../src/federation/round/life";
+import { fewestVectors } from "../../../src/federation/round/secure";
 import { FEWEST, neighbours, thresholdOf } from "../../../src/federation/secagg/graph";
 import {
   checkSchema,
@@ -230,8 +230,7 @@ export class SecureTables {
     const state = this.#state(round);
     if (state?.step !== "mask") return undefined;
     const survivors = ids.map((id) => state.members.indexOf(id)).sort((a, b) => a - b);
-    // The noise is shared out so that no fewer than these make all of it.
-    const needed = Math.max(thresholdOf(state.members.length), config.noise > 0 ? quorumOf(config) : 0);
+    const needed = fewestVectors(state.members.length, config);
     if (survivors.length < needed) return stuck(survivors.length, needed, "have sent a vector");
     this.#save(round, { ...state, step: "confirm", until: now + config.secureStepSeconds * 1000, survivors });
     return undefined;

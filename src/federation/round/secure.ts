@@ -1,0 +1,24 @@
+import { isRingCodec } from "../codecs/registry";
+import { belowNoise, shareOfNoise } from "../privacy/distributed";
+import { deviationOfShares, noiseOf } from "../privacy/noise-scale";
+import type { Assignment, RoundConfig } from "../protocol";
+import { thresholdOf } from "../secagg/graph";
+import { quorumOf } from "./life";
+
+/** What the members of a round with secure aggregation are told of the ring of its vectors. @param cohort how many were drawn */
+export function ringFactsOf(config: RoundConfig, cohort: number): NonNullable<Assignment["secure"]> {
+  const { noise, updateClip: clip, goalCount, clipQuantile, codec } = config;
+  const facts = { cohort, clip, deviation: 0, equally: noise > 0 };
+  if (noise === 0 || !isRingCodec(codec)) return facts;
+  // As much noise as the fewest vectors of which a mean is made need together.
+  const fewest = quorumOf(config);
+  const below = clipQuantile > 0 ? belowNoise(deviationOfShares(goalCount), fewest) : undefined;
+  return { ...facts, deviation: shareOfNoise(noiseOf(config), clip, fewest, codec), below };
+}
+
+/**
+ * The fewest vectors of which a sum is opened: enough members to open the others' secrets, and with noise enough to make all of it.
+ * @param members those that have sent their keys
+ */
+export const fewestVectors = (members: number, config: Pick<RoundConfig, "noise" | "goalCount">): number =>
+  Math.max(thresholdOf(members), config.noise > 0 ? quorumOf(config) : 0);
