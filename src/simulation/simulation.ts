@@ -240,7 +240,15 @@ export async function runLab(run: LabRun): Promise<LabState> {
     signal?.throwIfAborted();
     for (const [client, own] of norms) state.norms.set(client, own);
     for (const [client, own] of residuals) state.residuals.set(client, own);
-    const candidate = round.close() && average ? await stepped(state, rules, config, average, facts) : null;
+    const merges = round.close();
+    if (merges && !average) {
+      round.conclude({
+        type: "failed",
+        reason: "Fewer clients have sent a vector than open their sum.",
+        lasting: true,
+      });
+    }
+    const candidate = merges && average ? await stepped(state, rules, config, average, facts) : null;
     let published = false;
     let stepNorm = 0;
     let found: { evaluation: Evaluation | null; success: number | null } = { evaluation: null, success: null };

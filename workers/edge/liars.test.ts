@@ -363,7 +363,7 @@ test("a draw with noise that gives nobody is run and published like any other", 
   expect((await task.get<Task>("")).privacy).toEqual([{ sampling: 0.5, noise: 1, rounds: 1, clients: 4 }]);
 });
 
-test("an observer of a round with noise or secure aggregation learns of no client's numbers", async () => {
+test("an observer of a round with secure aggregation learns of no client but where it is", async () => {
   const secret = { secure: true, codec: "int8", updateClip: 1, secureStepSeconds: 600 } as const;
   await task.startRound({ ...secret, goalCount: 3, overSelection: 1 });
   await task.cohort(3);

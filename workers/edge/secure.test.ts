@@ -4,18 +4,15 @@ import { expect, test } from "vitest";
 import type { Assignment, Task } from "../../src/federation/protocol";
 import { isNorm } from "../../src/model/batch-norm";
 import { seededRandom } from "../../src/base/random";
-import { follow, maskedBody, type SecureMember } from "../../src/federation/secagg/member";
-import type { SecureMessage, SecureStep } from "../../src/federation/secagg/messages";
-import { ringOf, type RingFacts } from "../../src/federation/secagg/ring";
+import { ringOf } from "../../src/federation/secagg/ring";
+import { takePart as partOf, type Leaves, type Lie } from "./taking-part";
 import { fetchEdge, TestTask } from "./testing";
 
 const compact = new TestTask("expressions-compact");
 const { model } = compact;
 const CLIP = 1;
 const SECURE = { codec: "int8", secure: true, updateClip: CLIP, secureStepSeconds: 3 } as const;
-const FACTS = { trainLoss: 2, trainAccuracy: 0.5, evalExamples: 2, evalLoss: 3, evalAccuracy: 0.25, below: 1 };
-
-type Leaves = "shares" | "vector" | "confirmation" | undefined;
+const FACTS = { trainLoss: 2, trainAccuracy: 0.5, evalExamples: 2, evalLoss: 3, evalAccuracy: 0.25 };
 
 const clipped = (seed: number): Float32Array => {
   const random = seededRandom(seed);
@@ -24,53 +21,15 @@ const clipped = (seed: number): Float32Array => {
   return delta.map((value) => (value * CLIP) / norm);
 };
 
-/** What a liar says instead of what the protocol wants; undefined where it says nothing. */
-type Lie = (message: SecureMessage) => SecureMessage | undefined;
 const rubbish = (bytes: number): string => btoa(String.fromCharCode(...crypto.getRandomValues(new Uint8Array(bytes))));
 
-/** A client's whole part in a round, up to where it leaves. */
-async function takePart(
+const takePart = (
   assignment: Assignment,
   delta: Float32Array,
   weight: number,
   leaves?: Leaves,
   lie: Lie = (message) => message,
-): Promise<void> {
-  const { round, id, secure, plan } = assignment;
-  if (!secure || plan.codec !== "int8") throw new Error("not secure");
-  const path = `/rounds/${round}/secure/${id}`;
-  let gone = false;
-  const member: SecureMember = {
-    round: `${compact.name}/${round}`,
-    state: undefined,
-    save: () => Promise.resolve(),
-    send: async (message?: SecureMessage) => {
-      if (leaves === "shares" && message?.step === "shares") gone = true;
-      if (gone) return { step: "over", published: false };
-      const said = message && lie(message);
-      const init = said ? { method: "POST", body: JSON.stringify(said) } : {};
-      // An edge that is being killed answers 500; asking again is harmless.
-      for (;;) {
-        const response = await compact.fetchSigned(path, assignment, init);
-        if (response.status === 200) return response.json<SecureStep>();
-        // A liar that was found out.
-        if (response.status === 400 && said !== message) return { step: "over", published: false };
-        expect(response.status).toBe(500);
-      }
-    },
-    pause: () => new Promise((resolve) => setTimeout(resolve, 50)),
-  };
-  const step = await follow(member, "mask");
-  if (step.step === "over" || leaves === "vector") return;
-  const facts: RingFacts = { weight, ...FACTS };
-  const ring = ringOf(model, { codec: "int8", ...secure });
-  const body = await maskedBody(member, step, ring, { delta, facts, seed: weight, rotation: round });
-  expect(body.length).toBe(Math.ceil((ring.length * ring.bits) / 8));
-  let { status } = await compact.upload(assignment, body);
-  while (status === 500) ({ status } = await compact.upload(assignment, body));
-  expect([200, 202]).toContain(status);
-  if (leaves !== "confirmation") await follow(member, "over");
-}
+): Promise<void> => partOf(compact, assignment, { delta, facts: { weight, ...FACTS }, seed: weight, leaves, lie });
 
 const WEIGHTS = [3, 10, 20, 5, 8, 2];
 
