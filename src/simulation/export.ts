@@ -26,11 +26,13 @@ export function exportRun(
   { ended, rounds, columns, evaluation, data }: Outcome,
   commit: string | null,
 ): LabExport {
-  const { noise, fraction, clients } = config;
+  const { noise, secure, clients } = config;
+  // As the accountant has it of the edge.
+  const sampling = secure ? 1 : config.fraction;
   const delta = deltaFor(clients);
   const privacy =
     noise > 0 && !config.schedule
-      ? { epsilon: epsilon([{ sampling: fraction, noise, rounds: rounds.length, clients }], delta), delta }
+      ? { epsilon: epsilon([{ sampling, noise, rounds: rounds.length, clients }], delta), delta }
       : null;
   return {
     ...{ format: "best-actor-lab-run", version: 2, config, commit, data: data ?? null, privacy },

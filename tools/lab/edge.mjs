@@ -49,7 +49,7 @@ export async function againstEdge(config, { data, pool, url, token }) {
       return answer;
     };
     const before = (await ask("")).checkpoint.version;
-    const everybody = lab.roundOf({ ...config, fraction: 1 }, config.learningRate, config.clients);
+    const everybody = lab.roundOf({ ...config, fraction: 1 }, config, config.clients);
     await ask("/rounds", {
       method: "POST",
       // Nobody evaluates, and nobody hurries.

@@ -216,7 +216,7 @@ const MEETS: [Choice, readonly Choice[]][] = [
   ["codec", ["clip", "topology", "secure"]],
   ["clip", ["topology", "prior", "noise"]],
   ["noise", ["dropOut"]],
-  ["secure", ["noise", "clipQuantile", "prior", "batchNorm", "dropOut", "serverOptimizer"]],
+  ["secure", ["noise", "clipQuantile", "prior", "batchNorm", "dropOut"]],
   ["clipQuantile", ["noise", "aggregation", "topology", "dropOut"]],
 ];
 
@@ -269,8 +269,24 @@ test("what a rehearsal refuses an edge refuses, and the other way round", () => 
   expect(kinds.size).toBeGreaterThan(5);
 });
 
+/** Secure rounds take longest: of a third of the table these two stand for them. */
+const SECURE: Case = {
+  aggregation: "mean",
+  serverOptimizer: "sgd",
+  codec: "int8",
+  clip: "updateClip",
+  topology: "central",
+  batchNorm: "frozen",
+  prior: 50,
+  noise: 0,
+  clipQuantile: 0,
+  secure: true,
+  dropOut: 0,
+};
+const NOISY: Case = { ...SECURE, codec: "int4", prior: 0, noise: LEAST_NOISE, clipQuantile: 0.5, dropOut: 0.2 };
+
 // A third of the table, or with `npm run test:soak` all of it.
-test.each(pairwise().filter((_, i) => env.SOAK || i % 3 === 0))(
+test.each(env.SOAK ? pairwise() : [SECURE, NOISY, ...pairwise().filter(({ secure }, i) => !secure && i % 3 === 0)])(
   "$aggregation, $serverOptimizer, $codec, clip $clip that follows $clipQuantile, secure $secure, $topology, batch normalization $batchNorm, prior $prior, noise $noise, leaving $dropOut",
   async (one) => {
     const { lab, edge } = inputOf(one);
