@@ -308,13 +308,10 @@ test("who takes part in a round with noise, and how many, is told to nobody by a
   await task.startRound({ ...noise, goalCount: 4, overSelection: 1, deadlineSeconds: 60 });
   const heard: string[] = [];
   const stub = coordinator();
-  const { webSocket } = await stub.fetch("http://edge/live", { headers: { upgrade: "websocket" } });
-  webSocket?.accept();
   const members = await task.cohort(4);
   await task.until(({ rounds }) => rounds[0]?.state === "training", "it trains");
   const before = await told();
-  webSocket?.addEventListener("message", ({ data }) => heard.push(String(data)));
-  // A watcher that comes only now knows no more, and learns as little of what happens next.
+  // Whoever watches from now on learns nothing of what happens next.
   const late = (await stub.fetch("http://edge/live", { headers: { upgrade: "websocket" } })).webSocket;
   const first = new Promise((resolve) => late?.addEventListener("message", resolve, { once: true }));
   late?.accept();
@@ -328,8 +325,8 @@ test("who takes part in a round with noise, and how many, is told to nobody by a
   await task.fetchSigned(`/rounds/1/updates/${three.id}`, three, { method: "DELETE" });
   const add = vi.spyOn(Aggregator.prototype, "add").mockRejectedValue(new Error("It is away."));
   await task.send(four, filled(0.001));
+  await vi.waitFor(() => expect(add).toHaveBeenCalled(), { timeout: 60_000 });
   await stub.dead(four.id, "It could not be added.");
-  add.mockRestore();
   expect(await told()).toBe(before);
   expect((await task.admin("POST", `/dead-letters/${four.id}/replay`)).status).toBe(404);
   expect(heard.filter((text) => !text.includes('"presence"'))).toEqual([]);

@@ -50,6 +50,7 @@ export class Watchers {
     const history = this.watched.history();
     server.send(JSON.stringify({ type: "history", history } satisfies LiveEvent));
     // Else the first thing that happens would be told by the whole round, also where nothing of it is to be seen.
+    this.#toldTask = JSON.stringify(history.task);
     const open = history.rounds.at(-1);
     if (open?.endedAt === null && !this.#told.has(open.number)) {
       this.#told.set(open.number, this.watched.round(open.number));
