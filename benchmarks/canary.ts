@@ -1,16 +1,16 @@
 import { WeightedSum } from "../src/federation/fedavg";
+import { isRingCodec } from "../src/federation/codecs/registry";
 import type { ModelSummary } from "../src/model/model";
 import { deltaFor, epsilon } from "../src/federation/privacy/accountant";
 import { clipTo, normOf } from "../src/federation/privacy/clip";
-import { belowNoise, shareOfNoise } from "../src/federation/privacy/distributed";
 import { toMean } from "../src/federation/privacy/mechanism";
-import { deviationOfShares, noiseOf } from "../src/federation/privacy/noise-scale";
 import { DEFAULT_ROUND } from "../src/federation/default-round";
 import type { Member, Round, RoundConfig } from "../src/federation/protocol";
 import { drawCohort } from "../src/federation/round/draw";
 import { beginRound, quorumOf, type MemberState, type RoundLife } from "../src/federation/round/life";
 import { transition, type RoundEffect, type RoundEvent } from "../src/federation/round/machine";
 import { noiseRuleOf } from "../src/federation/round/rule";
+import { ringFactsOf } from "../src/federation/round/secure";
 import { afterRound } from "../src/federation/round/series";
 import { NO_MEANS, shown } from "../src/federation/round/shown";
 import { fromRing, ringOf, RingSum, toRing, type RingFacts } from "../src/federation/secagg/ring";
@@ -217,7 +217,7 @@ function sumInClear(counted: Float32Array[], config: RoundConfig, rules: Rules) 
     const norm = normOf(update);
     if (norm <= config.updateClip) below += 1;
     const facts = { examples: 1, norm, initialLoss: null, staleness: 0 };
-    const { weight, denominator } = rules.linearWeight(facts, roundOf(config), config.updateClip);
+    const { weight, denominator } = rules.linearWeight(facts, config, config.updateClip);
     sum.addPart(0, update, weight);
     sum.addTotals({ count: 1, examples: 1, denominator });
   }
@@ -227,17 +227,9 @@ function sumInClear(counted: Float32Array[], config: RoundConfig, rules: Rules) 
 }
 
 function sumInRing(counted: Float32Array[], config: RoundConfig, rotation: number) {
-  const { updateClip: clip, codec, clipQuantile, goalCount } = config;
-  if (codec !== "int8" && codec !== "int4") throw new Error(`There is no ring for ${codec}.`);
-  const fewest = quorumOf(config);
-  const ring = ringOf(MODEL, {
-    codec,
-    cohort: counted.length,
-    clip,
-    deviation: shareOfNoise(noiseOf(config), clip, fewest, codec),
-    equally: true,
-    below: clipQuantile > 0 ? belowNoise(deviationOfShares(goalCount), fewest) : undefined,
-  });
+  const { updateClip: clip, codec, goalCount } = config;
+  if (!isRingCodec(codec)) throw new Error(`There is no ring for ${codec}.`);
+  const ring = ringOf(MODEL, { codec, ...ringFactsOf(config, counted.length) });
   const sum = new RingSum(ring.length);
   for (const update of counted) {
     const { delta, isBelow } = clipTo(update, clip);

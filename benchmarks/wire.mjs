@@ -124,7 +124,9 @@ for (const { name, codec, share } of codecs) {
     bytesDown:
       codec === "float32"
         ? model.parameters * 4
-        : await gzipped(lab.encodeDelta(model, delta, { ...options, codec: lab.CODECS[codec].isSparse ? "int4" : codec })),
+        : await gzipped(
+            lab.encodeDelta(model, delta, { ...options, codec: lab.CODECS[codec].isSparse ? "int4" : codec }),
+          ),
     encodeMBps: speed(delta.byteLength, () => lab.encodeDelta(model, delta, options)),
     decodeMBps: speed(delta.byteLength, () => lab.decodeDelta(model, payload, codec)),
     kept: keptBy(lab.decodeDelta(model, payload, codec)),
