@@ -10,6 +10,7 @@ export const PROBLEMS = {
   "not-invited": { status: 403, title: "The round is for invited devices, and this one has no valid invitation" },
   "invitation-used-up": { status: 403, title: "As many devices as the invitation is for have come in this round" },
   "too-many-invitations": { status: 409, title: "There are as many invitations as there may be" },
+  "secure-refused": { status: 422, title: "The member's message cannot be right, and so it is out of the round" },
   "not-selected": { status: 403, title: "This update id was not given out" },
   "not-found": { status: 404, title: "There is nothing here" },
   "method-not-allowed": { status: 405, title: "This cannot be done with what is here" },

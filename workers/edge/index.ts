@@ -311,7 +311,7 @@ app.post("/api/tasks/:task/rounds/:round/secure/:id", async (c) => {
   await requireOwner(c, id);
   const message = await readSigned(c.req.raw, secureMessageSchema, MAX_SECURE_BYTES);
   const answer = await coordinator(c.env, taskOf(c)).secure(numberOf(c, "round", 1), id, message);
-  if ("refused" in answer) throw new ProblemError("bad-request", answer.refused);
+  if ("refused" in answer) throw new ProblemError("secure-refused", answer.refused);
   return c.json(answer);
 });
 

@@ -165,7 +165,7 @@ export const ENDPOINTS: Endpoint[] = [
     signed: true,
     body: secureMessageSchema,
     answers: { 200: secureStepSchema },
-    problems: ["bad-request"],
+    problems: ["secure-refused"],
   },
   {
     method: "post",
