@@ -104,7 +104,7 @@ const edge = await serve({
   port: 0,
   stateFolder,
   isInspected: true,
-  ratelimits: { CLIENT_LIMIT: NO_LIMIT, ADDRESS_LIMIT: NO_LIMIT, ADMIN_LIMIT: NO_LIMIT },
+  ratelimits: { CLIENT_LIMIT: NO_LIMIT, ADDRESS_LIMIT: NO_LIMIT, ADMIN_LIMIT: NO_LIMIT, KEY_LIMIT: NO_LIMIT },
 });
 const inspector = await inspect(edge.inspectorPort);
 const workerd = processCalled("workerd");
