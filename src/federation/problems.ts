@@ -1,6 +1,7 @@
 /** Every refusal of the edge: its stable code, HTTP status, and words for a person. */
 export const PROBLEMS = {
   "bad-request": { status: 400, title: "The request is not what the edge expects" },
+  unfit: { status: 422, title: "A value is of the right kind, and still none that can be taken" },
   contradiction: { status: 422, title: "Parts of the request do not go together" },
   unauthorized: { status: 401, title: "The admin token is missing or wrong" },
   "bad-signature": { status: 401, title: "The request's signature is missing or wrong" },
