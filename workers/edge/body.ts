@@ -113,6 +113,8 @@ function depthOf(text: Uint8Array): number {
 export function parse<S extends v.GenericSchema>(schema: S, value: unknown): v.InferOutput<S> {
   const parsed = v.safeParse(schema, value);
   if (parsed.success) return parsed.output;
-  const code = parsed.issues.every(({ type }) => type === "check") ? "unfit" : "bad-request";
+  // Which fields there are, the description says.
+  const isUnfit = parsed.issues.every(({ type, input }) => type === "check" && typeof input === "string");
+  const code = isUnfit ? "unfit" : "bad-request";
   throw new ProblemError(code, v.summarize(parsed.issues).slice(0, 1000));
 }
