@@ -5,6 +5,9 @@ import { createHash } from "node:crypto";
 import { appendFileSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { build, defineConfig, type Plugin } from "vite";
+import { mendWorkerd } from "./tools/workerd.mjs";
+
+mendWorkerd();
 
 /** Cross-origin isolation: without it there is no SharedArrayBuffer and WASM runs on one thread. */
 const isolation = {

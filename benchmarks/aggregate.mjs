@@ -102,7 +102,7 @@ async function throughShards(n, { hubs = 0, live = false } = {}) {
     stateFolder,
     isInspected: true,
     bindings: { AGGREGATOR_SHARDS: String(n), ...(hubs > 0 && { HUBS: REGIONS.slice(0, hubs) }) },
-    ratelimits: { CLIENT_LIMIT: ADDRESS_LIMIT, ADDRESS_LIMIT },
+    ratelimits: { CLIENT_LIMIT: ADDRESS_LIMIT, ADDRESS_LIMIT, KEY_LIMIT: ADDRESS_LIMIT },
   });
   try {
     const api = `${edge.url}/api/tasks/${TASK}`;

@@ -52,7 +52,7 @@ const stateFolder = mkdtempSync(join(tmpdir(), "best-actor-load-"));
 const edge = await serve({
   port: 0,
   stateFolder,
-  ratelimits: { CLIENT_LIMIT: NO_LIMIT, ADDRESS_LIMIT: NO_LIMIT },
+  ratelimits: { CLIENT_LIMIT: NO_LIMIT, ADDRESS_LIMIT: NO_LIMIT, KEY_LIMIT: NO_LIMIT },
   isInspected: values.profile !== undefined,
 });
 const api = `${edge.url}/api/tasks/${task}`;

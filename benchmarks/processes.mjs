@@ -4,13 +4,14 @@ import { readdirSync, readFileSync, readlinkSync } from "node:fs";
 /** Linux counts CPU time in hundredths of a second. */
 const TICKS_PER_SECOND = 100;
 
-const statOf = (pid) => {
-  const text = readFileSync(`/proc/${pid}/stat`, "utf8");
+/** @param entry a process's folder under /proc, or a thread's */
+const statOf = (entry) => {
+  const text = readFileSync(`/proc/${entry}/stat`, "utf8");
   // The second field is the command in parentheses, which may hold spaces.
   const end = text.lastIndexOf(")");
-  const [, parent, ...rest] = text.slice(end + 2).split(" ");
+  const [state, parent, ...rest] = text.slice(end + 2).split(" ");
   const seconds = (Number(rest[9]) + Number(rest[10])) / TICKS_PER_SECOND;
-  return { name: text.slice(text.indexOf("(") + 1, end), parent: Number(parent), seconds };
+  return { name: text.slice(text.indexOf("(") + 1, end), state, parent: Number(parent), seconds };
 };
 
 /** A process and all those below it. */
@@ -37,6 +38,21 @@ export const cpuSecondsOf = (pid) => family(pid).reduce((sum, { seconds }) => su
 
 /** The id of a process of this name below this one; undefined where there is none. */
 export const processCalled = (name) => family(process.pid).find((one) => one.name === name)?.pid;
+
+/**
+ * A process's threads: the state of each as ps has it (R runs, S sleeps, D waits for a disk, T is stopped), the CPU time that it has used, and
+ * the kernel's function that it waits in. None without /proc, or where there is no such process.
+ */
+export function threadsOf(pid) {
+  try {
+    return readdirSync(`/proc/${pid}/task`).map((id) => {
+      const { name, state, seconds } = statOf(`${pid}/task/${id}`);
+      return { id: Number(id), name, state, seconds, waitsIn: readFileSync(`/proc/${pid}/task/${id}/wchan`, "utf8") };
+    });
+  } catch {
+    return [];
+  }
+}
 
 /** Bytes of memory that a process really has, and its open sockets. */
 export function holdingsOf(pid) {

@@ -81,7 +81,8 @@ export const KINDS = {
     if (playing !== "central") return KINDS.honest({ client, assignment, delta });
     const file = await client.pack(assignment, delta, EXAMPLES);
     const signed = await client.signedRequest(assignment, "PUT", file);
-    aside("stall ended", send(signed, { method: "PUT", length: file.length, body: (call) => call.write(half(file)) }));
+    const body = (call) => call.write(half(file));
+    aside(send(signed, { method: "PUT", length: file.length, body }).then(() => "stall ended"));
     return "stalled";
   },
   /** Breaks off in the middle, and comes back with all of it. */
@@ -94,6 +95,28 @@ export const KINDS = {
     return "came back";
   },
 };
+
+/** The status of a body that took too long. */
+const TOO_SLOW = 408;
+/** Check-ins that stop in the middle of their bodies at the same time: any key may send one. */
+const DAWDLERS = 100;
+
+/**
+ * Check-ins whose bodies stall, each of a key of its own and over a connection of its own.
+ * @param sign signs a request with a new key
+ * @returns of each, what was seen once it is over
+ */
+export async function dawdlers(api, sign) {
+  const [method, url, text] = ["POST", `${api}/check-ins`, Buffer.from(JSON.stringify({ examples: 5, round: null }))];
+  const signed = await Promise.all(
+    Array.from({ length: DAWDLERS }, () => sign({ method, url, headers: {}, body: text })),
+  );
+  return signed.map(async (headers) => {
+    const body = (call) => call.write(half(text));
+    const status = await send({ url, headers }, { method, length: text.length, body });
+    return status === TOO_SLOW ? "dawdler refused" : `dawdler answered by ${status}`;
+  });
+}
 
 /** What comes from outside a round. @returns what was not answered as it should be */
 export async function strangers(api) {

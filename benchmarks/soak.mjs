@@ -8,8 +8,9 @@
  * run by what ALLOWED says, or by less than a quarter of how it grew in the first half. The first fifth of a run does not count.
  * Latency is judged in runs of ten minutes and more, whose end is not decided by what else a machine has to do.
  *
- * It ends with 1 where something grows, where a round hangs, and where a kind of client has not done what it is for. Without /proc
- * memory and sockets are not measured. The last line is one JSON object.
+ * It ends with 1 where something grows, where a round hangs, where a request is not answered, and where a kind of client has not done what
+ * it is for. Where it breaks off it says what the edge was doing (stuck.mjs). Without /proc memory and sockets are not measured. The last line
+ * is one JSON object.
  */
 import { existsSync, mkdtempSync, readdirSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -19,13 +20,15 @@ import { fail } from "../tools/faces.mjs";
 import { optionsOf } from "../tools/options.mjs";
 import { EMPTY_BYTES, serve } from "../tools/serve.mjs";
 import { root } from "../tools/setup.mjs";
+import { ask } from "./ask.mjs";
 import { inspect } from "./isolate.mjs";
 import { cpuSecondsOf, holdingsOf, processCalled } from "./processes.mjs";
-import { KINDS, strangers, watch } from "./soak-clients.mjs";
+import { dawdlers, KINDS, strangers, watch } from "./soak-clients.mjs";
+import { lookAtStuck } from "./stuck.mjs";
 
-const TASK = "expressions-compact";
+const [TASK, OTHER_TASK] = ["expressions-compact", "expressions"];
 const NO_LIMIT = { simple: { limit: 1e9, period: 60 } };
-/** A round that takes longer hangs. */
+/** A round that takes longer hangs, and so does the answer to a request. */
 const PATIENCE_MS = 90_000;
 /** Who waits for a draw, or for the end of a round, asks so often. */
 const ASK_MS = 100;
@@ -45,6 +48,7 @@ const load = async (path) => (await runnerImport(join(root, path))).module;
 const { HeadlessClient, randomDelta, RefusalError } = await load("tools/headless.ts");
 const { NOTEBOOK_ROUND } = await load("src/federation/default-round.ts");
 const { DEFAULT_MAX_UPDATE_NORM } = await load("src/federation/protocol.ts");
+const { createSigningKey, sign } = await load("src/federation/signing.ts");
 const { trendOf } = await load("benchmarks/flat.ts");
 
 /** Who takes part, by kind. */
@@ -70,7 +74,15 @@ const TURN = {
 /** What of all that is seen must have been seen: a soak in which nobody stalls is none. */
 const EXPECTED = [
   ...["accepted", "boasted", "enormous", "nonsense refused", "replay refused", "silent", "withdrawn", "stalled"],
-  ...["stall ended", "came back", "left a secure round", "central published", "robust published", "secure published"],
+  ...[
+    "stall ended",
+    "dawdler refused",
+    "came back",
+    "left a secure round",
+    "central published",
+    "robust published",
+    "secure published",
+  ],
   ...["hubs published", "judged"],
 ];
 
@@ -92,7 +104,7 @@ const edge = await serve({
   port: 0,
   stateFolder,
   isInspected: true,
-  ratelimits: { CLIENT_LIMIT: NO_LIMIT, ADDRESS_LIMIT: NO_LIMIT, ADMIN_LIMIT: NO_LIMIT },
+  ratelimits: { CLIENT_LIMIT: NO_LIMIT, ADDRESS_LIMIT: NO_LIMIT, ADMIN_LIMIT: NO_LIMIT, KEY_LIMIT: NO_LIMIT },
 });
 const inspector = await inspect(edge.inspectorPort);
 const workerd = processCalled("workerd");
@@ -107,9 +119,9 @@ const FACTS = { weight: 5, trainLoss: 1, trainAccuracy: 0.5, evalExamples: 0, ev
 /** What was seen, and how often. */
 const seen = {};
 const count = (what) => (seen[what] = (seen[what] ?? 0) + 1);
-/** What clients do not wait for, which counts under its name when it is over. */
+/** What clients do not wait for, and what counts of it when it is over. */
 let asides = [];
-const aside = (what, done) => void asides.push(done.then(() => count(what)));
+const aside = (done) => void asides.push(done.then(count));
 /** Why rounds came to nothing. */
 const reasons = new Set();
 /** The kind of round that is open. */
@@ -181,18 +193,20 @@ async function look() {
   };
 }
 
+/** Asks the edge as the one who runs it. @throws UnansweredError, and Error at any other status than one of success */
+async function call(path, init = {}) {
+  const { status, text } = await ask(`${api}${path}`, { ...init, within: PATIENCE_MS });
+  if (status < 200 || status > 299) throw new Error(`${init.method ?? "GET"} ${path} by ${status}: ${text}`);
+  return JSON.parse(text);
+}
+
 /** Runs one round to its end. @throws Error where it hangs */
 async function playRound(kind) {
-  const started = await fetch(`${api}/rounds`, {
-    method: "POST",
-    headers: { authorization: `Bearer ${edge.adminToken}` },
-    body: JSON.stringify(TURN[kind]),
-  });
-  if (!started.ok) throw new Error(await started.text());
-  const { number } = await started.json();
+  const headers = { authorization: `Bearer ${edge.adminToken}` };
+  const { number } = await call("/rounds", { method: "POST", headers, body: JSON.stringify(TURN[kind]) });
   playing = kind;
   for (const begun = performance.now(); ;) {
-    const last = await (await fetch(`${api}/rounds/${number}`)).json();
+    const last = await call(`/rounds/${number}`);
     if (last.endedAt !== null) {
       count(`${kind} ${last.state}`);
       if (kind === "judged" && last.dreams !== null) count("judged");
@@ -211,6 +225,8 @@ async function soak() {
     const watchers = await Promise.all([true, true, true, true, false].map((isReading) => watch(api, isReading)));
     latencies = [];
     const before = edgeSeconds();
+    const stalled = await dawdlers(api, async (request) => sign(request, await createSigningKey(), Date.now()));
+    for (const done of stalled) aside(done);
     for (const kind of Object.keys(TURN)) {
       await playRound(kind);
       const strange = await strangers(api);
@@ -257,6 +273,7 @@ try {
   const faults = [
     ...trends.filter(({ isFlat, isJudged }) => isJudged && !isFlat).map(({ name }) => `${name} grows`),
     ...EXPECTED.filter((what) => !seen[what]).map((what) => `never seen: ${what}`),
+    ...Object.keys(seen).filter((what) => what.startsWith("dawdler answered")),
   ];
   const figure = (value) => Number(value.toPrecision(4));
   result = {
@@ -270,10 +287,15 @@ try {
     ),
     faults,
   };
+} catch (error) {
+  const lines = await lookAtStuck({ edge, task: TASK, other: OTHER_TASK, inspector, workerd });
+  console.error([String(error.stack ?? error), ...lines, `seen: ${JSON.stringify(seen)}`].join("\n"));
+  const rounds = samples.length * Object.keys(TURN).length;
+  result = { minutes, rounds, seen, faults: [error.message] };
 } finally {
   stop.abort();
   inspector.close();
-  await edge.stop().catch(() => undefined);
+  await Promise.race([edge.stop().catch(() => undefined), pause(PATIENCE_MS)]);
   rmSync(stateFolder, { recursive: true, force: true });
 }
 console.log(JSON.stringify(result));

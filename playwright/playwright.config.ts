@@ -9,7 +9,7 @@ if (!executablePath) throw new Error("There is no Chromium. npm test installs on
 export default defineConfig({
   testDir: ".",
   // Those have configurations of their own.
-  testIgnore: ["engines.spec.ts", "faults.spec.ts", "server.spec.ts"],
+  testIgnore: ["engines.spec.ts", "faults.spec.ts", "server.spec.ts", "soak.spec.ts"],
   outputDir: "../test-results/browser",
   globalSetup: "./webcam.ts",
   // Training takes all cores: tests that run side by side would only wait for one another.

@@ -39,7 +39,7 @@ const folder = mkdtempSync(join(tmpdir(), "best-actor-fuzz-"));
 const edge = await serve({
   port: 0,
   stateFolder: join(folder, "state"),
-  ratelimits: { CLIENT_LIMIT: NO_LIMIT, ADDRESS_LIMIT: NO_LIMIT, ADMIN_LIMIT: NO_LIMIT },
+  ratelimits: { CLIENT_LIMIT: NO_LIMIT, ADDRESS_LIMIT: NO_LIMIT, ADMIN_LIMIT: NO_LIMIT, KEY_LIMIT: NO_LIMIT },
 });
 
 /** @returns the exit status */

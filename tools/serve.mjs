@@ -8,6 +8,7 @@ import { join, resolve } from "node:path";
 import { Log, LogLevel, Miniflare, Response } from "miniflare";
 import { unstable_getMiniflareWorkerOptions as workerOptions } from "wrangler";
 import { root } from "./setup.mjs";
+import { mendWorkerd } from "./workerd.mjs";
 
 /** Miniflare's own worker, through which every request comes, and where it takes over the address that a client writes itself. */
 const ENTRY = join("workers", "core", "entry.worker.js");
@@ -82,6 +83,7 @@ export async function serve({
   const { workerOptions: options, main } = workerOptions(config);
   // The front comes from loopback.
   const trusted = [process.env.TRUSTED_PROXIES, shared && "127.0.0.1"].filter(Boolean);
+  mendWorkerd();
   const forget = knowSockets();
   const miniflare = new Miniflare({
     ...options,

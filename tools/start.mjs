@@ -23,6 +23,8 @@ const { serve } = await import("./serve.mjs");
 /** How often it is seen whether workerd answers, and how long an answer may take while it is at work. */
 const LOOK_MS = 2000;
 const PATIENCE_MS = 60_000;
+/** So many answers in a row that do not come are no work any more, but a standstill. */
+const MOST_SILENCES = 3;
 /** So many times in a row it is started again: what ends at once every time, needs a person. */
 const MOST_STARTS = 5;
 
@@ -70,29 +72,35 @@ async function shareIt() {
   say();
 }
 
-/** Whether something listens on the port. One that listens and is busy is alive. */
-async function isAlive() {
+let silences = 0;
+
+/** What is wrong with workerd; undefined of one that answers, and for a while of one that listens and is busy. */
+async function whatIsWrong() {
   try {
     await fetch(`${edge.url}/api/problems`, { signal: AbortSignal.timeout(PATIENCE_MS) });
-    return true;
+    silences = 0;
   } catch (error) {
-    return error.cause?.code !== "ECONNREFUSED";
+    if (error.cause?.code === "ECONNREFUSED") return "has ended by itself";
+    if (error.name === "TimeoutError") silences += 1;
   }
+  return silences >= MOST_SILENCES ? "answers nothing" : undefined;
 }
 
 /** Miniflare does not notice when its workerd ends, as it does when the system runs out of memory: the port would be dead for good. */
 for (let starts = 0; !isStopping;) {
   await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
-  if (isStopping || (await isAlive())) {
+  const wrong = isStopping ? undefined : await whatIsWrong();
+  if (wrong === undefined) {
     starts = 0;
     continue;
   }
   starts += 1;
+  silences = 0;
   if (starts > MOST_STARTS) {
-    console.error(`workerd has ended ${starts} times in a row. Its last words are above.`);
+    console.error(`workerd ${wrong}, ${starts} times in a row. Its last words are above.`);
     process.exit(1);
   }
-  console.error("workerd has ended by itself: starting it again. Rounds go on where they were.");
+  console.error(`workerd ${wrong}: starting it again. Rounds go on where they were.`);
   await edge.stop().catch(() => undefined);
   // What fails now is tried again: the port may not be free yet.
   edge = await start().catch((error) => {

@@ -3,6 +3,7 @@ import { spawn } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { constants, setPriority, tmpdir } from "node:os";
 import { join } from "node:path";
+import { failuresOfPlaywright, failuresOfVitest } from "./failures.mjs";
 import { install, installBrowser, installEngines, installNetworkTools, root } from "./setup.mjs";
 
 install();
@@ -14,19 +15,26 @@ const reports = mkdtempSync(join(tmpdir(), "best-actor-tests-"));
 let passed = 0;
 let failed = 0;
 let skipped = 0;
+/** What has failed, by file and title: of a long log often only the end is kept. */
+const failures = [];
 
+/** Counts a runner's tests. @param read gives their numbers and the names of those that failed, out of its report */
 function count(name, status, read) {
   let sums;
   try {
     sums = read();
   } catch {
-    sums = { passed: 0, failed: 0, skipped: 0 };
+    sums = { passed: 0, failed: 0, skipped: 0, names: [] };
   }
   // A runner that could not start, or that fails outside any test, counts as one failure.
-  if (status !== 0 && sums.failed === 0) sums.failed = 1;
+  if (status !== 0 && sums.failed === 0) {
+    sums.failed = 1;
+    sums.names = [`the runner ended with ${status ?? "a signal"}, and no test of it failed`];
+  }
   passed += sums.passed;
   failed += sums.failed;
   skipped += sums.skipped;
+  failures.push(...sums.names.map((one) => `${name}: ${one}`));
   console.log(`${name}: ${sums.passed} passed, ${sums.failed} failed, ${sums.skipped} skipped\n`);
 }
 
@@ -74,8 +82,13 @@ async function vitest(name, config, isQuiet, ...more) {
   const args = [`${root}node_modules/vitest/vitest.mjs`, "run", "--config", config, ...reporters, ...more];
   const status = await start(name, args, isQuiet);
   count(name, status, () => {
-    const { numPassedTests, numFailedTests, numPendingTests } = JSON.parse(readFileSync(file, "utf8"));
-    return { passed: numPassedTests, failed: numFailedTests, skipped: numPendingTests };
+    const report = JSON.parse(readFileSync(file, "utf8"));
+    return {
+      passed: report.numPassedTests,
+      failed: report.numFailedTests,
+      skipped: report.numPendingTests,
+      names: failuresOfVitest(report, root),
+    };
   });
 }
 
@@ -89,7 +102,9 @@ function check(name, module, ...args) {
       process.stdout.write(output);
       if (status !== 0) console.log(`FAILED: ${name}`);
       count(name, status, () =>
-        status === 0 ? { passed: 1, failed: 0, skipped: 0 } : { passed: 0, failed: 1, skipped: 0 },
+        status === 0
+          ? { passed: 1, failed: 0, skipped: 0, names: [] }
+          : { passed: 0, failed: 1, skipped: 0, names: ["it does not pass"] },
       );
       resolve();
     });
@@ -101,8 +116,9 @@ async function playwright(name, config, isQuiet) {
   const args = [`${root}node_modules/@playwright/test/cli.js`, "test", "--config", config, "--reporter=list,json"];
   const status = await start(name, args, isQuiet, { ...process.env, PLAYWRIGHT_JSON_OUTPUT_NAME: file });
   count(name, status, () => {
-    const { expected, unexpected, flaky, skipped } = JSON.parse(readFileSync(file, "utf8")).stats;
-    return { passed: expected + flaky, failed: unexpected, skipped };
+    const report = JSON.parse(readFileSync(file, "utf8"));
+    const { expected, unexpected, flaky, skipped } = report.stats;
+    return { passed: expected + flaky, failed: unexpected, skipped, names: failuresOfPlaywright(report) };
   });
 }
 
@@ -127,5 +143,6 @@ await Promise.all([
 await playwright("engines", "playwright/engines.config.ts", false);
 
 rmSync(reports, { recursive: true, force: true });
+for (const one of failures) console.log(`FAILED: ${one}`);
 console.log(`${passed} passed, ${failed} failed${skipped > 0 ? `, ${skipped} skipped` : ""}`);
 process.exit(failed > 0 ? 1 : 0);

@@ -1,6 +1,7 @@
 /** Every refusal of the edge: its stable code, HTTP status, and words for a person. */
 export const PROBLEMS = {
   "bad-request": { status: 400, title: "The request is not what the edge expects" },
+  unfit: { status: 422, title: "A value is of the right kind, and still none that can be taken" },
   contradiction: { status: 422, title: "Parts of the request do not go together" },
   unauthorized: { status: 401, title: "The admin token is missing or wrong" },
   "bad-signature": { status: 401, title: "The request's signature is missing or wrong" },
@@ -10,6 +11,7 @@ export const PROBLEMS = {
   "not-invited": { status: 403, title: "The round is for invited devices, and this one has no valid invitation" },
   "invitation-used-up": { status: 403, title: "As many devices as the invitation is for have come in this round" },
   "too-many-invitations": { status: 409, title: "There are as many invitations as there may be" },
+  "secure-refused": { status: 422, title: "The member's message cannot be right, and so it is out of the round" },
   "not-selected": { status: 403, title: "This update id was not given out" },
   "not-found": { status: 404, title: "There is nothing here" },
   "method-not-allowed": { status: 405, title: "This cannot be done with what is here" },

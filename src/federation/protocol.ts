@@ -476,13 +476,21 @@ export const tallySchema = v.object({
 });
 export type Tally = v.InferOutput<typeof tallySchema>;
 
+/** Words of so many characters, without the spaces around them: letters beyond the first 65,536 are one each. */
+const words = (least: number, most: number) =>
+  v.pipe(
+    v.string(),
+    v.trim(),
+    v.check((text) => {
+      const { length } = Array.from(text);
+      return length >= least && length <= most;
+    }, `not ${least} to ${most} characters`),
+  );
+
 /** An operator's words on a round, and on what was started with it. Without words and tags there is no note. */
 export const noteSchema = v.strictObject({
-  text: v.optional(v.pipe(v.string(), v.trim(), v.maxLength(500)), ""),
-  tags: v.optional(
-    v.pipe(v.array(v.pipe(v.string(), v.trim(), v.minLength(1), v.maxLength(24))), v.maxLength(8)),
-    () => [],
-  ),
+  text: v.optional(words(0, 500), ""),
+  tags: v.optional(v.pipe(v.array(words(1, 24)), v.maxLength(8)), () => []),
 });
 export type Note = v.InferOutput<typeof noteSchema>;
 

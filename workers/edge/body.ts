@@ -21,7 +21,7 @@ export function contentDigest(request: Request): string {
   return toHex(fromBase64(encoded).buffer);
 }
 
-/** Checks a request's JSON body. @throws ProblemError `bad-request`, naming the fields; `too-large`, `too-slow`. */
+/** Checks a request's JSON body. @throws ProblemError `bad-request` or `unfit`, naming the fields; `too-large`, `too-slow`. */
 export async function readJson<S extends v.GenericSchema>(
   request: Request,
   schema: S,
@@ -106,9 +106,15 @@ function depthOf(text: Uint8Array): number {
   return deepest;
 }
 
-/** Checks any value. @throws ProblemError `bad-request`, naming the fields. */
+/**
+ * Checks any value.
+ * @throws ProblemError naming the fields: `bad-request`, or `unfit` where only that is wrong which the description of the interface cannot say
+ */
 export function parse<S extends v.GenericSchema>(schema: S, value: unknown): v.InferOutput<S> {
   const parsed = v.safeParse(schema, value);
-  if (!parsed.success) throw new ProblemError("bad-request", v.summarize(parsed.issues).slice(0, 1000));
-  return parsed.output;
+  if (parsed.success) return parsed.output;
+  // Which fields there are, the description says.
+  const isUnfit = parsed.issues.every(({ type, input }) => type === "check" && typeof input === "string");
+  const code = isUnfit ? "unfit" : "bad-request";
+  throw new ProblemError(code, v.summarize(parsed.issues).slice(0, 1000));
 }

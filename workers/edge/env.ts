@@ -16,7 +16,9 @@ export interface Env {
   UPDATES: Queue<UpdateMessage>;
   /** Check-ins of one client. */
   CLIENT_LIMIT: RateLimit;
-  /** Requests of one address. */
+  /** Signed requests of one key from one address. */
+  KEY_LIMIT: RateLimit;
+  /** Requests of one address: those that are signed, and all others. */
   ADDRESS_LIMIT: RateLimit;
   /** Wrong admin tokens of one address. */
   ADMIN_LIMIT: RateLimit;

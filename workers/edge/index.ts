@@ -19,11 +19,11 @@ import {
 } from "../../src/federation/protocol";
 import { secureMessageSchema } from "../../src/federation/secagg/messages";
 import { SigningError, verify, type Signer } from "../../src/federation/signing";
-import { addressOf, isForeign, isOwnMachine, networkOf } from "./address";
+import { addressOf, isForeign, isOwnMachine } from "./address";
 import { MAX_SECURE_BYTES, parse, readJson, readSigned } from "./body";
 import { count, countNow } from "./count";
-import { sameSecret } from "./digest";
 import { checkpointKey, differenceKey, updateKey, type Env, type UpdateMessage } from "./env";
+import { limit, limitByAddress, requireAdmin } from "./limits";
 import { prometheus } from "./metrics";
 import { methodsOf, openApi } from "./openapi";
 import { ProblemError } from "./problem";
@@ -69,22 +69,6 @@ function numberOf(c: Context<{ Bindings: Env }>, name: "round" | "version", leas
   return parse(whole(least, 1e9), /^\d{1,10}$/.test(text) ? Number(text) : NaN);
 }
 
-/**
- * Who has the token always comes in: it is compared first, in constant time, and only wrong ones are counted and limited. A request
- * without any is no guess: any page that an administrator visits can make the browser send one.
- * @throws ProblemError `unauthorized`, and after many wrong tokens `too-many-requests`
- */
-async function requireAdmin(c: Context<{ Bindings: Env }>): Promise<void> {
-  const token = /^Bearer (.+)$/.exec(c.req.header("authorization") ?? "")?.[1];
-  if (token === undefined) throw new ProblemError("unauthorized");
-  if (c.env.ADMIN_TOKEN !== "" && (await sameSecret(token, c.env.ADMIN_TOKEN))) return;
-  const { success } = await c.env.ADMIN_LIMIT.limit({ key: networkOf(addressOf(c.req.raw, c.env)) });
-  if (!success) {
-    throw new ProblemError("too-many-requests", "Too many wrong admin tokens came from here. Try again in a minute.");
-  }
-  throw new ProblemError("unauthorized");
-}
-
 /** Who has signed a request. @throws ProblemError `bad-signature`, `stale` */
 async function signerOf(c: Context<{ Bindings: Env }>): Promise<Signer> {
   try {
@@ -116,9 +100,8 @@ app.use("/api/*", async (c, next) => {
   c.res.headers.set("date", new Date().toUTCString());
 });
 
-/** Every call of one address counts together. */
 app.use("/api/*", async (c, next) => {
-  await limit(c.env.ADDRESS_LIMIT, networkOf(addressOf(c.req.raw, c.env)));
+  await limitByAddress(c.req.raw, c.env);
   await next();
 });
 
@@ -155,12 +138,6 @@ app.get("/api/share", async (c) => {
   const isAsked = SHARED !== undefined && isOwnMachine(addressOf(c.req.raw, c.env));
   return c.json({ origins: isAsked ? await (await SHARED.fetch("http://shared/")).json<string[]>() : [] });
 });
-
-/** @throws ProblemError `too-many-requests` */
-async function limit(limiter: RateLimit, key: string): Promise<void> {
-  const { success } = await limiter.limit({ key });
-  if (!success) throw new ProblemError("too-many-requests", "Too many requests came from here. Try again in a minute.");
-}
 
 app.get("/api/tasks/:task", async (c) => c.json(await coordinator(c.env, taskOf(c)).task()));
 
@@ -311,7 +288,7 @@ app.post("/api/tasks/:task/rounds/:round/secure/:id", async (c) => {
   await requireOwner(c, id);
   const message = await readSigned(c.req.raw, secureMessageSchema, MAX_SECURE_BYTES);
   const answer = await coordinator(c.env, taskOf(c)).secure(numberOf(c, "round", 1), id, message);
-  if ("refused" in answer) throw new ProblemError("bad-request", answer.refused);
+  if ("refused" in answer) throw new ProblemError("secure-refused", answer.refused);
   return c.json(answer);
 });
 
@@ -337,7 +314,7 @@ function countedAsSaid(evaluation: Evaluation): Evaluation {
 }
 
 app.put("/api/tasks/:task/rounds/:round/evaluation", async (c) => {
-  await requireAdmin(c);
+  await requireAdmin(c.req.raw, c.env);
   const evaluation = countedAsSaid(await readJson(c.req.raw, evaluationSchema));
   const status = await coordinator(c.env, taskOf(c)).operatorEvaluated(numberOf(c, "round", 1), evaluation);
   if (status === "not-evaluating") {
@@ -347,7 +324,7 @@ app.put("/api/tasks/:task/rounds/:round/evaluation", async (c) => {
 });
 
 app.post("/api/tasks/:task/rounds", async (c) => {
-  await requireAdmin(c);
+  await requireAdmin(c.req.raw, c.env);
   const config = await readJson(c.req.raw, roundConfigSchema);
   const conflict = conflictOf(config);
   if (conflict !== undefined) throw new ProblemError("contradiction", conflict);
@@ -357,7 +334,7 @@ app.post("/api/tasks/:task/rounds", async (c) => {
 });
 
 app.patch("/api/tasks/:task/rounds/current", async (c) => {
-  await requireAdmin(c);
+  await requireAdmin(c.req.raw, c.env);
   const change = await readJson(c.req.raw, roundChangeSchema);
   const round = await coordinator(c.env, taskOf(c)).changeRound(change);
   if (round === "no-open-round") throw new ProblemError(round);
@@ -371,7 +348,7 @@ app.patch("/api/tasks/:task/rounds/current", async (c) => {
 app.get("/api/tasks/:task/checkpoints", async (c) => c.json(await coordinator(c.env, taskOf(c)).checkpoints()));
 
 app.post("/api/tasks/:task/checkpoints/:version/restore", async (c) => {
-  await requireAdmin(c);
+  await requireAdmin(c.req.raw, c.env);
   const checkpoints = await coordinator(c.env, taskOf(c)).rollBack(numberOf(c, "version", 0));
   if (checkpoints === "round-open") throw new ProblemError(checkpoints, "Stop the round first, then go back.");
   if (checkpoints === "not-found") throw new ProblemError(checkpoints, "No published checkpoint has this version.");
@@ -379,7 +356,7 @@ app.post("/api/tasks/:task/checkpoints/:version/restore", async (c) => {
 });
 
 app.post("/api/tasks/:task/invitations", async (c) => {
-  await requireAdmin(c);
+  await requireAdmin(c.req.raw, c.env);
   const invitation = await coordinator(c.env, taskOf(c)).invite(await readJson(c.req.raw, invitationRequestSchema));
   if (!invitation) throw new ProblemError("too-many-invitations", "Revoke some that are not needed any more.");
   c.header("cache-control", "no-store");
@@ -387,24 +364,24 @@ app.post("/api/tasks/:task/invitations", async (c) => {
 });
 
 app.get("/api/tasks/:task/invitations", async (c) => {
-  await requireAdmin(c);
+  await requireAdmin(c.req.raw, c.env);
   return c.json(await coordinator(c.env, taskOf(c)).invitations());
 });
 
 app.delete("/api/tasks/:task/invitations/:id", async (c) => {
-  await requireAdmin(c);
+  await requireAdmin(c.req.raw, c.env);
   const wasThere = await coordinator(c.env, taskOf(c)).revokeInvitation(parse(idSchema, c.req.param("id")));
   if (!wasThere) throw new ProblemError("not-found", "There is no such invitation.");
   return c.json({ status: "revoked" });
 });
 
 app.get("/api/tasks/:task/dead-letters", async (c) => {
-  await requireAdmin(c);
+  await requireAdmin(c.req.raw, c.env);
   return c.json(await coordinator(c.env, taskOf(c)).deadLetters());
 });
 
 app.post("/api/tasks/:task/dead-letters/:id/replay", async (c) => {
-  await requireAdmin(c);
+  await requireAdmin(c.req.raw, c.env);
   const status = await coordinator(c.env, taskOf(c)).replay(parse(idSchema, c.req.param("id")));
   if (status !== "replayed") throw new ProblemError(status);
   return c.json({ status }, 202);
@@ -413,19 +390,19 @@ app.post("/api/tasks/:task/dead-letters/:id/replay", async (c) => {
 app.get("/api/tasks/:task/events", async (c) => c.json(await coordinator(c.env, taskOf(c)).events()));
 
 app.get("/api/tasks/:task/alerts", async (c) => {
-  await requireAdmin(c);
+  await requireAdmin(c.req.raw, c.env);
   c.header("cache-control", "no-store");
   return c.json(await coordinator(c.env, taskOf(c)).alerts());
 });
 
 app.put("/api/tasks/:task/alerts", async (c) => {
-  await requireAdmin(c);
+  await requireAdmin(c.req.raw, c.env);
   const alerts = await readJson(c.req.raw, alertsSchema);
   return c.json(await coordinator(c.env, taskOf(c)).setAlerts(alerts));
 });
 
 app.put("/api/tasks/:task/rounds/:round/note", async (c) => {
-  await requireAdmin(c);
+  await requireAdmin(c.req.raw, c.env);
   const number = numberOf(c, "round", 1);
   const round = await coordinator(c.env, taskOf(c)).setNote(number, await readJson(c.req.raw, noteSchema));
   if (round === "not-found") throw new ProblemError(round, "There is no such round.");
@@ -434,7 +411,7 @@ app.put("/api/tasks/:task/rounds/:round/note", async (c) => {
 });
 
 app.delete("/api/tasks/:task/rounds/current", async (c) => {
-  await requireAdmin(c);
+  await requireAdmin(c.req.raw, c.env);
   const round = await coordinator(c.env, taskOf(c)).stopRound();
   if (round === "no-open-round") throw new ProblemError("no-open-round");
   return c.json(round);

@@ -391,10 +391,11 @@ test("a key of a secure round that nobody can use, or that another has, costs it
   };
   const at = (i: number): Assignment => members[i] as Assignment;
   expect((await say(at(0), one, two)).status).toBe(200);
-  expect((await say(at(1), one, await key())).status).toBe(400);
-  expect((await say(at(2), zero, await key())).status).toBe(400);
+  const repeated = await say(at(1), one, await key());
+  expect(await repeated.json()).toMatchObject({ code: "secure-refused", status: 422 });
+  expect((await say(at(2), zero, await key())).status).toBe(422);
   const same = await key();
-  expect((await say(at(3), same, same)).status).toBe(400);
+  expect((await say(at(3), same, same)).status).toBe(422);
   expect((await say(at(4), await key(), await key())).status).toBe(200);
   expect((await say(at(5), await key(), await key())).status).toBe(200);
   const step = async (member: Assignment): Promise<unknown> =>
@@ -406,7 +407,7 @@ test("a key of a secure round that nobody can use, or that another has, costs it
   const sealed = btoa(String.fromCharCode(...new Uint8Array(94)));
   const body = JSON.stringify({ step: "shares", shares: [{ to: 900, sealed }] });
   const shared = await task.fetchSigned(`/rounds/1/secure/${at(4).id}`, at(4), { method: "POST", body });
-  expect(shared.status).toBe(400);
+  expect(shared.status).toBe(422);
   expect((await latest()).state).toBe("training");
 });
 

@@ -165,7 +165,7 @@ export const ENDPOINTS: Endpoint[] = [
     signed: true,
     body: secureMessageSchema,
     answers: { 200: secureStepSchema },
-    problems: ["bad-request"],
+    problems: ["secure-refused"],
   },
   {
     method: "post",
@@ -329,7 +329,7 @@ function schemaOf(schema: v.GenericSchema, typeMode: "input" | "output"): Json {
 const content = (schema: v.GenericSchema | string): Json =>
   typeof schema === "string" ? { [schema]: {} } : { "application/json": { schema: schemaOf(schema, "output") } };
 
-const BODY = ["too-large", "too-slow", "truncated"] as const satisfies ProblemCode[];
+const BODY = ["unfit", "too-large", "too-slow", "truncated"] as const satisfies ProblemCode[];
 const SIGNED: ProblemCode[] = ["bad-signature", "stale", "other-key", "replayed", "wrong-digest"];
 
 function operation({ path, method, summary, query, admin, signed, body, answers, problems = [] }: Endpoint): Json {

@@ -1,8 +1,10 @@
+import { env } from "cloudflare:workers";
 import { expect, test } from "vitest";
 import { encodeUpdate } from "../../src/federation/update";
 import { createSigningKey } from "../../src/federation/signing";
 import type { CheckInAnswer } from "../../src/federation/protocol";
 import { networkOf } from "./address";
+import { limitByAddress } from "./limits";
 import { fetchEdge, TestTask } from "./testing";
 
 const PHONES = 30;
@@ -83,4 +85,40 @@ test("the addresses that one IPv6 network has count as one: it has more than any
   for (let i = 0; i < 10; i++) expect(await guess(`2001:db8:0:1::${i}`)).toBe(401);
   expect(await guess("2001:db8:0:1:ffff::1")).toBe(429);
   expect(await guess("2001:db8:0:2::1")).toBe(401);
+});
+
+/** Counts as the platform's limiter does, within one minute. */
+const limiterOf = (limit: number): RateLimit => {
+  const counts = new Map<string, number>();
+  return {
+    limit: ({ key }) => {
+      counts.set(key, (counts.get(key) ?? 0) + 1);
+      return Promise.resolve({ success: (counts.get(key) ?? 0) <= limit });
+    },
+  };
+};
+
+test("neither a phone that asks without end nor a flood without signatures keeps neighbours or the administrator out", async () => {
+  const limits = { KEY_LIMIT: limiterOf(600), ADDRESS_LIMIT: limiterOf(6000) };
+  const isLetIn = async (headers: Record<string, string>): Promise<boolean> => {
+    const request = new Request("http://edge/api/health", { headers: { ...ROUTER, ...headers } });
+    return limitByAddress(request, { ...env, ...limits }).then(
+      () => true,
+      () => false,
+    );
+  };
+  const signed = (key: string) => ({
+    "signature-input": `client=("@method");created=1;keyid="${key}";tag="best-actor"`,
+  });
+  const times = async (count: number, headers: Record<string, string>): Promise<number> => {
+    let letIn = 0;
+    for (let i = 0; i < count; i++) if (await isLetIn(headers)) letIn += 1;
+    return letIn;
+  };
+  expect(await times(10_000, signed("loud"))).toBe(600);
+  expect(await times(600, signed("quiet"))).toBe(600);
+  expect(await times(7_000, {})).toBe(6_000);
+  expect(await isLetIn(signed("third"))).toBe(true);
+  expect(await isLetIn({ authorization: `Bearer ${env.ADMIN_TOKEN}` })).toBe(true);
+  expect(await isLetIn({ authorization: "Bearer guess" })).toBe(false);
 });

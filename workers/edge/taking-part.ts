@@ -46,7 +46,7 @@ export async function takePart(
         const response = await task.fetchSigned(path, assignment, init);
         if (response.status === 200) return response.json<SecureStep>();
         // A liar that was found out.
-        if (response.status === 400 && said !== message) return { step: "over", published: false };
+        if (response.status === 422 && said !== message) return { step: "over", published: false };
         expect(response.status).toBe(500);
       }
     },

@@ -1,6 +1,9 @@
 import { cloudflareTest } from "@cloudflare/vitest-pool-workers";
 import { join } from "node:path";
 import { defineConfig } from "vitest/config";
+import { mendWorkerd } from "../../tools/workerd.mjs";
+
+mendWorkerd();
 
 const root = join(import.meta.dirname, "../..");
 
