@@ -675,6 +675,8 @@ export const ar = {
       offscreenCanvas: "لوحة الرسم في العمّال",
       imageBitmap: "قراءة الصور (createImageBitmap)",
       compression: "الضغط (CompressionStream)",
+      modern: "JavaScript أحدث (مثل AbortSignal.any)",
+      secureContext: "عنوان آمن (https أو localhost)",
       indexedDb: "التخزين (IndexedDB)",
       relaxedSimd: "relaxed SIMD",
       sharedMemory: "الذاكرة المشتركة",

@@ -730,6 +730,8 @@ export const de = {
       offscreenCanvas: "Canvas in Workern",
       imageBitmap: "Bilder lesen (createImageBitmap)",
       compression: "Kompression (CompressionStream)",
+      modern: "neueres JavaScript (etwa AbortSignal.any)",
+      secureContext: "eine sichere Adresse (https oder localhost)",
       indexedDb: "Speicher (IndexedDB)",
       relaxedSimd: "Relaxed SIMD",
       sharedMemory: "gemeinsamer Speicher",

@@ -710,6 +710,8 @@ export const en = {
       offscreenCanvas: "canvas in workers",
       imageBitmap: "image decoding (createImageBitmap)",
       compression: "compression (CompressionStream)",
+      modern: "newer JavaScript (such as AbortSignal.any)",
+      secureContext: "a secure address (https, or localhost)",
       indexedDb: "storage (IndexedDB)",
       relaxedSimd: "relaxed SIMD",
       sharedMemory: "shared memory",

@@ -621,6 +621,8 @@ export const zhCN = {
       offscreenCanvas: "Worker 中的画布",
       imageBitmap: "读取图片（createImageBitmap）",
       compression: "压缩（CompressionStream）",
+      modern: "较新的 JavaScript（如 AbortSignal.any）",
+      secureContext: "安全的地址（https 或 localhost）",
       indexedDb: "存储（IndexedDB）",
       relaxedSimd: "relaxed SIMD",
       sharedMemory: "共享内存",
