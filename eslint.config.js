@@ -91,6 +91,8 @@ export default ts.config(
         {
           guarded: [
             ...["GPU", "WakeLock", "Navigator.prototype.(share|vibrate|wakeLock|gpu)$"],
+            // Set and never read: a browser that does not know it draws as it always does.
+            "CanvasRenderingContext2D.prototype.imageSmoothingQuality$",
             // With a secure context, which is looked for.
             ...["Crypto.prototype.randomUUID$", "StorageManager.prototype.estimate$"],
           ],

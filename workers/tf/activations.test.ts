@@ -3,7 +3,9 @@ import { beforeAll, expect, test } from "vitest";
 import { makeWorker } from "../../tools/lab/worker";
 import { Activations } from "./activations";
 
-beforeAll(async () => void (await makeWorker().startBackend("wasm")));
+beforeAll(async () => {
+  await makeWorker().startBackend("wasm");
+});
 
 test("what is held takes no memory of its own, outlives its tensor, and is freed with its last holder", () => {
   expect(tf.getBackend()).toBe("wasm");
