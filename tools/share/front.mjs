@@ -3,8 +3,7 @@
  * worker and shared memory for pages that came over HTTPS only.
  */
 import { Agent, createServer as createPlainServer } from "node:http";
-import { createServer as createTlsServer } from "node:https";
-import { createServer } from "node:net";
+import { createServer } from "node:https";
 import { createProxyServer } from "httpxy";
 import { originOf, presentAddresses } from "./addresses.mjs";
 import { LEAF_DAYS, openAuthority } from "./authority.mjs";
@@ -17,7 +16,7 @@ const LOOK_MS = 5000;
 const RENEW_MS = (LEAF_DAYS / 2) * 86_400_000;
 /** The edge ends slow bodies itself, the longest after ten minutes. */
 const REQUEST_MS = 660_000;
-/** Whoever connects speaks first, and soon. */
+/** Whoever connects speaks first, and soon; and without TLS there is little to say. */
 const FIRST_BYTE_MS = 30_000;
 /** With this a TLS handshake begins (RFC 8446, section 5.1: content type 22), and no HTTP. */
 const HANDSHAKE = 22;
@@ -88,9 +87,11 @@ export async function share({
   let addresses = await look();
   let issuedAt = Date.now();
   const issue = () => authority.issue(addresses.map(({ address }) => address));
-  const secure = createTlsServer({ ...(await issue()), requestTimeout: REQUEST_MS, minVersion: "TLSv1.2" }, answer);
+  const server = createServer({ ...(await issue()), requestTimeout: REQUEST_MS, minVersion: "TLSv1.2" }, answer);
+  // Its way into TLS is gone when the first byte asks for it.
+  const [secure] = server.listeners("connection");
+  server.removeAllListeners("connection");
   const insecure = createPlainServer(sendToHttps);
-  const server = createServer();
   server.maxConnections = MOST_CONNECTIONS.all;
   const sockets = new Set();
   server.on("connection", (socket) => {
@@ -100,12 +101,15 @@ export async function share({
     sockets.add(socket.once("close", () => sockets.delete(socket)));
     const give = () => socket.destroy();
     socket.on("error", give);
-    socket.setTimeout(FIRST_BYTE_MS, give);
+    const deadline = setTimeout(give, FIRST_BYTE_MS);
+    socket.once("close", () => clearTimeout(deadline));
     socket.once("data", (first) => {
-      socket.setTimeout(0, give);
       socket.pause();
       socket.unshift(first);
-      (first[0] === HANDSHAKE ? secure : insecure).emit("connection", socket);
+      if (first[0] === HANDSHAKE) {
+        clearTimeout(deadline);
+        secure.call(server, socket);
+      } else insecure.emit("connection", socket);
       process.nextTick(() => socket.resume());
     });
   });
@@ -148,12 +152,12 @@ export async function share({
     // What fails, its `error` event has told of.
     proxy.web(request, response, forwarded(request)).catch(() => response.destroy());
   }
-  secure.on("upgrade", (request, socket, head) => {
+  server.on("upgrade", (request, socket, head) => {
     socket.on("error", () => socket.destroy());
     proxy.ws(request, socket, forwarded(request), head).catch(() => socket.destroy());
   });
   // A phone that does not trust the authority yet breaks the handshake off.
-  secure.on("tlsClientError", (_error, socket) => socket.destroy());
+  server.on("tlsClientError", (_error, socket) => socket.destroy());
   await listen(server, port);
   const { port: taken } = server.address();
 
@@ -171,7 +175,7 @@ export async function share({
     const before = origins().join();
     addresses = found;
     issuedAt = Date.now();
-    secure.setSecureContext({ ...(await issue()), minVersion: "TLSv1.2" });
+    server.setSecureContext({ ...(await issue()), minVersion: "TLSv1.2" });
     if (origins().join() !== before) onChange?.(origins());
   }
 
