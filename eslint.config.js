@@ -5,6 +5,7 @@ import svelte from "eslint-plugin-svelte";
 import globals from "globals";
 import ts from "typescript-eslint";
 import svelteConfig from "./svelte.config.js";
+import { platformRule } from "./tools/platform-rule.mjs";
 
 /**
  * The rooms of `src`, each with those that it may look into: imports go one way. `tools/`, `benchmarks/` and `playwright/` may look
@@ -79,6 +80,25 @@ export default ts.config(
     ignores: ["**/*.test.ts", "workers/edge/**"],
     ...compat.configs["flat/recommended"],
     settings: { polyfills: ["WebGPU", "navigator.gpu", "WakeLock", "navigator.wakeLock"] },
+  },
+  {
+    files: ["src/**", "workers/**"],
+    ignores: ["**/*.test.ts", "workers/edge/**"],
+    plugins: { own: { rules: { platform: platformRule } } },
+    rules: {
+      "own/platform": [
+        "error",
+        {
+          guarded: [
+            ...["GPU", "WakeLock", "Navigator.prototype.(share|vibrate|wakeLock|gpu)$"],
+            // Set and never read: a browser that does not know it draws as it always does.
+            "CanvasRenderingContext2D.prototype.imageSmoothingQuality$",
+            // With a secure context, which is looked for.
+            ...["Crypto.prototype.randomUUID$", "StorageManager.prototype.estimate$"],
+          ],
+        },
+      ],
+    },
   },
   ...Object.entries(ROOMS).map(([room, others]) => ({
     files: [`src/${room}/**`],

@@ -3,11 +3,11 @@
  * that of python3), and in the same run those of `compact` and of tfjs's own cpu backend. `ourShare` is our fastest step's rate as a share
  * of PyTorch's fastest. `kernels` says where a step of the seed CNN and a look at one face spend their time. WebGPU is measured where the
  * machine has a GPU, or with --webgpu in software. `peakMB` is the most that the tab's process has had in memory, with Chromium's own
- * program in it; `ownMB` without that. Its last line is one JSON object.
+ * program in it; `ownMB` without that; `idle` the same of a browser in which nothing has been opened. Its last line is one JSON object.
  */
 import { spawnSync } from "node:child_process";
 import { availableParallelism } from "node:os";
-import { openPage } from "../tools/harness/open.mjs";
+import { launch, openPage, watchMemory } from "../tools/harness/open.mjs";
 
 const BATCH = 32;
 const STEPS = 7;
@@ -104,6 +104,16 @@ async function measure(model, backend, args, faces, steps) {
   }
 }
 
+/** What Chromium's processes for pages take before there is one: nothing that is trained can take less. */
+async function idle() {
+  const browser = await launch();
+  await browser.newPage();
+  const { peakMB, ownMB } = watchMemory();
+  const taken = { peakMB: peakMB(), ownMB: ownMB() };
+  await browser.close();
+  return taken;
+}
+
 /** Milliseconds by kernel on WASM, of a step and of one face. */
 async function profile() {
   const { page, close } = await openPage();
@@ -139,8 +149,17 @@ async function webgpu() {
 }
 
 const kernels = await profile();
+const empty = await idle();
 const { wasm, pytorch: peers } = await besidePytorch();
 const compact = withoutSteps(await measure("compact", "wasm", [], BATCH, 12));
 console.log(
-  JSON.stringify({ wasm, compact, webgpu: await webgpu(), tfjsCpu: await tfjsCpu(), pytorch: peers, kernels }),
+  JSON.stringify({
+    wasm,
+    compact,
+    idle: empty,
+    webgpu: await webgpu(),
+    tfjsCpu: await tfjsCpu(),
+    pytorch: peers,
+    kernels,
+  }),
 );

@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import AxeBuilder from "@axe-core/playwright";
 import { serve } from "../tools/serve.mjs";
+import { FRONT } from "../tools/share/trust.mjs";
 import { expect, test } from "./stage";
 
 // A colour on its way to the other theme is no colour to judge.
@@ -53,9 +54,25 @@ test("a director on the server's own machine invites by keyboard, on a phone's w
     await page.keyboard.press("Escape");
     await expect(dialog).toBeHidden();
 
+    // Players whose link was damaged on its way.
+    const alert = page.getByRole("alert");
+    for (const [link, words] of [
+      ["/play?task=expressions#invited=half-a-tok", "The link that you opened is not whole"],
+      ["/play?task=expres#invited", "there is no such game here"],
+    ] as const) {
+      await page.goto("about:blank");
+      await page.goto(edge.url + link);
+      await expect(alert).toContainText(words);
+    }
+
     // Everybody else has come by one of these origins, and need not know the others.
-    const elsewhere = await fetch(`${edge.url}/api/share`, { headers: { "x-forwarded-for": "192.168.1.77" } });
-    expect(await elsewhere.json()).toEqual({ origins: [] });
+    const share = async (headers: Record<string, string>): Promise<unknown> =>
+      (await fetch(`${edge.url}/api/share`, { headers })).json();
+    const address = { "cf-connecting-ip": "192.168.1.77" };
+    expect(await share({ ...address, [FRONT.header]: FRONT.value })).toEqual({ origins: [] });
+    // Only the front is believed, and no other program of this machine.
+    for (const claim of [{ ...address, [FRONT.header]: "a guess" }, address, { "x-forwarded-for": "192.168.1.77" }])
+      expect(await share(claim)).toEqual({ origins: ORIGINS });
   } finally {
     await edge.stop();
     rmSync(stateFolder, { recursive: true, force: true });

@@ -106,3 +106,19 @@ test("a client of the lab that never answers ends its run in words, which then g
   await expect(row).toContainText("done");
   await expect(page.getByText("A part of the app gave no answer")).toBeHidden();
 });
+
+for (const part of ["tfjs-backend-wasm-threaded-simd", "kernels-relaxed"]) {
+  test(`${part} that stalls ends in words, and is there when it is asked for again`, async ({ page, stage }) => {
+    // A minute's patience in a second.
+    const quick = "\nconst wait = AbortSignal.timeout.bind(AbortSignal); AbortSignal.timeout = (ms) => wait(ms / 60);";
+    stage.added.push({ path: scriptWith(PLACES.vision.script), text: quick });
+    const files = new RegExp(`/assets/${part}-[\\w-]+\\.wasm$`);
+    await page.route(files, () => undefined);
+    await page.goto(stage.url + PLACES.vision.path);
+    await PLACES.vision.use(page);
+    await expect(page.getByText("The server cannot be reached, and this device has no model yet")).toBeVisible();
+    await page.unroute(files);
+    await PLACES.vision.use(page);
+    await expect(page.getByTestId("score")).toBeVisible();
+  });
+}

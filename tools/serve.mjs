@@ -8,6 +8,7 @@ import { join, resolve } from "node:path";
 import { Log, LogLevel, Miniflare, Response } from "miniflare";
 import { unstable_getMiniflareWorkerOptions as workerOptions } from "wrangler";
 import { root } from "./setup.mjs";
+import { FRONT } from "./share/trust.mjs";
 import { mendWorkerd } from "./workerd.mjs";
 
 /** Miniflare's own worker, through which every request comes, and where it takes over the address that a client writes itself. */
@@ -16,7 +17,7 @@ const BELIEVES = 'clientIp && !request.headers.get("CF-Connecting-IP")';
 
 /**
  * Has Miniflare say where a request really comes from. It would pass a `cf-connecting-ip` on that a client has made up, and has no
- * setting for that; on Cloudflare, nobody can write this header. Its worker is read once, when the first server starts.
+ * setting for that; on Cloudflare, nobody can write this header, and here nobody but the front. Its worker is read once, when the first server starts.
  */
 function knowSockets() {
   const read = fs.readFileSync;
@@ -24,7 +25,7 @@ function knowSockets() {
     const text = read.call(fs, path, ...args);
     if (typeof path !== "string" || !path.endsWith(ENTRY)) return text;
     if (!text.includes(BELIEVES)) throw new Error("Miniflare has changed: look how it tells a request's address.");
-    return text.replace(BELIEVES, "clientIp");
+    return text.replace(BELIEVES, `clientIp && request.headers.get("${FRONT.header}") !== "${FRONT.value}"`);
   };
   return () => {
     fs.readFileSync = read;
@@ -81,8 +82,7 @@ export async function serve({
   sweep(state);
   const config = join(root, "dist/best_actor/wrangler.json");
   const { workerOptions: options, main } = workerOptions(config);
-  // The front comes from loopback.
-  const trusted = [process.env.TRUSTED_PROXIES, shared && "127.0.0.1"].filter(Boolean);
+  const trusted = process.env.TRUSTED_PROXIES;
   mendWorkerd();
   const forget = knowSockets();
   const miniflare = new Miniflare({
@@ -98,7 +98,7 @@ export async function serve({
     scriptPath: main ?? join(root, "dist/best_actor/index.js"),
     bindings: {
       ...options.bindings,
-      ...(trusted.length > 0 && { TRUSTED_PROXIES: trusted.join(",") }),
+      ...(trusted && { TRUSTED_PROXIES: trusted }),
       ...bindings,
       ADMIN_TOKEN: adminToken,
     },

@@ -15,6 +15,19 @@ import { install, root, run } from "./setup.mjs";
 install();
 const { optionsOf } = await import("./options.mjs");
 const options = optionsOf(import.meta.url, { "no-build": { type: "boolean" }, share: { type: "boolean" } });
+/** A port that the environment names. */
+function portOf(name, otherwise) {
+  const text = process.env[name] || String(otherwise);
+  if (/^\d{1,5}$/.test(text) && Number(text) <= 65_535) return Number(text);
+  console.error(
+    `${name} is the number of a port, 0 to 65535, as in ${name}=${otherwise} npm start. It is "${text}" now.`,
+  );
+  process.exit(1);
+}
+
+const port = portOf("PORT", 8787);
+const sharePort = portOf("SHARE_PORT", 8443);
+
 const build = [`${root}node_modules/vite/bin/vite.js`, "build", "--logLevel", "warn"];
 if (!options["no-build"] && run(process.execPath, build) !== 0) process.exit(1);
 
@@ -28,7 +41,6 @@ const MOST_SILENCES = 3;
 /** So many times in a row it is started again: what ends at once every time, needs a person. */
 const MOST_STARTS = 5;
 
-const port = Number(process.env.PORT ?? 8787);
 /** The front for other machines, where there is one. */
 let front;
 const shared = () => front?.origins() ?? [];
@@ -61,8 +73,7 @@ async function shareIt() {
   const { invitation } = await import("./share/words.mjs");
   const say = () => console.log(invitation(shared(), front.fingerprint));
   try {
-    const port = Number(process.env.SHARE_PORT ?? 8443);
-    front = await share({ target: () => edge.url, port, stateFolder: edge.stateFolder, onChange: say });
+    front = await share({ target: () => edge.url, port: sharePort, stateFolder: edge.stateFolder, onChange: say });
   } catch (error) {
     if (!(error instanceof ShareError)) throw error;
     console.error(error.message);

@@ -17,19 +17,24 @@ export const invitationLink = (origin: string, task: TaskName, token?: string): 
 /** What this device was invited with to a task. */
 export const invitationTo = (task: TaskName): string | undefined => localStorage.getItem(keyOf(task)) ?? undefined;
 
+/** What came of an invitation's link: all of it, or why this device was not invited to what was meant. */
+export type Invited = "taken" | "unknown-task" | "damaged-token";
+
 /**
- * Whether this page was opened by such a link. Its task becomes the player's choice, and its token is kept on this device and taken out
- * of the address, which people show and send to others.
+ * Reads the link by which this page was opened; undefined where that was no invitation. Its task becomes the player's choice, and its token
+ * is kept on this device and taken out of the address, which people show and send to others.
  */
-export function acceptInvitation(): boolean {
-  const [mark, token] = location.hash.split("=");
-  if (mark !== MARK) return false;
+export function acceptInvitation(): Invited | undefined {
+  const [mark] = location.hash.split("=");
+  if (mark !== MARK) return undefined;
+  const token = location.hash === MARK ? undefined : location.hash.slice(MARK.length + 1);
+  if (token !== undefined) history.replaceState(null, "", `${location.pathname}${location.search}${MARK}`);
   const wanted = new URLSearchParams(location.search).get("task");
   const task = TASK_NAMES.find((name) => name === wanted);
-  if (task !== undefined) {
-    chosenTask.choose(task);
-    if (v.is(invitationTokenSchema, token)) localStorage.setItem(keyOf(task), token);
-  }
-  if (token !== undefined) history.replaceState(null, "", `${location.pathname}${location.search}${MARK}`);
-  return true;
+  if (task === undefined) return "unknown-task";
+  chosenTask.choose(task);
+  if (token === undefined) return "taken";
+  if (!v.is(invitationTokenSchema, token)) return "damaged-token";
+  localStorage.setItem(keyOf(task), token);
+  return "taken";
 }

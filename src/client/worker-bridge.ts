@@ -6,6 +6,8 @@ import { Watch } from "./watch";
 
 /** Seconds without a sign of life after which a worker is given up: for its script to come over a slow network, to get ready, to work. */
 const SILENCE = { script: 120, prepare: 20, work: 120 };
+/** Seconds in which a worker that does give signs of life must be ready: longer than all its downloads may take (workers/tf/download.ts). */
+const PREPARE = 240;
 
 interface Running<Api> {
   worker: Worker;
@@ -100,7 +102,7 @@ export class WorkerBridge<Api> {
         const running = this.#create();
         try {
           await within(running, SILENCE.script, running.spoken, false);
-          if (prepare && rung) await noteStarted(await within(running, SILENCE.prepare, prepare(running.remote, rung)));
+          if (prepare && rung) await noteStarted(await this.#prepared(running, prepare(running.remote, rung)));
           return running;
         } catch (error) {
           if (stops === this.#stops) this.#end();
@@ -113,6 +115,19 @@ export class WorkerBridge<Api> {
       // The next call begins anew.
       if (stops === this.#stops) this.#ready = undefined;
       throw error;
+    }
+  }
+
+  /** @throws WorkerSilentError when the worker falls silent, or promises for too long, or what its preparation throws */
+  async #prepared(running: Running<Api>, started: Promise<Started>): Promise<Started> {
+    let deadline: Watch | undefined;
+    const late = new Promise<never>((_, reject) => {
+      deadline = new Watch(PREPARE, () => reject(new WorkerSilentError(PREPARE)));
+    });
+    try {
+      return await Promise.race([within(running, SILENCE.prepare, started), late]);
+    } finally {
+      deadline?.end();
     }
   }
 
@@ -130,7 +145,8 @@ export class WorkerBridge<Api> {
       worker.addEventListener("message", ({ data }: MessageEvent<unknown>) => {
         resolve(undefined);
         for (const watch of watches) watch.alive();
-        if (data !== ALIVE) return;
+        // Without Web Locks, silence alone tells of its end.
+        if (data !== ALIVE || !("locks" in navigator)) return;
         void navigator.locks.request(name, () => {
           crash("The browser ended a worker, perhaps for want of memory.");
         });
@@ -165,6 +181,6 @@ export class WorkerSilentError extends Error {
     seconds: number,
     readonly isOfRung = true,
   ) {
-    super(`A worker gave no sign of life for ${seconds} seconds.`);
+    super(`A worker gave no answer for ${seconds} seconds.`);
   }
 }

@@ -109,8 +109,9 @@ export const putDataset = (dataset: Dataset): Promise<void> =>
 
 const IMPORT_LOCK = "best-actor-lab-import";
 
-/** Does what only one import at a time may do, in whichever tab: others wait. */
-export const importAlone = <T>(action: () => Promise<T>): Promise<T> => navigator.locks.request(IMPORT_LOCK, action);
+/** Does what only one import at a time may do, in whichever tab: others wait. Without Web Locks nobody tells of another tab. */
+export const importAlone = <T>(action: () => Promise<T>): Promise<T> =>
+  "locks" in navigator ? navigator.locks.request(IMPORT_LOCK, action) : action();
 
 /** Deletes samples that belong to no data set. Only for who imports alone: those of an import under way belong to none yet. */
 export const clearStrays = (): Promise<void> =>
@@ -126,8 +127,12 @@ export const clearStrays = (): Promise<void> =>
 /** A stopped worker's lock is free at once, another tab's import goes on for minutes. */
 const LOCK_MS = 2000;
 
-/** Clears away what an import has left whose worker was stopped, unless another is under way. @throws StorageError */
+/**
+ * Clears away what an import has left whose worker was stopped, unless another is under way. Without Web Locks one may be, in another
+ * tab: what is left then stays until the next import. @throws StorageError
+ */
 export async function clearAfterStopped(): Promise<void> {
+  if (!("locks" in navigator)) return;
   try {
     await navigator.locks.request(IMPORT_LOCK, { signal: AbortSignal.timeout(LOCK_MS) }, clearStrays);
   } catch (error) {

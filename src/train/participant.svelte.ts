@@ -53,9 +53,7 @@ import { invitationTo } from "../client/invitation";
 import { model } from "../client/model.svelte";
 import { HEAD_BYTES, sent } from "../client/sent.svelte";
 import { chosenTask } from "../client/task.svelte";
-import { createTrainer } from "./trainer";
-import { Watch } from "../client/watch";
-import { WorkerSilentError } from "../client/worker-bridge";
+import { createTrainer, watchTraining } from "./trainer";
 
 /** Fewer usable faces than this say too little to be worth a round. */
 export const MINIMUM_FACES = 5;
@@ -88,8 +86,6 @@ const AWAY_SECONDS = 10;
 /** A lock that does not come within this is held by another tab. */
 const OTHER_TAB_MS = 500;
 const UNINVITED_SECONDS = 20;
-/** A training that has not ended another batch for so long stands still; a software GPU takes half a minute for one. */
-const STANDSTILL_SECONDS = 300;
 
 /**
  * Takes part in rounds: checks in, trains, uploads, and begins again, until told to stop. Every step is kept in
@@ -510,10 +506,7 @@ class Participant {
   async #run(job: TrainingJob, participation: Participation, signal: AbortSignal): Promise<TrainingResult> {
     const { round } = participation.assignment;
     const screen = conditions.preferences.keepAwake ? await keepAwake() : undefined;
-    // A GPU may hang while its worker answers: what counts is whether the training gets on.
-    const standstill = new Watch(STANDSTILL_SECONDS, () =>
-      this.#trainer.stop(new WorkerSilentError(STANDSTILL_SECONDS, job.backend === "wasm")),
-    );
+    const standstill = watchTraining(this.#trainer, job.backend);
     const watch = setInterval(() => {
       // Withdrawn consent pauses too; what was trained is then dropped.
       if (conditions.rest || !consent.given) void this.#trainer.call((api) => api.pause()).catch(() => undefined);

@@ -32,10 +32,15 @@ export async function servePage() {
 }
 
 /** @param {string[]} [args] flags of Chromium */
+export function launch(args = []) {
+  const executablePath = findBrowser();
+  return chromium.launch({ ...(executablePath ? { executablePath } : {}), args });
+}
+
+/** @param {string[]} [args] flags of Chromium */
 export async function openPage(args = []) {
   const served = await servePage();
-  const executablePath = await findBrowser();
-  const browser = await chromium.launch({ ...(executablePath ? { executablePath } : {}), args });
+  const browser = await launch(args);
   const page = await browser.newPage();
   page.on("pageerror", (error) => console.error(error));
   await page.goto(served.url);
@@ -93,7 +98,7 @@ export const peakMB = () => largest("VmHWM");
  * Looks at the memory of this process's renderers from now on. `peakMB` counts all that is resident, with the browser's own program,
  * which its processes share; `ownMB` gives the most that was the largest one's own at any look: what a phone counts.
  */
-function watchMemory() {
+export function watchMemory() {
   let own = null;
   const look = () => {
     const now = largest("RssAnon", "RssShmem");

@@ -11,12 +11,11 @@ import { startWasm } from "../../workers/tf/backend";
 
 const tfjs = dirname(createRequire(import.meta.url).resolve("@tensorflow/tfjs-backend-wasm"));
 const kernels = join(import.meta.dirname, "../../workers/tf/kernels");
-const names = ["tfjs-backend-wasm.wasm", "tfjs-backend-wasm-simd.wasm", "tfjs-backend-wasm-threaded-simd.wasm"];
 
 const start = () =>
   startWasm({
     threads: 1,
-    paths: Object.fromEntries(names.map((name) => [name, join(tfjs, name)])),
+    locate: (name) => Promise.resolve(join(tfjs, name)),
     compile: async (rung) => WebAssembly.compile(await readFile(join(kernels, `kernels-${rung}.wasm`))),
   });
 

@@ -32,6 +32,8 @@ const days = (count) => new Date(Date.now() + count * DAY_MS);
 const validity = (count) => ({ notBefore: days(-SLACK_DAYS), notAfter: days(count) });
 /** Positive, and never the same twice. */
 const serial = () => `01${randomBytes(15).toString("hex")}`;
+/** The machine's own way to itself, which is no address of the network. */
+const LOOPBACK = ["127.0.0.1", "::1"];
 const generateKeys = () => webcrypto.subtle.generateKey(ECDSA, true, ["sign", "verify"]);
 
 async function pemOf(privateKey) {
@@ -106,7 +108,7 @@ export async function openAuthority(folder) {
     /** As systems show it: SHA-256, in pairs of hexadecimal digits. */
     fingerprint: fingerprint256,
     /**
-     * A new key and its certificate, for TLS.
+     * A new key and its certificate, for TLS: for these addresses, this machine's names, and loopback.
      * @param {string[]} addresses IPv4 and IPv6 addresses
      */
     async issue(addresses) {
@@ -126,7 +128,7 @@ export async function openAuthority(folder) {
           new x509.ExtendedKeyUsageExtension([x509.ExtendedKeyUsage.serverAuth]),
           new x509.SubjectAlternativeNameExtension([
             ...names.map((value) => ({ type: "dns", value })),
-            ...addresses.map((value) => ({ type: "ip", value })),
+            ...[...new Set([...addresses, ...LOOPBACK])].map((value) => ({ type: "ip", value })),
           ]),
           await x509.AuthorityKeyIdentifierExtension.create(certificate),
           await x509.SubjectKeyIdentifierExtension.create(keys.publicKey),

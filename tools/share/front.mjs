@@ -2,11 +2,12 @@
  * HTTPS on every address of the machine, before an edge that listens on loopback: `npm start -- --share`. Phones have a camera, a service
  * worker and shared memory for pages that came over HTTPS only.
  */
-import { Agent } from "node:http";
+import { Agent, createServer as createPlainServer } from "node:http";
 import { createServer } from "node:https";
 import { createProxyServer } from "httpxy";
 import { originOf, presentAddresses } from "./addresses.mjs";
 import { LEAF_DAYS, openAuthority } from "./authority.mjs";
+import { FRONT } from "./trust.mjs";
 
 /** Where phones get the authority's certificate. */
 export const CERTIFICATE_PATH = "/authority.crt";
@@ -15,6 +16,10 @@ const LOOK_MS = 5000;
 const RENEW_MS = (LEAF_DAYS / 2) * 86_400_000;
 /** The edge ends slow bodies itself, the longest after ten minutes. */
 const REQUEST_MS = 660_000;
+/** Whoever connects speaks first, and soon; and without TLS there is little to say. */
+const FIRST_BYTE_MS = 30_000;
+/** With this a TLS handshake begins (RFC 8446, section 5.1: content type 22), and no HTTP. */
+const HANDSHAKE = 22;
 /** A browser has six connections. More than this from one address are not a room's phones behind a router, and leave others their place. */
 const MOST_CONNECTIONS = { all: 4000, ofAddress: 600 };
 
@@ -51,10 +56,23 @@ async function listen(server, port) {
 /** An IPv4 address as it is, where the socket is of both kinds. */
 const plain = (address) => address?.replace(/^::ffff:/i, "") ?? "unknown";
 
+/** Somebody typed `http://`, or no scheme: they are told where to go, and their browser goes there. */
+function sendToHttps(request, response) {
+  const { host = "" } = request.headers;
+  if (!/^(\[[\da-f:.]+\]|[\w.-]+)(:\d+)?$/i.test(host)) {
+    response.writeHead(400, { "content-type": "text/plain", connection: "close" });
+    response.end("This port speaks HTTPS: begin the address with https://\n");
+    return;
+  }
+  const location = `https://${host}${request.url?.startsWith("/") ? request.url : "/"}`;
+  response.writeHead(307, { location, "content-type": "text/plain", connection: "close" });
+  response.end(`This port speaks HTTPS: ${location}\n`);
+}
+
 /**
  * @param {{ target: () => string, port: number, stateFolder: string, onChange?: (origins: string[]) => void,
  *   addresses?: typeof presentAddresses, lookMs?: number }} options
- *   `target` is the edge's own address, which must trust loopback's X-Forwarded-For; port 0 takes any free one; `onChange` is told the
+ *   `target` is the address of an edge that believes this front (trust.mjs); port 0 takes any free one; `onChange` is told the
  *   origins whenever they have become others
  */
 export async function share({
@@ -70,13 +88,30 @@ export async function share({
   let issuedAt = Date.now();
   const issue = () => authority.issue(addresses.map(({ address }) => address));
   const server = createServer({ ...(await issue()), requestTimeout: REQUEST_MS, minVersion: "TLSv1.2" }, answer);
+  // Its way into TLS is gone when the first byte asks for it.
+  const [secure] = server.listeners("connection");
+  server.removeAllListeners("connection");
+  const insecure = createPlainServer(sendToHttps);
   server.maxConnections = MOST_CONNECTIONS.all;
   const sockets = new Set();
   server.on("connection", (socket) => {
     const { remoteAddress } = socket;
     const ofAddress = [...sockets].filter((other) => other.remoteAddress === remoteAddress).length;
-    if (ofAddress >= MOST_CONNECTIONS.ofAddress) socket.destroy();
-    else sockets.add(socket.once("close", () => sockets.delete(socket)));
+    if (ofAddress >= MOST_CONNECTIONS.ofAddress) return socket.destroy();
+    sockets.add(socket.once("close", () => sockets.delete(socket)));
+    const give = () => socket.destroy();
+    socket.on("error", give);
+    const deadline = setTimeout(give, FIRST_BYTE_MS);
+    socket.once("close", () => clearTimeout(deadline));
+    socket.once("data", (first) => {
+      socket.pause();
+      socket.unshift(first);
+      if (first[0] === HANDSHAKE) {
+        clearTimeout(deadline);
+        secure.call(server, socket);
+      } else insecure.emit("connection", socket);
+      process.nextTick(() => socket.resume());
+    });
   });
 
   // A connection for each request: one that was kept alive may be closed by the edge just when it is used again.
@@ -92,10 +127,11 @@ export async function share({
 
   /** Says from where a request came, whatever its sender has written. */
   const forwarded = (request) => {
-    const own = Object.entries(request.headers).filter(([name]) => !/^((x-)?forwarded|mf-)/.test(name));
+    const own = Object.entries(request.headers).filter(([name]) => !/^((x-)?forwarded|mf-|cf-)/.test(name));
     request.headers = {
       ...Object.fromEntries(own),
-      "x-forwarded-for": plain(request.socket.remoteAddress),
+      "cf-connecting-ip": plain(request.socket.remoteAddress),
+      [FRONT.header]: FRONT.value,
       "x-forwarded-proto": "https",
     };
     return { target: target() };

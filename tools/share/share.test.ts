@@ -1,3 +1,4 @@
+import { spawnSync } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync, statSync } from "node:fs";
 import { createServer, type IncomingMessage, type Server } from "node:http";
 import { request } from "node:https";
@@ -10,9 +11,11 @@ import "reflect-metadata";
 import * as x509 from "@peculiar/x509";
 import decodeQr from "qr/decode.js";
 import { afterEach, beforeEach, expect, test } from "vitest";
+import { NOT_PAGES } from "../../workers/offline/not-pages";
 import { addressesOf } from "./addresses.mjs";
 import { openAuthority } from "./authority.mjs";
-import { share, ShareError } from "./front.mjs";
+import { CERTIFICATE_PATH, share, ShareError } from "./front.mjs";
+import { FRONT } from "./trust.mjs";
 import { invitation } from "./words.mjs";
 
 let folder: string;
@@ -56,7 +59,7 @@ test("the authority is made once, its key is its owner's alone, and OpenSSL take
   expect(statSync(join(folder, "authority.pem")).mode & 0o777).toBe(0o600);
   expect(Buffer.from(first.certificate).toString("latin1")).not.toContain("PRIVATE");
   const ca = pemOf(first.certificate);
-  const served = await again.issue(["127.0.0.1", "192.168.7.5", "fd00::7"]);
+  const served = await again.issue(["192.168.7.5", "fd00::7"]);
   for (const name of ["127.0.0.1", "192.168.7.5", "fd00::7", "localhost"]) {
     expect(await verdict(served, ca, name), name).toBeUndefined();
   }
@@ -164,13 +167,19 @@ test("the front hands every request on and says itself where it came from; the p
   const [origin = ""] = (await open(url)).origins();
   const answer = await ask(origin, "/api/x?y=1", {
     body: "an update",
-    headers: { "x-forwarded-for": "203.0.113.5", "x-forwarded-host": "elsewhere", forwarded: "for=203.0.113.5" },
+    headers: {
+      [FRONT.header]: "a guess",
+      ...{ "x-forwarded-for": "203.0.113.5", "x-forwarded-host": "elsewhere", forwarded: "for=203.0.113.5" },
+      // What Miniflare would believe.
+      ...{ "MF-CF-Blob": "{}", "MF-Original-URL": "https://elsewhere/", "CF-Connecting-IP": "203.0.113.5" },
+    },
   });
   expect(answer).toMatchObject({ status: 200, body: "an update" });
-  expect(asked[0]).toMatchObject({ url: "/api/x?y=1", headers: { "x-forwarded-for": "127.0.0.1" } });
+  expect(asked[0]).toMatchObject({ url: "/api/x?y=1", headers: { "cf-connecting-ip": "127.0.0.1" } });
   expect(asked[0]?.headers).toMatchObject({ host: new URL(origin).host, "x-forwarded-proto": "https" });
-  expect(Object.keys(asked[0]?.headers ?? {})).not.toContain("forwarded");
-  expect(asked[0]?.headers["x-forwarded-host"]).toBeUndefined();
+  expect(asked[0]?.headers[FRONT.header]).toBe(FRONT.value);
+  const names = Object.keys(asked[0]?.headers ?? {});
+  expect(names.filter((name) => /^(mf-|forwarded|x-forwarded-(for|host))/.test(name))).toEqual([]);
 
   const { certificate } = await openAuthority(folder);
   const file = await ask(origin, "/authority.crt");
@@ -199,7 +208,7 @@ test("a WebSocket goes through the front, and an edge that is away is an answer"
     asking.end();
   });
   expect(echoed).toBe("hello");
-  expect(asked[0]?.headers["x-forwarded-for"]).toBe("127.0.0.1");
+  expect(asked[0]?.headers["cf-connecting-ip"]).toBe("127.0.0.1");
   server.closeAllConnections();
   await new Promise((resolve) => server.close(resolve));
   expect((await ask(origin, "/api/health")).status).toBe(502);
@@ -225,6 +234,50 @@ test("when the addresses change there is another certificate, by the same author
   addresses = [];
   await expect.poll(() => told.at(-1)).toEqual([]);
   expect(front.origins()).toEqual([]);
+});
+
+/** What a plain HTTP request to the front's port is answered with. */
+async function askPlainly(origin: string, head: string): Promise<string> {
+  const socket = connectPlain(Number(new URL(origin).port), "127.0.0.1");
+  closers.push(() => socket.destroy());
+  socket.write(head.replaceAll("\n", "\r\n"));
+  let answer = "";
+  for await (const chunk of socket) answer += String(chunk);
+  return answer;
+}
+
+test("who comes without TLS is sent to where it is, and nothing of theirs comes to the edge", async () => {
+  const { url, asked } = await target();
+  const [origin = ""] = (await open(url)).origins();
+  const { host } = new URL(origin);
+  const sent = await askPlainly(origin, `GET /play?task=x HTTP/1.1\nHost: ${host}\n\n`);
+  expect(sent).toMatch(/^HTTP\/1\.1 307 /);
+  expect(sent).toContain(`location: https://${host}/play?task=x\r\n`);
+  // Where no address can be made of what they say, they are told in words.
+  for (const wrong of ["elsewhere.example/x", "a@b.example"])
+    expect(await askPlainly(origin, `GET / HTTP/1.1\nHost: ${wrong}\n\n`)).toMatch(
+      / 400 [^]*begin the address with https:/,
+    );
+  const other = await askPlainly(origin, `GET https://elsewhere.example/x HTTP/1.1\nHost: ${host}\n\n`);
+  expect(other).toContain(`location: https://${host}/\r\n`);
+  expect(asked).toEqual([]);
+  expect((await ask(origin, "/")).status).toBe(200);
+});
+
+test("a port that is no number is named in words, before anything is built", () => {
+  const start = join(import.meta.dirname, "../start.mjs");
+  for (const [name, value] of Object.entries({ PORT: "70000", SHARE_PORT: "abc" })) {
+    const env = { ...process.env, [name]: value };
+    const { status, stderr } = spawnSync(process.execPath, [start, "--share"], { env, encoding: "utf8" });
+    expect([status, stderr]).toEqual([1, expect.stringContaining(`${name} is the number of a port, 0 to 65535`)]);
+    expect(stderr).not.toContain("    at ");
+  }
+});
+
+test("a phone that has the app's service worker gets the certificate and the interface from the server, and pages from the app", () => {
+  const isPage = (path: string): boolean => !NOT_PAGES.some((pattern) => pattern.test(path));
+  for (const path of [CERTIFICATE_PATH, "/api/openapi.json"]) expect(isPage(path), path).toBe(false);
+  for (const path of ["/", "/play?task=expressions", "/rounds", "/apish"]) expect(isPage(path), path).toBe(true);
 });
 
 test("a port that is taken is named in words, with what to do", async () => {

@@ -4,6 +4,7 @@ import { ExpirationPlugin } from "workbox-expiration";
 import { cleanupOutdatedCaches, createHandlerBoundToURL, precacheAndRoute } from "workbox-precaching";
 import { NavigationRoute, registerRoute } from "workbox-routing";
 import { CacheFirst } from "workbox-strategies";
+import { NOT_PAGES } from "./not-pages";
 
 /**
  * The service worker: the game goes on without the server. It keeps the pages from the first visit on, and the
@@ -17,7 +18,7 @@ declare const PRECACHE: { url: string; revision: string | null }[];
 clientsClaim();
 precacheAndRoute(PRECACHE);
 cleanupOutdatedCaches();
-registerRoute(new NavigationRoute(createHandlerBoundToURL("/"), { denylist: [/^\/api\//] }));
+registerRoute(new NavigationRoute(createHandlerBoundToURL("/"), { denylist: NOT_PAGES }));
 registerRoute(
   ({ url, sameOrigin }) => sameOrigin && /^\/(assets|models\/blazeface)\//.test(url.pathname),
   // Names change with their content: what older versions used goes first.

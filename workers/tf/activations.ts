@@ -10,9 +10,9 @@ export class Activations {
   readonly #held = new Set<tf.Tensor>();
   readonly #recipes = new WeakMap<tf.Tensor, () => tf.Tensor>();
 
-  /** Keeps a tensor's numbers until they are dropped. */
+  /** Keeps a tensor's numbers until they are dropped. To reshape shares them, where wasm's clone would copy. */
   hold<T extends tf.Tensor>(tensor: T): T {
-    const own = tf.keep(tensor.clone<T>());
+    const own = tf.keep(tf.reshape(tensor, tensor.shape) as T);
     this.#held.add(own);
     return own;
   }

@@ -1,10 +1,10 @@
 import * as tf from "@tensorflow/tfjs-core";
 import { setThreadsCount, setWasmPaths } from "@tensorflow/tfjs-backend-wasm";
-import plain from "@tensorflow/tfjs-backend-wasm/dist/tfjs-backend-wasm.wasm?url";
 import simd from "@tensorflow/tfjs-backend-wasm/dist/tfjs-backend-wasm-simd.wasm?url";
 import threaded from "@tensorflow/tfjs-backend-wasm/dist/tfjs-backend-wasm-threaded-simd.wasm?url";
 import { useForDense } from "./dense-steps";
 import { hasRealGpu } from "./adapter";
+import { compileFrom, download } from "./download";
 import { chooseThreads, registerFusedKernels, type WasmBackend } from "./fused";
 import { KernelPool } from "./kernels/pool";
 import relaxed from "./kernels/kernels-relaxed.wasm?url";
@@ -15,6 +15,10 @@ import { isThreaded, RUNGS, type Rung, type Started } from "./rungs";
 
 /** More threads than this only wait for memory; how many of them work is measured. */
 const MAX_THREADS = 8;
+
+/** tfjs's own modules, in shared memory and in memory of one thread; it has one without SIMD too, for browsers that are no longer served. */
+const THREADED = "tfjs-backend-wasm-threaded-simd.wasm";
+const SINGLE = "tfjs-backend-wasm-simd.wasm";
 
 export type Backend = "webgpu" | "wasm";
 
@@ -43,39 +47,18 @@ export async function startBackend(backend: Backend): Promise<void> {
 
 /** Where the wasm modules come from, and on how many threads they may run. */
 export interface WasmSource {
-  /** Of tfjs's own modules, by their names. */
-  paths: Record<string, string>;
+  /** Where tfjs finds one of its own modules, by its name. @throws EdgeAwayError (by name) when it does not come */
+  locate: (name: string) => Promise<string>;
   /** Compiles our kernels. @throws WebAssembly.CompileError when the engine does not know their instructions */
   compile: (rung: Rung) => Promise<WebAssembly.Module>;
   threads: number;
-}
-
-/** Kernels of some ten kilobytes that have not come for so long, do not come. */
-const DOWNLOAD_MS = 60_000;
-
-/** A module did not arrive: that is the network's fault, by the name by which the pages know it, and no rung's. */
-class KernelsAwayError extends Error {
-  override readonly name = "EdgeAwayError";
-}
-
-async function compileFrom(url: string): Promise<WebAssembly.Module> {
-  try {
-    return await WebAssembly.compileStreaming(fetch(url, { signal: AbortSignal.timeout(DOWNLOAD_MS) }));
-  } catch (error) {
-    if (error instanceof WebAssembly.CompileError) throw error;
-    throw new KernelsAwayError("A part of the app did not arrive.", { cause: error });
-  }
 }
 
 /** From our own origin. */
 function ownOrigin(threads: number): WasmSource {
   const urls = { relaxed, simd: portable, "relaxed-single": relaxedSingle, "simd-single": portableSingle };
   return {
-    paths: {
-      "tfjs-backend-wasm.wasm": plain,
-      "tfjs-backend-wasm-simd.wasm": simd,
-      "tfjs-backend-wasm-threaded-simd.wasm": threaded,
-    },
+    locate: async (name) => URL.createObjectURL(await download(name === THREADED ? threaded : simd)),
     compile: (rung) => compileFrom(urls[rung]),
     threads: Math.min(MAX_THREADS, navigator.hardwareConcurrency, threads),
   };
@@ -97,7 +80,6 @@ export function startWasm(source = ownOrigin(MAX_THREADS), highest: Rung = RUNGS
   wasm ??= (async () => {
     const begun = performance.now();
     const threads = isThreaded(highest) ? source.threads : 1;
-    setWasmPaths(source.paths);
     // Its own kernels run on one thread, ours on all.
     setThreadsCount(1);
     // tfjs then takes its module for one thread, whose memory is its own.
@@ -105,8 +87,12 @@ export function startWasm(source = ownOrigin(MAX_THREADS), highest: Rung = RUNGS
     // On its way with tfjs's own module; whether it fits is seen when that one is there.
     const first = source.compile(highest);
     first.catch(() => undefined);
+    // Left to itself, tfjs waits for ever for a module that does not come.
+    const path = await source.locate((await tf.env().getAsync("WASM_HAS_MULTITHREAD_SUPPORT")) ? THREADED : SINGLE);
+    setWasmPaths({ [THREADED]: path, [SINGLE]: path, "tfjs-backend-wasm.wasm": path });
     const compile = (rung: Rung): Promise<WebAssembly.Module> => (rung === highest ? first : source.compile(rung));
     if (!(await tf.setBackend("wasm"))) throw new Error("This browser does not run WebAssembly.");
+    URL.revokeObjectURL(path);
     const backend = tf.backend() as unknown as WasmBackend;
     const memory = backend.wasm.wasmMemory ?? backend.wasm.asm.memory;
     // What tfjs has made, and not what the browser says of itself: WebKitGTK is cross-origin isolated without shared memory.

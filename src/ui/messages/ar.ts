@@ -95,6 +95,10 @@ export const ar = {
   invited: {
     sentence: "أنت مدعو للّعب، وإن وافقت فلتدريب نموذج مشترك مع آخرين: تبقى وجوهك على هذا الجهاز.",
     train: "بعد خمس لقطات: شارك",
+    "unknown-task":
+      "الرابط الذي فتحته تالف أو من خادم آخر: لا توجد هذه اللعبة هنا. يمكنك اللعب على أي حال؛ اطلب الرابط مرة أخرى.",
+    "damaged-token":
+      "الرابط الذي فتحته ناقص، فلن تتعرف الجولات الخاصة بالمدعوين على هذا الجهاز. يمكنك اللعب على أي حال؛ افتح الرابط كاملًا أو اطلبه مرة أخرى.",
   },
   play: {
     yourRole: "دورك",
@@ -671,6 +675,8 @@ export const ar = {
       offscreenCanvas: "لوحة الرسم في العمّال",
       imageBitmap: "قراءة الصور (createImageBitmap)",
       compression: "الضغط (CompressionStream)",
+      modern: "JavaScript أحدث (مثل AbortSignal.any)",
+      secureContext: "عنوان آمن (https أو localhost)",
       indexedDb: "التخزين (IndexedDB)",
       relaxedSimd: "relaxed SIMD",
       sharedMemory: "الذاكرة المشتركة",

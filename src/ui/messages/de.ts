@@ -125,6 +125,10 @@ export const de = {
     sentence:
       "Du bist eingeladen zu spielen und, wenn du willst, mit anderen ein gemeinsames Modell zu trainieren: Deine Gesichter bleiben auf diesem Gerät.",
     train: "Nach fünf Auftritten: mitmachen",
+    "unknown-task":
+      "Der geöffnete Link ist beschädigt oder von einem anderen Server: Dieses Spiel gibt es hier nicht. Du kannst trotzdem spielen; bitte um einen neuen Link.",
+    "damaged-token":
+      "Der geöffnete Link ist unvollständig: Runden für Eingeladene kennen dieses Gerät so nicht. Du kannst trotzdem spielen; öffne den ganzen Link oder bitte um einen neuen.",
   },
   play: {
     yourRole: "Deine Rolle",
@@ -726,6 +730,8 @@ export const de = {
       offscreenCanvas: "Canvas in Workern",
       imageBitmap: "Bilder lesen (createImageBitmap)",
       compression: "Kompression (CompressionStream)",
+      modern: "neueres JavaScript (etwa AbortSignal.any)",
+      secureContext: "eine sichere Adresse (https oder localhost)",
       indexedDb: "Speicher (IndexedDB)",
       relaxedSimd: "Relaxed SIMD",
       sharedMemory: "gemeinsamer Speicher",

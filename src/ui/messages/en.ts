@@ -123,6 +123,10 @@ export const en = {
     sentence:
       "You are invited to play and, if you agree, to teach a shared model together with others: your faces stay on this device.",
     train: "After five takes: take part",
+    "unknown-task":
+      "The link that you opened is damaged, or of another server: there is no such game here. You can play all the same; ask for the link again.",
+    "damaged-token":
+      "The link that you opened is not whole, so rounds for invited players will not know this device. You can play all the same; open the whole link, or ask for it again.",
   },
   play: {
     yourRole: "Your role",
@@ -706,6 +710,8 @@ export const en = {
       offscreenCanvas: "canvas in workers",
       imageBitmap: "image decoding (createImageBitmap)",
       compression: "compression (CompressionStream)",
+      modern: "newer JavaScript (such as AbortSignal.any)",
+      secureContext: "a secure address (https, or localhost)",
       indexedDb: "storage (IndexedDB)",
       relaxedSimd: "relaxed SIMD",
       sharedMemory: "shared memory",

@@ -94,6 +94,9 @@ export const zhCN = {
   invited: {
     sentence: "邀请你来玩，如果你愿意，还可以和其他人一起训练共享模型：你的脸留在这台设备上。",
     train: "演五次之后：参加",
+    "unknown-task": "你打开的链接已损坏，或属于另一台服务器：这里没有这个游戏。你仍然可以玩；请再要一次链接。",
+    "damaged-token":
+      "你打开的链接不完整，仅限受邀者的轮次不会认出这台设备。你仍然可以玩；请打开完整的链接，或再要一次。",
   },
   play: {
     yourRole: "你的角色",
@@ -618,6 +621,8 @@ export const zhCN = {
       offscreenCanvas: "Worker 中的画布",
       imageBitmap: "读取图片（createImageBitmap）",
       compression: "压缩（CompressionStream）",
+      modern: "较新的 JavaScript（如 AbortSignal.any）",
+      secureContext: "安全的地址（https 或 localhost）",
       indexedDb: "存储（IndexedDB）",
       relaxedSimd: "relaxed SIMD",
       sharedMemory: "共享内存",

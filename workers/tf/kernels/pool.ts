@@ -1,4 +1,6 @@
+import { download } from "../download";
 import { instantiate, KERNELS, type Exports, type Kernel, type Size } from "./instance";
+import threadUrl from "./thread.ts?worker&url";
 
 /** Places in the block that the threads share: a count of jobs, threads still at work, threads that take a share, kernel, arguments' number, arguments. */
 export const JOB = { count: 0, pending: 1, active: 2, kernel: 3, length: 4, arguments: 5 } as const;
@@ -52,7 +54,7 @@ export class KernelPool {
    * Starts the other threads and waits until they are ready.
    * @param memory shared, where there is more than one thread
    * @param allocate reserves bytes in `memory` for good.
-   * @throws ThreadStartError (by name)
+   * @throws ThreadStartError (by name); EdgeAwayError (by name) when their script does not come, which says nothing of threads
    */
   static async start(
     module: WebAssembly.Module,
@@ -63,9 +65,10 @@ export class KernelPool {
     const stack = (): number => allocate(STACK_BYTES) + STACK_BYTES;
     const exports = instantiate(module, memory, stack());
     if (threads === 1) return new KernelPool(exports, null, 1);
+    await download(threadUrl);
     const job = new Int32Array(new SharedArrayBuffer(128));
     const starting = Array.from({ length: threads - 1 }, (_, i) => {
-      const worker = new Worker(new URL("./thread.ts", import.meta.url), { type: "module" });
+      const worker = new Worker(threadUrl, { type: "module" });
       const start: ThreadStart = { module, memory, job, thread: i + 1, stack: stack() };
       return new Promise((resolve, reject) => {
         worker.onmessage = resolve;
