@@ -13,8 +13,8 @@ export interface Shared {
   label: Label;
   score: number;
   pixels: Uint8Array | undefined;
-  /** The score of a whole show, not of one take. */
-  isShow: boolean;
+  /** How many roles the score is of: one take's, or a show's. */
+  roles: number;
 }
 
 export interface CardText {

@@ -1,6 +1,10 @@
 import { EXPRESSIONS, type Label } from "../model/expressions";
 import { shuffle } from "../base/random";
 
+/** The ways to play. */
+export const MODES = ["take", "show", "practice", "party"] as const;
+export type Mode = (typeof MODES)[number];
+
 /** One take to come: who acts what. */
 export interface Turn {
   /** Index of the player; 0 where one plays alone. */

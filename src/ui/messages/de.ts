@@ -120,6 +120,17 @@ export const de = {
     showHelp: "Jeder der sieben Ausdrücke einmal. Am Ende Punkte, und für die guten eine Medaille.",
     practiceHelp: "Ohne Countdown. Der Coach sieht zu und sagt, welcher Teil des Gesichts sich bewegen soll.",
     partyHelp: "Zwei bis sechs Leute an diesem Gerät, für alle dieselben Rollen. Nichts davon zählt zum Fortschritt.",
+    lengths: {
+      label: "Wie viele Rollen?",
+      three: {
+        name: "Drei",
+        help: "Drei der sieben Ausdrücke, Punkte und eine Medaille. Zum Fortschritt zählen Shows aus sieben.",
+      },
+      seven: {
+        name: "Sieben",
+        help: "Jeder der sieben Ausdrücke einmal. Am Ende Punkte, und für die guten eine Medaille.",
+      },
+    },
   },
   invited: {
     sentence:
@@ -206,6 +217,7 @@ export const de = {
     place: "Platz",
     player: "Name",
     score: "Punkte",
+    short: "Zu deinem Fortschritt zählt jeder Take, und als ganze Show eine aus sieben Rollen.",
   },
   daily: {
     title: "Show des Tages",
@@ -337,6 +349,7 @@ export const de = {
     close: "Schließen",
     headline: "{{expression}}: {{score}}",
     showHeadline: "{{score}} in sieben Rollen",
+    shortShowHeadline: "{{score}} in drei Rollen",
     challenge: "Kannst du es besser?",
     failed: "Die Karte konnte nicht geteilt werden ({{reason}}). Lade sie stattdessen herunter.",
   },

@@ -118,6 +118,14 @@ export const en = {
     showHelp: "All seven expressions once. A final score, and a medal for the good ones.",
     practiceHelp: "No countdown. The coach watches and says which part of the face to move.",
     partyHelp: "Two to six people on this device, the same roles for all. Nothing of it goes into your progress.",
+    lengths: {
+      label: "How many roles?",
+      three: {
+        name: "Three",
+        help: "Three of the seven expressions, a final score and a medal. Progress counts shows of seven.",
+      },
+      seven: { name: "Seven", help: "All seven expressions once. A final score, and a medal for the good ones." },
+    },
   },
   invited: {
     sentence:
@@ -197,6 +205,7 @@ export const en = {
     place: "Place",
     player: "Player",
     score: "Score",
+    short: "Your progress counts each take, and shows of seven as a whole.",
   },
   daily: {
     title: "Today's show",
@@ -328,6 +337,7 @@ export const en = {
     close: "Close",
     headline: "{{score}} as {{expression}}",
     showHeadline: "{{score}} in a show of seven",
+    shortShowHeadline: "{{score}} in a show of three",
     challenge: "Can you do better?",
     failed: "The card could not be shared ({{reason}}). Download it instead.",
   },

@@ -90,6 +90,11 @@ export const zhCN = {
     showHelp: "七种表情各演一次。最后给出总分，优秀者获得奖牌。",
     practiceHelp: "没有倒计时。教练会看着你，告诉你脸上哪一处该动。",
     partyHelp: "二到六人共用此设备，大家演同样的角色。结果不计入你的进步。",
+    lengths: {
+      label: "演几个角色？",
+      three: { name: "三个", help: "七种表情中的三种，有总分和奖牌。进步里只计七个角色的演出。" },
+      seven: { name: "七个", help: "七种表情各演一次。最后给出总分，优秀者获得奖牌。" },
+    },
   },
   invited: {
     sentence: "邀请你来玩，如果你愿意，还可以和其他人一起训练共享模型：你的脸留在这台设备上。",
@@ -166,6 +171,7 @@ export const zhCN = {
     place: "名次",
     player: "玩家",
     score: "得分",
+    short: "每一次表演都计入你的进步；完整的演出要有七个角色。",
   },
   daily: {
     title: "今日演出",
@@ -270,6 +276,7 @@ export const zhCN = {
     close: "关闭",
     headline: "{{expression}}：{{score}}",
     showHeadline: "七个角色总分 {{score}}",
+    shortShowHeadline: "三个角色总分 {{score}}",
     challenge: "你能演得更好吗？",
     failed: "无法分享卡片（{{reason}}）。请改为下载。",
   },
