@@ -1,16 +1,51 @@
+import AxeBuilder from "@axe-core/playwright";
 import sharp from "sharp";
 import { expect, playTake, openCamera, storedFaces, test } from "./stage";
 import { photoPath } from "./webcam";
 
-test("a stranger plays a take with the camera and keeps nothing without consent", async ({ page, stage }) => {
-  await page.goto(stage.url);
-  await page.getByRole("link", { name: "Play", exact: true }).first().click();
-  await openCamera(page, stage.url);
-  await playTake(page);
-  await page.getByRole("button", { name: "No, just play" }).click();
-  await page.getByRole("button", { name: "Next role" }).click();
-  await playTake(page);
-  expect(await storedFaces(page)).toHaveLength(0);
+test.describe("a stranger", () => {
+  test.use({ hasPlayed: false });
+  test("plays one easy role with the camera before there is a choice, and keeps nothing without consent", async ({
+    page,
+    stage,
+  }) => {
+    await page.goto(stage.url);
+    await page.getByRole("link", { name: "Play your first role" }).click();
+    await expect(page.getByRole("heading", { name: "Happy" })).toBeVisible();
+    const choices = page.getByRole("radiogroup", { name: "How do you want to play?" });
+    const consent = page.getByRole("button", { name: "No, just play" });
+    await openCamera(page, stage.url);
+    await expect(choices.or(consent)).toHaveCount(0);
+    expect((await new AxeBuilder({ page }).analyze()).violations.map(({ id }) => id)).toEqual([]);
+    await playTake(page);
+    await expect(choices).toBeVisible();
+    await consent.click();
+    await page.getByRole("button", { name: "Next role" }).click();
+    await expect(page.getByRole("button", { name: "Another role" })).toBeVisible();
+    await playTake(page);
+    expect(await storedFaces(page)).toHaveLength(0);
+    // Whoever has played is not led again.
+    await page.reload();
+    await expect(choices).toBeVisible();
+    await page.goto(stage.url);
+    await expect(page.getByRole("link", { name: "Play the show" })).toBeVisible();
+  });
+
+  test("may skip that, and is not led where a link has called", async ({ page, stage }) => {
+    const choices = page.getByRole("radiogroup", { name: "How do you want to play?" });
+    for (const path of ["/play?mode=daily", "/play?mode=show&roles=0123456&score=50", "/play#invited"]) {
+      await page.goto("about:blank");
+      await page.goto(stage.url + path);
+      await expect(choices).toBeVisible();
+    }
+    await page.goto("about:blank");
+    await page.goto(`${stage.url}/play`);
+    await page.getByRole("button", { name: "Skip to all ways to play" }).click();
+    await expect(choices).toBeVisible();
+    await expect(page.getByRole("button", { name: "Open the camera" })).toBeFocused();
+    await page.reload();
+    await expect(choices).toBeVisible();
+  });
 });
 
 test("a photo stands in for a camera that is denied", async ({ page, stage, context }) => {

@@ -1,3 +1,6 @@
+import type { Level } from "../faces/kept";
+import { LEVELS } from "./level";
+
 /** How many roles a show may have, by the name of its texts. */
 export const SHOW_LENGTHS = { three: 3, seven: 7 } as const;
 export type ShowLength = keyof typeof SHOW_LENGTHS;
@@ -10,10 +13,21 @@ export interface Settings {
   lessMotion: boolean;
   /** Of the shows that the player begins. */
   showLength: ShowLength;
+  /** How hard the jury is to please. */
+  level: Level;
+  /** False before the first take of somebody who came to play. */
+  hasPlayed: boolean;
 }
 
 /** As on the first day. */
-const FIRST: Settings = { sound: true, haptics: true, lessMotion: false, showLength: "seven" };
+const FIRST: Settings = {
+  sound: true,
+  haptics: true,
+  lessMotion: false,
+  showLength: "seven",
+  level: "normal",
+  hasPlayed: false,
+};
 
 const isBoolean = (value: unknown): boolean => typeof value === "boolean";
 const oneOf =
@@ -27,6 +41,8 @@ const ALLOWED: Record<keyof Settings, (value: unknown) => boolean> = {
   haptics: isBoolean,
   lessMotion: isBoolean,
   showLength: oneOf(...Object.keys(SHOW_LENGTHS)),
+  level: oneOf(...LEVELS),
+  hasPlayed: isBoolean,
 };
 
 /** The settings that a text says, as far as it says any that may be. */

@@ -1,3 +1,4 @@
+import type { Level } from "../faces/kept";
 import { settingsOf, type Settings, type ShowLength } from "./kept-settings";
 
 const KEY = "best-actor-settings";
@@ -29,6 +30,12 @@ class GameSettings {
   }
   get showLength(): ShowLength {
     return this.#values.showLength;
+  }
+  get level(): Level {
+    return this.#values.level;
+  }
+  get hasPlayed(): boolean {
+    return this.#values.hasPlayed;
   }
 
   set<Key extends keyof Settings>(key: Key, value: Settings[Key]): void {

@@ -30,15 +30,6 @@ export function turnsOf(players: number, takes: number, random: () => number = M
     .flatMap((prompt) => Array.from({ length: players }, (_, player) => ({ player, prompt })));
 }
 
-export type Medal = "gold" | "silver" | "bronze";
-
-/** The least final score of each medal. */
-export const MEDALS: Record<Medal, number> = { gold: 80, silver: 65, bronze: 50 };
-
-/** The medal of a final score. */
-export const medalOf = (score: number): Medal | null =>
-  (Object.keys(MEDALS) as Medal[]).find((medal) => score >= MEDALS[medal]) ?? null;
-
 /** Mean of scores in whole per cent. */
 export const finalScore = (scores: readonly number[]): number =>
   scores.length === 0 ? 0 : Math.round(scores.reduce((a, b) => a + b, 0) / scores.length);
