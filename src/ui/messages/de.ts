@@ -121,17 +121,8 @@ export const de = {
     showHelp: "Jeder der sieben Ausdrücke einmal. Am Ende Punkte, und für die guten eine Medaille.",
     practiceHelp: "Ohne Countdown. Der Coach sieht zu und sagt, welcher Teil des Gesichts sich bewegen soll.",
     partyHelp: "Zwei bis sechs Leute an diesem Gerät, für alle dieselben Rollen. Nichts davon zählt zum Fortschritt.",
-    lengths: {
-      label: "Wie viele Rollen?",
-      three: {
-        name: "Drei",
-        help: "Drei der sieben Ausdrücke, Punkte und eine Medaille. Zum Fortschritt zählen Shows aus sieben.",
-      },
-      seven: {
-        name: "Sieben",
-        help: "Jeder der sieben Ausdrücke einmal. Am Ende Punkte, und für die guten eine Medaille.",
-      },
-    },
+    lengths: { label: "Wie viele Rollen?", three: "Drei", seven: "Sieben" },
+    shortShowHelp: "Drei der sieben Ausdrücke, Punkte und eine Medaille. Zum Fortschritt zählen Shows aus sieben.",
   },
   invited: {
     sentence:

@@ -119,14 +119,8 @@ export const en = {
     showHelp: "All seven expressions once. A final score, and a medal for the good ones.",
     practiceHelp: "No countdown. The coach watches and says which part of the face to move.",
     partyHelp: "Two to six people on this device, the same roles for all. Nothing of it goes into your progress.",
-    lengths: {
-      label: "How many roles?",
-      three: {
-        name: "Three",
-        help: "Three of the seven expressions, a final score and a medal. Progress counts shows of seven.",
-      },
-      seven: { name: "Seven", help: "All seven expressions once. A final score, and a medal for the good ones." },
-    },
+    lengths: { label: "How many roles?", three: "Three", seven: "Seven" },
+    shortShowHelp: "Three of the seven expressions, a final score and a medal. Progress counts shows of seven.",
   },
   invited: {
     sentence:
