@@ -277,7 +277,7 @@ export const de = {
     invited: "Jemand hat mit diesen sieben Rollen {{score}} erreicht. Du bist dran!",
     invite: "Jemanden herausfordern",
     text: "Ich habe bei Best Actor {{score}} erreicht. Schaffst du mit denselben Rollen mehr?",
-    copied: "Der Link ist kopiert. Er enthält die Rollen und dein Ergebnis, und kein Gesicht.",
+    copied: "Der Link ist kopiert. Er enthält die Rollen, dein Ergebnis und wie streng die Jury war, und kein Gesicht.",
     byHand: "Kopier diesen Link:",
     won: "Du gewinnst: {{mine}} gegen {{theirs}}!",
     lost: "{{mine}} gegen {{theirs}}: diesmal nicht.",

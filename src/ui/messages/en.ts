@@ -268,7 +268,7 @@ export const en = {
     invited: "Somebody scored {{score}} with these seven roles. Your turn!",
     invite: "Challenge a friend",
     text: "I scored {{score}} in Best Actor. Can you do better with the same roles?",
-    copied: "The link is copied. It carries the roles and your score, and no face.",
+    copied: "The link is copied. It carries the roles, your score and how hard the jury was, and no face.",
     byHand: "Copy this link:",
     won: "You win: {{mine}} against {{theirs}}!",
     lost: "{{mine}} against {{theirs}}: not this time.",

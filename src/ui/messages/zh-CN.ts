@@ -236,7 +236,7 @@ export const zhCN = {
     invited: "有人用这七个角色得了 {{score}}。轮到你了！",
     invite: "向朋友挑战",
     text: "我在 Best Actor 得了 {{score}}。用同样的角色你能更好吗？",
-    copied: "链接已复制。里面只有角色和你的分数，没有脸。",
+    copied: "链接已复制。里面只有角色、你的分数和评委的严格程度，没有脸。",
     byHand: "请复制此链接：",
     won: "你赢了：{{mine}} 对 {{theirs}}！",
     lost: "{{mine}} 对 {{theirs}}：这次没赢。",
