@@ -632,7 +632,9 @@ export const de = {
         better: "besser",
         same: "wie vorher",
         worse: "schlechter",
-        help: "Wie viele deiner Gesichter mit jedem Ausdruck das Modell richtig erkennt. Die Testgesichter aller sind zurückgehaltene, mit denen Geräte der Runde beide Versionen geprüft haben. Ein Gesicht mehr oder weniger sagt wenig.",
+        help: "Wie viele deiner Gesichter mit jedem Ausdruck das Modell richtig erkennt. Ein Gesicht mehr oder weniger sagt wenig.",
+        everybodyHelp:
+          "Die Testgesichter aller sind zurückgehaltene, mit denen Geräte der Runde beide Versionen geprüft haben.",
       },
       here: "Auf diesem Gerät gemessen und nicht gesendet.",
     },
