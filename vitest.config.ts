@@ -8,7 +8,7 @@ export default defineConfig({
   test: {
     include: [
       "src/**/*.test.ts",
-      "workers/{tf,trainer,lab,import}/**/*.test.ts",
+      "workers/{tf,trainer,lab,import,replay}/**/*.test.ts",
       "workers/vision/**/*.test.ts",
       "workers/edge/**/*.node.test.ts",
       "tools/**/*.test.ts",

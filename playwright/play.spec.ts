@@ -1,15 +1,51 @@
+import AxeBuilder from "@axe-core/playwright";
+import sharp from "sharp";
 import { expect, playTake, openCamera, storedFaces, test } from "./stage";
 import { photoPath } from "./webcam";
 
-test("a stranger plays a take with the camera and keeps nothing without consent", async ({ page, stage }) => {
-  await page.goto(stage.url);
-  await page.getByRole("link", { name: "Play", exact: true }).first().click();
-  await openCamera(page, stage.url);
-  await playTake(page);
-  await page.getByRole("button", { name: "No, just play" }).click();
-  await page.getByRole("button", { name: "Next role" }).click();
-  await playTake(page);
-  expect(await storedFaces(page)).toHaveLength(0);
+test.describe("a stranger", () => {
+  test.use({ hasPlayed: false });
+  test("plays one easy role with the camera before there is a choice, and keeps nothing without consent", async ({
+    page,
+    stage,
+  }) => {
+    await page.goto(stage.url);
+    await page.getByRole("link", { name: "Play your first role" }).click();
+    await expect(page.getByRole("heading", { name: "Happy" })).toBeVisible();
+    const choices = page.getByRole("radiogroup", { name: "How do you want to play?" });
+    const consent = page.getByRole("button", { name: "No, just play" });
+    await openCamera(page, stage.url);
+    await expect(choices.or(consent)).toHaveCount(0);
+    expect((await new AxeBuilder({ page }).analyze()).violations.map(({ id }) => id)).toEqual([]);
+    await playTake(page);
+    await expect(choices).toBeVisible();
+    await consent.click();
+    await page.getByRole("button", { name: "Next role" }).click();
+    await expect(page.getByRole("button", { name: "Another role" })).toBeVisible();
+    await playTake(page);
+    expect(await storedFaces(page)).toHaveLength(0);
+    // Whoever has played is not led again.
+    await page.reload();
+    await expect(choices).toBeVisible();
+    await page.goto(stage.url);
+    await expect(page.getByRole("link", { name: "Play the show" })).toBeVisible();
+  });
+
+  test("may skip that, and is not led where a link has called", async ({ page, stage }) => {
+    const choices = page.getByRole("radiogroup", { name: "How do you want to play?" });
+    for (const path of ["/play?mode=daily", "/play?mode=show&roles=0123456&score=50", "/play#invited"]) {
+      await page.goto("about:blank");
+      await page.goto(stage.url + path);
+      await expect(choices).toBeVisible();
+    }
+    await page.goto("about:blank");
+    await page.goto(`${stage.url}/play`);
+    await page.getByRole("button", { name: "Skip to all ways to play" }).click();
+    await expect(choices).toBeVisible();
+    await expect(page.getByRole("button", { name: "Open the camera" })).toBeFocused();
+    await page.reload();
+    await expect(choices).toBeVisible();
+  });
 });
 
 test("a photo stands in for a camera that is denied", async ({ page, stage, context }) => {
@@ -58,6 +94,39 @@ test("a show that is left in the middle goes on after Back and Forward, and is k
   }
   await page.getByRole("button", { name: "Keep my faces on this device" }).click();
   await expect.poll(async () => (await storedFaces(page)).length).toBe(7);
+});
+
+test("a show of three has a replay, which another decoder reads take by take, and is no whole show", async ({
+  page,
+  stage,
+}) => {
+  await page.goto(`${stage.url}/play?mode=show`);
+  await page.getByRole("radio", { name: "Three" }).check();
+  for (let take = 1; take <= 3; take++) {
+    await expect(page.getByRole("list", { name: `Take ${take} of 3` })).toBeVisible();
+    await page.getByLabel("No camera? Act in a photo").setInputFiles(photoPath("sample6.jpg"));
+    await page.getByRole("button", { name: take === 3 ? "Read the reviews" : "Next role" }).click();
+  }
+  await page.getByRole("button", { name: "Watch the replay" }).click();
+  await page.getByRole("button", { name: "Pause" }).click();
+  const download = page.waitForEvent("download");
+  await page.getByRole("button", { name: "Save it" }).click();
+  const gif = await (await download).path();
+  const picture = { format: "gif", width: 480, pageHeight: 600, pages: 4, delay: [1000, 1000, 1000, 2000], loop: 0 };
+  expect(await sharp(gif, { animated: true }).metadata()).toMatchObject(picture);
+  // Each take lies on its role's colour, as the page has it.
+  const colors = await page
+    .locator(".reel li")
+    .evaluateAll((all) => all.map((one) => getComputedStyle(one).borderBlockStartColor.match(/\d+/g)?.map(Number)));
+  expect(new Set(colors.map(String)).size).toBe(3);
+  for (const [page, color] of colors.entries()) {
+    const corner = await sharp(gif, { page }).extract({ left: 4, top: 300, width: 1, height: 1 }).removeAlpha().raw();
+    for (const [i, level] of (await corner.toBuffer()).entries())
+      expect(Math.abs(level - (color?.[i] ?? NaN))).toBeLessThan(9);
+  }
+  await page.getByRole("button", { name: "Close" }).click();
+  await page.getByRole("link", { name: "See my progress" }).click();
+  await expect(page.getByText("No show of seven finished yet.")).toBeVisible();
 });
 
 test("today's show counts once and is pasted as squares; a challenge plays the same roles against a score", async ({

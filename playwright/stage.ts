@@ -15,7 +15,20 @@ interface Stage extends Wire {
 }
 
 /** A test with an edge of its own: app and edge in workerd, with empty state, behind a recording proxy. */
-export const test = base.extend<{ stage: Stage }>({
+export const test = base.extend<{ stage: Stage; hasPlayed: boolean }>({
+  /** Whether the page's player has played before: who has not is led to one easy role first. */
+  hasPlayed: [true, { option: true }],
+  page: async ({ page, hasPlayed }, use) => {
+    // Once: a page may erase it. A tab keeps its name.
+    if (hasPlayed) {
+      await page.addInitScript(() => {
+        if (location.protocol === "about:" || window.name !== "") return;
+        window.name = "has played";
+        localStorage.setItem("best-actor-settings", '{"hasPlayed":true}');
+      });
+    }
+    await use(page);
+  },
   // Playwright reads the first parameter's pattern to know what a fixture needs.
   // eslint-disable-next-line no-empty-pattern
   stage: async ({}, use) => {

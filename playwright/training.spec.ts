@@ -94,6 +94,14 @@ test("a reload in mid-training loses nothing: faces, place and update are still 
   await expect(judges).toContainText(
     /version 0 of the shared model recognized \d of your 5 faces, version 1 recognizes \d\. It was trained on 4 of them\./,
   );
+  // And sees it: in the picture the bars of the roles add up to what the sentence says.
+  const [, , right] = /recognized (\d) of your 5 faces, version 1 recognizes (\d)/.exec(await judges.innerText()) ?? [];
+  const picture = page.getByRole("table", { name: "What the model recognizes, before and now" });
+  await expect(picture.getByRole("row", { name: "All your faces" })).toContainText(`${right} of 5`);
+  const cells = await picture.locator("tbody tr:not(.all) td:nth-of-type(2)").allInnerTexts();
+  const counts = cells.map((text) => text.match(/\d+/g)?.map(Number) ?? []);
+  const sumOf = (column: number): number => counts.reduce((sum, row) => sum + (row[column] ?? NaN), 0);
+  expect([sumOf(0), sumOf(1)]).toEqual([Number(right), 5]);
   const [, sureBefore, sureAfter] = / (\d+)% before, and gives it (\d+)% now/.exec(await judges.innerText()) ?? [];
   expect(Number(sureAfter)).toBeGreaterThan(Number(sureBefore));
   // After a reload nothing is known any more of the training itself, but of the models that are here.

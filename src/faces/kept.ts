@@ -107,7 +107,12 @@ export interface Take {
   score: number;
   /** The show that it was part of. */
   show?: string;
+  /** How hard the jury was to please; normal where nothing is said, as of takes from before there were levels. */
+  level?: Level;
 }
+
+/** How hard the jury is to please. */
+export type Level = "easy" | "normal" | "hard";
 
 /** What this browser has shown of how it computes. */
 export interface Learned {

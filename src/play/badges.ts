@@ -32,7 +32,7 @@ export function badgesOf(takes: readonly Take[]): Badge[] {
     firstTake: takes.length,
     hundredTakes: takes.length,
     firstShow: shows.length,
-    goldShow: shows.filter(({ medal }) => medal === "gold").length,
+    goldShow: shows.filter(({ medal, level }) => medal === "gold" && level !== "easy").length,
     allSeven: expressions.filter(({ best }) => best !== null && best >= GOOD).length,
     goodRow: bestStreak,
     week: days,

@@ -1,6 +1,7 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import type { Label } from "../model/expressions";
+import { LEVELS } from "./level";
 import { challengeLink, challengeOf } from "./challenge";
 import { dailyScores, dailyTurns, dayBefore, dayOf, dayStreak, resultText, tryOf } from "./daily";
 import type { Take } from "../faces/kept";
@@ -43,10 +44,11 @@ test("a result says nothing of the roles", () => {
 test("a challenge's link carries roles and score there and back, and nothing else is believed", () => {
   const roles = fc.shuffledSubarray([0, 1, 2, 3, 4, 5, 6] as Label[], { minLength: 7 });
   fc.assert(
-    fc.property(roles, fc.integer({ min: 0, max: 100 }), (roles, score) => {
-      const link = new URL(challengeLink("https://a.example", { roles, score }));
-      expect([...link.searchParams.keys()].sort()).toEqual(["mode", "roles", "score"]);
-      expect(challengeOf(link.searchParams)).toEqual({ roles, score });
+    fc.property(roles, fc.integer({ min: 0, max: 100 }), fc.constantFrom(...LEVELS), (roles, score, level) => {
+      const link = new URL(challengeLink("https://a.example", { roles, score, level }));
+      const more = level === "normal" ? [] : ["level"];
+      expect([...link.searchParams.keys()].sort()).toEqual([...more, "mode", "roles", "score"]);
+      expect(challengeOf(link.searchParams)).toEqual({ roles, score, level });
     }),
   );
   for (const text of [
@@ -55,6 +57,7 @@ test("a challenge's link carries roles and score there and back, and nothing els
     "roles=0123455&score=50",
     "roles=0123456&score=101",
     "roles=0123457&score=1",
+    "roles=0123456&score=50&level=toString",
   ]) {
     expect(challengeOf(new URLSearchParams(text))).toBeUndefined();
   }

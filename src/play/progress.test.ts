@@ -1,7 +1,8 @@
 import { expect, test } from "vitest";
 import type { Label } from "../model/expressions";
 import { progressOf } from "./progress";
-import type { Take } from "../faces/kept";
+import type { Level, Take } from "../faces/kept";
+import type { Medal } from "./level";
 
 const take = (id: number, prompt: number, score: number, show?: string): Take => ({
   ...{ id, at: id, prompt: prompt as Label, score },
@@ -18,7 +19,10 @@ test("bests, what was lately, and rows of good takes", () => {
 test("a show counts once its seven takes are there", () => {
   const whole = Array.from({ length: 7 }, (_, i) => take(i, i, 70, "a"));
   const broken = Array.from({ length: 6 }, (_, i) => take(10 + i, i, 100, "b"));
-  expect(progressOf([...whole, ...broken]).shows).toEqual([{ at: 6, score: 70, medal: "silver" }]);
+  expect(progressOf([...whole, ...broken]).shows).toEqual([{ at: 6, score: 70, level: "normal", medal: "silver" }]);
+  const at = (level: Level): (Medal | null)[] =>
+    progressOf(whole.map((one) => ({ ...one, level }))).shows.map(({ medal }) => medal);
+  expect([at("easy"), at("normal"), at("hard")]).toEqual([["gold"], ["silver"], ["bronze"]]);
 });
 
 test("no takes, no progress", () => {

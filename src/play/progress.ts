@@ -1,7 +1,8 @@
-import type { Take } from "../faces/kept";
+import type { Level, Take } from "../faces/kept";
 import { EXPRESSIONS, type Label } from "../model/expressions";
 import { GOOD } from "./scoring";
-import { finalScore, medalOf, type Medal } from "./show";
+import { medalOf, type Medal } from "./level";
+import { finalScore } from "./show";
 
 export interface Progress {
   /** By label. */
@@ -10,7 +11,7 @@ export interface Progress {
   streak: number;
   bestStreak: number;
   /** The finished shows, the newest first. */
-  shows: { at: number; score: number; medal: Medal | null }[];
+  shows: { at: number; score: number; level: Level; medal: Medal | null }[];
 }
 
 /** How many takes "lately" looks back. */
@@ -38,7 +39,8 @@ export function progressOf(takes: readonly Take[]): Progress {
     .filter((parts) => parts.length === EXPRESSIONS.length)
     .map((parts) => {
       const score = finalScore(parts.map(({ score }) => score));
-      return { at: parts.at(-1)?.at ?? 0, score, medal: medalOf(score) };
+      const level = parts[0]?.level ?? "normal";
+      return { at: parts.at(-1)?.at ?? 0, score, level, medal: medalOf(score, level) };
     })
     .reverse();
   return { expressions, streak, bestStreak, shows };

@@ -50,12 +50,3 @@ export function reasonFor(
   if (probability < neutral) return neutral === Math.max(...probabilities) ? { kind: "neutral" } : null;
   return { kind: "rank", of100: Math.round(100 * rankOf(probability, quantiles)) };
 }
-
-/** What the jury says about a score: a key of the texts. */
-export function verdictOf(score: number): "best" | "ovation" | "believes" | "unsure" | "critics" {
-  if (score >= 95) return "best";
-  if (score >= 80) return "ovation";
-  if (score >= GOOD) return "believes";
-  if (score >= 30) return "unsure";
-  return "critics";
-}

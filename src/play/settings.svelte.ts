@@ -1,25 +1,15 @@
-/** How the game behaves on this device; kept in localStorage. */
-interface Settings {
-  sound: boolean;
-  haptics: boolean;
-  /** No moving decoration, also where the system does not ask for that. */
-  lessMotion: boolean;
-}
+import type { Level } from "../faces/kept";
+import { settingsOf, type Settings, type ShowLength } from "./kept-settings";
 
 const KEY = "best-actor-settings";
 
 function read(): Settings {
-  const known: Settings = { sound: true, haptics: true, lessMotion: false };
   try {
-    const kept: unknown = JSON.parse(localStorage.getItem(KEY) ?? "{}");
-    for (const key of Object.keys(known) as (keyof Settings)[]) {
-      const value = kept !== null && typeof kept === "object" ? (kept as Partial<Settings>)[key] : undefined;
-      if (typeof value === "boolean") known[key] = value;
-    }
+    return settingsOf(localStorage.getItem(KEY));
   } catch {
-    // Somebody has changed it by hand, or the browser keeps nothing: the game begins as on the first day.
+    // The browser keeps nothing.
+    return settingsOf(null);
   }
-  return known;
 }
 
 class GameSettings {
@@ -38,8 +28,17 @@ class GameSettings {
   get lessMotion(): boolean {
     return this.#values.lessMotion;
   }
+  get showLength(): ShowLength {
+    return this.#values.showLength;
+  }
+  get level(): Level {
+    return this.#values.level;
+  }
+  get hasPlayed(): boolean {
+    return this.#values.hasPlayed;
+  }
 
-  set(key: keyof Settings, value: boolean): void {
+  set<Key extends keyof Settings>(key: Key, value: Settings[Key]): void {
     this.#values[key] = value;
     this.#apply();
     try {

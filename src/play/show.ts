@@ -1,6 +1,10 @@
 import { EXPRESSIONS, type Label } from "../model/expressions";
 import { shuffle } from "../base/random";
 
+/** The ways to play. */
+export const MODES = ["take", "show", "practice", "party"] as const;
+export type Mode = (typeof MODES)[number];
+
 /** One take to come: who acts what. */
 export interface Turn {
   /** Index of the player; 0 where one plays alone. */
@@ -25,15 +29,6 @@ export function turnsOf(players: number, takes: number, random: () => number = M
     .slice(0, takes)
     .flatMap((prompt) => Array.from({ length: players }, (_, player) => ({ player, prompt })));
 }
-
-export type Medal = "gold" | "silver" | "bronze";
-
-/** The least final score of each medal. */
-export const MEDALS: Record<Medal, number> = { gold: 80, silver: 65, bronze: 50 };
-
-/** The medal of a final score. */
-export const medalOf = (score: number): Medal | null =>
-  (Object.keys(MEDALS) as Medal[]).find((medal) => score >= MEDALS[medal]) ?? null;
 
 /** Mean of scores in whole per cent. */
 export const finalScore = (scores: readonly number[]): number =>

@@ -18,6 +18,15 @@ export interface Judgement {
   right: number;
   /** What it gives to the right expression: the geometric mean, which is the one that cross-entropy is the logarithm of. */
   probability: number;
+  /** By what they show, the faces and those that it recognizes. */
+  byLabel: { faces: number; right: number }[];
+}
+
+/** Of so many faces, how many were recognized before and after. */
+export interface Change {
+  faces: number;
+  before: number;
+  after: number;
 }
 
 /** What a round that this device was part of has made of the shared model. */
@@ -30,6 +39,8 @@ export type Outcome =
       trained: number;
       before: Judgement;
       after: Judgement;
+      /** The same of the faces on which the round's evaluators tested both; null where nobody did. Means, and so no whole numbers. */
+      everybody: Change | null;
     }
   | { kind: "rejected"; round: number };
 
@@ -69,7 +80,12 @@ class TrainingEffect {
     }
     const faces = usableOf(all);
     const trained = faces.filter(({ rounds = [] }) => rounds.some(({ task }) => task === name)).length;
-    const { base, checkpoint } = round;
+    const { base, checkpoint, evaluation } = round;
+    const everybody = evaluation && {
+      faces: evaluation.examples,
+      before: evaluation.baseAccuracy * evaluation.examples,
+      after: evaluation.accuracy * evaluation.examples,
+    };
     const madeOf = [base.sha256, checkpoint.sha256, ...faces.map(({ id, label }) => `${id}:${label}`)].join();
     if (madeOf === this.#madeOf) return;
     const { model } = TASKS[name];
@@ -77,7 +93,8 @@ class TrainingEffect {
     const judgements = await judge(model, [base, checkpoint], faces, norms);
     if (!judgements) return;
     const [before, after] = judgements;
-    this.outcome = { kind: "published", round: round.number, faces: faces.length, trained, before, after };
+    const { number } = round;
+    this.outcome = { kind: "published", round: number, faces: faces.length, trained, before, after, everybody };
     this.#madeOf = madeOf;
   }
 }
@@ -98,13 +115,23 @@ async function judge(
       // Some faces are quickly classified: the processor does it everywhere.
       const evaluation = await trainer.call((api) => api.evaluate(model, file, pack(faces), "wasm", norms));
       const { version } = checkpoint;
-      results.push({ version, right: rightOf(evaluation), probability: Math.exp(-evaluation.loss) });
+      const byLabel = evaluation.confusion.map((row, i) => ({
+        faces: row.reduce((a, b) => a + b, 0),
+        right: row[i] ?? 0,
+      }));
+      results.push({ version, right: rightOf(evaluation), probability: Math.exp(-evaluation.loss), byLabel });
     }
     return results as [Judgement, Judgement];
   } finally {
     trainer.stop();
   }
 }
+
+/** What became of the faces of each label; null of one without any. */
+export const changesOf = (before: Judgement, after: Judgement): (Change | null)[] =>
+  before.byLabel.map(({ faces, right }, i) =>
+    faces === 0 ? null : { faces, before: right, after: after.byLabel[i]?.right ?? 0 },
+  );
 
 /** How many faces were seen as what they show. */
 export const rightOf = ({ confusion }: Evaluation): number => confusion.reduce((sum, row, i) => sum + (row[i] ?? 0), 0);
