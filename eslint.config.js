@@ -25,6 +25,7 @@ const ROOMS = {
   lab: BROWSER,
   rounds: BROWSER,
   play: BROWSER,
+  draw: [...BROWSER, "play", "train"],
   // Who takes consent back has the lab's pictures deleted too; the gallery asks for that.
   train: [...BROWSER, "lab"],
   gallery: [...BROWSER, "train"],

@@ -132,7 +132,7 @@ const preloads: Plugin = {
 const SHARED = [
   {
     name: "start",
-    test: /node_modules\/(svelte|i18next)\/|\/src\/(ui\/(i18n\/(language|reason)|names|idle|words|messages\/en|Mask)|app\/offline|play\/(kept-settings|level|settings)|model\/expressions|data\/mask)/,
+    test: /node_modules\/(svelte|i18next)\/|\/src\/(ui\/(i18n\/(language|reason)|names|idle|words|messages\/en|Mask)|app\/offline|play\/(kept-settings|level|settings)|model\/expressions|data\/mask|federation\/tasks|client\/task)/,
   },
   {
     name: "client",

@@ -11,7 +11,7 @@ import { expect, test as base } from "./stage";
 import { SCENES, scenePath, WEBCAM } from "./webcam";
 
 const TASK = "expressions-compact";
-const PAGES = ["/progress", "/faces", "/train", "/rounds", "/lab", "/privacy", "/play", "/"];
+const PAGES = ["/progress", "/faces", "/train", "/rounds", "/lab", "/privacy", "/play", "/", "/draw"];
 
 /** A test with the harness's page served, which drives the app's own workers, and with engines that are closed after it. */
 const test = base.extend<{ harnessUrl: string; open: typeof openEngine }>({

@@ -11,7 +11,7 @@ import { shareOfNoise } from "../src/federation/privacy/distributed";
 import { ringOf } from "../src/federation/secagg/ring";
 import { HeadlessClient } from "../tools/headless";
 import { collectFaces, expect, openCamera, storedFaces, test } from "./stage";
-import type { Recorded } from "./wire";
+import { leaksOf, type Recorded } from "./wire";
 
 const model = summarize(MODELS.seed);
 const decode = (file: Uint8Array) => decodeSafetensors(new Uint8Array(file), model.tensors);
@@ -300,27 +300,4 @@ function isKnown({ method, path, body }: Recorded): boolean {
   if (path.includes("/evaluations/")) return keys === "accuracy,baseAccuracy,baseLoss,examples,loss";
   if (path.endsWith("/check-ins")) return keys === "examples,heldOut,round";
   return path.endsWith("/rounds") && keys === Object.keys(DEFAULT_ROUND).sort().join();
-}
-
-/**
- * Where a face stands in what was sent: a body with its bytes or its numbers in 0..1, or a body that is a picture. Playwright keeps
- * a step of every `expect` and searches them all at the next, so that one for each request and face would take minutes.
- */
-function leaksOf(requests: readonly Recorded[], faces: readonly { pixels: number[] }[]): string[] {
-  const pictures = requests
-    .filter(({ type, body }) => {
-      const start = body.subarray(0, 4).toString("hex");
-      return (
-        /^(image|video|multipart)\//.test(type) ||
-        ["ffd8ff", "89504e47", "52494646", "47494638"].some((magic) => start.startsWith(magic))
-      );
-    })
-    .map(({ path, type }) => `${path} sends a picture, ${type}`);
-  const seen = faces.flatMap(({ pixels }) => {
-    const forms = [Buffer.from(pixels), Buffer.from(Float32Array.from(pixels, (level) => level / 255).buffer)];
-    return requests
-      .filter(({ body }) => forms.some((form) => body.includes(form)))
-      .map(({ path }) => `${path} holds a face`);
-  });
-  return [...pictures, ...seen];
 }

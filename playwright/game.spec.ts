@@ -152,6 +152,7 @@ for (const { locale, dir, scheme } of [
         "/lab",
         "/privacy",
         "/nowhere",
+        "/draw",
       ];
       for (const route of routes) {
         await page.goto(stage.url + route);

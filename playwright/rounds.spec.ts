@@ -71,7 +71,7 @@ test("runs side by side, one client, and every page with something on it, for ev
   await rounds.getByRole("button", { name: /^Look at client/ }).click();
   const client = rounds.getByRole("dialog", { name: /^Client/ });
   await expect(client.getByText("Its update is part of the mean.")).toBeVisible();
-  await expect(client.getByRole("row", { name: /^Faces it trained on (4 4|5 5)$/ })).toBeVisible();
+  await expect(client.getByRole("row", { name: /^Examples it trained on (4 4|5 5)$/ })).toBeVisible();
   await expectAccessible(rounds, "one client");
   await client.getByRole("button", { name: "Close" }).click();
   await go("Wall view");

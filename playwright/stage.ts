@@ -92,18 +92,18 @@ interface StoredFace {
   needsAnswer: boolean;
 }
 
-/** The faces in this browser's IndexedDB, once the page has made its database: it must not be made here, without a store. */
-export async function storedFaces(page: Page): Promise<StoredFace[]> {
+/** The faces or drawings in this browser's IndexedDB, once the page has made its database: it must not be made here, without a store. */
+export async function storedFaces(page: Page, store = "faces"): Promise<StoredFace[]> {
   const isMade = (): Promise<boolean> =>
     page.evaluate(async () => (await indexedDB.databases()).some(({ name }) => name === "best-actor"));
   await expect.poll(isMade).toBe(true);
   return page.evaluate(
-    () =>
+    (store) =>
       new Promise((resolve, reject) => {
         const open = indexedDB.open("best-actor");
         open.onerror = () => reject(new Error("The database does not open."));
         open.onsuccess = () => {
-          const all = open.result.transaction("faces").objectStore("faces").getAll();
+          const all = open.result.transaction(store).objectStore(store).getAll();
           all.onsuccess = () => {
             open.result.close();
             resolve(
@@ -115,5 +115,6 @@ export async function storedFaces(page: Page): Promise<StoredFace[]> {
           };
         };
       }),
+    store,
   );
 }

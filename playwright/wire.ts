@@ -118,3 +118,26 @@ async function bodyOf(incoming: IncomingMessage): Promise<Buffer> {
   for await (const chunk of incoming) chunks.push(chunk as Buffer);
   return Buffer.concat(chunks);
 }
+
+/**
+ * Where a face or a drawing stands in what was sent: a body with its bytes or its numbers in 0..1, or a body that is a picture. Playwright keeps
+ * a step of every `expect` and searches them all at the next, so that one for each request and face would take minutes.
+ */
+export function leaksOf(requests: readonly Recorded[], faces: readonly { pixels: number[] }[]): string[] {
+  const pictures = requests
+    .filter(({ type, body }) => {
+      const start = body.subarray(0, 4).toString("hex");
+      return (
+        /^(image|video|multipart)\//.test(type) ||
+        ["ffd8ff", "89504e47", "52494646", "47494638"].some((magic) => start.startsWith(magic))
+      );
+    })
+    .map(({ path, type }) => `${path} sends a picture, ${type}`);
+  const seen = faces.flatMap(({ pixels }) => {
+    const forms = [Buffer.from(pixels), Buffer.from(Float32Array.from(pixels, (level) => level / 255).buffer)];
+    return requests
+      .filter(({ body }) => forms.some((form) => body.includes(form)))
+      .map(({ path }) => `${path} holds one`);
+  });
+  return [...pictures, ...seen];
+}

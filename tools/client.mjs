@@ -6,6 +6,7 @@
  * how each does on labelled faces of the operator's own, a CSV or a folder as the lab takes them; it goes on until it is stopped.
  */
 import { runnerImport } from "vite";
+import { fail } from "./faces.mjs";
 import { optionsOf } from "./options.mjs";
 
 const values = optionsOf(import.meta.url, {
@@ -17,6 +18,9 @@ const values = optionsOf(import.meta.url, {
   token: { type: "string" },
 });
 const { module } = await runnerImport(new URL("./headless.ts", import.meta.url).pathname);
+const { TASK_NAMES } = module;
+if (!TASK_NAMES.includes(values.task))
+  fail(`--task: there is no task ${values.task}; there are ${TASK_NAMES.join(", ")}.`);
 const stop = new AbortController();
 process.once("SIGINT", () => stop.abort());
 if (values.evaluate) {

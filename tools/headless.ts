@@ -7,12 +7,14 @@ import { MODELS, summarize, type ModelSummary } from "../src/model/model";
 import {
   checkInAnswerSchema,
   problemSchema,
-  TASKS,
   type Assignment,
   type CheckInAnswer,
   type CheckpointInfo,
-  type TaskName,
 } from "../src/federation/protocol";
+import { TASKS, type TaskName } from "../src/federation/tasks/registry";
+
+export { TASK_NAMES } from "../src/federation/tasks/registry";
+
 import { seededRandom } from "../src/base/random";
 import { follow, maskedBody, type SecureMember } from "../src/federation/secagg/member";
 import { secureStepSchema, type SecureMessage, type SecureStep } from "../src/federation/secagg/messages";

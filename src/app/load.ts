@@ -4,6 +4,7 @@ import type { Route } from "./router.svelte";
 /** The code of each page but the first one's, `/`, which is there from the start. */
 const PAGES = {
   "/play": () => import("../play/Play.svelte"),
+  "/draw": () => import("../draw/Draw.svelte"),
   "/progress": () => import("../play/Progress.svelte"),
   "/faces": () => import("../gallery/Faces.svelte"),
   "/train": () => import("../train/Train.svelte"),

@@ -1,11 +1,15 @@
+import { chosenTask } from "../client/task.svelte";
+import { TASKS } from "../federation/tasks/registry";
 import { address } from "../ui/address.svelte";
 
 /** The pages by their paths. The edge serves index.html for each of them. */
-export const ROUTES = ["/", "/play", "/progress", "/faces", "/train", "/rounds", "/lab", "/privacy"] as const;
+export const ROUTES = ["/", "/play", "/draw", "/progress", "/faces", "/train", "/rounds", "/lab", "/privacy"] as const;
 export type Route = (typeof ROUTES)[number];
 
 const route = $derived.by((): Route | null => {
   const path = address.path.replace(/(.)\/$/, "$1");
+  // Links, invitations among them, lead to the game; which page that is follows from the task.
+  if (path === "/play" && TASKS[chosenTask.name].examples === "drawing") return "/draw";
   return ROUTES.find((known) => known === path) ?? null;
 });
 

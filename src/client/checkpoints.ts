@@ -2,7 +2,8 @@ import { applyDifference } from "../federation/difference";
 import { sha256Hex } from "../base/digest";
 import { gunzip } from "../base/gzip";
 import { MODELS, summarize, type ModelSummary } from "../model/model";
-import { TASKS, type CheckpointInfo, type TaskName } from "../federation/protocol";
+import type { CheckpointInfo } from "../federation/protocol";
+import { TASKS, type TaskName } from "../federation/tasks/registry";
 import { EdgeAwayError, PATIENCE, request } from "./http";
 
 /** A download does not match its SHA-256. */

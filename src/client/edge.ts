@@ -35,8 +35,8 @@ import {
   type Shared,
   type Task,
   type TaskEvent,
-  type TaskName,
 } from "../federation/protocol";
+import type { TaskName } from "../federation/tasks/registry";
 import { EdgeAwayError, edgeNow, EdgeRefusalError, noteClock, PATIENCE, request } from "./http";
 import { sent } from "./sent.svelte";
 import type { SentName } from "../faces/kept";

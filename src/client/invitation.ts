@@ -1,5 +1,6 @@
 import * as v from "valibot";
-import { invitationTokenSchema, TASK_NAMES, type TaskName } from "../federation/protocol";
+import { invitationTokenSchema } from "../federation/protocol";
+import { TASK_NAMES, type TaskName } from "../federation/tasks/registry";
 import { chosenTask } from "./task.svelte";
 
 /**

@@ -1,4 +1,6 @@
-import { TASKS, type Task, type TaskName } from "../federation/protocol";
+import type { Task } from "../federation/protocol";
+import { TASKS, type TaskName } from "../federation/tasks/registry";
+import type { ExampleKind } from "../federation/tasks/task";
 import type { Sighting, VisionApi } from "../../workers/vision/api";
 import { getSetting } from "../faces/settings";
 import { getCheckpoint, getLightCheckpoint } from "./checkpoints";
@@ -16,6 +18,14 @@ const isGone = (error: unknown): boolean => error instanceof WorkerSilentError |
 /** One picture takes some hundred milliseconds at most: silence for so long is no slowness. */
 const LOOK_SECONDS = 20;
 
+/** By its name, a worker knows whether it has to find faces: workers/vision. */
+const startVision = (kind: string): WorkerBridge<VisionApi> =>
+  new WorkerBridge<VisionApi>(
+    kind,
+    (name) => new Worker(new URL("../../workers/vision/index.ts", import.meta.url), { type: "module", name }),
+    (api, highest) => api.prepare(highest),
+  );
+
 /** Of a task's last state, in localStorage. */
 const stateKey = (task: TaskName): string => `best-actor-task/${task}`;
 
@@ -30,21 +40,32 @@ class Model {
   downloading = $state<number>();
   /** The last reason why there is no newer checkpoint, in words. */
   problem = $state<string>();
-  /** True once faces can be found and classified. */
-  ready = $state(false);
+  #ready = $state(false);
   /** True while it gets ready, or looks for something newer. */
   updating = $state(false);
   #updating: Promise<void> | undefined;
 
-  readonly #vision = new WorkerBridge<VisionApi>(
-    "vision",
-    (name) => new Worker(new URL("../../workers/vision/index.ts", import.meta.url), { type: "module", name }),
-    (api, highest) => api.prepare(highest),
-  );
+  /** What it is that the worker sees. */
+  #kind = $state<ExampleKind>("face");
+  readonly #visions = { face: startVision("vision"), drawing: startVision("drawings") };
+
+  get #vision(): WorkerBridge<VisionApi> {
+    return this.#visions[this.#kind];
+  }
+
+  /** Whether the worker sees what the chosen task is about. */
+  get #isOfTask(): boolean {
+    return this.#kind === TASKS[chosenTask.name].examples;
+  }
+
+  /** True once faces can be found and classified, or drawings be read. */
+  get ready(): boolean {
+    return this.#ready && this.#isOfTask;
+  }
 
   /** The task whose checkpoint is in use. */
   get task(): Task | undefined {
-    return this.#task;
+    return this.#isOfTask ? this.#task : undefined;
   }
 
   /** Loads the detector and the newest checkpoint; calls while one runs share it. */
@@ -58,18 +79,32 @@ class Model {
   }
 
   async #update(): Promise<void> {
+    for (let name: TaskName | undefined; name !== chosenTask.name;) {
+      name = chosenTask.name;
+      await this.#updateTo(name);
+    }
+  }
+
+  async #updateTo(name: TaskName): Promise<void> {
     const lacks = lacking();
     if (lacks.length > 0) {
       this.problem = t("support.lacks", { what: lacks.map((feature) => t(`support.features.${feature}`)).join(", ") });
       return;
     }
     this.problem = undefined;
+    const { examples } = TASKS[name];
+    if (examples !== this.#kind) {
+      this.#vision.stop();
+      this.#forgetWorker();
+      this.#task = undefined;
+      this.#kind = examples;
+    }
     try {
       // The worker comes while the page asks for the checkpoint: far from the server each of them takes its time.
       const started = this.ready ? Promise.resolve() : this.#vision.call((api) => api.start());
       // It is waited for below; meanwhile its end is nobody's surprise.
       started.catch(() => undefined);
-      const task = await this.#newestTask();
+      const task = await this.#newestTask(name);
       if (task.checkpoint.sha256 !== this.#loadedSha256) {
         const norms = (await getSetting("localNorms").catch(() => undefined))?.[task.task];
         // Who takes part in rounds trains from the exact weights, which are not downloaded beside others.
@@ -86,7 +121,7 @@ class Model {
       }
       await started;
       this.#task = task;
-      this.ready = true;
+      this.#ready = true;
     } catch (error) {
       if (isGone(error)) this.#forgetWorker();
       const isAway = error instanceof Error && error.name === "EdgeAwayError";
@@ -97,11 +132,11 @@ class Model {
   }
 
   /** The edge's task, or without the edge the one that this device used last. */
-  async #newestTask(): Promise<Task> {
+  async #newestTask(name: TaskName): Promise<Task> {
     try {
-      return await getTask(chosenTask.name);
+      return await getTask(name);
     } catch (error) {
-      const last = localStorage.getItem(stateKey(chosenTask.name));
+      const last = localStorage.getItem(stateKey(name));
       if (error instanceof EdgeAwayError && last !== null) return JSON.parse(last) as Task;
       throw error;
     }
@@ -112,7 +147,16 @@ class Model {
     // Comlink distributes its promise over the union.
     const sighting = (api: Comlink.Remote<VisionApi>): Promise<Sighting> =>
       api.look(Comlink.transfer(picture, [picture]));
-    return this.#vision.call(sighting, undefined, LOOK_SECONDS).catch((error: unknown) => {
+    return this.#ask(sighting);
+  }
+
+  /** What a drawing is, laid out as the task's input: the probability of each label; null before there is a checkpoint. */
+  read(pixels: Uint8Array<ArrayBuffer>): Promise<number[] | null> {
+    return this.#ask((api) => api.read(pixels));
+  }
+
+  #ask<T>(question: (api: Comlink.Remote<VisionApi>) => Promise<T>): Promise<T> {
+    return this.#vision.call(question, undefined, LOOK_SECONDS).catch((error: unknown) => {
       if (isGone(error)) {
         this.#forgetWorker();
         void this.update();
@@ -123,7 +167,7 @@ class Model {
 
   /** A worker that has ended holds no model: the next `update` loads it again, into another one. */
   #forgetWorker(): void {
-    this.ready = false;
+    this.#ready = false;
     this.#loadedSha256 = undefined;
   }
 }

@@ -1,4 +1,4 @@
-import { DEFAULT_TASK, TASK_NAMES, type TaskName } from "../federation/protocol";
+import { DEFAULT_TASK, TASK_NAMES, TASKS, type TaskName } from "../federation/tasks/registry";
 
 /** The player's choice in localStorage. */
 const CHOICE = "best-actor-task";
@@ -22,18 +22,28 @@ function isPhone(): boolean {
   return matchMedia("(pointer: coarse)").matches && Math.min(screen.width, screen.height) < NARROWEST_TABLET;
 }
 
+const byDevice = (): TaskName => (isPhone() ? PHONE_TASK : DEFAULT_TASK);
+
 /** Which task, and so which model, this device plays and trains: `?task=` in the address, else the player's choice, else by device. */
 class ChosenTask {
   name = $state<TaskName>(ChosenTask.#wanted());
+  /** The last one that is played with the face. */
+  #ofFaces: TaskName = TASKS[this.name].examples === "face" ? this.name : byDevice();
 
   static #wanted(): TaskName {
     const wanted = new URLSearchParams(location.search).get("task") ?? localStorage.getItem(CHOICE);
-    return TASK_NAMES.find((name) => name === wanted) ?? (isPhone() ? PHONE_TASK : DEFAULT_TASK);
+    return TASK_NAMES.find((name) => name === wanted) ?? byDevice();
   }
 
   choose(name: TaskName): void {
     localStorage.setItem(CHOICE, name);
     this.name = name;
+    if (TASKS[name].examples === "face") this.#ofFaces = name;
+  }
+
+  /** Leaves the drawings for the expressions, of the model that was played last. */
+  chooseFaces(): void {
+    this.choose(this.#ofFaces);
   }
 }
 

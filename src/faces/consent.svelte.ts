@@ -1,14 +1,15 @@
+import type { ExampleKind } from "../federation/tasks/task";
 import type { Consent } from "./kept";
 import { getSetting, setSetting } from "./settings";
 
-/** Whether the player lets us keep faces on this device and train with them. Off until given; revocable at any time. */
+/** Whether the player lets us keep examples of a kind on this device and train with them. Off until given; revocable at any time. */
 class ConsentState {
   #value = $state.raw<Consent>();
   readonly loaded: Promise<void>;
 
-  constructor() {
+  constructor(private readonly key: "consent" | "drawingConsent") {
     // A browser that cannot store anything cannot have stored a consent either.
-    this.loaded = getSetting("consent").then(
+    this.loaded = getSetting(key).then(
       (value) => {
         this.#value = value;
       },
@@ -28,10 +29,15 @@ class ConsentState {
   /** @throws StorageError; the answer then counts for this visit only. */
   async set(given: boolean): Promise<void> {
     this.#value = { given, at: Date.now() };
-    await setSetting("consent", this.#value);
-    // Asks the browser not to clear the faces when space runs short. It may say no; the faces page shows its answer.
+    await setSetting(this.key, this.#value);
+    // Asks the browser not to clear what is kept when space runs short. It may say no; the faces page shows its answer.
     if (given && "storage" in navigator && "persist" in navigator.storage) await navigator.storage.persist();
   }
 }
 
-export const consent = new ConsentState();
+/** To keep each kind of example. */
+export const CONSENTS: Record<ExampleKind, ConsentState> = {
+  face: new ConsentState("consent"),
+  drawing: new ConsentState("drawingConsent"),
+};
+export const consent = CONSENTS.face;

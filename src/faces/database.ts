@@ -1,11 +1,12 @@
 import { deleteDB, openDB, type DBSchema, type IDBPDatabase, type IDBPTransaction } from "idb";
 import type { Label } from "../model/expressions";
-import type { Face, Participation, Split, Take } from "./kept";
+import type { Drawing, Face, Participation, Split, Take } from "./kept";
 import { sortOld } from "./labels";
 
 /** The one database of everything that stays on this device. */
 export interface Schema extends DBSchema {
   faces: { key: number; value: Face; indexes: { split: Split } };
+  drawings: { key: number; value: Drawing; indexes: { split: Split } };
   /** What was scored, without pictures. */
   takes: { key: number; value: Take };
   /** Single values by name. */
@@ -20,7 +21,7 @@ const NAME = "best-actor";
  */
 type Upgrade = (
   db: IDBPDatabase<Schema>,
-  transaction: IDBPTransaction<Schema, ("faces" | "takes" | "settings")[], "versionchange">,
+  transaction: IDBPTransaction<Schema, ("faces" | "drawings" | "takes" | "settings")[], "versionchange">,
 ) => void | Promise<void>;
 const UPGRADES: Upgrade[] = [
   (db) => {
@@ -53,6 +54,10 @@ const UPGRADES: Upgrade[] = [
     const settings = transaction.objectStore("settings");
     const kept = (await settings.get("participation")) as Participation | undefined;
     if (kept && !kept.update && !kept.secure) await settings.delete("participation");
+  },
+  (db) => {
+    const drawings = db.createObjectStore("drawings", { keyPath: "id", autoIncrement: true });
+    drawings.createIndex("split", "split");
   },
 ];
 

@@ -1,9 +1,9 @@
 import * as v from "valibot";
 import { fromBase64, toBase64 } from "../base/base64";
 import { EXPRESSIONS, FACE_PIXELS, type Label } from "../model/expressions";
-import { TASK_NAMES } from "../federation/protocol";
+import { TASK_NAMES } from "../federation/tasks/registry";
 import { sortOld } from "./labels";
-import { SPLITS, type Face } from "./kept";
+import { SPLITS, type Drawing, type Example, type Face } from "./kept";
 
 /** A file of faces cannot be used; its message says what was wrong with it. */
 export class FaceFileError extends Error {
@@ -30,11 +30,14 @@ const faceSchema = v.object({
   needsAnswer: v.boolean(),
 });
 
-/** All faces in one JSON file, their pixels in base64. `more` stands beside them. */
-export const exportFaces = (faces: readonly Face[], more: object = {}): string =>
+const packed = <E extends Example>({ pixels, ...rest }: E) => ({ ...rest, pixels: toBase64(pixels) });
+
+/** All faces in one JSON file, their pixels in base64, and drawings where there are some. `more` stands beside them. */
+export const exportFaces = (faces: readonly Face[], drawings: readonly Drawing[] = [], more: object = {}): string =>
   JSON.stringify({
     ...{ format: FORMAT, version: VERSION, size: Math.sqrt(FACE_PIXELS) },
-    faces: faces.map(({ pixels, ...face }) => ({ ...face, pixels: toBase64(pixels) })),
+    faces: faces.map(packed),
+    ...(drawings.length > 0 && { drawings: drawings.map(packed) }),
     ...more,
   });
 

@@ -1,28 +1,30 @@
 import type { Rung, Started } from "../../workers/tf/rungs";
 import type { Backend } from "../../workers/tf/backend";
 import type { Snapshot } from "../../workers/trainer/api";
-import type { Assignment, TaskName } from "../federation/protocol";
+import type { Assignment } from "../federation/protocol";
+import type { TaskName } from "../federation/tasks/registry";
 import type { SecureClient } from "../federation/secagg/client";
 import type { Evaluation } from "../model/evaluation";
 import type { Label } from "../model/expressions";
 
 /** What is kept on this device, in IndexedDB. Nothing of it is ever uploaded as it is. */
 
-export interface Face {
+/** A labelled picture that trains or tests. */
+export interface Example<L extends number = number> {
   id: number;
-  /** 48 x 48 grey levels. */
+  /** Grey levels, row by row, as many as its task's input has. */
   pixels: Uint8Array<ArrayBuffer>;
-  /** What the face shows: what the game asked for, until the player says otherwise. */
-  label: Label;
+  /** What it shows: what the game asked for, until the player says otherwise. */
+  label: L;
   /** What the game asked for. */
-  prompted: Label;
-  /** The model's, when the face was captured. */
+  prompted: L;
+  /** The model's, when it was taken. */
   probabilities: number[];
   /** What the take scored, 0 to 100; null where it is not known, as of faces that were kept before scores were. */
   score: number | null;
   /** Unix time in milliseconds. */
   capturedAt: number;
-  /** Held-out faces are never trained on; they tell how good a checkpoint is. Excluded ones are only kept. */
+  /** What is held out is never trained on; it tells how good a checkpoint is. What is excluded is only kept. */
   split: Split;
   /** Whether the player has still to say what it shows: see labels.ts. */
   needsAnswer: boolean;
@@ -30,16 +32,24 @@ export interface Face {
   rounds?: { task: TaskName; round: number }[];
 }
 
+/** 48 x 48 grey levels of a face before the camera. */
+export type Face = Example<Label>;
+
+/** A digit as it was drawn, laid out as MNIST's are: 28 x 28 grey levels, ink is 255. */
+export type Drawing = Example;
+
 export const SPLITS = ["train", "held-out", "excluded"] as const;
 export type Split = (typeof SPLITS)[number];
 
-/** What a player may say about a face. */
-export type FaceChange = Partial<Pick<Face, "label" | "split">>;
+/** What a player may say about an example. */
+export type ExampleChange<E extends Example> = Partial<Pick<E, "label" | "split">>;
+export type FaceChange = ExampleChange<Face>;
 
 /** A take that is to be kept. */
-export interface NewFace extends Pick<Face, "pixels" | "prompted" | "probabilities" | "capturedAt"> {
+export type NewExample<E extends Example> = Pick<E, "pixels" | "prompted" | "probabilities" | "capturedAt"> & {
   score: number;
-}
+};
+export type NewFace = NewExample<Face>;
 
 /** Yes and no with the moment they were given; absent while the question was never answered. */
 export interface Consent {
@@ -52,9 +62,9 @@ export interface Participation {
   assignment: Assignment;
   /** Signs what this device sends in the round. */
   key: CryptoKeyPair;
-  /** Decides the order of the faces in training. */
+  /** Decides the order of the examples in training. */
   seed: number;
-  /** The ids of the faces that it trains on and evaluates on, fixed when it began. */
+  /** The ids of the faces or drawings that it trains on and evaluates on, fixed when it began. */
   train: number[];
   heldOut: number[];
   bytesDown: number;
@@ -160,7 +170,9 @@ export interface Identity {
 }
 
 export interface Settings {
+  /** To keep faces, and drawings: each is asked for by itself. */
   consent: Consent;
+  drawingConsent: Consent;
   /** The key that signs this device's requests while one round is open, and that round. */
   identity: Identity;
   participation: Participation;
@@ -182,5 +194,5 @@ export interface Settings {
   ladder: Learned;
 }
 
-/** What trainings have left that is made of faces, beside an update under way. */
-export const MADE_OF_FACES = ["residuals", "localNorms"] as const;
+/** What trainings have left that is made of faces or drawings, by task, beside an update under way. */
+export const MADE_OF_EXAMPLES = ["residuals", "localNorms"] as const;

@@ -1,33 +1,34 @@
 import { FOR_TRAINING } from "./for-training";
-import type { Face, FaceChange, NewFace, Split } from "./kept";
+import type { Example, ExampleChange, Face, NewExample, Split } from "./kept";
 
-/** Every fifth usable face is held out. */
+/** Every fifth usable face or drawing is held out. */
 const HOLD_OUT_EVERY = 5;
 
-/** The faces of which it is known what they show: those that train and those that test. */
-export const usableOf = (faces: readonly Face[]): Face[] => faces.filter(({ split }) => split !== "excluded");
+/** Those of which it is known what they show: those that train and those that test. */
+export const usableOf = <E extends Example>(examples: readonly E[]): E[] =>
+  examples.filter(({ split }) => split !== "excluded");
 
-/** What the next usable face is for, where there are `usable` already. */
+/** What the next usable one is for, where there are `usable` already. */
 const nextSplit = (usable: number): Split => (usable % HOLD_OUT_EVERY === HOLD_OUT_EVERY - 1 ? "held-out" : "train");
 
 /**
  * A take as it is kept: it shows its role if it scored {@link FOR_TRAINING}; if not, it is not used until the player has said what it
  * shows.
- * @param usable how many usable faces there are already
+ * @param usable how many usable ones there are already
  */
-export function sortTake(take: NewFace, usable: number): Omit<Face, "id"> {
+export function sortTake<E extends Example>(take: NewExample<E>, usable: number): Omit<Example<E["label"]>, "id"> {
   const needsAnswer = take.score < FOR_TRAINING;
   return { ...take, label: take.prompted, split: needsAnswer ? "excluded" : nextSplit(usable), needsAnswer };
 }
 
 /**
- * A face after the player has said something about it: which expression it shows, or what it is for. With a first word on its
- * expression, be it the one that it already has, a take that failed becomes usable.
- * @param usable how many usable faces there are already
+ * A face or drawing after the player has said something about it: what it shows, or what it is for. With a first word on what it
+ * shows, be it the one that it already has, a take that failed becomes usable.
+ * @param usable how many usable ones there are already
  */
-export function sortAnswered(face: Face, change: FaceChange, usable: number): Face {
-  const isTaken = face.needsAnswer && face.split === "excluded" && change.label !== undefined;
-  return { ...face, ...(isTaken && { split: nextSplit(usable) }), ...change, needsAnswer: false };
+export function sortAnswered<E extends Example>(example: E, change: ExampleChange<E>, usable: number): E {
+  const isTaken = example.needsAnswer && example.split === "excluded" && change.label !== undefined;
+  return { ...example, ...(isTaken && { split: nextSplit(usable) }), ...change, needsAnswer: false };
 }
 
 /** A face as it was kept before takes that failed were asked about. */

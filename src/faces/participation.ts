@@ -1,6 +1,6 @@
 import type { IDBPObjectStore } from "idb";
 import { use, type Schema } from "./database";
-import { MADE_OF_FACES, type Participation, type Settings } from "./kept";
+import { MADE_OF_EXAMPLES, type Participation, type Settings } from "./kept";
 import { deleteSetting } from "./settings";
 
 /** The part in a round was forgotten, here or in another tab, while something of it was still on its way. */
@@ -81,5 +81,5 @@ export async function forgetParticipation(): Promise<void> {
 /** Consent is taken back: of the faces that are kept, nothing that a training made stays. @throws StorageError */
 export async function forgetTrainings(): Promise<void> {
   await forgetParticipation();
-  for (const key of MADE_OF_FACES) await deleteSetting(key);
+  for (const key of MADE_OF_EXAMPLES) await deleteSetting(key);
 }

@@ -5,10 +5,10 @@ import { DEFAULT_ROUND } from "../federation/default-round";
 import { createSigningKey } from "../federation/signing";
 import { usableOf } from "./labels";
 import { destroyDatabase, NewerStorageError, use } from "./database";
-import type { NewFace, Participation } from "./kept";
+import type { Drawing, NewExample, NewFace, Participation } from "./kept";
 import { beginParticipation, endParticipation, forgetParticipation, keepParticipation } from "./participation";
 import { getSetting, setSetting, settingSizes } from "./settings";
-import { addFace, allFaces, changeFace, deleteAllFaces, deleteFace, onFacesChanged, restoreFace } from "./store";
+import { drawingStore, faceStore, storeOf } from "./store";
 import { addTake, allTakes, deleteAllTakes } from "./takes";
 
 const face: NewFace = {
@@ -18,14 +18,21 @@ const face: NewFace = {
   capturedAt: 1,
   score: 90,
 };
+const drawing: NewExample<Drawing> = {
+  pixels: new Uint8Array(784).fill(7),
+  prompted: 9,
+  probabilities: [0, 0, 0, 0, 0, 0, 0, 0, 0, 1],
+  capturedAt: 1,
+  score: 90,
+};
 /** One whose score does not say that it shows its role. */
 const failed: NewFace = { ...face, score: 59 };
 
 beforeEach(destroyDatabase);
 
 test("faces come back as they were kept, the newest first, every fifth held out", async () => {
-  for (let i = 0; i < 10; i++) await addFace({ ...face, capturedAt: i });
-  const faces = await allFaces();
+  for (let i = 0; i < 10; i++) await faceStore.add({ ...face, capturedAt: i });
+  const faces = await faceStore.all();
   expect(faces.map(({ capturedAt }) => capturedAt)).toEqual([9, 8, 7, 6, 5, 4, 3, 2, 1, 0]);
   expect(faces.filter(({ split }) => split === "held-out").map(({ capturedAt }) => capturedAt)).toEqual([9, 4]);
   expect(faces[0]).toMatchObject({ ...face, capturedAt: 9, label: 3 });
@@ -33,39 +40,50 @@ test("faces come back as they were kept, the newest first, every fifth held out"
 
 test("a face is relabelled, deleted and restored; who listens is told", async () => {
   let told = 0;
-  const end = onFacesChanged(() => (told += 1));
-  const kept = await addFace(face);
-  await changeFace(kept.id, { label: 5 });
-  await changeFace(kept.id, { split: "held-out" });
-  const [changed] = await allFaces();
+  const end = faceStore.onChanged(() => (told += 1));
+  const kept = await faceStore.add(face);
+  await faceStore.change(kept.id, { label: 5 });
+  await faceStore.change(kept.id, { split: "held-out" });
+  const [changed] = await faceStore.all();
   expect(changed).toEqual({ ...kept, label: 5, split: "held-out" });
-  await deleteFace(kept.id);
-  expect(await allFaces()).toEqual([]);
-  await restoreFace(kept);
-  expect(await allFaces()).toEqual([kept]);
-  await changeFace(kept.id + 1, { label: 0 });
-  expect(await allFaces()).toHaveLength(1);
+  await faceStore.delete(kept.id);
+  expect(await faceStore.all()).toEqual([]);
+  await faceStore.restore(kept);
+  expect(await faceStore.all()).toEqual([kept]);
+  await faceStore.change(kept.id + 1, { label: 0 });
+  expect(await faceStore.all()).toHaveLength(1);
   end();
   expect(told).toBeGreaterThanOrEqual(5);
 });
 
 test("a take that failed is for nothing, and is not counted, until the player says what it shows", async () => {
-  await addFace({ ...face, score: 60 });
+  await faceStore.add({ ...face, score: 60 });
   const [asked, other, unwanted] = [
-    await addFace(failed),
-    await addFace(failed),
-    await addFace({ ...failed, score: 0 }),
+    await faceStore.add(failed),
+    await faceStore.add(failed),
+    await faceStore.add({ ...failed, score: 0 }),
   ];
   for (const one of [asked, other, unwanted])
     expect(one).toMatchObject({ split: "excluded", needsAnswer: true, label: 3 });
-  for (let i = 0; i < 2; i++) expect(await addFace(face)).toMatchObject({ split: "train", needsAnswer: false });
+  for (let i = 0; i < 2; i++) expect(await faceStore.add(face)).toMatchObject({ split: "train", needsAnswer: false });
   // The fourth and the fifth that are usable: its own expression is an answer like any other.
-  expect(await changeFace(asked.id, { label: 3 })).toMatchObject({ label: 3, split: "train", needsAnswer: false });
-  expect(await changeFace(other.id, { label: 5 })).toMatchObject({ label: 5, split: "held-out", needsAnswer: false });
+  expect(await faceStore.change(asked.id, { label: 3 })).toMatchObject({
+    label: 3,
+    split: "train",
+    needsAnswer: false,
+  });
+  expect(await faceStore.change(other.id, { label: 5 })).toMatchObject({
+    label: 5,
+    split: "held-out",
+    needsAnswer: false,
+  });
   // Who leaves it out is not asked again, and a label then does not bring it back.
-  expect(await changeFace(unwanted.id, { split: "excluded" })).toMatchObject({ split: "excluded", needsAnswer: false });
-  expect(await changeFace(unwanted.id, { label: 5 })).toMatchObject({ label: 5, split: "excluded" });
-  expect(usableOf(await allFaces())).toHaveLength(5);
+  expect(await faceStore.change(unwanted.id, { split: "excluded" })).toMatchObject({
+    split: "excluded",
+    needsAnswer: false,
+  });
+  expect(await faceStore.change(unwanted.id, { label: 5 })).toMatchObject({ label: 5, split: "excluded" });
+  expect(usableOf(await faceStore.all())).toHaveLength(5);
 });
 
 const participation = async (faces: number[] = [1]): Promise<Participation> => ({
@@ -87,30 +105,30 @@ const participation = async (faces: number[] = [1]): Promise<Participation> => (
 });
 
 test("deleting all faces takes a training's traces with them, and nothing else", async () => {
-  await addFace(face);
+  await faceStore.add(face);
   await setSetting("consent", { given: true, at: 1 });
   await setSetting("takingPart", true);
   await setSetting("residuals", { expressions: Float32Array.of(1) });
   await setSetting("localNorms", { expressions: Float32Array.of(1) });
   await beginParticipation(await participation());
-  await deleteAllFaces();
-  expect(await allFaces()).toEqual([]);
+  await faceStore.deleteAll();
+  expect(await faceStore.all()).toEqual([]);
   expect((await settingSizes()).map(({ key }) => key)).toEqual(["consent", "takingPart"]);
 });
 
 test("deleting a face takes what was made of it, and the training under way where it is one of its own", async () => {
-  const [one, other] = [await addFace(face), await addFace(face)];
+  const [one, other] = [await faceStore.add(face), await faceStore.add(face)];
   await setSetting("takingPart", true);
   await beginParticipation(await participation([one.id]));
   await setSetting("localNorms", { expressions: Float32Array.of(1) });
-  await deleteFace(other.id);
+  await faceStore.delete(other.id);
   expect((await settingSizes()).map(({ key }) => key)).toEqual(["participation", "takingPart"]);
-  await deleteFace(one.id);
+  await faceStore.delete(one.id);
   expect((await settingSizes()).map(({ key }) => key)).toEqual(["takingPart"]);
 });
 
 test("what is late when the player leaves, or deletes the faces, brings nothing of the round back", async () => {
-  for (const leave of [forgetParticipation, deleteAllFaces]) {
+  for (const leave of [forgetParticipation, () => faceStore.deleteAll()]) {
     await setSetting("takingPart", true);
     const part = await participation();
     await beginParticipation(part);
@@ -158,7 +176,7 @@ test("a device that comes from the version with a random id loses what it cannot
   await old.put("settings", { given: true, at: 1 }, "consent");
   await old.put("faces", { ...face, id: 1, label: 3, split: "train" });
   old.close();
-  expect(await allFaces()).toHaveLength(1);
+  expect(await faceStore.all()).toHaveLength(1);
   expect((await settingSizes()).map(({ key }) => key)).toEqual(["consent"]);
   // What newer versions keep has its place.
   expect(await allTakes()).toEqual([]);
@@ -194,7 +212,7 @@ test("faces from before takes were questioned are all still there: those that fa
     await old.add("takes", take);
   await old.put("settings", { train: [1, 2], bytesDown: 0 }, "participation");
   old.close();
-  const now = (await allFaces()).toReversed();
+  const now = (await faceStore.all()).toReversed();
   const stored = now.map(({ id: _, split: _split, score: _score, needsAnswer: _needsAnswer, ...rest }) => rest);
   expect(stored).toEqual(faces.map(({ split: _, ...rest }) => rest));
   expect(now.map(({ split, score, needsAnswer }) => [split, score, needsAnswer])).toEqual([
@@ -208,8 +226,46 @@ test("faces from before takes were questioned are all still there: those that fa
   expect(await allTakes()).toHaveLength(6);
   // What was being trained begins again without those that failed.
   expect(await getSetting("participation")).toBeUndefined();
-  await addFace(face);
-  expect(await addFace(face)).toMatchObject({ split: "held-out" });
+  await faceStore.add(face);
+  expect(await faceStore.add(face)).toMatchObject({ split: "held-out" });
+});
+
+test("a device that comes from before drawings keeps all of its faces, and drawings have their place beside them", async () => {
+  const old = await openDB("best-actor", 4, {
+    upgrade(db) {
+      db.createObjectStore("faces", { keyPath: "id", autoIncrement: true }).createIndex("split", "split");
+      db.createObjectStore("settings");
+      db.createObjectStore("takes", { keyPath: "id", autoIncrement: true });
+    },
+  });
+  const faces = [1, 2, 3].map((id) => ({ ...face, id, label: 3, split: "train", needsAnswer: false }));
+  for (const one of faces) await old.add("faces", one);
+  await old.put("settings", { train: [1], bytesDown: 0 }, "participation");
+  old.close();
+  expect((await faceStore.all()).toReversed()).toEqual(faces);
+  expect(await getSetting("participation")).toEqual({ train: [1], bytesDown: 0 });
+  await drawingStore.add(drawing);
+  expect(await drawingStore.all()).toHaveLength(1);
+  expect(await faceStore.all()).toHaveLength(3);
+});
+
+test("faces and drawings are apart: what is done to one kind leaves the other, and a training on it, as it was", async () => {
+  const one = await faceStore.add(face);
+  const other = await drawingStore.add(drawing);
+  // Their numbers are the same.
+  expect(other.id).toBe(one.id);
+  expect(await storeOf("digits").all()).toEqual([other]);
+  expect(await storeOf("expressions-compact").all()).toEqual([one]);
+  await setSetting("takingPart", true);
+  await beginParticipation(await participation([one.id]));
+  await drawingStore.delete(other.id);
+  await drawingStore.deleteAll();
+  expect(await getSetting("participation")).toBeDefined();
+  expect(await faceStore.all()).toEqual([one]);
+  await drawingStore.add(drawing);
+  await faceStore.deleteAll();
+  expect(await getSetting("participation")).toBeUndefined();
+  expect(await drawingStore.all()).toHaveLength(1);
 });
 
 test("an update that was finished before takes were questioned is still sent", async () => {
@@ -230,17 +286,17 @@ test("takes come back in their order, and go without the faces", async () => {
   const take = { prompt: 3, score: 61 } as const;
   for (const at of [1, 2, 3]) await addTake({ ...take, at });
   expect((await allTakes()).map(({ at }) => at)).toEqual([1, 2, 3]);
-  await addFace(face);
+  await faceStore.add(face);
   await deleteAllTakes();
   expect(await allTakes()).toEqual([]);
-  expect(await allFaces()).toHaveLength(1);
+  expect(await faceStore.all()).toHaveLength(1);
 });
 
 test("a database that a newer version of the app has changed is left alone, and the error says so", async () => {
   await destroyDatabase();
   const newer = await openDB("best-actor", 1000);
   newer.close();
-  await expect(allFaces()).rejects.toThrow(NewerStorageError);
+  await expect(faceStore.all()).rejects.toThrow(NewerStorageError);
   const again = await openDB("best-actor");
   expect(again.version).toBe(1000);
   again.close();

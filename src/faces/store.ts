@@ -1,113 +1,159 @@
 import type { IDBPObjectStore } from "idb";
-import type { TaskName } from "../federation/protocol";
+import type { ExampleKind } from "../federation/tasks/task";
+import { TASKS, type TaskName } from "../federation/tasks/registry";
 import { use, type Schema } from "./database";
-import { MADE_OF_FACES, type Face, type FaceChange, type NewFace, type Participation } from "./kept";
+import {
+  MADE_OF_EXAMPLES,
+  type Drawing,
+  type Example,
+  type ExampleChange,
+  type Face,
+  type NewExample,
+  type Participation,
+} from "./kept";
 import { sortAnswered, sortTake } from "./labels";
 
-/** Told whenever faces change, in this tab or in another. */
-const changes = new BroadcastChannel("best-actor-faces");
-const listeners = new Set<() => void>();
-changes.onmessage = () => {
-  for (const listener of listeners) listener();
-};
+/** Where each kind is kept. The database's types of the two differ in their labels alone. */
+const STORES = { face: "faces", drawing: "drawings" } as const satisfies Record<ExampleKind, keyof Schema>;
 
-function changed(): void {
-  changes.postMessage(null);
-  for (const listener of listeners) listener();
-}
-
-/** Calls `listener` after every change of the faces; returns what ends that. */
-export function onFacesChanged(listener: () => void): () => void {
-  listeners.add(listener);
-  return () => listeners.delete(listener);
-}
-
-/** How many faces train or test. */
-async function countUsable(faces: IDBPObjectStore<Schema, ["faces"], "faces", "readwrite">): Promise<number> {
-  const bySplit = faces.index("split");
+/** How many train or test. */
+async function countUsable(examples: IDBPObjectStore<Schema, ["faces"], "faces", "readwrite">): Promise<number> {
+  const bySplit = examples.index("split");
   return (await bySplit.count("train")) + (await bySplit.count("held-out"));
 }
 
-/** Keeps a take. @returns the face, with what it is for: see labels.ts. @throws StorageError */
-export async function addFace(take: NewFace): Promise<Face> {
-  const kept = await use(async (db) => {
-    const transaction = db.transaction("faces", "readwrite");
-    const face = sortTake(take, await countUsable(transaction.store));
-    const id = await transaction.store.add(face as Face);
-    await transaction.done;
-    return { ...face, id };
-  });
-  changed();
-  return kept;
+/** The examples of one kind that this device keeps. Every method throws StorageError where the browser keeps nothing. */
+class ExampleStore<E extends Example> {
+  /** Told whenever they change, in this tab or in another. */
+  readonly #changes: BroadcastChannel;
+  readonly #listeners = new Set<() => void>();
+  readonly #name: "faces";
+
+  constructor(private readonly kind: ExampleKind) {
+    this.#name = STORES[kind] as "faces";
+    this.#changes = new BroadcastChannel(`best-actor-${this.#name}`);
+    this.#changes.onmessage = () => this.#tell();
+  }
+
+  #tell(): void {
+    for (const listener of this.#listeners) listener();
+  }
+
+  #changed(): void {
+    this.#changes.postMessage(null);
+    this.#tell();
+  }
+
+  /** Calls `listener` after every change; returns what ends that. */
+  onChanged(listener: () => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  /** All of them, the newest first. */
+  all(): Promise<E[]> {
+    return use(async (db) => {
+      const found = (await db.getAll(this.#name)) as Example[] as E[];
+      return found.sort((a, b) => b.id - a.id);
+    });
+  }
+
+  /** Keeps a take. @returns it, with what it is for: see labels.ts */
+  async add(take: NewExample<E>): Promise<E> {
+    const kept = await use(async (db) => {
+      const transaction = db.transaction(this.#name, "readwrite");
+      const example = sortTake(take, await countUsable(transaction.store));
+      const id = await transaction.store.add(example as Face);
+      await transaction.done;
+      return { ...example, id } as Example as E;
+    });
+    this.#changed();
+    return kept;
+  }
+
+  /** Keeps some as they are, except that each gets a new id. Where that fails, none is kept. */
+  async addAll(examples: readonly Omit<E, "id">[]): Promise<void> {
+    await use(async (db) => {
+      const transaction = db.transaction(this.#name, "readwrite");
+      await Promise.all([
+        ...examples.map((one) => transaction.store.add(one as Omit<Example, "id"> as Face)),
+        transaction.done,
+      ]);
+    });
+    this.#changed();
+  }
+
+  /** Notes of which a round's update was made. */
+  async noteRound(ids: readonly number[], task: TaskName, round: number): Promise<void> {
+    await use(async (db) => {
+      const transaction = db.transaction(this.#name, "readwrite");
+      for (const id of ids) {
+        const one = await transaction.store.get(id);
+        if (one) await transaction.store.put({ ...one, rounds: [...(one.rounds ?? []), { task, round }] });
+      }
+      await transaction.done;
+    });
+    this.#changed();
+  }
+
+  /** Says what one shows, or what it is for. @returns it after that; undefined if it is gone */
+  async change(id: number, change: ExampleChange<E>): Promise<E | undefined> {
+    const changed = await use(async (db) => {
+      const transaction = db.transaction(this.#name, "readwrite");
+      const before = (await transaction.store.get(id)) as Example | undefined as E | undefined;
+      const after = before && sortAnswered(before, change, await countUsable(transaction.store));
+      if (after) await transaction.store.put(after as Example as Face);
+      await transaction.done;
+      return after;
+    });
+    this.#changed();
+    return changed;
+  }
+
+  /** Puts a deleted one back as it was. */
+  async restore(example: E): Promise<void> {
+    await use((db) => db.put(this.#name, example as Example as Face));
+    this.#changed();
+  }
+
+  /** Deletes one, and what trainings have made of it: an update under way that has it begins again. */
+  async delete(id: number): Promise<void> {
+    await this.#forget(
+      (examples) => examples.delete(id),
+      ({ train, heldOut }) => [...train, ...heldOut].includes(id),
+    );
+  }
+
+  /** Deletes all of them and whatever a training has made of them. */
+  async deleteAll(): Promise<void> {
+    await this.#forget(
+      (examples) => examples.clear(),
+      () => true,
+    );
+  }
+
+  async #forget(
+    remove: (examples: IDBPObjectStore<Schema, ["faces", "settings"], "faces", "readwrite">) => Promise<void>,
+    isMadeOfThem: (participation: Participation) => boolean,
+  ): Promise<void> {
+    await use(async (db) => {
+      const transaction = db.transaction([this.#name, "settings"], "readwrite");
+      const settings = transaction.objectStore("settings");
+      await remove(transaction.objectStore(this.#name));
+      for (const key of MADE_OF_EXAMPLES) await settings.delete(key);
+      const kept = (await settings.get("participation")) as Participation | undefined;
+      // Faces and drawings have numbers of their own.
+      const isOurs = kept !== undefined && TASKS[kept.assignment.task].examples === this.kind;
+      if (isOurs && isMadeOfThem(kept)) await settings.delete("participation");
+      await transaction.done;
+    });
+    this.#changed();
+  }
 }
 
-/** Keeps faces as they are, except that each gets a new id. @throws StorageError: then none is kept */
-export async function addFaces(faces: readonly Omit<Face, "id">[]): Promise<void> {
-  await use(async (db) => {
-    const transaction = db.transaction("faces", "readwrite");
-    await Promise.all([...faces.map((face) => transaction.store.add(face as Face)), transaction.done]);
-  });
-  changed();
-}
+export const faceStore = new ExampleStore<Face>("face");
+export const drawingStore = new ExampleStore<Drawing>("drawing");
 
-/** Notes of which faces a round's update was made. @throws StorageError */
-export async function noteRound(ids: readonly number[], task: TaskName, round: number): Promise<void> {
-  await use(async (db) => {
-    const transaction = db.transaction("faces", "readwrite");
-    for (const id of ids) {
-      const face = await transaction.store.get(id);
-      if (face) await transaction.store.put({ ...face, rounds: [...(face.rounds ?? []), { task, round }] });
-    }
-    await transaction.done;
-  });
-  changed();
-}
-
-/** Every face, the newest first. @throws StorageError */
-export const allFaces = (): Promise<Face[]> =>
-  use(async (db) => (await db.getAll("faces")).sort((a, b) => b.id - a.id));
-
-/** Says what a face shows, or what it is for. @returns the face after that; undefined if it is gone. @throws StorageError */
-export async function changeFace(id: number, change: FaceChange): Promise<Face | undefined> {
-  const face = await use(async (db) => {
-    const transaction = db.transaction("faces", "readwrite");
-    const before = await transaction.store.get(id);
-    const after = before && sortAnswered(before, change, await countUsable(transaction.store));
-    if (after) await transaction.store.put(after);
-    await transaction.done;
-    return after;
-  });
-  changed();
-  return face;
-}
-
-/** Puts a deleted face back as it was. @throws StorageError */
-export async function restoreFace(face: Face): Promise<void> {
-  await use((db) => db.put("faces", face));
-  changed();
-}
-
-/** Deletes a face, and what trainings have made of it: an update under way that has it begins again. @throws StorageError */
-export async function deleteFace(id: number): Promise<void> {
-  await use(async (db) => {
-    const transaction = db.transaction(["faces", "settings"], "readwrite");
-    const settings = transaction.objectStore("settings");
-    await transaction.objectStore("faces").delete(id);
-    for (const key of MADE_OF_FACES) await settings.delete(key);
-    const kept = (await settings.get("participation")) as Participation | undefined;
-    if (kept && [...kept.train, ...kept.heldOut].includes(id)) await settings.delete("participation");
-    await transaction.done;
-  });
-  changed();
-}
-
-/** Deletes every face and whatever a training has made of them. @throws StorageError */
-export async function deleteAllFaces(): Promise<void> {
-  await use(async (db) => {
-    const transaction = db.transaction(["faces", "settings"], "readwrite");
-    await transaction.objectStore("faces").clear();
-    for (const key of ["participation", ...MADE_OF_FACES]) await transaction.objectStore("settings").delete(key);
-    await transaction.done;
-  });
-  changed();
-}
+/** Where the examples of a task are kept. */
+export const storeOf = (task: TaskName): ExampleStore<Example> =>
+  TASKS[task].examples === "face" ? faceStore : drawingStore;

@@ -1,11 +1,23 @@
 import * as v from "valibot";
 import { roundConfigSchema, type RoundConfig } from "./protocol";
+import { TASKS, type TaskName } from "./tasks/registry";
 
 /**
  * A round as the schema says it is where nobody says otherwise. It is apart from the schema because what it says takes a phone a while
  * to find out, and players need it not.
  */
 export const DEFAULT_ROUND: RoundConfig = v.parse(roundConfigSchema, {});
+
+/** A task's round where nobody says otherwise. */
+export const defaultRoundOf = (task: TaskName): RoundConfig => ({ ...DEFAULT_ROUND, ...TASKS[task].defaultRound });
+
+/** A round's configuration as it is asked for: what is not said is the task's. */
+export const roundSchemaOf = (task: TaskName) =>
+  v.pipe(
+    v.record(v.string(), v.unknown()),
+    v.transform((said) => ({ ...TASKS[task].defaultRound, ...said })),
+    roundConfigSchema,
+  );
 
 /**
  * Plain FederatedAveraging as the seed's notebook has it: batches of five at a learning rate of 0.02, batch normalization by the batch,

@@ -1,9 +1,9 @@
 import * as v from "valibot";
-import { EXPRESSIONS } from "../model/expressions";
 import { AGGREGATION_NAMES, aggregationOf } from "./aggregation/registry";
 import { CODEC_NAMES, DIFFERENCE_CODECS, isRingCodec } from "./codecs/registry";
 import { EVIDENCE_KINDS } from "./guard";
-import { MODEL_NAMES, type ModelName } from "../model/model";
+import { MODEL_NAMES } from "../model/model";
+import { TASK_NAMES } from "./tasks/registry";
 import { webhookSchema } from "./webhook";
 import { LEAST_NOISE, noiseBesideShares } from "./privacy/noise-scale";
 import { FEWEST } from "./secagg/graph";
@@ -14,14 +14,6 @@ import { optimizerRule, SERVER_OPTIMIZER_NAMES } from "./server-optimizers/regis
 export const sha256Schema = v.pipe(v.string(), v.regex(/^[0-9a-f]{64}$/, "not a SHA-256 in hex"));
 export const idSchema = v.pipe(v.string(), v.uuid());
 
-/** The tasks of this deployment, and the model that each trains. The players' devices choose one. */
-export const TASKS = {
-  expressions: { model: "seed" },
-  "expressions-compact": { model: "compact" },
-} as const satisfies Record<string, { model: ModelName }>;
-export type TaskName = keyof typeof TASKS;
-export const TASK_NAMES = Object.keys(TASKS) as [TaskName, ...TaskName[]];
-export const DEFAULT_TASK: TaskName = "expressions";
 export const taskNameSchema = v.picklist(TASK_NAMES);
 
 export const whole = (min: number, max: number) => v.pipe(v.number(), v.integer(), v.minValue(min), v.maxValue(max));
@@ -379,10 +371,13 @@ export const evaluationTaskSchema = v.object({
 });
 export type EvaluationTask = v.InferOutput<typeof evaluationTaskSchema>;
 
-/** Counts by class: rows are the labels, columns what the model said. */
+/** No task tells more classes apart. */
+const MOST_CLASSES = 100;
+
+/** Counts by class: rows are the labels, columns what the model said. How many there are is the task's. */
 const confusionSchema = v.pipe(
-  v.array(v.pipe(v.array(whole(0, 100_000_000)), v.length(EXPRESSIONS.length))),
-  v.length(EXPRESSIONS.length),
+  v.array(v.pipe(v.array(whole(0, 100_000_000)), v.maxLength(MOST_CLASSES))),
+  v.maxLength(MOST_CLASSES),
 );
 
 /** What an evaluator found: mean losses and accuracies of both checkpoints on the same faces. */

@@ -135,7 +135,7 @@ const MNIST_CNN: ModelSpec = {
   ],
 };
 
-/** Every model there is: a task names one of the first two, the lab any. */
+/** Every model there is: a task names one of them (src/federation/tasks), the lab any. */
 export const MODELS = { seed: SEED, compact: COMPACT, "mnist-2nn": MNIST_2NN, "mnist-cnn": MNIST_CNN } as const;
 
 export type ModelName = keyof typeof MODELS;

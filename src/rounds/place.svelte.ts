@@ -1,5 +1,5 @@
 import { chosenTask } from "../client/task.svelte";
-import { TASK_NAMES, type TaskName } from "../federation/protocol";
+import { TASK_NAMES, type TaskName } from "../federation/tasks/registry";
 import { address } from "../ui/address.svelte";
 
 /** The sections of Rounds, in the order of their tabs. */

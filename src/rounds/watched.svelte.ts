@@ -9,8 +9,8 @@ import {
   type Round,
   type Task,
   type TaskEvent,
-  type TaskName,
 } from "../federation/protocol";
+import type { TaskName } from "../federation/tasks/registry";
 
 /** Rounds that are looked back on. */
 const MOST = 1000;

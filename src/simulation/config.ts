@@ -2,6 +2,7 @@ import * as v from "valibot";
 import { PLAIN_CAMERA, type Camera } from "../data/camera";
 import { MODEL_NAMES, MODELS, summarize } from "../model/model";
 import { conflictOf, planEntries, real, roundConfigSchema, whole } from "../federation/protocol";
+import { taskOf } from "../federation/tasks/registry";
 import { nearestOf } from "../base/nearest";
 import { ATTACKS } from "./attack";
 import { expectedCohort } from "./cohort";
@@ -111,6 +112,9 @@ const entries = {
   personalEpochs: v.optional(whole(0, 100), 0),
 } as const;
 
+/** Models whose first checkpoint lies in `public`. */
+const SHIPPED = MODEL_NAMES.filter((name) => taskOf(name) !== undefined);
+
 /** Conditions that hold between fields, each with what to do about it. */
 const RULES: [(config: v.InferOutput<v.StrictObjectSchema<typeof entries, undefined>>) => boolean, string][] = [
   [
@@ -118,8 +122,8 @@ const RULES: [(config: v.InferOutput<v.StrictObjectSchema<typeof entries, undefi
     "This model does not take this data: the mnist models take mnist, the others faces.",
   ],
   [
-    ({ start, model }) => start === "initialize" || model === "seed" || model === "compact",
-    "Only seed and compact ship with a checkpoint: choose start initialize.",
+    ({ start, model }) => start === "initialize" || SHIPPED.includes(model),
+    `Only ${SHIPPED.join(", ")} ship with a checkpoint: choose start initialize.`,
   ],
   [
     ({ noise, model, batchNorm, statistics }) =>

@@ -2,7 +2,8 @@ import * as Comlink from "comlink";
 import { hasRealGpu } from "../../workers/tf/adapter";
 import type { Backend } from "../../workers/tf/backend";
 import type { Probe } from "../../workers/trainer/api";
-import { TASKS, type CheckpointInfo, type TaskName } from "../federation/protocol";
+import type { CheckpointInfo } from "../federation/protocol";
+import { TASKS, type TaskName } from "../federation/tasks/registry";
 import { getSetting, setSetting } from "../faces/settings";
 import { getCheckpoint } from "../client/checkpoints";
 import { createTrainer } from "./trainer";
@@ -26,11 +27,11 @@ interface Checkpoint {
   checkpoint: CheckpointInfo;
 }
 
-/** Takes real training steps on generated faces, in a worker of their own. @throws what the backend throws, and on abort */
+/** Takes real training steps on generated examples, in a worker of their own. @throws what the backend throws, and on abort */
 export async function probeBackend(
   backend: Backend,
   { task, checkpoint }: Checkpoint,
-  { faces, steps }: { faces: number; steps: number },
+  { examples, steps }: { examples: number; steps: number },
   signal: AbortSignal,
 ): Promise<Probe> {
   const { file } = await getCheckpoint(task, checkpoint, undefined, signal);
@@ -38,7 +39,7 @@ export async function probeBackend(
   try {
     const { model } = TASKS[task];
     return await trainer.call(
-      (api) => api.probe(model, Comlink.transfer(file, [file.buffer]), faces, steps, backend),
+      (api) => api.probe(model, Comlink.transfer(file, [file.buffer]), examples, steps, backend),
       signal,
     );
   } finally {
@@ -65,7 +66,7 @@ export async function chooseBackends(checkpoint: Checkpoint, signal: AbortSignal
 async function fasterBackend(checkpoint: Checkpoint, signal: AbortSignal): Promise<Backend> {
   const known = await getSetting("probedBackend").catch(() => undefined);
   if (known?.agent === navigator.userAgent) return known.backend;
-  const size = { faces: 16, steps: 3 };
+  const size = { examples: 16, steps: 3 };
   const reference = await probeBackend("wasm", checkpoint, size, signal);
   const fastest = (probe: Probe): number => Math.min(...probe.stepMs);
   let best: Backend = "wasm";

@@ -1,15 +1,23 @@
-import { decodeDreams, DREAMS_PATH } from "../model/dreams";
+import { decodeDreams, DreamsError } from "../model/dreams";
+import { MODELS, summarize } from "../model/model";
+import { TASKS, type TaskName } from "../federation/tasks/registry";
 import { EdgeAwayError, PATIENCE, request } from "../client/http";
 
-let known: Uint8Array<ArrayBuffer> | undefined;
+/** By their path. */
+const known = new Map<string, Uint8Array<ArrayBuffer>>();
 
-/** The dreamed faces that come with the app, downloaded once. @throws EdgeAwayError, EdgeRefusalError, DreamsError */
-export async function getDreams(signal: AbortSignal): Promise<Uint8Array<ArrayBuffer>> {
-  if (known) return known;
-  const response = await request(DREAMS_PATH, { signal }, PATIENCE.transfer);
+/** The dreamed pictures of a task that come with the app, downloaded once. @throws EdgeAwayError, EdgeRefusalError, DreamsError */
+export async function getDreams(task: TaskName, signal: AbortSignal): Promise<Uint8Array<ArrayBuffer>> {
+  const { dreams: path, model } = TASKS[task];
+  if (path === null) throw new DreamsError(`The task ${task} has no dreamed pictures to rehearse.`);
+  const here = known.get(path);
+  if (here) return here;
+  const response = await request(path, { signal }, PATIENCE.transfer);
   const file = await response.arrayBuffer().catch((cause: unknown) => {
     signal.throwIfAborted();
-    throw new EdgeAwayError("The download of the dreamed faces broke off.", { cause });
+    throw new EdgeAwayError("The download of the dreamed pictures broke off.", { cause });
   });
-  return (known = await decodeDreams(new Uint8Array(file)));
+  const dreams = await decodeDreams(new Uint8Array(file), summarize(MODELS[model]).inputs);
+  known.set(path, dreams);
+  return dreams;
 }

@@ -1,10 +1,11 @@
 import type { ModelName } from "../model/model";
-import { TASKS, type CheckpointInfo } from "../federation/protocol";
+import type { CheckpointInfo } from "../federation/protocol";
+import { TASKS } from "../federation/tasks/registry";
 import type { Evaluation } from "../model/evaluation";
 import { usableOf } from "../faces/labels";
-import type { Face } from "../faces/kept";
+import type { Example } from "../faces/kept";
 import { getSetting } from "../faces/settings";
-import { allFaces } from "../faces/store";
+import { storeOf } from "../faces/store";
 import { checkpointHere } from "../client/checkpoints";
 import { getHistory } from "../client/edge";
 import { pack } from "./participant.svelte";
@@ -60,7 +61,7 @@ class TrainingEffect {
 
   async #update(): Promise<void> {
     const { name } = chosenTask;
-    const all = await allFaces();
+    const all = await storeOf(name).all();
     const own = new Set(
       all.flatMap(({ rounds = [] }) => rounds.filter(({ task }) => task === name)).map((one) => one.round),
     );
@@ -103,7 +104,7 @@ class TrainingEffect {
 async function judge(
   model: ModelName,
   checkpoints: [CheckpointInfo, CheckpointInfo],
-  faces: readonly Face[],
+  faces: readonly Example[],
   norms: Float32Array<ArrayBuffer> | undefined,
 ): Promise<[Judgement, Judgement] | undefined> {
   const trainer = createTrainer();
@@ -113,7 +114,7 @@ async function judge(
       const file = await checkpointHere(checkpoint);
       if (!file || faces.length === 0) return undefined;
       // Some faces are quickly classified: the processor does it everywhere.
-      const evaluation = await trainer.call((api) => api.evaluate(model, file, pack(faces), "wasm", norms));
+      const evaluation = await trainer.call((api) => api.evaluate(model, file, pack(faces, model), "wasm", norms));
       const { version } = checkpoint;
       const byLabel = evaluation.confusion.map((row, i) => ({
         faces: row.reduce((a, b) => a + b, 0),

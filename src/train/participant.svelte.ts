@@ -2,9 +2,8 @@ import * as Comlink from "comlink";
 import { compress } from "../federation/codecs/delta";
 import { isRingCodec } from "../federation/codecs/registry";
 import { isWorse, type Evaluation } from "../model/evaluation";
-import { FACE_PIXELS } from "../model/expressions";
 import { gzip } from "../base/gzip";
-import { MODELS, summarize } from "../model/model";
+import { MODELS, summarize, type ModelName } from "../model/model";
 import { t } from "../ui/i18n/language.svelte";
 import { reasonOf } from "../ui/i18n/reason";
 import { clipTo } from "../federation/privacy/clip";
@@ -12,19 +11,13 @@ import { SecureError } from "../federation/secagg/client";
 import { follow, maskedBody, type SecureMember } from "../federation/secagg/member";
 import type { StepOf } from "../federation/secagg/messages";
 import { ringOf } from "../federation/secagg/ring";
-import {
-  TASKS,
-  type Assignment,
-  type CheckInAnswer,
-  type CheckpointInfo,
-  type EvaluationTask,
-  type TaskName,
-} from "../federation/protocol";
+import type { Assignment, CheckInAnswer, CheckpointInfo, EvaluationTask } from "../federation/protocol";
+import { TASKS, type TaskName } from "../federation/tasks/registry";
 import { createSigningKey } from "../federation/signing";
 import { encodeUpdate } from "../federation/update";
-import { consent } from "../faces/consent.svelte";
+import { CONSENTS } from "../faces/consent.svelte";
 import { usableOf } from "../faces/labels";
-import type { Contribution, Face, Identity, Participation } from "../faces/kept";
+import type { Contribution, Example, Identity, Participation } from "../faces/kept";
 import {
   beginParticipation,
   endParticipation,
@@ -33,7 +26,7 @@ import {
   keepParticipation,
 } from "../faces/participation";
 import { getSetting, setSetting } from "../faces/settings";
-import { allFaces, noteRound } from "../faces/store";
+import { storeOf } from "../faces/store";
 import type { Backend } from "../../workers/tf/backend";
 import {
   DIVERGED,
@@ -55,8 +48,8 @@ import { HEAD_BYTES, sent } from "../client/sent.svelte";
 import { chosenTask } from "../client/task.svelte";
 import { createTrainer, watchTraining } from "./trainer";
 
-/** Fewer usable faces than this say too little to be worth a round. */
-export const MINIMUM_FACES = 5;
+/** Fewer usable faces or drawings than this say too little to be worth a round. */
+export const MINIMUM_EXAMPLES = 5;
 
 /** Refusals after which a device asks again later. */
 type Uninvited = "not-invited" | "invitation-used-up";
@@ -66,7 +59,7 @@ export type Status =
   | { kind: "starting" }
   | { kind: "other-tab" }
   | { kind: "needs-consent" }
-  | { kind: "needs-faces"; have: number }
+  | { kind: "needs-examples"; have: number }
   | { kind: "waiting"; reason: Extract<CheckInAnswer, { decision: "wait" }>["reason"] | Uninvited }
   | { kind: "resting"; reason: Rest; round: number | undefined }
   | { kind: "probing" }
@@ -80,7 +73,7 @@ export type Status =
   | { kind: "failed"; message: string };
 
 /** What became of an update: accepted, or the reason why it was not. */
-export type Sent = Contribution & { accepted: true | string };
+export type Sent = Contribution & { task: TaskName; accepted: true | string };
 
 const AWAY_SECONDS = 10;
 /** A lock that does not come within this is held by another tab. */
@@ -179,29 +172,33 @@ class Participant {
   /** The round that a reload interrupted, if it is still worth going on with. */
   async #resumable(): Promise<Participation | undefined> {
     const kept = await getSetting("participation");
+    if (!kept) return undefined;
+    const consent = consentFor(kept.assignment.task);
     await consent.loaded;
     // Consent that was withdrawn takes back what was not sent yet.
-    if (!kept || (consent.given && (kept.update || kept.assignment.deadline > edgeNow()))) return kept;
+    if (consent.given && (kept.update || kept.assignment.deadline > edgeNow())) return kept;
     await endParticipation(kept);
     return undefined;
   }
 
   async #checkIn(signal: AbortSignal): Promise<Participation | undefined> {
+    const { name } = chosenTask;
     await model.update();
+    const consent = consentFor(name);
+    await consent.loaded;
     if (!consent.given) {
       this.#show({ kind: "needs-consent" }, signal);
       await sleep(1, signal);
       return undefined;
     }
-    const faces = usableOf(await allFaces());
-    const train = faces.filter(({ split }) => split === "train");
-    if (faces.length < MINIMUM_FACES || train.length === 0) {
-      this.#show({ kind: "needs-faces", have: faces.length }, signal);
+    const examples = usableOf(await storeOf(name).all());
+    const train = examples.filter(({ split }) => split === "train");
+    if (examples.length < MINIMUM_EXAMPLES || train.length === 0) {
+      this.#show({ kind: "needs-examples", have: examples.length }, signal);
       await sleep(1, signal);
       return undefined;
     }
-    const heldOut = faces.filter(({ split }) => split === "held-out");
-    const { name } = chosenTask;
+    const heldOut = examples.filter(({ split }) => split === "held-out");
     const before = await getSetting("identity");
     const { round, key } = before?.task === name ? before : await newIdentity(name, null);
     // A token would link this device's rounds: only one that asks for it is told.
@@ -235,7 +232,7 @@ class Participant {
       await sleep(answer.retryAfterSeconds, signal);
       return undefined;
     }
-    const ids = (chosen: Face[]): number[] => chosen.map(({ id }) => id).sort((a, b) => a - b);
+    const ids = (chosen: Example[]): number[] => chosen.map(({ id }) => id).sort((a, b) => a - b);
     const participation: Participation = {
       assignment: answer.assignment,
       key,
@@ -320,7 +317,7 @@ class Participant {
         ...{ codec: plan.codec, isMasked: member !== undefined },
         head: participation.update.slice(0, HEAD_BYTES),
       });
-      await noteRound(participation.train, task, round);
+      await storeOf(task).noteRound(participation.train, task, round);
     }
     if (accepted === true && member) {
       this.#show({ kind: "unmasking", round: assignment.round }, signal);
@@ -328,14 +325,14 @@ class Participant {
     }
     await endParticipation(participation, accepted === true);
     if (participation.contribution) {
-      this.sent = [{ ...participation.contribution, accepted }, ...this.sent];
+      this.sent = [{ ...participation.contribution, task: assignment.task, accepted }, ...this.sent];
     }
   }
 
   /** A training that has made this device's own faces harder to recognize is not sent: the round goes on without it. */
   async #keepBack(participation: Participation, result: TrainingResult, signal: AbortSignal): Promise<void> {
     const { assignment, key } = participation;
-    const reason = t("train.keptBack");
+    const reason = t("train.keptBack", { context: TASKS[assignment.task].examples });
     // Its peers go on without it, as without anybody who leaves.
     if (assignment.secure) throw new SecureError(reason);
     await withdrawUpdate(assignment, key).catch((error: unknown) => {
@@ -344,7 +341,7 @@ class Participant {
       if (!(error instanceof EdgeRefusalError || error instanceof EdgeAwayError)) throw error;
     });
     await endParticipation(participation);
-    this.sent = [{ ...contributionOf(assignment, result, 0), accepted: reason }, ...this.sent];
+    this.sent = [{ ...contributionOf(assignment, result, 0), task: assignment.task, accepted: reason }, ...this.sent];
   }
 
   /** How this device takes the steps of secure aggregation. */
@@ -417,7 +414,12 @@ class Participant {
   }
 
   /** Tells the edge how a round's candidate and its base do on this device's held-out faces. */
-  async #evaluate(evaluation: EvaluationTask, heldOut: Face[], key: CryptoKeyPair, signal: AbortSignal): Promise<void> {
+  async #evaluate(
+    evaluation: EvaluationTask,
+    heldOut: Example[],
+    key: CryptoKeyPair,
+    signal: AbortSignal,
+  ): Promise<void> {
     const { task, round, base, candidate, byClass } = evaluation;
     const [backend] = await this.#backends({ task, checkpoint: base }, signal);
     this.#show({ kind: "evaluating", round }, signal);
@@ -425,7 +427,7 @@ class Participant {
     const { model: name } = TASKS[task];
     const judge = async (checkpoint: CheckpointInfo): Promise<Evaluation> => {
       const { file } = await getCheckpoint(task, checkpoint, undefined, signal);
-      return this.#trainer.call((api) => api.evaluate(name, file, pack(heldOut), backend, norms), signal);
+      return this.#trainer.call((api) => api.evaluate(name, file, pack(heldOut, name), backend, norms), signal);
     };
     const before = await judge(base);
     const after = await judge(candidate);
@@ -455,19 +457,20 @@ class Participant {
       signal,
     );
     participation.bytesDown += bytesDown;
-    const faces = new Map((await allFaces()).map((face) => [face.id, face]));
-    const chosen = (ids: number[]): Face[] => ids.flatMap((id) => faces.get(id) ?? []);
+    const kept = new Map((await storeOf(assignment.task).all()).map((one) => [one.id, one]));
+    const chosen = (ids: number[]): Example[] => ids.flatMap((id) => kept.get(id) ?? []);
     const train = chosen(participation.train);
-    // A face that was deleted meanwhile must not leave its traces in the update: begin again without it.
+    // One that was deleted meanwhile must not leave its traces in the update: begin again without it.
     const complete = train.length === participation.train.length;
     const backends = await this.#backends(assignment, signal);
     const localNorms = (await getSetting("localNorms"))?.[assignment.task];
-    const rehearsal = assignment.plan.rehearse > 0 ? await getDreams(signal) : undefined;
+    const rehearsal = assignment.plan.rehearse > 0 ? await getDreams(assignment.task, signal) : undefined;
+    const { model } = TASKS[assignment.task];
     const job = (backend: Backend): TrainingJob => ({
-      model: TASKS[assignment.task].model,
+      model,
       checkpoint: file,
-      train: pack(train),
-      heldOut: pack(chosen(participation.heldOut)),
+      train: pack(train, model),
+      heldOut: pack(chosen(participation.heldOut), model),
       plan: assignment.plan,
       rehearsal,
       seed,
@@ -504,7 +507,8 @@ class Participant {
 
   /** Runs a training, pauses it when the conditions change, and keeps its snapshots. */
   async #run(job: TrainingJob, participation: Participation, signal: AbortSignal): Promise<TrainingResult> {
-    const { round } = participation.assignment;
+    const { round, task } = participation.assignment;
+    const consent = consentFor(task);
     const screen = conditions.preferences.keepAwake ? await keepAwake() : undefined;
     const standstill = watchTraining(this.#trainer, job.backend);
     const watch = setInterval(() => {
@@ -562,13 +566,17 @@ async function keepAwake(): Promise<WakeLockSentinel | undefined> {
   return navigator.wakeLock.request("screen").catch(() => undefined);
 }
 
-/** Faces as the trainer takes them. */
-export function pack(faces: readonly Face[]): Examples {
-  const pixels = new Uint8Array(faces.length * FACE_PIXELS);
-  faces.forEach((face, i) => {
-    pixels.set(face.pixels, i * FACE_PIXELS);
+/** Whether the player lets us train on what a task learns from. */
+const consentFor = (task: TaskName): (typeof CONSENTS)["face"] => CONSENTS[TASKS[task].examples];
+
+/** Examples as the trainer takes them for a model. */
+export function pack(examples: readonly Example[], model: ModelName): Examples {
+  const { inputs } = summarize(MODELS[model]);
+  const pixels = new Uint8Array(examples.length * inputs);
+  examples.forEach((one, i) => {
+    pixels.set(one.pixels, i * inputs);
   });
-  return { pixels, labels: Uint8Array.from(faces, ({ label }) => label) };
+  return { pixels, labels: Uint8Array.from(examples, ({ label }) => label) };
 }
 
 function sleep(seconds: number, signal: AbortSignal): Promise<void> {

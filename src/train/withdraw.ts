@@ -1,4 +1,6 @@
-import { consent } from "../faces/consent.svelte";
+import type { ExampleKind } from "../federation/tasks/task";
+import { TASKS, type TaskName } from "../federation/tasks/registry";
+import { CONSENTS } from "../faces/consent.svelte";
 import { destroyDatabase } from "../faces/database";
 import { forgetTrainings } from "../faces/participation";
 import { getSetting } from "../faces/settings";
@@ -12,26 +14,27 @@ import { sent } from "../client/sent.svelte";
 export type Withdrawn = "nothing-sent" | "withdrawn" | "too-late";
 
 /**
- * Takes consent back: the training stops, what is left of faces in residuals is erased, and an update of which no mean has been
- * made yet is deleted at the edge.
+ * Takes consent back to keep faces, or drawings: the training stops, what is left of them in residuals is erased, and an update of which
+ * no mean has been made yet is deleted at the edge.
  * @throws StorageError, EdgeAwayError: what is on this device is erased by then
  */
-export async function withdrawConsent(): Promise<Withdrawn> {
-  await consent.set(false);
+export async function withdrawConsent(kind: ExampleKind): Promise<Withdrawn> {
+  await CONSENTS[kind].set(false);
   // The edge may have the update of a round under way without having said so yet.
   const underWay = await getSetting("participation");
   await participant.leave();
   await forgetTrainings();
   await sent.loaded;
-  const { lastUpdate } = sent;
-  const update = underWay?.update ? { ...underWay.assignment, key: underWay.key } : lastUpdate;
+  const isMadeOfThem = ({ task }: { task: TaskName }): boolean => TASKS[task].examples === kind;
+  const sending = underWay?.update && { ...underWay.assignment, key: underWay.key };
+  const update = [sending, sent.lastUpdate].find((one) => one && isMadeOfThem(one));
   return update ? withdrawUpdate(update, update.key) : "nothing-sent";
 }
 
 /** Erases everything that this site keeps on this device, and takes the last update back where that is still possible. */
 export async function eraseAll(): Promise<void> {
   // Without the edge the update stays where it is until its round ends; the device is erased all the same.
-  await withdrawConsent().catch(() => undefined);
+  for (const kind of ["face", "drawing"] as const) await withdrawConsent(kind).catch(() => undefined);
   await destroyDatabase();
   await destroyLabDatabase();
   await caches.delete(CHECKPOINT_CACHE);

@@ -29,10 +29,10 @@ async function ownEdge() {
  * @returns the largest difference of a weight between the edge's last checkpoint and the simulation's, and how the former does
  */
 export async function againstEdge(config, { data, pool, url, token }) {
-  const task = Object.keys(lab.TASKS).find((name) => lab.TASKS[name].model === config.model);
+  const task = lab.taskOf(config.model);
   if (!task || config.start !== "shipped") {
     throw new DataError(
-      "An edge trains seed or compact from the shipped checkpoint: choose one of them, and start shipped.",
+      "An edge trains the model of a task (seed, compact, mnist-cnn) from the shipped checkpoint: choose one, and start shipped.",
     );
   }
   const edge = url ? { url, token, stop: async () => undefined } : await ownEdge();
@@ -48,12 +48,19 @@ export async function againstEdge(config, { data, pool, url, token }) {
       if (!response.ok) throw new DataError(`The edge refused: ${answer.detail}`);
       return answer;
     };
+    const undreamed = lab.TASKS[task].dreams === null && { agreement: 0 };
     const before = (await ask("")).checkpoint.version;
     const everybody = lab.roundOf({ ...config, fraction: 1 }, config, config.clients);
     await ask("/rounds", {
       method: "POST",
       // Nobody evaluates, and nobody hurries.
-      body: JSON.stringify({ ...everybody, rounds: config.rounds, deadlineSeconds: 3600, tolerance: null }),
+      body: JSON.stringify({
+        ...everybody,
+        rounds: config.rounds,
+        deadlineSeconds: 3600,
+        tolerance: null,
+        ...undreamed,
+      }),
     });
     for (let round = 1; round <= config.rounds; round++) {
       await Promise.all(

@@ -58,7 +58,11 @@ async function faces(path, labels) {
 }
 
 /** The dreamed faces that the app serves. */
-export const dreams = async () => lab.decodeDreams(new Uint8Array(readFileSync(join(root, "public", lab.DREAMS_PATH))));
+export async function dreams() {
+  const { model, dreams } = lab.TASKS.expressions;
+  const file = new Uint8Array(readFileSync(join(root, "public", dreams)));
+  return lab.decodeDreams(file, lab.summarize(lab.MODELS[model]).inputs);
+}
 
 /**
  * The examples of a configuration.
@@ -77,7 +81,7 @@ export async function dataOf(config, path, labels = null) {
 export function startOf({ start, model, seed }) {
   const spec = lab.MODELS[model];
   if (start === "initialize") return lab.initializeWeights(spec, seed);
-  const file = readFileSync(join(root, `public/models/${model}/initial.safetensors`));
+  const file = readFileSync(join(root, "public", lab.TASKS[lab.taskOf(model)].firstCheckpoint));
   return lab.decodeCheckpoint(new Uint8Array(file), lab.summarize(spec));
 }
 

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from faces import load, shares, votes
-from layout import ours, tensors, write_safetensors
+from layout import ours, quantized, tensors, write_safetensors
 from models import build
 
 
@@ -45,19 +45,11 @@ def main():
     with torch.no_grad():
         model[-1].bias += a.prior * share[usable].mean(0).log()
     temperature = a.temperature or best_temperature(model, a.data)
-    wide, narrow = {}, {}
+    arrays = {}
     for name, tensor, side in tensors(model):
         values = ours(tensor, side).astype(np.float32)
-        if name.startswith("expression/"):
-            values = values / np.float32(temperature)
-        if values.ndim == 1:
-            wide[name] = values
-            continue
-        scale = (np.abs(values.reshape(-1, values.shape[-1])).max(0) / 127).astype(np.float32)
-        wide[f"{name}/scale"] = scale
-        narrow[name] = np.rint(values / np.where(scale > 0, scale, 1)).astype(np.int8)
-    metadata = {"codec": "int8", "task": "expressions", "version": "0"}
-    write_safetensors(a.target, {**wide, **narrow}, metadata)
+        arrays[name] = values / np.float32(temperature) if name.startswith("expression/") else values
+    write_safetensors(a.target, quantized(arrays), {"codec": "int8", "task": "expressions", "version": "0"})
     print(f"{a.target}: temperature {temperature}, {state['step']} steps")
 
 

@@ -11,7 +11,8 @@ import { isRobust, linearOf, type Aggregation } from "../../src/federation/aggre
 import { robustAverage, type BlockAverage } from "../../src/federation/aggregation/robust-average";
 import { shrinkage } from "../../src/federation/aggregation/weights";
 import type { DifferenceCodec } from "../../src/federation/codecs/registry";
-import { taskNameSchema, type RoundConfig, type TaskName } from "../../src/federation/protocol";
+import { taskNameSchema, type RoundConfig } from "../../src/federation/protocol";
+import type { TaskName } from "../../src/federation/tasks/registry";
 import { fromRing, RingSum, type Ring, type RingFacts } from "../../src/federation/secagg/ring";
 import { fromBase64 } from "../../src/base/base64";
 import { addMask } from "../../src/federation/secagg/secrets";

@@ -1,4 +1,5 @@
-import { ALERTING, type TaskEvent, type TaskName } from "../../src/federation/protocol";
+import { ALERTING, type TaskEvent } from "../../src/federation/protocol";
+import type { TaskName } from "../../src/federation/tasks/registry";
 import { isWebhook } from "../../src/federation/webhook";
 import type { SettingsTable } from "./store/settings";
 

@@ -3,7 +3,6 @@ import * as v from "valibot";
 import type { ProblemCode } from "../../src/federation/problems";
 import {
   taskNameSchema,
-  TASKS,
   type Alerts as AlertSettings,
   type CheckIn,
   type CheckInAnswer,
@@ -21,6 +20,7 @@ import {
   type Task,
   type TaskEvent,
 } from "../../src/federation/protocol";
+import { TASKS } from "../../src/federation/tasks/registry";
 import { dueAt } from "../../src/federation/round/life";
 import { hidesCohort } from "../../src/federation/round/rule";
 import type { SecureMessage, SecureStep } from "../../src/federation/secagg/messages";

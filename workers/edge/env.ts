@@ -1,4 +1,4 @@
-import type { TaskName } from "../../src/federation/protocol";
+import type { TaskName } from "../../src/federation/tasks/registry";
 import type { Aggregator } from "./aggregator";
 import type { Coordinator } from "./coordinator";
 import type { Hub } from "./hub";
@@ -28,8 +28,11 @@ export interface Env {
   SHARED?: Fetcher;
   /** Secret that guards the administrator's calls. */
   ADMIN_TOKEN: string;
-  /** Paths, among the assets, of the checkpoints that the tasks start from; a task without one starts at random. */
-  INITIAL_CHECKPOINTS: Partial<Record<TaskName, string>>;
+  /**
+   * Paths, among the assets, of the checkpoints that the tasks start from, in the place of those that the tasks name: where it is given, a
+   * task without one in it starts at random.
+   */
+  INITIAL_CHECKPOINTS?: Partial<Record<TaskName, string>>;
   /** How many of the latest checkpoints are kept, beside every tenth. */
   KEEP_CHECKPOINTS: string;
   /** How many aggregators share a round's updates. */

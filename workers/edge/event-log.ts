@@ -1,4 +1,5 @@
-import type { EventKind, TaskEvent, TaskName } from "../../src/federation/protocol";
+import type { EventKind, TaskEvent } from "../../src/federation/protocol";
+import type { TaskName } from "../../src/federation/tasks/registry";
 import { Alerts } from "./alerts";
 import { log } from "./log";
 import type { TaskStore } from "./store/store";

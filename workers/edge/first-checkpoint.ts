@@ -3,7 +3,7 @@ import { sha256Hex } from "../../src/base/digest";
 import { initializeWeights } from "../../src/model/initialize";
 import { MODELS, summarize } from "../../src/model/model";
 import { normOf } from "../../src/federation/privacy/clip";
-import { TASKS } from "../../src/federation/protocol";
+import { TASKS } from "../../src/federation/tasks/registry";
 import { checkpointKey } from "./env";
 import type { TaskContext } from "./round-driver";
 
@@ -37,7 +37,8 @@ export async function publishFirst(context: TaskContext): Promise<void> {
 }
 
 async function deployedCheckpoint({ env, task }: TaskContext): Promise<Uint8Array<ArrayBuffer> | undefined> {
-  const path = env.INITIAL_CHECKPOINTS[task];
+  const { INITIAL_CHECKPOINTS: others } = env;
+  const path = others ? others[task] : TASKS[task].firstCheckpoint;
   if (path === undefined) return undefined;
   const response = await env.ASSETS.fetch(new URL(path, "https://assets"));
   if (!response.ok) throw new Error(`${path} is not among the deployed files.`);

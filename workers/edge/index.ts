@@ -11,12 +11,11 @@ import {
   noteSchema,
   pageSchema,
   roundChangeSchema,
-  roundConfigSchema,
   sha256Schema,
-  TASK_NAMES,
   whole,
-  type TaskName,
 } from "../../src/federation/protocol";
+import { roundSchemaOf } from "../../src/federation/default-round";
+import { taskConflict, TASK_NAMES, TASKS, type TaskName } from "../../src/federation/tasks/registry";
 import { secureMessageSchema } from "../../src/federation/secagg/messages";
 import { SigningError, verify, type Signer } from "../../src/federation/signing";
 import { addressOf, isForeign, isOwnMachine } from "./address";
@@ -59,7 +58,7 @@ const coordinator = (env: Env, task: TaskName) => env.COORDINATOR.get(env.COORDI
 /** The task in the path. @throws ProblemError `not-found` */
 function taskOf(c: Context<{ Bindings: Env }>): TaskName {
   const task = TASK_NAMES.find((name) => name === c.req.param("task"));
-  if (!task) throw new ProblemError("not-found", `There is no such task; there are ${TASK_NAMES.join(" and ")}.`);
+  if (!task) throw new ProblemError("not-found", `There is no such task; there are ${TASK_NAMES.join(", ")}.`);
   return task;
 }
 
@@ -295,7 +294,7 @@ app.post("/api/tasks/:task/rounds/:round/secure/:id", async (c) => {
 app.post("/api/tasks/:task/evaluations/:id", async (c) => {
   const id = parse(idSchema, c.req.param("id"));
   await requireOwner(c, id);
-  const evaluation = countedAsSaid(await readSigned(c.req.raw, evaluationSchema));
+  const evaluation = countedAsSaid(taskOf(c), await readSigned(c.req.raw, evaluationSchema));
   const status = await coordinator(c.env, taskOf(c)).evaluated(id, evaluation);
   if (status === "not-asked") {
     throw new ProblemError("not-possible", "The round does not ask for counts by class: leave confusion out.");
@@ -303,8 +302,16 @@ app.post("/api/tasks/:task/evaluations/:id", async (c) => {
   return c.json({ status });
 });
 
-/** @throws ProblemError where an evaluation's counts by class are of another number of examples than it says */
-function countedAsSaid(evaluation: Evaluation): Evaluation {
+/** @throws ProblemError where an evaluation's counts are of other classes than the task's, or of another number of examples than it says */
+function countedAsSaid(task: TaskName, evaluation: Evaluation): Evaluation {
+  const classes = TASKS[task].labels.length;
+  const { confusion = [] } = evaluation;
+  if (evaluation.confusion && [confusion, ...confusion].some(({ length }) => length !== classes)) {
+    throw new ProblemError(
+      "bad-request",
+      `confusion: the task ${task} has ${classes} classes, in rows and in columns.`,
+    );
+  }
   const counted = evaluation.confusion?.flat().reduce((sum, count) => sum + count, 0) ?? evaluation.examples;
   if (counted === evaluation.examples) return evaluation;
   throw new ProblemError(
@@ -315,7 +322,7 @@ function countedAsSaid(evaluation: Evaluation): Evaluation {
 
 app.put("/api/tasks/:task/rounds/:round/evaluation", async (c) => {
   await requireAdmin(c.req.raw, c.env);
-  const evaluation = countedAsSaid(await readJson(c.req.raw, evaluationSchema));
+  const evaluation = countedAsSaid(taskOf(c), await readJson(c.req.raw, evaluationSchema));
   const status = await coordinator(c.env, taskOf(c)).operatorEvaluated(numberOf(c, "round", 1), evaluation);
   if (status === "not-evaluating") {
     throw new ProblemError("not-possible", "No candidate of this round waits to be evaluated.");
@@ -325,18 +332,22 @@ app.put("/api/tasks/:task/rounds/:round/evaluation", async (c) => {
 
 app.post("/api/tasks/:task/rounds", async (c) => {
   await requireAdmin(c.req.raw, c.env);
-  const config = await readJson(c.req.raw, roundConfigSchema);
-  const conflict = conflictOf(config);
+  const task = taskOf(c);
+  const config = await readJson(c.req.raw, roundSchemaOf(task));
+  const conflict = conflictOf(config) ?? taskConflict(task, config);
   if (conflict !== undefined) throw new ProblemError("contradiction", conflict);
-  const round = await coordinator(c.env, taskOf(c)).startRounds(config);
+  const round = await coordinator(c.env, task).startRounds(config);
   if (round === "round-open") throw new ProblemError("round-open");
   return c.json(round, 201);
 });
 
 app.patch("/api/tasks/:task/rounds/current", async (c) => {
   await requireAdmin(c.req.raw, c.env);
+  const task = taskOf(c);
   const change = await readJson(c.req.raw, roundChangeSchema);
-  const round = await coordinator(c.env, taskOf(c)).changeRound(change);
+  const impossible = taskConflict(task, change);
+  if (impossible !== undefined) throw new ProblemError("contradiction", impossible);
+  const round = await coordinator(c.env, task).changeRound(change);
   if (round === "no-open-round") throw new ProblemError(round);
   if ("fixed" in round) {
     throw new ProblemError("not-possible", `This cannot change any more in this round: ${round.fixed.join(", ")}.`);

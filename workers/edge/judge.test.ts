@@ -42,7 +42,7 @@ async function changed(model: ModelName, layer: string, change: (weight: number)
 }
 
 const judge = (base: string, candidate: string, model: ModelName = "compact"): Promise<DreamVerdict | NotJudged> =>
-  judgeOf(env).judge(model, base, candidate);
+  judgeOf(env).judge(model === "seed" ? "expressions" : "expressions-compact", base, candidate);
 
 async function verdictOn(base: string, candidate: string, model: ModelName = "compact"): Promise<DreamVerdict> {
   const verdict = await judge(base, candidate, model);

@@ -1,9 +1,10 @@
 import { DurableObject } from "cloudflare:workers";
 import { CheckpointReader, type ReadBytes } from "../../src/model/checkpoint";
-import { decodeDreams, DREAMS_PATH, DreamsError } from "../../src/model/dreams";
+import { decodeDreams, DreamsError } from "../../src/model/dreams";
 import { compareAnswers, type DreamVerdict } from "../../src/federation/guard";
-import { MODELS, summarize, type ModelName, type ModelSpec } from "../../src/model/model";
+import { MODELS, summarize, type ModelSpec } from "../../src/model/model";
 import { FormatError } from "../../src/model/safetensors";
+import { TASKS, type TaskName } from "../../src/federation/tasks/registry";
 import { Forward } from "../tf/kernels/forward";
 import kernels from "../tf/kernels/kernels-simd-single.wasm";
 import { checkpointKey, type Env } from "./env";
@@ -15,7 +16,7 @@ export interface NotJudged {
     | "no-checkpoint"
     /** A checkpoint's file is not one of the model. */
     | "bad-checkpoint"
-    /** The dreamed faces are not among the deployed files, or are none. */
+    /** The task has no dreamed pictures, or they are not among the deployed files, or are none. */
     | "no-dreams"
     /** A model's answers are no numbers. */
     | "not-finite";
@@ -42,16 +43,17 @@ export class Judge extends DurableObject<Env> {
   readonly #forward = new Forward(kernels);
   #turn: Promise<unknown> = Promise.resolve();
 
-  /** @param base and `candidate`: SHA-256 of checkpoints of this model in the store */
-  judge(model: ModelName, base: string, candidate: string): Promise<DreamVerdict | NotJudged> {
-    const verdict = this.#turn.then(() => this.#judge(MODELS[model], base, candidate));
+  /** @param base and `candidate`: SHA-256 of checkpoints of this task in the store */
+  judge(task: TaskName, base: string, candidate: string): Promise<DreamVerdict | NotJudged> {
+    const verdict = this.#turn.then(() => this.#judge(task, base, candidate));
     this.#turn = verdict.catch(() => undefined);
     return verdict;
   }
 
-  async #judge(model: ModelSpec, base: string, candidate: string): Promise<DreamVerdict | NotJudged> {
+  async #judge(task: TaskName, base: string, candidate: string): Promise<DreamVerdict | NotJudged> {
+    const model = MODELS[TASKS[task].model];
     try {
-      const dreams = await this.#dreams();
+      const dreams = await this.#dreams(task);
       const before = await this.#answers(model, base, dreams);
       const after = await this.#answers(model, candidate, dreams);
       return compareAnswers(before, after, summarize(model).classes);
@@ -79,12 +81,14 @@ export class Judge extends DurableObject<Env> {
     }
   }
 
-  /** The pixels of the dreamed faces. */
-  async #dreams(): Promise<Uint8Array> {
-    const response = await this.env.ASSETS.fetch(new URL(DREAMS_PATH, "https://assets"));
-    if (!response.ok) throw new JudgeError("no-dreams", `${DREAMS_PATH} is not among the deployed files.`);
+  /** The pixels of a task's dreamed pictures. */
+  async #dreams(task: TaskName): Promise<Uint8Array> {
+    const { dreams, model } = TASKS[task];
+    if (dreams === null) throw new JudgeError("no-dreams", `The task ${task} has no dreamed pictures.`);
+    const response = await this.env.ASSETS.fetch(new URL(dreams, "https://assets"));
+    if (!response.ok) throw new JudgeError("no-dreams", `${dreams} is not among the deployed files.`);
     try {
-      return await decodeDreams(new Uint8Array(await response.arrayBuffer()));
+      return await decodeDreams(new Uint8Array(await response.arrayBuffer()), summarize(MODELS[model]).inputs);
     } catch (error) {
       if (error instanceof DreamsError) throw new JudgeError("no-dreams", error.message);
       throw error;

@@ -1,6 +1,5 @@
 import type { DreamVerdict } from "../../src/federation/guard";
 import { isRobust } from "../../src/federation/aggregation/registry";
-import { TASKS } from "../../src/federation/protocol";
 import { optimizerRule } from "../../src/federation/server-optimizers/registry";
 import { keepsBatchNorm, noiseRuleOf, optimizerOf } from "../../src/federation/round/rule";
 import type { MergePlan, PublishedFile } from "./aggregator";
@@ -111,7 +110,7 @@ export class Merger {
     const { store, env, task } = this.context;
     const base = store.checkpoints.get(round.base);
     if (round.config.agreement === 0 || !store.checkpoints.isTrained(round.base)) return null;
-    const verdict = await judgeOf(env).judge(TASKS[task].model, base.sha256, candidate);
+    const verdict = await judgeOf(env).judge(task, base.sha256, candidate);
     if (!("failure" in verdict)) return verdict;
     const { failure, detail } = verdict;
     if (failure === "no-checkpoint" || failure === "no-dreams") throw new Error(detail);

@@ -1,4 +1,4 @@
-import type { TaskName } from "../../src/federation/protocol";
+import type { TaskName } from "../../src/federation/tasks/registry";
 
 /** What one task counts. */
 export interface TaskMetrics {

@@ -18,10 +18,10 @@ import {
   roundConfigSchema,
   roundSchema,
   sharedSchema,
-  TASK_NAMES,
   taskEventsSchema,
   taskSchema,
 } from "../../src/federation/protocol";
+import { TASK_NAMES } from "../../src/federation/tasks/registry";
 
 import { secureMessageSchema, secureStepSchema } from "../../src/federation/secagg/messages";
 
@@ -188,7 +188,7 @@ export const ENDPOINTS: Endpoint[] = [
   {
     method: "post",
     path: `${task}/rounds`,
-    summary: "Start rounds",
+    summary: "Start rounds; what is not said of them is as the task has it",
     admin: true,
     body: roundConfigSchema,
     answers: { 201: roundSchema },

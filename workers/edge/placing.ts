@@ -1,6 +1,6 @@
 import { MODELS, summarize } from "../../src/model/model";
 import { isRobust } from "../../src/federation/aggregation/registry";
-import { TASKS } from "../../src/federation/protocol";
+import { TASKS } from "../../src/federation/tasks/registry";
 import { clipOf, factorOf } from "../../src/federation/round/bounds";
 import { linearWeight } from "../../src/federation/aggregation/weights";
 import {

@@ -1,4 +1,5 @@
-import type { HubState, RoundConfig, TaskName } from "../../src/federation/protocol";
+import type { HubState, RoundConfig } from "../../src/federation/protocol";
+import type { TaskName } from "../../src/federation/tasks/registry";
 import { drawCohort } from "../../src/federation/round/draw";
 import { beginRound, isOver, type RoundLife } from "../../src/federation/round/life";
 import { transition, type RoundEffect, type RoundEvent } from "../../src/federation/round/machine";

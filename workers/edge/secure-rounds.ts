@@ -1,6 +1,7 @@
 import { MODELS, summarize } from "../../src/model/model";
 import { isRingCodec } from "../../src/federation/codecs/registry";
-import { TASKS, type Assignment, type RoundConfig } from "../../src/federation/protocol";
+import type { Assignment, RoundConfig } from "../../src/federation/protocol";
+import { TASKS } from "../../src/federation/tasks/registry";
 import type { RoundLife } from "../../src/federation/round/life";
 import { ringFactsOf } from "../../src/federation/round/secure";
 import { whyUnusable } from "../../src/federation/secagg/check";

@@ -176,10 +176,16 @@ test("where a round asks for it, evaluators count by class, and their counts are
   const answer = await task.checkIn(asked, { heldOut: 3 });
   if (answer.decision !== "evaluate") throw new Error("not asked");
   expect(answer.evaluation.byClass).toBe(true);
-  const wrong = { examples: 3, loss: 1, accuracy: 0.5, baseLoss: 1, baseAccuracy: 0.5, confusion: counts([0, 0, 2]) };
   const path = `/evaluations/${answer.evaluation.id}`;
-  const refused = await task.fetchSigned(path, answer.evaluation, { method: "POST", body: JSON.stringify(wrong) });
-  expect(refused.status).toBe(422);
+  const square = (side: number): number[][] =>
+    Array.from({ length: side }, (_, i) => Array<number>(side).fill(i ? 0 : 3));
+  const ragged = counts([0, 0, 3]).with(6, [0]);
+  // Of fewer examples, of another task's classes, of rows without ends.
+  for (const confusion of [counts([0, 0, 2]), square(10), square(1), [], ragged]) {
+    const body = JSON.stringify({ examples: 3, loss: 1, accuracy: 0.5, baseLoss: 1, baseAccuracy: 0.5, confusion });
+    const refused = await task.fetchSigned(path, answer.evaluation, { method: "POST", body });
+    expect([400, 422], JSON.stringify(confusion)).toContain(refused.status);
+  }
   await evaluate(asked, 1, 1, counts([0, 0, 2], [3, 6, 1]));
   await evaluate(crypto.randomUUID(), 1, 1, counts([0, 0, 1], [6, 6, 2]));
   const { evaluation } = await task.ended(1);

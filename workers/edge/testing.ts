@@ -9,17 +9,16 @@ import { env } from "cloudflare:workers";
 import { afterEach, beforeEach, expect, vi } from "vitest";
 import { decodeCheckpoint } from "../../src/model/checkpoint";
 import { MODELS, summarize } from "../../src/model/model";
-import {
-  TASKS,
-  type Assignment,
-  type CheckInAnswer,
-  type History,
-  type Problem,
-  type Round,
-  type RoundConfig,
-  type Task,
-  type TaskName,
+import type {
+  Assignment,
+  CheckInAnswer,
+  History,
+  Problem,
+  Round,
+  RoundConfig,
+  Task,
 } from "../../src/federation/protocol";
+import { TASKS, type TaskName } from "../../src/federation/tasks/registry";
 import { seededRandom } from "../../src/base/random";
 import { createSigningKey, sign, type Signable } from "../../src/federation/signing";
 import { NOTEBOOK_ROUND } from "../../src/federation/default-round";

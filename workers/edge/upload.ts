@@ -1,7 +1,7 @@
 import { largestPayload } from "../../src/federation/codecs/delta";
 import { toHex } from "../../src/base/digest";
 import { MODELS, summarize, type ModelSummary } from "../../src/model/model";
-import { TASKS, type TaskName } from "../../src/federation/protocol";
+import { TASKS, type TaskName } from "../../src/federation/tasks/registry";
 import { FormatError, MAX_HEADER_BYTES } from "../../src/model/safetensors";
 import { Unpacker } from "../../src/federation/secagg/ring";
 import { UpdateReader, type UpdateSummary } from "../../src/federation/update";

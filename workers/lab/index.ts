@@ -3,7 +3,9 @@ import { request } from "../../src/client/http";
 import { WorkerBridge } from "../../src/client/worker-bridge";
 import { decodeCheckpoint } from "../../src/model/checkpoint";
 import { drawnLabels } from "../../src/data/drawn";
-import { decodeDreams, DREAMS_PATH } from "../../src/model/dreams";
+import { taskOf, TASKS } from "../../src/federation/tasks/registry";
+import { FACE_PIXELS } from "../../src/model/expressions";
+import { decodeDreams } from "../../src/model/dreams";
 import { initializeWeights } from "../../src/model/initialize";
 import type { DatasetName, LabConfig } from "../../src/simulation/config";
 import { throughCameras } from "../../src/simulation/cameras";
@@ -35,12 +37,13 @@ async function dataOf({ dataset, rehearse }: LabConfig): Promise<LabData> {
   const data = dataset === "drawn" ? drawnData() : await readDataset(dataset);
   if (!data) throw isMissing(dataset);
   if (rehearse === 0) return data;
-  return { ...data, rehearsal: await decodeDreams(await download(DREAMS_PATH)) };
+  return { ...data, rehearsal: await decodeDreams(await download(TASKS.expressions.dreams), FACE_PIXELS) };
 }
 
 async function startOf({ start, model, seed }: LabConfig): Promise<Float32Array<ArrayBuffer>> {
-  if (start === "initialize") return initializeWeights(MODELS[model], seed);
-  return decodeCheckpoint(await download(`/models/${model}/initial.safetensors`), summarize(MODELS[model]));
+  const task = taskOf(model);
+  if (start === "initialize" || !task) return initializeWeights(MODELS[model], seed);
+  return decodeCheckpoint(await download(TASKS[task].firstCheckpoint), summarize(MODELS[model]));
 }
 
 const createClient = (name: string): Worker =>

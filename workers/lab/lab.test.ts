@@ -171,7 +171,8 @@ test("with all its clients in one full batch, SCAFFOLD is FedAvg", async () => {
 test("a configuration that cannot be run is refused with every reason", () => {
   expect(() => parseLabConfig({ ...config(), model: "seed", rounds: 0 })).toThrow("rounds: ");
   expect(() => config({ model: "seed", start: "shipped" })).toThrow("This model does not take this data");
-  expect(() => config({ start: "shipped" })).toThrow("Only seed and compact ship");
+  expect(() => config({ start: "shipped" })).toThrow("Only seed, compact, mnist-cnn ship");
+  expect(config({ model: "mnist-cnn", start: "shipped" })).toMatchObject({ model: "mnist-cnn" });
   expect(() => config({ strategy: "scaffold", aggregation: "median" })).toThrow("averages and steps by itself");
   expect(() => config({ noise: 1 })).toThrow("Noise is scaled by the update clip");
   expect(() => config({ schedule: [[0, 6]] })).toThrow("The schedule names a client");

@@ -5,7 +5,7 @@ import type { Backend } from "../tf/backend";
 import type { Rung, Started } from "../tf/rungs";
 import type { OptimizerState } from "../tf/network";
 
-/** Pictures with labels: `pixels` holds as many grey levels for each of `labels` as the model has inputs, 2,304 for a face. */
+/** Pictures with labels: `pixels` holds as many grey levels for each of `labels` as the model has inputs. */
 export interface Examples {
   pixels: Uint8Array<ArrayBuffer>;
   labels: Uint8Array<ArrayBuffer>;
@@ -134,19 +134,19 @@ export interface TrainerApi {
     onProgress: (progress: Progress) => void,
     onSnapshot: (snapshot: Snapshot) => Promise<void>,
   ): Promise<TrainingResult>;
-  /** Takes `steps` steps on a batch of `faces` generated faces from a checkpoint of a model. */
+  /** Takes `steps` steps on a batch of `examples` generated ones from a checkpoint of a model. */
   probe(
     model: ModelName,
     checkpoint: Uint8Array<ArrayBuffer>,
-    faces: number,
+    examples: number,
     steps: number,
     backend: Backend,
   ): Promise<Probe>;
-  /** How a checkpoint of a model does on some faces. */
+  /** How a checkpoint of a model does on some examples. */
   evaluate(
     model: ModelName,
     checkpoint: Uint8Array<ArrayBuffer>,
-    faces: Examples,
+    examples: Examples,
     backend: Backend,
     localNorms?: Float32Array<ArrayBuffer>,
   ): Promise<Evaluation>;

@@ -1,7 +1,6 @@
 import * as tf from "@tensorflow/tfjs-core";
 import * as Comlink from "comlink";
 import { putNorms, takeNorms } from "../../src/model/batch-norm";
-import { FACE_PIXELS } from "../../src/model/expressions";
 import { delta } from "../../src/federation/fedavg";
 import { seededRandom } from "../../src/base/random";
 import { MODELS, summarize } from "../../src/model/model";
@@ -106,6 +105,7 @@ const probe: TrainerApi["probe"] = async (model, checkpoint, count, steps, backe
   const begun = performance.now();
   await startBackend(backend);
   const spec = MODELS[model];
+  const { inputs, classes } = summarize(spec);
   const before = tf.memory().numTensors;
   const network = new Network(spec);
   try {
@@ -113,8 +113,8 @@ const probe: TrainerApi["probe"] = async (model, checkpoint, count, steps, backe
     const startMs = performance.now() - begun;
     const random = seededRandom(48);
     const faces: Examples = {
-      pixels: Uint8Array.from({ length: count * FACE_PIXELS }, () => random() * 256),
-      labels: Uint8Array.from({ length: count }, (_, i) => i % 7),
+      pixels: Uint8Array.from({ length: count * inputs }, () => random() * 256),
+      labels: Uint8Array.from({ length: count }, (_, i) => i % classes),
     };
     const losses: number[] = [];
     const stepMs: number[] = [];
@@ -128,7 +128,7 @@ const probe: TrainerApi["probe"] = async (model, checkpoint, count, steps, backe
     let inferenceMs = Infinity;
     for (let i = 0; i < 5; i++) {
       const start = performance.now();
-      await evaluate(network, { pixels: faces.pixels.subarray(0, FACE_PIXELS), labels: faces.labels.subarray(0, 1) });
+      await evaluate(network, { pixels: faces.pixels.subarray(0, inputs), labels: faces.labels.subarray(0, 1) });
       inferenceMs = Math.min(inferenceMs, performance.now() - start);
     }
     network.dispose();

@@ -27,7 +27,7 @@ export type Sighting =
 export interface VisionApi {
   /** Starts WASM on a rung or one below it. @throws what `startWasm` throws */
   prepare(highest: Rung): Promise<Started>;
-  /** Loads the detector. */
+  /** Loads the detector, in a worker that is to find faces: one whose name begins with `vision`. */
   start(): Promise<void>;
   /** Takes a checkpoint of a model, a safetensors file, for all later pictures. */
   setCheckpoint(
@@ -38,4 +38,6 @@ export interface VisionApi {
   ): Promise<void>;
   /** Finds the clearest face of a picture and classifies it. The bitmap is closed. */
   look(picture: ImageBitmap): Promise<Sighting>;
+  /** The probabilities of a picture that is laid out as the model's input; null until a checkpoint is set. */
+  read(pixels: Uint8Array<ArrayBuffer>): Promise<number[] | null>;
 }

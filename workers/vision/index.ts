@@ -32,10 +32,13 @@ async function fetchDetector(): Promise<tf.io.ModelArtifacts> {
   return { ...model, weightSpecs, weightData: await weights.arrayBuffer() };
 }
 
+/** The page calls a worker that reads drawings otherwise: it needs no detector. */
+const findsFaces = self.name.startsWith("vision");
+
 /** On their way from this worker's first moment: far from the server, one file after the other would take long. */
-let files: Promise<tf.io.ModelArtifacts> | undefined = fetchDetector();
+let files: Promise<tf.io.ModelArtifacts> | undefined = findsFaces ? fetchDetector() : undefined;
 // Whoever waits for them is told.
-files.catch(() => undefined);
+files?.catch(() => undefined);
 
 let detector: GraphModel | undefined;
 let classifier: Network | undefined;
@@ -43,6 +46,7 @@ let classifier: Network | undefined;
 async function start(): Promise<void> {
   // One face at a time is too little work for a GPU to be worth the way there and back.
   await startBackend("wasm");
+  if (!findsFaces) return;
   const load = (): Promise<tf.io.ModelArtifacts> => (files ??= fetchDetector());
   try {
     detector ??= await loadGraphModel({ load });
@@ -154,4 +158,5 @@ Comlink.expose({
   start,
   setCheckpoint,
   look: (picture) => Promise.resolve(look(picture)),
+  read: (pixels) => Promise.resolve(classify(pixels)),
 } satisfies VisionApi);

@@ -49,7 +49,7 @@ test.each([
   const summary = summarize(MODELS[name]);
   const file = new Uint8Array(readFileSync(join(models, name, "initial.safetensors")));
   const weights = decodeCheckpoint(file, summary);
-  const dreams = await decodeDreams(new Uint8Array(readFileSync(join(models, "dreams.u8.gz"))));
+  const dreams = await decodeDreams(new Uint8Array(readFileSync(join(models, "dreams.u8.gz"))), 48 * 48);
   expect(await distance(name, weights, dreams.subarray(0, pictures * summary.inputs))).toBeLessThan(1e-5);
 });
 

