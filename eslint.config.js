@@ -91,7 +91,8 @@ export default ts.config(
         "error",
         {
           guarded: [
-            ...["GPU", "WakeLock", "Navigator.prototype.(share|vibrate|wakeLock|gpu)$"],
+            ...["GPU", "WakeLock", "Navigator.prototype.(share|canShare|vibrate|wakeLock|gpu)$"],
+            "PointerEvent.prototype.getCoalescedEvents$",
             // Set and never read: a browser that does not know it draws as it always does.
             "CanvasRenderingContext2D.prototype.imageSmoothingQuality$",
             // With a secure context, which is looked for.
