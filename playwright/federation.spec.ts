@@ -81,7 +81,7 @@ test("three players train the shared model, and the next checkpoint is the weigh
   for (let i = 0; i < next.length; i++) {
     const mean = updates.reduce((sum, update) => sum + (update.n / n) * (update.delta[i] ?? NaN), 0);
     // The base counts as a hundred faces that change nothing.
-    const expected = (base[i] ?? NaN) + (n / (n + 100)) * mean;
+    const expected = (base[i] ?? NaN) + (n ** 2 / (n ** 2 + 100 ** 2)) * mean;
     // Relative where a number is larger than 1: float32 has no millionths of a moving variance of 64.
     worst = Math.max(worst, Math.abs((next[i] ?? NaN) - expected) / Math.max(1, Math.abs(expected)));
     if (next[i] !== base[i]) moved += 1;

@@ -61,15 +61,15 @@ function writeList(segment, word, { offset, elements, length }) {
   segment.writeUInt32LE((length << 3) | elements, word * WORD + 4);
 }
 
-let isDone = false;
+/** On what starts processes, where it adds the flags: a process may load this module more than once, as Playwright's does. */
+const MENDED = Symbol.for("best-actor.mended");
 
 /**
  * From now on, every workerd that this process starts has V8's flags: Miniflare writes the configuration into its input. Once is enough.
  */
 export function mendWorkerd(flags = V8_FLAGS) {
-  if (isDone) return;
-  isDone = true;
   const { spawn } = childProcess;
+  if (MENDED in spawn) return;
   childProcess.spawn = (command, args, ...rest) => {
     const child = spawn(command, args, ...rest);
     if (!Array.isArray(args) || args[0] !== "serve" || !args.includes("--binary")) return child;
@@ -80,4 +80,5 @@ export function mendWorkerd(flags = V8_FLAGS) {
     };
     return child;
   };
+  childProcess.spawn[MENDED] = true;
 }
