@@ -15,6 +15,6 @@ export default defineConfig({
       "benchmarks/**/*.test.ts",
     ],
     // They run beside the edge's tests, on what those leave of the processor.
-    testTimeout: 180_000,
+    testTimeout: 600_000,
   },
 });

@@ -26,6 +26,6 @@ export default defineConfig({
     root,
     include: ["workers/edge/**/*.test.ts"],
     exclude: ["**/*.node.test.ts"],
-    testTimeout: 120_000,
+    testTimeout: 300_000,
   },
 });
