@@ -90,7 +90,10 @@ const roundOf = (series: AuditedSeries): RoundConfig => {
   return {
     ...DEFAULT_ROUND,
     ...{ goalCount, fraction, noise, secure, updateClip, clipQuantile, codec, overSelection: 1, selectionSeconds: 0 },
-    ...{ prior: 0, rounds: rounds + 1, evaluators: 0, agreement: 0 },
+    prior: 0,
+    rounds: rounds + 1,
+    evaluators: 0,
+    agreement: 0,
   };
 };
 
@@ -162,14 +165,25 @@ class PlayedRound {
     const checkpoint = { sha256: "", bytes: 1 };
     const { config: _, ...told }: Partial<Round> = this.rules.shown({
       number: this.number,
-      ...{ state, reason, plateau: null, openedAt, trainingAt, endedAt, deadline, waiting, config: this.config },
+      state,
+      reason,
+      plateau: null,
+      openedAt,
+      trainingAt,
+      endedAt,
+      deadline,
+      waiting,
+      config: this.config,
       base: { ...checkpoint, version: this.number - 1 },
       checkpoint: this.#life.candidate === null ? null : { ...checkpoint, version: this.#life.candidate },
       tally: {
         selected: this.#members.length,
         uploaded: this.counted.length,
-        ...{ counted: count("counted"), dropped: count("dropped"), dead: count("dead") },
-        ...{ bytesUp: this.counted.length, bytesDown: this.#members.length },
+        counted: count("counted"),
+        dropped: count("dropped"),
+        dead: count("dead"),
+        bytesUp: this.counted.length,
+        bytesDown: this.#members.length,
         medianSeconds: this.counted.length > 0 ? COMES_AFTER / 1000 : null,
         slowestSeconds: this.counted.length > 0 ? COMES_AFTER / 1000 : null,
       },
@@ -178,7 +192,11 @@ class PlayedRound {
       refused: {},
       ...NO_MEANS,
       trainLoss: this.counted.length > 0 ? 1 : null,
-      ...{ evaluation: null, evidence: {}, dreams: null, hubs: [], note: null },
+      evaluation: null,
+      evidence: {},
+      dreams: null,
+      hubs: [],
+      note: null,
     });
     return JSON.stringify(told);
   }
@@ -207,7 +225,10 @@ const MEMBER: Omit<Member, "state"> = {
     assignedAt: 0,
     uploadedAt: null,
   },
-  ...{ trainLoss: null, trainAccuracy: null, initialLoss: null, backend: null },
+  trainLoss: null,
+  trainAccuracy: null,
+  initialLoss: null,
+  backend: null,
 };
 
 function sumInClear(counted: Float32Array[], config: RoundConfig, rules: Rules) {

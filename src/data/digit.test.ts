@@ -53,7 +53,8 @@ test("a picture's ink is what differs from its paper, dark or light", async () =
 test("no ink is no digit, and a dot, a line and ink at one end lie within the picture", () => {
   const sheet = (inked: (x: number, y: number) => boolean): Levels => ({
     levels: Uint8Array.from({ length: 200 * 100 }, (_, i) => (inked(i % 200, Math.floor(i / 200)) ? 255 : 0)),
-    ...{ width: 200, height: 100 },
+    width: 200,
+    height: 100,
   });
   expect(asDigit(sheet(() => false))).toBeNull();
   expect(inkOf(sheet(() => false))).toBeNull();

@@ -85,7 +85,9 @@ const entries = {
   maxUpdateNorm: v.optional(real(0, 1e6), 0),
   /** Examples that the base counts as in the average, as in a round. 0 is off. */
   prior: v.optional(real(0, 1e6), 0),
-  ...{ noise, clipQuantile, secure },
+  noise,
+  clipQuantile,
+  secure,
   ...{ serverOptimizer, serverLearningRate, serverMomentum, serverBeta2, serverTau },
   /** A client keeps what its codec loses, and adds it to its next update. */
   errorFeedback: v.optional(v.boolean(), true),

@@ -169,9 +169,13 @@ test("the front hands every request on and says itself where it came from; the p
     body: "an update",
     headers: {
       [FRONT.header]: "a guess",
-      ...{ "x-forwarded-for": "203.0.113.5", "x-forwarded-host": "elsewhere", forwarded: "for=203.0.113.5" },
+      "x-forwarded-for": "203.0.113.5",
+      "x-forwarded-host": "elsewhere",
+      forwarded: "for=203.0.113.5",
       // What Miniflare would believe.
-      ...{ "MF-CF-Blob": "{}", "MF-Original-URL": "https://elsewhere/", "CF-Connecting-IP": "203.0.113.5" },
+      "MF-CF-Blob": "{}",
+      "MF-Original-URL": "https://elsewhere/",
+      "CF-Connecting-IP": "203.0.113.5",
     },
   });
   expect(answer).toMatchObject({ status: 200, body: "an update" });

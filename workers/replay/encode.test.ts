@@ -27,7 +27,12 @@ test("another decoder finds every frame, its colours and its time, and that the 
   );
   expect(told).toEqual([1, 2, 3]);
   expect(await sharp(file, { animated: true }).metadata()).toMatchObject({
-    ...{ format: "gif", width, pageHeight: height, pages: 3, delay: [1000, 1500, 2000], loop: 0 },
+    format: "gif",
+    width,
+    pageHeight: height,
+    pages: 3,
+    delay: [1000, 1500, 2000],
+    loop: 0,
   });
   for (const [page, color] of colors.entries()) {
     const pixels = await sharp(file, { page }).removeAlpha().raw().toBuffer();

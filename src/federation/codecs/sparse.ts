@@ -75,11 +75,11 @@ function kthLargest(values: Float32Array, k: number): number {
   return at(wanted);
 }
 
-/** What one codec reads of an entry. */
+/** What one codec reads of an entry: a varint, and behind it a byte where there is one. */
 interface SparseReader {
+  hasByte: boolean;
   gap: (varint: number) => number;
-  /** Yields 1 where it wants a byte more. */
-  value: (varint: number, scale: number) => Generator<number, number, Uint8Array>;
+  value: (varint: number, scale: number, byte: number) => number;
 }
 
 export function* decodeLargest(tensor: Parameters<Codec["decode"]>[0], codec: SparseReader): Decoding {
@@ -94,7 +94,8 @@ export function* decodeLargest(tensor: Parameters<Codec["decode"]>[0], codec: Sp
     const number = yield* readVarint(name);
     at += 1 + codec.gap(number);
     if (at >= size) throw new FormatError("bad-index", `${name} has ${size} numbers; index ${at} is named.`);
-    values[at] = yield* codec.value(number, scale);
+    const [byte = 0] = codec.hasByte ? yield 1 : [];
+    values[at] = codec.value(number, scale, byte);
   }
   yield { start: offset, values };
 }

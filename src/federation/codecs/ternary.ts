@@ -18,10 +18,8 @@ export const ternary = defineCodec({
   },
   decode: (tensor) =>
     decodeLargest(tensor, {
+      hasByte: false,
       gap: (varint) => Math.floor(varint / 2),
-      // eslint-disable-next-line require-yield -- it needs no byte more
-      *value(varint, scale): Generator<number, number, Uint8Array> {
-        return varint % 2 === 0 ? scale : -scale;
-      },
+      value: (varint, scale) => (varint % 2 === 0 ? scale : -scale),
     }),
 });

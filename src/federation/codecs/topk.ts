@@ -25,10 +25,8 @@ export const topk = defineCodec({
   },
   decode: (tensor) =>
     decodeLargest(tensor, {
+      hasByte: true,
       gap: (varint) => varint,
-      *value(_, scale): Generator<number, number, Uint8Array> {
-        const [byte = 0] = yield 1;
-        return ((byte << 24) >> 24) * scale;
-      },
+      value: (_, scale, byte) => ((byte << 24) >> 24) * scale,
     }),
 });
