@@ -43,6 +43,8 @@ const endsAlone: Rules["transition"] = (life, event, now) => {
 
 const FOLLOWED: AuditedSeries = { ...SERIES, noise: 2, goalCount: 21, others: 21, clipQuantile: 0.5, isLoud: false };
 const CROWDED: AuditedSeries = { ...SERIES, goalCount: 4, noise: 2, others: 4, against: true };
+/** Nobody is drawn once in 37 rounds, and with one more client once in 123: enough to tell, in a few seconds, that it can be seen. */
+const HARDLY: AuditedSeries = { ...SMALL, others: 3, fraction: 0.7 };
 const RUNS = 100_000;
 
 describe("an attacker who sees what is published tells no more of one client than the page says", () => {
@@ -61,7 +63,7 @@ describe("an attacker who sees what is published tells no more of one client tha
   });
 
   test("where hardly anybody is drawn", () => {
-    const { published, atLeast } = audit(SMALL, 8000);
+    const { published, atLeast } = audit(HARDLY, RUNS / 5);
     expect(atLeast).toBeLessThan(published);
   });
 
@@ -89,8 +91,9 @@ describe("the audit notices", () => {
     ["a round that ends when all have come", { transition: endsAlone }],
     ["a cohort that is told", { shown: (round) => round }],
   ])("%s", (_, fault) => {
-    const { published, atLeast } = audit(SMALL, 8000, { ...RULES, ...fault });
-    expect(published).toBeLessThan(0.25);
+    const { published, atLeast } = audit(HARDLY, RUNS / 5, { ...RULES, ...fault });
+    // Of ten audits with a fault none has stayed below 0.6.
+    expect(published).toBeLessThan(0.12);
     expect(atLeast).toBeGreaterThan(published);
   });
 
