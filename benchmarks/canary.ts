@@ -250,7 +250,13 @@ function sumInClear(counted: Float32Array[], config: RoundConfig, rules: Rules) 
 function sumInRing(counted: Float32Array[], config: RoundConfig, rotation: number) {
   const { updateClip: clip, codec, goalCount } = config;
   if (!isRingCodec(codec)) throw new Error(`There is no ring for ${codec}.`);
-  const ring = ringOf(MODEL, { codec, ...ringFactsOf(config, counted.length) });
+  const ring = ringOf(MODEL, {
+    codec,
+    ...ringFactsOf(
+      config,
+      counted.map(() => 1),
+    ),
+  });
   const sum = new RingSum(ring.length);
   for (const update of counted) {
     const { delta, isBelow } = clipTo(update, clip);

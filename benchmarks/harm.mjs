@@ -2,7 +2,7 @@
  * `npm run bench:harm -- --data FOLDER [--model compact,seed] [--cases 'NAME;...'] [--rounds 10] [--faces 1000]
  * [--seed 5] [--set KEY=VALUE,...]`:
  * whether a round makes the model better, and never worse. Federations of few and of many real faces, with even and with odd labels,
- * with wrong ones, and of a camera that the model does not know, run from the shipped checkpoint with a round's own defaults;
+ * with wrong ones, with a friend who has many and every one wrong, and of a camera that the model does not know, run from the shipped checkpoint with a round's own defaults;
  * accuracy on faces that nobody trained on, of the old kind and, where clients have another camera, through that one.
  *
  * FOLDER holds FER2013 as ../shared/fer2013 does. Where FER+'s votes lie beside it (ferplus-train.csv, ferplus-publictest.csv), only
@@ -46,6 +46,9 @@ const CASES = {
   "20x20, 30 % wrong": { clients: 20, faces: 20, ...IID, wrong: 0.3 },
   "3x7, a third failed": { clients: 3, faces: 7, ...IID, failed: 1 / 3 },
   "20x20, a third failed": { clients: 20, faces: 20, ...IID, failed: 1 / 3 },
+  "2x7, and 40 wrong": { clients: 3, faces: 7, ...IID, friend: 40 },
+  "2x7, and 200 wrong": { clients: 3, faces: 7, ...IID, friend: 200 },
+  "9x10, and 40 wrong": { clients: 10, faces: 10, ...IID, friend: 40 },
   "3x7, another camera": { clients: 3, faces: 7, ...IID, camera: CAMERA },
   "10x10, another camera": { clients: 10, faces: 10, ...IID, camera: CAMERA },
   "20x20, another camera": { clients: 20, faces: 20, ...IID, camera: CAMERA },
@@ -111,26 +114,35 @@ function spoil(labels, shares, { wrong = 0, failed = 0 }) {
   });
 }
 
+/** Gives the first of all clients so many faces, each under the next label, and the others an equal share of the rest. */
+function withFriend(examples, friend, each) {
+  const labels = examples.labels.map((label, i) => (i < friend ? (label + 1) % 7 : label));
+  const clients = Uint32Array.from(labels, (_, i) => (i < friend ? 0 : 1 + Math.floor((i - friend) / each)));
+  return { ...examples, labels, clients };
+}
+
 const cases = [];
 for (const model of values.model.split(",")) {
   for (const name of wanted) {
-    const { clients, faces, camera = lab.PLAIN_CAMERA, plain, wrong, failed, ...partition } = CASES[name];
+    const { clients, faces, camera = lab.PLAIN_CAMERA, plain, wrong, failed, friend, ...partition } = CASES[name];
     const config = lab.parseLabConfig({
       dataset: "fer2013",
       model,
       start: "shipped",
       clients,
-      examplesPerClient: faces,
+      examplesPerClient: friend ? 0 : faces,
       fraction: 1,
       rounds: values.rounds,
       seed: values.seed,
       testExamples: 1,
       evaluateEvery: values.rounds,
       ...partition,
+      ...(friend && { partition: "natural" }),
       ...(plain ? lab.PLAIN : { ...lab.CAREFUL, ...settings }),
     });
-    const chosen = some(all, clients * faces, 2008 + values.seed);
-    const own = lab.prepare({ train: examplesOf(chosen), test: tests, rehearsal }, camera);
+    const chosen = examplesOf(some(all, friend ? friend + (clients - 1) * faces : clients * faces, 2008 + values.seed));
+    const train = friend ? withFriend(chosen, friend, faces) : chosen;
+    const own = lab.prepare({ train, test: tests, rehearsal }, camera);
     spoil(own.train.labels, lab.shareOut(config, own.train), { wrong, failed });
     // Old kind and new kind, one after the other, where they differ.
     const isShifted = camera !== lab.PLAIN_CAMERA;

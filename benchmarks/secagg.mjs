@@ -72,7 +72,7 @@ const rows = [];
 for (const name of values.models.split(",")) {
   const model = lab.summarize(lab.MODELS[name]);
   for (const cohort of values.cohorts.split(",").map(Number)) {
-    const options = { codec: "int8", cohort, clip: 1, deviation: 0, equally: false };
+    const options = { codec: "int8", cohort, clip: 1, deviation: 0, mostExamples: 200 };
     const { length, bits } = secagg.ringOf(model, options);
     rows.push({ model: name, ...(await measure(cohort, length, bits, 8)) });
     console.log(rows.at(-1));

@@ -237,7 +237,7 @@ test("with secure aggregation what leaves the browser is random, and the mean of
   const [update] = stage.requests.filter(({ method }) => method === "PUT");
   const body = update?.body ?? Buffer.alloc(0);
   const ring = ringOf(compact, {
-    ...{ codec: "int8", cohort: 3, clip, equally: true },
+    ...{ codec: "int8", cohort: 3, clip, mostExamples: 1 },
     deviation: shareOfNoise(0.5, clip, 2, "int8"),
   });
   expect(body).toHaveLength(Math.ceil((ring.length * ring.bits) / 8));

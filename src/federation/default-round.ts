@@ -32,6 +32,7 @@ export const NOTEBOOK_ROUND = {
   distill: 0,
   rehearse: 0,
   prior: 0,
+  maxExamplesRatio: 0,
   maxUpdateNorm: 0,
   evaluators: 0,
   tolerance: null,

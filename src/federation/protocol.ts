@@ -123,6 +123,11 @@ export const roundConfigSchema = v.strictObject({
   /** The most faces that an update counts for, whatever its client says: n_k is its own word. */
   maxExamples: selecting(v.optional(whole(1, 100_000), 200)),
   /**
+   * The same as a multiple of the middle number of faces that the members of its cohort have said they have: one with far more than the
+   * others decides no round alone. 0 is off.
+   */
+  maxExamplesRatio: selecting(v.optional(real(0, 1000), 2)),
+  /**
    * The largest norm of an update as a share of the norm of the weights that it starts from; longer ones are scaled down. The bound for
    * rounds that are open to strangers, which needs no knowledge of norms. 0 is off.
    */
@@ -350,8 +355,8 @@ export const assignmentSchema = v.object({
       clip: v.number(),
       /** Standard deviation of the noise that this client adds to each number of its update; 0 adds none. */
       deviation: v.number(),
-      /** Clients weigh the same, however many faces they have. */
-      equally: v.boolean(),
+      /** The most faces that a client counts for; with noise all count for one. */
+      mostExamples: whole(1, 100_000),
       /** With noise, and a clip that follows the norms: how a client tells whether its own lies below it. */
       below: v.optional(v.object({ unit: whole(1, 1e6), variance: whole(1, 1e6) })),
     }),

@@ -1,7 +1,7 @@
 import type { Evaluation } from "../model/evaluation";
 import { MODELS, summarize } from "../model/model";
 import { seededRandom, shuffle } from "../base/random";
-import { expectedCohort, shareOut } from "./cohort";
+import { expectedCohort, shareOut, type Shares } from "./cohort";
 import type { LabConfig } from "./config";
 import { shared } from "./data";
 import type { LabData, LabPool } from "./pool";
@@ -80,8 +80,14 @@ export function poisonUpdate(delta: Float32Array, config: LabConfig): Float32Arr
   return delta.map((value) => value * factor);
 }
 
-/** What an attacker says that it has: n_k is its own word. */
-export const claimedExamples = (own: number, { claim }: LabConfig): number => Math.round(own * claim);
+/** How many examples each member of a cohort says it has: n_k is its own word, and attackers say more. */
+export function claimsOf(config: LabConfig, { train }: Shares, cohort: readonly number[]): number[] {
+  const attackers = attackersOf(config);
+  return cohort.map((client) => {
+    const own = train[client]?.length ?? 0;
+    return attackers.has(client) ? Math.round(own * config.claim) : own;
+  });
+}
 
 /**
  * How often an attack gets what it wants: test examples of the source that are taken for the target, or examples with the patch that

@@ -8,10 +8,10 @@ import { robustAverage, type BlockAverage } from "../federation/aggregation/robu
 import { linearWeight } from "../federation/aggregation/weights";
 import { addGaussian } from "../federation/privacy/discrete-gaussian";
 import { seededBits } from "../federation/privacy/random-bits";
-import { boundedExamples, clipOf, factorOf } from "../federation/round/bounds";
+import { clipOf, factorOf, mostExamples } from "../federation/round/bounds";
 import { noiseRuleOf } from "../federation/round/rule";
 import type { StrategyUpdate, Vectors } from "../federation/strategies/strategy";
-import { attackersOf, claimedExamples, poisonUpdate } from "./attack";
+import { attackersOf, poisonUpdate } from "./attack";
 import { clientSeed } from "./cohort";
 import type { LabConfig } from "./config";
 import { MaskedSum } from "./masked-sum";
@@ -76,6 +76,7 @@ export interface Collected {
 /**
  * The average of a round's updates, taken in the cohort's order whichever comes first.
  * @param round says which of them count
+ * @param claims examples that the members of its cohort say they have, those who leave included
  * @throws RangeError of a robust rule
  */
 export async function collect(
@@ -83,7 +84,7 @@ export async function collect(
   config: LabConfig,
   model: ModelSummary,
   { weights, residuals: before }: Pick<LabState, "weights" | "residuals">,
-  round: SimulatedRound,
+  { round, claims }: { round: SimulatedRound; claims: readonly number[] },
   strategic: { run: RunStrategy; state: StrategyState } | null,
 ): Promise<Collected> {
   const rules = round.life.config;
@@ -111,14 +112,15 @@ export async function collect(
   const kept = new Map<number, Vectors>();
   const sent: StrategyUpdate[] = [];
   const sum = robust || rules.secure ? null : new WeightedSum(model.parameters);
-  const masked = rules.secure ? new MaskedSum(model, rules, round.life) : null;
+  const masked = rules.secure ? new MaskedSum(model, rules, round.life.number, claims) : null;
   const updates: Float32Array[] = [];
   const attackers = attackersOf(config);
   const clip = clipOf(rules, normOf(weights));
+  const most = mostExamples(rules, claims);
   for (const training of trainings) {
     const { client, place, examples: own, result } = await training;
     const isAttacker = attackers.has(client);
-    const claimed = isAttacker ? claimedExamples(own, config) : own;
+    const claimed = claims[place] ?? own;
     let delta = isAttacker ? poisonUpdate(result.delta, config) : result.delta;
     let residual: Float32Array | undefined;
     let bytes = delta.byteLength;
@@ -134,7 +136,7 @@ export async function collect(
     if (!round.take(String(place))) continue;
     if (residual) residuals.set(client, residual);
     if (result.norms) norms.set(client, result.norms);
-    const examples = boundedExamples(claimed, null, rules);
+    const examples = Math.min(claimed, most);
     facts.count += 1;
     const { heldOut } = result;
     facts.clients.push({

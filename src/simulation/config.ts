@@ -80,8 +80,9 @@ const entries = {
   q,
   byzantine,
   updateClip,
-  /** The most examples that an update counts for, and its largest norm as a share of that of the weights, as in a round. */
+  /** The most examples that an update counts for, also as a multiple of the cohort's median, and its largest norm as a share of that of the weights, as in a round. */
   maxExamples: v.optional(whole(1, 100_000), 100_000),
+  maxExamplesRatio: v.optional(real(0, 1000), 0),
   maxUpdateNorm: v.optional(real(0, 1e6), 0),
   /** Examples that the base counts as in the average, as in a round. 0 is off. */
   prior: v.optional(real(0, 1e6), 0),

@@ -3,7 +3,6 @@ import { isRingCodec } from "../federation/codecs/registry";
 import { clipTo } from "../federation/privacy/clip";
 import { seededBits } from "../federation/privacy/random-bits";
 import type { RoundConfig } from "../federation/protocol";
-import type { MemberCounts } from "../federation/round/life";
 import { fewestVectors, ringFactsOf } from "../federation/round/secure";
 import { fromRing, ringOf, RingSum, toRing, type Ring } from "../federation/secagg/ring";
 import type { BlockAverage } from "../federation/aggregation/robust-average";
@@ -22,15 +21,15 @@ export class MaskedSum {
   constructor(
     model: ModelSummary,
     private readonly config: RoundConfig,
-    { number, tally }: { number: number; tally: MemberCounts },
+    number: number,
+    claims: readonly number[],
   ) {
     const { codec } = config;
     if (!isRingCodec(codec)) throw new Error(`There is no ring for ${codec}.`);
-    const cohort = Object.values(tally).reduce((sum, members) => sum + members, 0);
-    this.#ring = ringOf(model, { codec, ...ringFactsOf(config, cohort) });
+    this.#ring = ringOf(model, { codec, ...ringFactsOf(config, claims) });
     this.#sum = new RingSum(this.#ring.length);
     this.#rotation = number;
-    this.fewest = fewestVectors(cohort, config);
+    this.fewest = fewestVectors(claims.length, config);
   }
 
   /** Adds a client's delta. @returns the bytes of its vector */

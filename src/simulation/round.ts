@@ -12,6 +12,8 @@ const inLab = (round: Pick<RoundConfig, keyof typeof NOTEBOOK_ROUND>) => ({
   distill: round.distill,
   rehearse: round.rehearse,
   prior: round.prior,
+  maxExamplesRatio: round.maxExamplesRatio,
+  maxUpdateNorm: round.maxUpdateNorm,
 });
 
 /** A round as it is by default, for a model that has been trained. */

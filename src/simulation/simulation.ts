@@ -16,7 +16,7 @@ import { shrinkage } from "../federation/aggregation/weights";
 import { initialMoments, type ServerMoments } from "../federation/server-optimizers/optimizer";
 import { optimizerRule } from "../federation/server-optimizers/registry";
 import { stepModel } from "../federation/server-optimizers/step-model";
-import { attackSuccess } from "./attack";
+import { attackSuccess, claimsOf } from "./attack";
 import { allOf, clientSeed, drawsOf, expectedCohort, planOf, shareOut, stayingOf } from "./cohort";
 import { collect, type ClientMetrics, type Collected } from "./collect";
 import { brief, compare, ownEvaluation } from "./compare";
@@ -234,7 +234,7 @@ export async function runLab(run: LabRun): Promise<LabState> {
       return { client, place, examples: task.train.length, result };
     });
     const { average, facts, norms, residuals, strategy } = await collect(
-      ...([trainings, config, model, state, round] as const),
+      ...([trainings, config, model, state, { round, claims: claimsOf(config, shares, cohort) }] as const),
       strategic && own && { run: strategic, state: own },
     );
     signal?.throwIfAborted();

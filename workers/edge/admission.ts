@@ -1,6 +1,6 @@
 import { needsInitialLoss } from "../../src/federation/aggregation/registry";
 import type { ProblemCode } from "../../src/federation/problems";
-import { boundedExamples } from "../../src/federation/round/bounds";
+import { mostExamples } from "../../src/federation/round/bounds";
 import { hidesCohort } from "../../src/federation/round/rule";
 import type { UpdateMetadata, UpdateSummary } from "../../src/federation/update";
 import type { RoundDriver, TaskContext } from "./round-driver";
@@ -38,6 +38,7 @@ export interface StoredUpload {
 /** Decides which uploads are worth reading, and which updates count. */
 export class Admission {
   readonly #uploads = new Uploads();
+  #most: { round: number; examples: number } | undefined;
 
   constructor(
     private readonly context: TaskContext,
@@ -66,6 +67,7 @@ export class Admission {
   /** Forgets the uploads under way, when none of them can count any more. */
   clear(): void {
     this.#uploads.clear();
+    this.#most = undefined;
   }
 
   /** Accepts an update whose bytes are in R2. After this it counts, once, whatever fails. */
@@ -84,10 +86,11 @@ export class Admission {
       const driven = this.driver.send({ type: "uploaded", member }, now);
       if (!driven?.effects.some(({ effect }) => effect === "member")) return this.refuse(assignedRound, "round-closed");
       // A masked vector says nothing of itself: its id says where it belongs.
+      const most = this.#mostExamples(open, id);
       const counted = metadata && {
         ...metadata,
-        examples: boundedExamples(metadata.examples, member.claimed, open.config),
-        evalExamples: boundedExamples(metadata.evalExamples, null, open.config),
+        examples: Math.min(metadata.examples, member.claimed ?? Infinity, most),
+        evalExamples: Math.min(metadata.evalExamples, open.config.maxExamples),
       };
       const place = { round: open.number, staleness: metadata ? open.base - member.base : 0 };
       store.updates.setUploaded(id, { ...upload, summary: { metadata: counted, norm } }, place, now);
@@ -138,6 +141,14 @@ export class Admission {
     if (metadata.base !== store.checkpoints.get(member.base).sha256) return "wrong-base";
     if (needsInitialLoss(config) && metadata.initialLoss === undefined) return "bad-header";
     return undefined;
+  }
+
+  /** The most faces that an update counts for. A synchronous round's members are those that were drawn, so that once is enough. */
+  #mostExamples({ number, config }: RoundRow, id: string): number {
+    if (this.#most?.round === number) return this.#most.examples;
+    const examples = mostExamples(config, this.context.store.updates.claims(number, id));
+    if (config.mode === "sync") this.#most = { round: number, examples };
+    return examples;
   }
 
   /** In a round that gossips, the hub of a client's region takes its update. */

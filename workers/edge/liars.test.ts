@@ -1,6 +1,7 @@
 import { runInDurableObject } from "cloudflare:test";
 import { env } from "cloudflare:workers";
 import { afterEach, expect, test, vi } from "vitest";
+import { DEFAULT_ROUND } from "../../src/federation/default-round";
 import { normOf } from "../../src/federation/privacy/clip";
 import {
   READING,
@@ -55,6 +56,21 @@ test("an update counts for the faces that its client checked in with, and for th
   // By hand: (5 * 1 + 20 * 2 + 10 * 4) / 35 thousandths.
   expect(worst(next, (i) => (base[i] as number) + 0.085 / 35)).toBeLessThan(1e-6);
   expect((await task.ended(1)).cohort.map(({ examples }) => examples).sort()).toEqual([10, 20, 5]);
+});
+
+test("whoever says that it has far more than the others counts for twice their middle number", async () => {
+  await task.startRound({ goalCount: 4, overSelection: 1, maxExamplesRatio: DEFAULT_ROUND.maxExamplesRatio });
+  const base = await task.download(await task.get<Task>(""));
+  const cohort = await cohortOf([7, 5, 40, 200]);
+  const [seven, five, forty, liar] = cohort;
+  if (!seven || !five || !forty || !liar) throw new Error("no cohort");
+  await task.send(liar, filled(0.004), 200);
+  await task.send(forty, filled(0.002), 40);
+  await task.send(five, filled(0.001), 5);
+  await task.send(seven, filled(0.001), 7);
+  const next = await task.download(await task.published(1));
+  // By hand: of 5, 7, 40 and 200 the lower middle one is 7. (5 * 1 + 7 * 1 + 14 * 2 + 14 * 4) / 40 thousandths.
+  expect(worst(next, (i) => (base[i] as number) + 0.096 / 40)).toBeLessThan(1e-6);
 });
 
 test.each(["mean", "median"] as const)(

@@ -28,7 +28,7 @@ export class SecureRounds {
 
   /** What the members of a round are told of the ring of its vectors. */
   facts(round: number, config: RoundConfig): NonNullable<Assignment["secure"]> {
-    return ringFactsOf(config, this.context.store.updates.assignedIds(round).length);
+    return ringFactsOf(config, this.context.store.updates.claims(round));
   }
 
   /**

@@ -3,14 +3,19 @@ import type { RoundConfig } from "../protocol";
 /** How far one client's word reaches: whatever it says is a claim. */
 
 /**
- * Faces that an update counts for: no more than its client said it had when it checked in, and than the round lets one client have.
- * @param claimed null where that is not known
+ * The most faces that one update of a cohort counts for: the round's cap, and a multiple of the cohort's median. A median, since who says
+ * too much moves it no further than to what another member says; of two middle ones the lower.
+ * @param claims how many faces the members have said they have when they checked in
  */
-export const boundedExamples = (
-  examples: number,
-  claimed: number | null,
-  { maxExamples }: Pick<RoundConfig, "maxExamples">,
-): number => Math.min(examples, claimed ?? Infinity, maxExamples);
+export function mostExamples(
+  { maxExamples, maxExamplesRatio }: Pick<RoundConfig, "maxExamples" | "maxExamplesRatio">,
+  claims: readonly number[],
+): number {
+  const sorted = claims.toSorted((a, b) => a - b);
+  const median = sorted[Math.floor((sorted.length - 1) / 2)];
+  if (maxExamplesRatio === 0 || median === undefined) return maxExamples;
+  return Math.min(maxExamples, Math.max(1, Math.floor(maxExamplesRatio * median)));
+}
 
 /**
  * The largest norm that an update of a round may have: its clip, or its share of the norm of the weights that it starts from, whichever

@@ -66,8 +66,8 @@ export interface RingOptions {
   deviation: number;
   /** With noise: how a client tells whether its norm lies below the clip; absent where that is not asked. */
   below?: BelowNoise | undefined;
-  /** Every client weighs 1, whatever it has. */
-  equally: boolean;
+  /** The most that a client weighs. */
+  mostExamples: number;
 }
 
 /** Deviations of the noise of a sum that its numbers have room for: beyond it is one in 10^15. */
@@ -75,11 +75,11 @@ const ROOM = 8;
 
 /** @throws RangeError where 32 bits do not hold the cohort's sum */
 export function ringOf({ parameters }: ModelSummary, options: RingOptions): Ring {
-  const { codec, cohort, clip, deviation, equally, below = null } = options;
+  const { codec, cohort, clip, deviation, mostExamples, below = null } = options;
   const block = 2 ** Math.max(0, Math.min(16, Math.floor(Math.log2(parameters / 16))));
   const blocks = Math.ceil(parameters / block);
   const levels = CODECS[codec].ringLevels;
-  const maxWeight = equally ? 1 : MOST_WEIGHT;
+  const maxWeight = Math.min(mostExamples, MOST_WEIGHT);
   const range = (DEVIATIONS * clip) / Math.sqrt(block * blocks);
   const size = { parameters, block, blocks, length: block * blocks + FACTS, levels, maxWeight, range };
   if (deviation === 0) {

@@ -170,7 +170,7 @@ describe("what the edge sees of one client", () => {
   test("is the same for a client with one face of each label and for one with all of one: nothing of the counts is left", async () => {
     // The counts would stand in the last numbers. Over many rounds their masked values are uniform for both clients.
     const model = { parameters: 64 } as ModelSummary;
-    const options = { codec: "int8", cohort: 3, clip: 1, deviation: 0, equally: false } as const;
+    const options = { codec: "int8", cohort: 3, clip: 1, deviation: 0, mostExamples: 200 } as const;
     const ring = ringOf(model, options);
     const means = await Promise.all(
       [1, 60].map(async (examples) => {
@@ -299,7 +299,7 @@ describe("the ring", () => {
   test.each(["int8", "int4"] as const)(
     "gives the weighted mean of deltas in %s, within its rounding, and the facts",
     (codec) => {
-      const ring = ringOf(model, { codec, cohort: 4, clip: 1, deviation: 0, equally: false });
+      const ring = ringOf(model, { codec, cohort: 4, clip: 1, deviation: 0, mostExamples: 200 });
       const sum = new Uint32Array(ring.length);
       deltas.forEach((delta, k) => {
         const vector = toRing(ring, delta, factsOf(weights[k] ?? 0), { seed: k, rotation: 9 });
@@ -334,7 +334,7 @@ describe("the ring", () => {
       ["int4", 7],
     ] as const) {
       for (const cohort of [3, 10, 200, 1000]) {
-        const { bits } = ringOf(model, { codec, cohort, clip: 1, deviation: 0, equally: false });
+        const { bits } = ringOf(model, { codec, cohort, clip: 1, deviation: 0, mostExamples: 200 });
         expect(2 ** bits).toBeGreaterThan(2 * cohort * 64 * levels);
         expect(2 ** (bits - 1)).toBeLessThanOrEqual(2 * cohort * 64 * levels);
       }
@@ -347,7 +347,7 @@ describe("the ring", () => {
       const deviation = 0.004;
       const below = { unit: 3, variance: 25 };
       const cohort = 4;
-      const ring = ringOf(model, { codec, cohort, clip: 1, deviation, equally: true, below });
+      const ring = ringOf(model, { codec, cohort, clip: 1, deviation, mostExamples: 1, below });
       const sum = new Uint32Array(ring.length);
       for (const delta of deltas) {
         const vector = toRing(ring, delta, factsOf(7), { seed: 1, rotation: 9 });
@@ -373,7 +373,7 @@ describe("the ring", () => {
   );
 
   test("with noise two vectors of one delta have nothing else in common, and without a clip that follows nothing is told", () => {
-    const ring = ringOf(model, { codec: "int8", cohort: 10, clip: 1, deviation: 0.1, equally: true });
+    const ring = ringOf(model, { codec: "int8", cohort: 10, clip: 1, deviation: 0.1, mostExamples: 1 });
     // Fewer bits than eight-bit levels of ten clients take.
     expect(ring.bits).toBe(11);
     const delta = deltas[0] as Float32Array;

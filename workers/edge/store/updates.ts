@@ -97,6 +97,16 @@ export class UpdateTable {
     return rows.map(({ id }) => id);
   }
 
+  /** How many faces each member of a round has said it has; also a member of an earlier one, whose update counts in this one. */
+  claims(round: number, also: string | null = null): number[] {
+    const rows = this.db.all(
+      numberRow,
+      "SELECT coalesce(claimed, 1) AS n FROM updates WHERE round = ? OR id = ?",
+      ...[round, also],
+    );
+    return rows.map(({ n }) => n);
+  }
+
   /** Clients of any round that have been at work since `since` or later. */
   atWork(since: number): number {
     return this.db.number("SELECT count(*) AS n FROM updates WHERE state = 'training' AND assigned_at >= ?", since);

@@ -574,6 +574,7 @@ export const ar = {
     updateClip: { name: "قصّ التحديث", help: "معيار تحديث العميل؛ 0 يعطّله" },
     maxUpdateNorm: { name: "أكبر تحديث", help: "نسبة من معيار الأوزان نفسها؛ 0 يعطّله" },
     maxExamples: { name: "أقصى عدد للأمثلة", help: "مما يُحسب لتحديث عميل واحد" },
+    maxExamplesRatio: { name: "أقصى عدد قياسًا إلى الآخرين", help: "مضاعف للعدد الأوسط في الجولة؛ 0 يعطّله" },
     byzantine: { name: "تحديثات خاطئة f", help: "تتحملها قاعدة متينة" },
     q: { name: "العدالة q", help: "لـ q-FedAvg" },
     codec: {

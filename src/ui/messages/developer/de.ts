@@ -533,6 +533,10 @@ export const de = {
     updateClip: { name: "Update kürzen", help: "auf diese Norm; 0 ist aus" },
     maxUpdateNorm: { name: "Größtes Update", help: "Anteil an der Norm der Gewichte; 0 ist aus" },
     maxExamples: { name: "Höchstens Beispiele", help: "für die das Update eines Clients zählt" },
+    maxExamplesRatio: {
+      name: "Höchstens gegenüber den anderen",
+      help: "ein Vielfaches der mittleren Zahl der Runde; 0 ist aus",
+    },
     byzantine: { name: "Falsche Updates f", help: "die eine robuste Regel verträgt" },
     q: { name: "Fairness q", help: "von q-FedAvg" },
     codec: {

@@ -533,6 +533,10 @@ export const en = {
     updateClip: { name: "Update clip", help: "norm of a client's update; 0 is off" },
     maxUpdateNorm: { name: "Largest update", help: "share of the weights' own norm; 0 is off" },
     maxExamples: { name: "Most examples", help: "that one client's update counts for" },
+    maxExamplesRatio: {
+      name: "Most examples beside the others",
+      help: "as a multiple of the cohort’s middle number; 0 is off",
+    },
     byzantine: { name: "Wrong updates f", help: "that a robust rule bears" },
     q: { name: "Fairness q", help: "of q-FedAvg" },
     codec: {

@@ -493,6 +493,7 @@ export const zhCN = {
     updateClip: { name: "更新裁剪", help: "客户端更新的范数；0 为关" },
     maxUpdateNorm: { name: "最大更新", help: "占权重自身范数的比例；0 为关" },
     maxExamples: { name: "最多样本", help: "一个客户端的更新最多计多少个" },
+    maxExamplesRatio: { name: "相对其他人最多", help: "为本轮中位数的倍数；0 为关" },
     byzantine: { name: "错误更新 f", help: "鲁棒规则能承受的个数" },
     q: { name: "公平度 q", help: "q-FedAvg 的" },
     codec: {
