@@ -45,8 +45,9 @@ if (count > MOST) fail(`A round has at most ${MOST} clients.`);
 const { HeadlessClient, randomDelta } = await load("tools/headless.ts");
 const { NOTEBOOK_ROUND } = await load("src/federation/default-round.ts");
 const { decodeCheckpoint } = await load("src/model/checkpoint.ts");
-const { CODECS, decodeDelta, encodeDelta } = await load("src/federation/codecs/codec.ts");
-if (!CODECS.includes(codec)) fail(`--codec is one of ${CODECS.join(", ")}, not ${codec}.`);
+const { CODEC_NAMES } = await load("src/federation/codecs/registry.ts");
+const { decodeDelta, encodeDelta } = await load("src/federation/codecs/delta.ts");
+if (!CODEC_NAMES.includes(codec)) fail(`--codec is one of ${CODEC_NAMES.join(", ")}, not ${codec}.`);
 
 const stateFolder = mkdtempSync(join(tmpdir(), "best-actor-load-"));
 const edge = await serve({

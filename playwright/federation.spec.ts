@@ -160,7 +160,10 @@ test("a player evaluates candidates on held-out faces, keeps its own batch norma
   // A new key in each round: nothing on the wire links the two updates.
   const keys = stage.requests.filter(({ method }) => method === "PUT").map(({ key }) => key);
   expect(new Set(keys).size).toBe(2);
-  expect(stage.requests.filter(({ path }) => path.endsWith("/check-ins")).every(({ key }) => key)).toBe(true);
+  const checkIns = stage.requests.filter(({ path }) => path.endsWith("/check-ins"));
+  expect(checkIns.every(({ key }) => key)).toBe(true);
+  // Which round is open, the task has said: no check-in is spent on asking.
+  expect(JSON.parse(String(checkIns[0]?.body))).toMatchObject({ round: 1 });
   // The first checkpoint came as a whole; the two that the rounds made came as differences.
   const downloads = stage.requests.filter(({ path }) => path.startsWith("/api/checkpoints/")).map(({ path }) => path);
   const made = rounds.map(({ checkpoint }) => `/api/checkpoints/${checkpoint?.sha256}/difference`);

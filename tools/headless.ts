@@ -7,6 +7,7 @@ import { MODELS, summarize, type ModelSummary } from "../src/model/model";
 import {
   checkInAnswerSchema,
   problemSchema,
+  taskSchema,
   type Assignment,
   type CheckInAnswer,
   type CheckpointInfo,
@@ -38,6 +39,9 @@ const gzip = promisify(zlib.gzip);
 /** Of a training that never was. */
 const NOTHING_MEASURED = { trainLoss: 1, trainAccuracy: 0.5 };
 
+/** A request, signed where it has a key. */
+type Call = { key?: Promise<CryptoKeyPair>; method?: "POST" | "PUT" } & Pick<Signable, "body" | "headers">;
+
 /** A client that leaves on purpose. */
 class LeftError extends Error {}
 
@@ -56,22 +60,29 @@ export class HeadlessClient {
     this.model = summarize(MODELS[TASKS[task].model]);
   }
 
-  /** The open round that it knows of, and its key for that round. */
-  #identity: { round: number | null; key: Promise<CryptoKeyPair> } = { round: null, key: createSigningKey() };
+  /** The open round that it knows of, and its key for that round; nothing before it has asked. */
+  #identity: { round: number | null; key: Promise<CryptoKeyPair> } | undefined;
   /** What it was given under each key. */
   readonly #keys = new Map<string, Promise<CryptoKeyPair>>();
 
   /** Asks once what to do. @throws RefusalError */
   async checkIn(examples: number): Promise<CheckInAnswer> {
     for (;;) {
+      this.#identity ??= { round: await this.#openRound(), key: createSigningKey() };
       const { round, key } = this.#identity;
       const body = JSON.stringify({ examples, round });
-      const response = await this.#request(this.#path("check-ins"), { method: "POST", body, key });
-      const answer = v.parse(checkInAnswerSchema, await response.json());
+      const answer = v.parse(
+        checkInAnswerSchema,
+        await this.#ask(this.#path("check-ins"), { method: "POST", body, key }),
+      );
       if (answer.decision === "train") this.#keys.set(answer.assignment.id, key);
       if (answer.decision !== "wait" || answer.reason !== "other-round") return answer;
       this.#identity = { round: answer.round, key: createSigningKey() };
     }
+  }
+
+  async #openRound(): Promise<number | null> {
+    return v.parse(taskSchema, await this.#ask(`/api/tasks/${this.task}`, {})).round;
   }
 
   /** What the edge calls this client in the round of an assignment. */
@@ -96,8 +107,7 @@ export class HeadlessClient {
 
   /** The bytes of a checkpoint. @throws RefusalError */
   async checkpoint({ sha256 }: CheckpointInfo): Promise<Uint8Array<ArrayBuffer>> {
-    const response = await this.#request(`/api/checkpoints/${sha256}`, {});
-    return new Uint8Array(await response.arrayBuffer());
+    return this.#request(`/api/checkpoints/${sha256}`, {});
   }
 
   /**
@@ -119,7 +129,7 @@ export class HeadlessClient {
       if (until === "shares" && message?.step === "shares") throw new LeftError();
       const key = this.#keyOf(assignment);
       const init = message ? ({ method: "POST", body: JSON.stringify(message) } as const) : {};
-      return v.parse(secureStepSchema, await (await this.#request(path, { ...init, key })).json());
+      return v.parse(secureStepSchema, await this.#ask(path, { ...init, key }));
     };
     const member: SecureMember = {
       ...{ round: `${this.task}/${round}`, state: undefined, send },
@@ -186,13 +196,13 @@ export class HeadlessClient {
 
   /** Sends what {@link pack} has made, once or again after a failure. @returns what the edge answered @throws RefusalError */
   async upload(assignment: Assignment, file: Uint8Array<ArrayBuffer>): Promise<string> {
-    const response = await this.#request(this.#path(`rounds/${assignment.round}/updates/${assignment.id}`), {
+    const answer = await this.#ask(this.#path(`rounds/${assignment.round}/updates/${assignment.id}`), {
       method: "PUT",
       body: file,
       headers: { "content-encoding": "gzip" },
       key: this.#keyOf(assignment),
     });
-    return v.parse(v.object({ status: v.string() }), await response.json()).status;
+    return v.parse(v.object({ status: v.string() }), answer).status;
   }
 
   /**
@@ -214,10 +224,13 @@ export class HeadlessClient {
     return `/api/tasks/${this.task}/${rest}`;
   }
 
-  async #request(
-    path: string,
-    { key, ...init }: { key?: Promise<CryptoKeyPair>; method?: "POST" | "PUT" } & Pick<Signable, "body" | "headers">,
-  ): Promise<Response> {
+  /** As {@link #request}, for what is answered in JSON. */
+  async #ask(path: string, init: Call): Promise<unknown> {
+    return JSON.parse(new TextDecoder().decode(await this.#request(path, init)));
+  }
+
+  /** What a request is answered. @throws RefusalError */
+  async #request(path: string, { key, ...init }: Call): Promise<Uint8Array<ArrayBuffer>> {
     for (;;) {
       this.signal.throwIfAborted();
       try {
@@ -225,7 +238,7 @@ export class HeadlessClient {
         const headers = key ? await sign({ method: "GET", url, ...init }, await key, Date.now()) : {};
         const response = await fetch(url, { ...init, body: init.body ?? null, headers, signal: this.signal });
         // An answer that breaks off was none.
-        if (response.ok) return new Response(await response.arrayBuffer(), response);
+        if (response.ok) return new Uint8Array(await response.arrayBuffer());
         const problem = v.safeParse(problemSchema, await response.json());
         if (problem.success && response.status < 500 && response.status !== 429) {
           throw new RefusalError(problem.output.code, problem.output.detail);

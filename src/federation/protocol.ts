@@ -547,6 +547,8 @@ export const taskSchema = v.object({
   checkpoint: checkpointSchema,
   /** False while the checkpoint is still the random initialization. */
   trained: v.boolean(),
+  /** The open round, for which a client makes its key; null where there is none, or where an edge does not say. */
+  round: v.optional(v.nullable(v.number()), null),
   /** Every series of rounds so far that has read clients' updates, by its sampling and its noise: what epsilon is made of. */
   privacy: v.optional(
     v.array(

@@ -74,7 +74,7 @@ export async function sign(
       parameters: {
         created: Math.floor(now / 1000),
         nonce: toBase64(crypto.getRandomValues(new Uint8Array(16))),
-        keyid: toBase64(bytesOf(await crypto.subtle.exportKey("raw", publicKey))),
+        keyid: await keyIdOf(publicKey),
         alg: ALGORITHM,
         tag: TAG,
       },
@@ -85,6 +85,16 @@ export async function sign(
     },
   );
   return { ...digested, signature, "signature-input": signatureInput };
+}
+
+/** The key ids of public keys that have signed: a client signs every request of a round with the same. */
+const keyIds = new WeakMap<CryptoKey, string>();
+
+/** A public key as signatures name it: its point, in base64. */
+async function keyIdOf(publicKey: CryptoKey): Promise<string> {
+  const keyId = keyIds.get(publicKey) ?? toBase64(bytesOf(await crypto.subtle.exportKey("raw", publicKey)));
+  keyIds.set(publicKey, keyId);
+  return keyId;
 }
 
 const componentsOf = (hasBody: boolean): string[] => ["@method", "@path", ...(hasBody ? ["content-digest"] : [])];

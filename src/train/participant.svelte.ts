@@ -200,7 +200,7 @@ class Participant {
     }
     const heldOut = examples.filter(({ split }) => split === "held-out");
     const before = await getSetting("identity");
-    const { round, key } = before?.task === name ? before : await newIdentity(name, null);
+    const { round, key } = await identityFor(name, before, model.task?.round ?? null);
     // A token would link this device's rounds: only one that asks for it is told.
     const invitation = round === this.#demanding ? invitationTo(name) : undefined;
     const facts = { examples: train.length, heldOut: heldOut.length, round, ...(invitation && { invitation }) };
@@ -551,6 +551,16 @@ const contributionOf = ({ round }: Assignment, result: TrainingResult, bytes: nu
   heldOut: result.heldOut,
   heldOutAfter: result.heldOutAfter,
 });
+
+/**
+ * The key to check in with: the one that there is, unless a later round is open by now.
+ * @param open what the edge has said last, which may be a while ago
+ * @throws StorageError
+ */
+async function identityFor(task: TaskName, before: Identity | undefined, open: number | null): Promise<Identity> {
+  if (before?.task !== task) return newIdentity(task, open);
+  return open !== null && open > (before.round ?? 0) ? newIdentity(task, open) : before;
+}
 
 /** Makes and keeps the key for an open round. @throws StorageError */
 async function newIdentity(task: TaskName, round: number | null): Promise<Identity> {

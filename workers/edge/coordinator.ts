@@ -120,7 +120,9 @@ export class Coordinator extends DurableObject<Env> {
     if (!current) throw new Error("The task has no checkpoint.");
     const { trained, norm: _, ...checkpoint } = current;
     const { task } = this.#context;
-    return { task, model: TASKS[task].model, checkpoint, trained, privacy: this.#store.rounds.mechanisms() };
+    const { rounds } = this.#store;
+    const round = rounds.open()?.number ?? null;
+    return { task, model: TASKS[task].model, checkpoint, trained, round, privacy: rounds.mechanisms() };
   }
 
   /** The latest rounds, or those before one. */

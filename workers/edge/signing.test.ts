@@ -1,7 +1,7 @@
 import { runInDurableObject } from "cloudflare:test";
 import { env } from "cloudflare:workers";
 import { expect, test } from "vitest";
-import type { CheckInAnswer, Problem } from "../../src/federation/protocol";
+import type { CheckInAnswer, Problem, Task } from "../../src/federation/protocol";
 import { createSigningKey, sign } from "../../src/federation/signing";
 import { encodeUpdate } from "../../src/federation/update";
 import { fetchEdge, TestTask } from "./testing";
@@ -52,8 +52,11 @@ test("the same request counts once, also after the edge was killed", async () =>
   expect(await codeOf(await post())).toBe("replayed");
 });
 
-test("who has not made a key for the open round is told so, and is not counted", async () => {
+test("who has not made a key for the open round is told so, as the task tells everybody, and is not counted", async () => {
+  const open = async (): Promise<number | null> => (await task.get<Task>("")).round;
+  expect(await open()).toBeNull();
   await task.startRound({ goalCount: 1, overSelection: 1 });
+  expect(await open()).toBe(1);
   const key = await createSigningKey();
   for (const round of [null, 2]) {
     const response = await task.fetchSigned(PATH, key, {
