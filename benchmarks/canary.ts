@@ -219,6 +219,7 @@ const MEMBER: Omit<Member, "state"> = {
     client: "",
     staleness: 0,
     norm: null,
+    cosine: null,
     examples: null,
     bytesUp: 0,
     bytesDown: 0,

@@ -200,6 +200,13 @@ def quadratics(r):
             "feddyn": {"alpha": 0.3, "path": feddyn(0.3)}, "ditto": {"lambda": 0.5, "path": ditto(0.5)}}
 
 
+def cosines(x, n):
+    """The cosine of every delta to their weighted mean, over all numbers but the fifth and the sixth, which are statistics."""
+    parameters = np.delete(np.arange(LENGTH), [4, 5])
+    d, mean = x[:, parameters], np.average(x, axis=0, weights=n)[parameters]
+    return (d @ mean / (np.linalg.norm(d, axis=1) * np.linalg.norm(mean))).tolist()
+
+
 def main():
     r = np.random.default_rng(2021)
     # Float32 numbers, as updates are; two of the clients lie.
@@ -207,7 +214,8 @@ def main():
     x[[3, 8]] = np.float32(10)
     out = {"deltas": x.tolist(), "optimizers": server_optimizers(r), "linear": linear(r, x), "robust": robust(x)}
     out["more"] = {**extra_optimizers(out["optimizers"], x), "fednova": fednova(x, out["linear"]["examples"], 2, 7),
-                   "geometric-median": geometric_median(x), "quadratics": quadratics(r)}
+                   "geometric-median": geometric_median(x), "quadratics": quadratics(r),
+                   "cosines": cosines(x, out["linear"]["examples"])}
     with open(os.path.join(HERE, "..", "src", "federation", "strategies", "oracle.json"), "w") as f:
         json.dump(out, f)
         f.write("\n")

@@ -169,6 +169,20 @@ export interface Identity {
   key: CryptoKeyPair;
 }
 
+/** A drawn mask, by the names of its parts: what they look like the game knows. */
+export interface Avatar {
+  mask: string;
+  paint: string;
+}
+
+/** How the player is called on this device, and what mask they wear: neither is ever sent. */
+export interface Player {
+  /** Empty where they have chosen none. */
+  nickname: string;
+  /** Null where they have chosen none. */
+  avatar: Avatar | null;
+}
+
 export interface Settings {
   /** To keep faces, and drawings: each is asked for by itself. */
   consent: Consent;
@@ -192,6 +206,7 @@ export interface Settings {
   probedBackend: { agent: string; backend: Backend };
   /** What this browser has shown of how it computes. */
   ladder: Learned;
+  player: Player;
 }
 
 /** What trainings have left that is made of faces or drawings, by task, beside an update under way. */

@@ -431,6 +431,8 @@ export const memberSchema = v.object({
   staleness: v.number(),
   /** L2 norm of its delta. */
   norm: v.nullable(v.number()),
+  /** Of its delta to the average of its round (src/federation/cosines.ts); null before that is there, or where nobody has looked. */
+  cosine: v.optional(v.nullable(v.number()), null),
   examples: v.nullable(v.number()),
   bytesUp: v.number(),
   bytesDown: v.number(),

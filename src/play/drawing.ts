@@ -1,4 +1,5 @@
 import { EXPRESSIONS, FACE_SIZE, type Label } from "../model/expressions";
+import { avatarParts, type KnownAvatar } from "./avatar";
 import { blend, EYES, HEAD, linesOf, WRINKLES } from "../data/mask";
 
 /** What the pictures that a player may share are drawn with. A picture has one look, whatever theme the page has. */
@@ -75,7 +76,28 @@ export function drawMask(context: Context, label: Label, { x, y, side }: Place):
   context.restore();
 }
 
-interface Line {
+/** A player's mask. */
+export function drawAvatar(context: Context, avatar: KnownAvatar, { x, y, side }: Place): void {
+  context.save();
+  context.translate(x, y);
+  context.scale(side / 200, side / 200);
+  context.lineCap = context.lineJoin = "round";
+  for (const { d, fill, stroke, width = 0 } of avatarParts(avatar)) {
+    const path = new Path2D(d);
+    if (fill) {
+      context.fillStyle = fill;
+      context.fill(path);
+    }
+    if (stroke) {
+      context.strokeStyle = stroke;
+      context.lineWidth = width;
+      context.stroke(path);
+    }
+  }
+  context.restore();
+}
+
+export interface Line {
   color: string;
   direction: "ltr" | "rtl";
   /** The line's middle, and its baseline. */
@@ -87,18 +109,23 @@ interface Line {
   weight: number;
 }
 
-/** A line of text in the page's typeface, in the middle of `x`. */
-export function writeLine(
-  context: Context,
-  text: string,
-  { color, direction, x, y, widest, size, weight }: Line,
-): void {
+/** The font of a line that is to be no wider than it may, and how wide it then is. */
+function fitted(context: Context, text: string, { widest, size, weight }: Line): { font: string; wide: number } {
   const family = getComputedStyle(document.documentElement).fontFamily;
-  context.fillStyle = color;
-  context.textAlign = "center";
-  context.direction = direction;
   context.font = `${weight} ${size}px ${family}`;
-  const fits = Math.min(1, widest / context.measureText(text).width);
-  context.font = `${weight} ${Math.floor(size * fits)}px ${family}`;
-  context.fillText(text, x, y);
+  const full = context.measureText(text).width;
+  const fits = Math.min(1, widest / full);
+  return { font: `${weight} ${Math.floor(size * fits)}px ${family}`, wide: full * fits };
+}
+
+/** How wide {@link writeLine} writes a line, in pixels. */
+export const widthOf = (context: Context, text: string, line: Line): number => fitted(context, text, line).wide;
+
+/** A line of text in the page's typeface, in the middle of `x`. */
+export function writeLine(context: Context, text: string, line: Line): void {
+  context.font = fitted(context, text, line).font;
+  context.fillStyle = line.color;
+  context.textAlign = "center";
+  context.direction = line.direction;
+  context.fillText(text, line.x, line.y);
 }

@@ -1,5 +1,6 @@
 import type { Label } from "../model/expressions";
-import { CREAM, drawCurtain, drawFace, drawMask, writeLine } from "./drawing";
+import type { KnownAvatar } from "./avatar";
+import { CREAM, drawAvatar, drawCurtain, drawFace, drawMask, widthOf, writeLine, type Line } from "./drawing";
 
 /** Width and height of a card, in pixels. */
 export const CARD = { width: 1080, height: 1350 } as const;
@@ -19,12 +20,21 @@ export interface CardText {
   challenge: string;
 }
 
-/** Draws a score on a canvas of {@link CARD}'s size: with the player's face if `pixels` are given, else with the drawn one. */
+/** Whose card it is, as they are called and drawn on their device. */
+export interface Signature {
+  nickname: string;
+  avatar: KnownAvatar;
+}
+
+/**
+ * Draws a score on a canvas of {@link CARD}'s size: with the player's face if `pixels` are given, else with the drawn one, and signed
+ * where they have a name or a mask.
+ */
 export function drawCard(
   context: CanvasRenderingContext2D,
   label: Label,
   text: CardText,
-  { direction, pixels }: { direction: "ltr" | "rtl"; pixels?: Uint8Array | undefined },
+  { direction, pixels, by }: { direction: "ltr" | "rtl"; pixels?: Uint8Array | undefined; by?: Signature | undefined },
 ): void {
   const { width, height } = CARD;
   drawCurtain(context, width, height);
@@ -39,6 +49,22 @@ export function drawCard(
 
   const line = { color: CREAM, direction, x: width / 2, widest: width - 120 };
   writeLine(context, text.name, { ...line, size: 54, weight: 700, y: 130 });
-  writeLine(context, text.headline, { ...line, size: 96, weight: 800, y: 1050 });
-  writeLine(context, text.challenge, { ...line, size: 52, weight: 600, y: 1180 });
+  writeLine(context, text.headline, { ...line, size: 96, weight: 800, y: by ? 1010 : 1050 });
+  writeLine(context, text.challenge, { ...line, size: 52, weight: 600, y: by ? 1120 : 1180 });
+  if (!by) return;
+  if (by.nickname === "") {
+    drawAvatar(context, by.avatar, { x: width / 2 - 70, y: 1172, side: 140 });
+    return;
+  }
+  // Mask and name stand beside one another in the middle, whatever the name's length and the language's direction.
+  const [side, gap] = [140, 28];
+  const name: Line = { ...line, size: 60, weight: 800, y: 1262, widest: width - 120 - side - gap };
+  const wide = side + gap + widthOf(context, by.nickname, name);
+  const left = (width - wide) / 2;
+  const isLtr = direction === "ltr";
+  drawAvatar(context, by.avatar, { x: isLtr ? left : left + wide - side, y: 1172, side });
+  writeLine(context, by.nickname, {
+    ...name,
+    x: isLtr ? left + (wide + side + gap) / 2 : left + (wide - side - gap) / 2,
+  });
 }

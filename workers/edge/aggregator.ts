@@ -3,10 +3,10 @@ import * as v from "valibot";
 import { checkpointPieces, decodeCheckpoint } from "../../src/model/checkpoint";
 import { encodeDifference, quantizeStep } from "../../src/federation/difference";
 import { toHex } from "../../src/base/digest";
+import { Cosines } from "../../src/federation/cosines";
 import { WeightedSum, type Totals } from "../../src/federation/fedavg";
-import { isNorm } from "../../src/model/batch-norm";
 import { gzip } from "../../src/base/gzip";
-import type { ModelSummary } from "../../src/model/model";
+import type { ModelSummary, TensorSpec } from "../../src/model/model";
 import { isRobust, linearOf, type Aggregation } from "../../src/federation/aggregation/registry";
 import { robustAverage, type BlockAverage } from "../../src/federation/aggregation/robust-average";
 import { shrinkage } from "../../src/federation/aggregation/weights";
@@ -20,7 +20,7 @@ import type { Correction } from "../../src/federation/secagg/server";
 import { checkWeights } from "../../src/federation/plausible";
 import { normOf } from "../../src/federation/privacy/clip";
 import { toMean } from "../../src/federation/privacy/mechanism";
-import type { NoiseRule } from "../../src/federation/round/rule";
+import { isKept, type NoiseRule } from "../../src/federation/round/rule";
 import { initialMoments, type ServerMoments } from "../../src/federation/server-optimizers/optimizer";
 import { optimizerRule, type ServerOptimizer } from "../../src/federation/server-optimizers/registry";
 import { BLOCK, stepModel } from "../../src/federation/server-optimizers/step-model";
@@ -73,6 +73,14 @@ export interface PublishedFile {
   differenceBytes?: number;
   /** Of a round with secure aggregation: what its vectors held beside their deltas. */
   facts?: RingFacts;
+  /** Of the updates that were measured: the cosine to their average. */
+  cosines?: MeasuredUpdate[];
+}
+
+/** An update's cosine to the average of its round; null where it has none. */
+export interface MeasuredUpdate {
+  id: string;
+  cosine: number | null;
 }
 
 /** How a round's updates become the next checkpoint. */
@@ -98,6 +106,8 @@ export interface MergePlan {
   shards: string[];
   /** Every counted update, for the robust rules. */
   updates: ComparedUpdate[];
+  /** Those whose cosine to the average is told: none where the round hides what single clients sent. */
+  measured: UpdateLocation[];
   /** What the Coordinator counted; a sum of anything else is not published. */
   expected: { count: number; examples: number };
   metadata: Record<string, string>;
@@ -180,12 +190,13 @@ export class Aggregator extends DurableObject<Env> {
       unmasked?.average ?? (isRobust(plan) ? await this.#robustAverage(plan) : await this.#linearAverage(plan));
     // Of masked vectors only their sum says how many examples are behind them.
     const examples = unmasked?.facts.weight ?? plan.expected.examples;
-    const weights = await this.step({ ...plan, expected: { ...plan.expected, examples } }, average, true);
+    const stepped = await this.step({ ...plan, expected: { ...plan.expected, examples } }, average, true);
+    const { weights, cosines } = stepped;
     const file =
       plan.downloadCodec === "float32"
         ? await this.publish(weights, plan.metadata)
         : await this.#publishDifference(plan, plan.downloadCodec, weights);
-    return { ...file, ...(unmasked && { facts: unmasked.facts }) };
+    return { ...file, cosines, ...(unmasked && { facts: unmasked.facts }) };
   }
 
   /** The mean under the masks of a round with secure aggregation. */
@@ -228,32 +239,50 @@ export class Aggregator extends DurableObject<Env> {
   }
 
   /**
-   * The weights of the next checkpoint.
-   * @param keepMoments whether the optimizer's moments are stored, too
+   * The weights of the next checkpoint, and the cosines of the updates that are measured.
+   * @param isFirst whether this one stores the optimizer's moments and measures: of several that make the same checkpoint one does
    * @throws RangeError where they would be none that anybody could use
    */
   protected async step(
     plan: Omit<MergePlan, "shards" | "updates">,
     average: BlockAverage,
-    keepMoments: boolean,
-  ): Promise<Float32Array<ArrayBuffer>> {
+    isFirst: boolean,
+  ): Promise<{ weights: Float32Array<ArrayBuffer>; cosines: MeasuredUpdate[] }> {
     const { optimizer, base, version } = plan;
     const weights = decodeCheckpoint(await this.read(checkpointKey(base.sha256)), this.model);
     const norm = normOf(weights);
+    const keep = (tensor: TensorSpec): boolean => isKept(this.model, tensor, plan.keepBatchNorm);
+    const measured = isFirst ? plan.measured : [];
+    const cosines = new Cosines(this.model, measured.length, keep);
     await stepModel(this.model, weights, {
       optimizer,
       average,
       meanSquare: plan.meanSquare,
       share: shrinkage(plan.expected.examples, plan.prior),
-      keep: (tensor) => plan.keepBatchNorm && isNorm(this.model, tensor),
+      keep,
+      onAverage: (start, mean) => this.#measure(cosines, measured, start, mean),
       moments: async (start, length) =>
         optimizerRule(optimizer.kind).remembers ? this.#moments(base.version, start, length, optimizer) : null,
       onMoments: async (start, moments) => {
-        if (keepMoments) await this.#keepMoments(version, start, moments, optimizer);
+        if (isFirst) await this.#keepMoments(version, start, moments, optimizer);
       },
     });
     checkWeights(this.model, weights, norm);
-    return weights;
+    const { values } = cosines;
+    return { weights, cosines: measured.map(({ id }, k) => ({ id, cosine: values[k] ?? null })) };
+  }
+
+  /** Reads one block of every measured update, one after the other: beside the average one of them is held. */
+  async #measure(
+    cosines: Cosines,
+    measured: readonly UpdateLocation[],
+    start: number,
+    mean: Float64Array,
+  ): Promise<void> {
+    cosines.addMean(start, mean);
+    for (const [k, { key }] of measured.entries()) {
+      cosines.addUpdate(k, start, mean, await this.#row(key, start, mean.length));
+    }
   }
 
   /** Stores a checkpoint as it is, for who trains, and in int8, for who only plays. */
@@ -371,13 +400,17 @@ export class Aggregator extends DurableObject<Env> {
   #rows(updates: ComparedUpdate[], start: number, length: number): Promise<Float32Array[]> {
     return Promise.all(
       updates.map(async ({ key, factor }) => {
-        const object = await this.env.STORE.get(key, { range: { offset: start * 4, length: length * 4 } });
-        if (!object) throw new Error(`${key} is not in the store.`);
-        const row = new Float32Array(await object.arrayBuffer());
+        const row = await this.#row(key, start, length);
         if (factor !== 1) for (let i = 0; i < row.length; i++) row[i] = (row[i] as number) * factor;
         return row;
       }),
     );
+  }
+
+  async #row(key: string, start: number, length: number): Promise<Float32Array> {
+    const object = await this.env.STORE.get(key, { range: { offset: start * 4, length: length * 4 } });
+    if (!object) throw new Error(`${key} is not in the store.`);
+    return new Float32Array(await object.arrayBuffer());
   }
 
   /** The optimizer's moments after a version; new ones where there are none, as before the first adaptive round. */

@@ -17,7 +17,7 @@ async function repeat(rounds: number, members: number): Promise<void> {
     for (let i = 0; i < rounds; i++) {
       sql.exec(`INSERT INTO rounds (${columns}) SELECT ${columns} FROM rounds WHERE number = 1`);
     }
-    const own = "base, state, assigned_at, uploaded_at, bytes, metadata, norm";
+    const own = "base, state, assigned_at, uploaded_at, bytes, metadata, norm, cosine";
     sql.exec(
       `INSERT INTO updates (id, round, assigned_round, client, label, ${own})
        WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?)

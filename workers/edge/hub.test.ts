@@ -6,7 +6,7 @@ import { encodeUpdate } from "../../src/federation/update";
 import { hubOf } from "./env";
 import { Hub, type HubPlan } from "./hub";
 import { nameOf } from "./identity";
-import { TestTask, worst } from "./testing";
+import { cosinesOf, cosinesTo, TestTask, worst } from "./testing";
 
 const task = new TestTask("expressions-compact");
 const EXAMPLES = [4, 7, 1, 20, 3, 11];
@@ -40,6 +40,9 @@ test("four hubs gossip their way to the mean that a centre would compute, and al
   const next = await task.download(await task.published(1));
   expect(worst(next, (i) => (base[i] as number) + mean(i))).toBeLessThan(1e-6);
   const { rounds } = await task.get<History>("/rounds");
+  const cosines = rounds.slice(0, 1).flatMap(cosinesOf);
+  const deltas = assignments.map((_, k) => task.randomDelta(k));
+  cosinesTo(task.model, deltas, mean).forEach((cosine, k) => expect(cosines[k]).toBeCloseTo(cosine, 6));
   expect(rounds[0]?.hubs.map(({ name, state, updates }) => [name, state, updates])).toEqual([
     ...[
       ["americas", "done", 2],

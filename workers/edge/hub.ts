@@ -239,19 +239,20 @@ export class Hub extends Aggregator {
     }
     const average = (start: number, length: number): Promise<Float64Array<ArrayBuffer>> =>
       Promise.resolve(gossip.values.slice(start, start + length).map((value) => value / denominator));
-    let weights: Float32Array<ArrayBuffer>;
+    let stepped: Awaited<ReturnType<Hub["step"]>>;
     try {
-      weights = await this.step(plan, average, first);
+      stepped = await this.step(plan, average, first);
     } catch (error) {
       // What the mean comes to is the same for everybody, and no later try can help.
       if (!(error instanceof RangeError)) throw error;
       this.#set("outcome", { checkpoint: null, agrees: false, failure: error.message });
       return;
     }
+    const { weights, cosines } = stepped;
     // Told of another plan in the meantime: what this one has come to is nobody's.
     const isOver = (): boolean => this.#gossip !== gossip;
     if (first) {
-      const checkpoint = await this.publish(weights, plan.metadata);
+      const checkpoint = { ...(await this.publish(weights, plan.metadata)), cosines };
       if (isOver()) return;
       this.#set("announced", checkpoint);
       this.#set("outcome", { checkpoint, agrees: true });

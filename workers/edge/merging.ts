@@ -1,7 +1,7 @@
 import type { DreamVerdict } from "../../src/federation/guard";
 import { isRobust } from "../../src/federation/aggregation/registry";
 import { optimizerRule } from "../../src/federation/server-optimizers/registry";
-import { keepsBatchNorm, noiseRuleOf, optimizerOf } from "../../src/federation/round/rule";
+import { hidesUpdates, keepsBatchNorm, noiseRuleOf, optimizerOf } from "../../src/federation/round/rule";
 import type { MergePlan, PublishedFile } from "./aggregator";
 import { hubOf, judgeOf } from "./env";
 import type { HubPlan, HubProgress } from "./hub";
@@ -52,7 +52,7 @@ export class Merger {
     if (!merged) return;
     const dreams = await this.#dreamsOf(round, merged.sha256);
     if (dreams === undefined) return;
-    const { differenceBytes, facts, ...file } = merged;
+    const { differenceBytes, facts, cosines = [], ...file } = merged;
     const difference = differenceBytes !== undefined && {
       difference: { from: plan.base.sha256, bytes: differenceBytes },
     };
@@ -62,6 +62,7 @@ export class Merger {
       if (open?.number !== round.number || open.state !== "aggregating") return;
       const now = Date.now();
       if (facts) store.rounds.setFacts(round.number, facts);
+      for (const { id, cosine } of cosines) store.updates.setCosine(id, cosine);
       store.checkpoints.add(checkpoint, "candidate", round.number, now);
       this.driver.send({ type: "merged", version: plan.version, dreams, evidence: [] }, now, round.number);
     });
@@ -85,6 +86,7 @@ export class Merger {
       downloadCodec: config.downloadCodec,
       privacy: noiseRuleOf(config),
       base: { sha256: base.sha256, version: base.version },
+      measured: hidesUpdates(config) ? [] : this.places.measured(number),
       version,
       expected: { count: tally.counted, examples: store.updates.examples(number) },
       metadata: { codec: "float32", task, version: String(version), round: String(number), base: base.sha256 },

@@ -1,6 +1,4 @@
-import { MODELS, summarize } from "../../src/model/model";
 import { isRobust } from "../../src/federation/aggregation/registry";
-import { TASKS } from "../../src/federation/tasks/registry";
 import { clipOf, factorOf } from "../../src/federation/round/bounds";
 import { linearWeight } from "../../src/federation/aggregation/weights";
 import {
@@ -16,9 +14,16 @@ import { newHub, type RoundDriver, type TaskContext } from "./round-driver";
 import type { SecureRounds } from "./secure-rounds";
 import type { RoundRow } from "./store/rounds";
 import type { UpdateRow } from "./store/updates";
+import { modelOf } from "./upload";
 
 /** An accepted update that is not counted after this long is put in the queue again. */
 export const REQUEUE_MS = 5_000;
+
+/**
+ * Bytes of updates that are read a second time to be held against their average: 19 of the seed CNN, 304 of the compact one. A merge
+ * takes 70 ms longer for each of the seed's, measured with workerd on a machine of two cores.
+ */
+const MEASURED_BYTES = 400_000_000;
 
 /** Where an update is added: by a hub of the round, or by an Aggregator of this name. */
 export interface UpdatePlace {
@@ -87,6 +92,17 @@ export class UpdatePlaces {
       ...this.#locate(update),
       factor: factorOf(update.norm ?? 0, clipOf(config, store.checkpoints.normOf(update.base))),
     }));
+  }
+
+  /**
+   * The counted updates whose cosine to the average is told: all of them, or of very many so many as can be read in some seconds. Which
+   * those are says their ids, which are random and given by the edge: nobody can see to it that nobody looks.
+   */
+  measured(round: number): UpdateLocation[] {
+    const { store, task } = this.context;
+    const most = Math.floor(MEASURED_BYTES / (4 * modelOf(task).parameters));
+    const updates = store.updates.counted(round).map((update) => this.#locate(update));
+    return updates.sort((a, b) => (a.id < b.id ? -1 : 1)).slice(0, most);
   }
 
   /** The mean of the squared norms of a round's counted updates, clipped and averaged as the updates are. */
@@ -168,11 +184,10 @@ export class UpdatePlaces {
   /** The least loaded shard of a round, which has this update from now on. */
   #leastLoaded({ id, round }: UpdateRow, hub: boolean): number {
     const { store, env, task } = this.context;
-    const model = summarize(MODELS[TASKS[task].model]);
     const loads = store.updates.shardLoads(round);
     const shards = hub
       ? store.rounds.hubs(round).flatMap(({ state }, i) => (state === "gone" ? [] : [i]))
-      : Array.from({ length: shardsFor(Number(env.AGGREGATOR_SHARDS), model) }, (_, i) => i);
+      : Array.from({ length: shardsFor(Number(env.AGGREGATOR_SHARDS), modelOf(task)) }, (_, i) => i);
     if (shards.length === 0) throw new Error("No hub of the round answers.");
     const shard = shards.reduce((best, i) => ((loads.get(i) ?? 0) < (loads.get(best) ?? 0) ? i : best));
     store.updates.setShard(id, shard);

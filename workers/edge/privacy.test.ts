@@ -1,4 +1,5 @@
 import { NOTEBOOK_ROUND } from "../../src/federation/default-round";
+import { runInDurableObject } from "cloudflare:test";
 import { env } from "cloudflare:workers";
 import { afterEach, expect, test, vi } from "vitest";
 import { isNorm } from "../../src/model/batch-norm";
@@ -47,6 +48,11 @@ test("a round with noise publishes the mean of clipped updates that weigh the sa
 
   // Nothing on the dashboard tells who took part, and the dashboard can tell epsilon.
   expect(await compact.ended(1)).toMatchObject({ tally: null, cohort: [], trainLoss: null });
+  // Nor is it kept how an update lay to an average with noise.
+  const stub = env.COORDINATOR.get(env.COORDINATOR.idFromName(compact.name));
+  const kept = (_: unknown, { storage: { sql } }: DurableObjectState): unknown =>
+    sql.exec("SELECT count(cosine) AS n, count(norm) AS norms FROM updates").one();
+  expect(await runInDurableObject(stub, kept)).toEqual({ n: 0, norms: goalCount });
   const { privacy } = await compact.get<Task>("");
   expect(privacy).toEqual([{ sampling: 1, noise, rounds: 1, clients: 3 }]);
   expect(epsilon(privacy)).toBeGreaterThan(0);

@@ -128,12 +128,12 @@ export class RoundView {
   #members(number: number, most: number): Member[] {
     const rows = this.store.db.all(
       memberRow,
-      `SELECT label, state, bytes, metadata, assigned_at, uploaded_at, staleness, norm FROM updates WHERE round = ?
+      `SELECT label, state, bytes, metadata, assigned_at, uploaded_at, staleness, norm, cosine FROM updates WHERE round = ?
        ORDER BY rowid LIMIT ?`,
       ...[number, Math.max(0, Math.min(most, 10_000))],
     );
     return rows.map(({ label, state, assigned_at: assignedAt, uploaded_at: uploadedAt, staleness, ...row }) => {
-      const { metadata, norm, bytes } = row;
+      const { metadata, norm, cosine, bytes } = row;
       return {
         client: label,
         state,
@@ -148,6 +148,7 @@ export class RoundView {
         initialLoss: metadata?.initialLoss ?? null,
         backend: metadata?.backend ?? null,
         norm,
+        cosine,
       };
     });
   }
@@ -180,4 +181,5 @@ const memberRow = v.object({
   uploaded_at: v.nullable(v.number()),
   staleness: v.number(),
   norm: v.nullable(v.number()),
+  cosine: v.nullable(v.number()),
 });

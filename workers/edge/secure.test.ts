@@ -66,8 +66,8 @@ test("a round publishes the mean of vectors that nobody has seen, and the sums o
   const round = await compact.ended(1);
   expect(round.trainLoss).toBeCloseTo(2, 1);
   expect(round).toMatchObject({ evalExamples: 6 });
-  for (const { examples, norm, trainLoss } of round.cohort)
-    expect([examples, norm, trainLoss]).toEqual([null, null, null]);
+  for (const { examples, norm, cosine, trainLoss } of round.cohort)
+    expect([examples, norm, cosine, trainLoss]).toEqual([null, null, null, null]);
 });
 
 test("clients leave at every step, the edge is killed in between, and the mean of who was left is published", async () => {

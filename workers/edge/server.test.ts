@@ -8,7 +8,7 @@ import { encodeUpdate } from "../../src/federation/update";
 import { routes } from ".";
 import { ENDPOINTS, openApi } from "./openapi";
 import { takeRoom } from "./room";
-import { fetchEdge, TestTask, worst } from "./testing";
+import { cosinesOf, cosinesTo, fetchEdge, TestTask, worst } from "./testing";
 import { MOST_WATCHERS } from "./watchers";
 
 const task = new TestTask("expressions-compact");
@@ -39,6 +39,11 @@ test("the robust rules average every coordinate of all updates, read block by bl
   const median = await round({ aggregation: "median" }, deltas);
   const middle = (i: number): number => at(deltas, i).sort((a, b) => a - b)[3] as number;
   expect(worst(median.next, (i) => (median.base[i] as number) + middle(i))).toBeLessThan(1e-6);
+
+  // Of each client is told whether it went where the round went.
+  const cosines = cosinesOf(median.round);
+  expect(cosines).toHaveLength(7);
+  cosinesTo(task.model, deltas, middle).forEach((cosine, k) => expect(cosines[k]).toBeCloseTo(cosine, 6));
 
   const trimmed = await round({ aggregation: "trimmed-mean", byzantine: 2 }, deltas);
   const inner = (i: number): number =>
@@ -88,7 +93,9 @@ test("FedAdam's moments live from round to round, and batch-norm statistics are 
 test("long updates are clipped to a norm, and FedBN leaves batch normalization where it was", async () => {
   const delta = task.randomDelta(3);
   const norm = Math.sqrt(delta.reduce((sum, value) => sum + value * value, 0));
-  const { base, next } = await round({ updateClip: norm / 4, batchNorm: "local" }, [delta]);
+  const { base, next, round: ended } = await round({ updateClip: norm / 4, batchNorm: "local" }, [delta]);
+  // Alone it is the average, whatever of it is clipped or left as it was.
+  expect(cosinesOf(ended)).toEqual([expect.closeTo(1, 9)]);
   const norms = tensors.filter(({ name }) => /_norm\d\//.test(name));
   expect(norms).toHaveLength(32);
   const isNorm = (i: number): boolean => norms.some(({ offset, size }) => i >= offset && i < offset + size);

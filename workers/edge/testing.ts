@@ -8,7 +8,7 @@ import {
 import { env } from "cloudflare:workers";
 import { afterEach, beforeEach, expect, vi } from "vitest";
 import { decodeCheckpoint } from "../../src/model/checkpoint";
-import { MODELS, summarize } from "../../src/model/model";
+import { MODELS, summarize, type ModelSummary } from "../../src/model/model";
 import type {
   Assignment,
   CheckInAnswer,
@@ -254,6 +254,29 @@ export class TestTask {
     return file;
   }
 }
+
+/** The cosines of deltas to an average over a model's parameters, the least first, as any textbook has them. */
+export function cosinesTo(
+  { tensors }: Pick<ModelSummary, "tensors">,
+  deltas: readonly Float32Array[],
+  average: (i: number) => number,
+  keep: (i: number) => boolean = () => false,
+): number[] {
+  const places = tensors
+    .filter(({ trainable }) => trainable)
+    .flatMap(({ offset, size }) => Array.from({ length: size }, (_, i) => offset + i))
+    .filter((i) => !keep(i));
+  const mean = places.map(average);
+  const dot = (a: number[], b: number[]): number => a.reduce((sum, value, i) => sum + value * (b[i] ?? NaN), 0);
+  return deltas
+    .map((delta) => places.map((i) => delta[i] ?? NaN))
+    .map((delta) => dot(delta, mean) / Math.sqrt(dot(delta, delta) * dot(mean, mean)))
+    .sort((a, b) => a - b);
+}
+
+/** The cosines that a round tells of its clients, the least first. */
+export const cosinesOf = ({ cohort }: Round): number[] =>
+  cohort.map(({ cosine }) => cosine ?? NaN).sort((a, b) => a - b);
 
 /** The largest difference of two vectors, coordinate by coordinate. */
 export function worst(found: Float32Array, expected: (i: number) => number): number {

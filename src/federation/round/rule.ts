@@ -12,6 +12,9 @@ import type { ServerOptimizer } from "../server-optimizers/registry";
  */
 export const hidesCohort = ({ noise, secure }: Pick<RoundConfig, "noise" | "secure">): boolean => noise > 0 && !secure;
 
+/** Whether nobody may learn what a single client has sent: with noise, or under masks. */
+export const hidesUpdates = ({ noise, secure }: Pick<RoundConfig, "noise" | "secure">): boolean => noise > 0 || secure;
+
 /** Whether the goal ends a round: with noise everybody who was drawn counts, or one client would decide whether another does. */
 export const endsAtGoal = ({ noise }: Pick<RoundConfig, "noise">): boolean => noise === 0;
 

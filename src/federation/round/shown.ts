@@ -1,6 +1,6 @@
-import type { Member, Round, RoundConfig } from "../protocol";
+import type { Member, Round } from "../protocol";
 import { isOver } from "./life";
-import { hidesCohort } from "./rule";
+import { hidesCohort, hidesUpdates } from "./rule";
 
 /**
  * What anybody may see of a round, of all that its edge knows.
@@ -12,16 +12,13 @@ import { hidesCohort } from "./rule";
  */
 export function shown(round: Round): Round {
   const { config, tally } = round;
-  if (!isPrivate(config)) return round;
+  if (!hidesUpdates(config)) return round;
   const told = { ...round, ...evaluatedOf(round), ...(config.noise > 0 || !isOver(round) ? NO_MEANS : {}) };
   if (hidesCohort(config)) return { ...told, cohort: [], refused: {}, tally: null };
   const cohort = round.cohort.map((member) => ({ ...member, ...UNTOLD }));
   // How well an update packs tells something of it.
   return { ...told, cohort, tally: tally && { ...tally, bytesUp: 0, bytesDown: 0 } };
 }
-
-/** Rounds that are there to hide what a client sends. */
-const isPrivate = ({ noise, secure }: RoundConfig): boolean => noise > 0 || secure;
 
 export const NO_MEANS = {
   trainLoss: null,
@@ -40,6 +37,7 @@ const UNTOLD = {
   initialLoss: null,
   backend: null,
   norm: null,
+  cosine: null,
 } satisfies Partial<Member>;
 
 /**

@@ -15,6 +15,8 @@ export interface ServerStep {
   keep: (tensor: TensorSpec) => boolean;
   /** The optimizer's moments of a block, to be changed in place; null where it has none. */
   moments: (start: number, length: number) => Promise<ServerMoments | null>;
+  /** Told the average of every block once, before its step. */
+  onAverage?: (start: number, average: Float64Array) => Promise<void>;
   /** The mean of the updates' squared norms, for an optimizer that sees them. */
   meanSquare?: number;
   /** Told the moments of every block after its step. */
@@ -25,7 +27,7 @@ export interface ServerStep {
 export async function stepModel(
   { tensors, parameters }: ModelSummary,
   weights: Float32Array,
-  { optimizer, average, share, keep, moments, meanSquare = 0, onMoments }: ServerStep,
+  { optimizer, average, share, keep, moments, meanSquare = 0, onAverage, onMoments }: ServerStep,
 ): Promise<void> {
   const rule = optimizerRule(optimizer.kind);
   let options = optimizer;
@@ -40,6 +42,7 @@ export async function stepModel(
     const block = weights.subarray(start, Math.min(parameters, start + BLOCK));
     const inBlock = tensors.filter(({ offset, size }) => offset < start + block.length && offset + size > start);
     const mean = await average(start, block.length);
+    await onAverage?.(start, mean);
     const delta = share === 1 ? mean : mean.map((value) => value * share);
     const own = await moments(start, block.length);
     const { first, second } = own ?? { first: new Float32Array(0), second: new Float32Array(0) };

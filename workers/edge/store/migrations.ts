@@ -89,4 +89,7 @@ export const MIGRATIONS = [
   `
   ALTER TABLE rounds ADD COLUMN drawn_from INTEGER;
 `,
+  `
+  ALTER TABLE updates ADD COLUMN cosine REAL;
+`,
 ];

@@ -157,6 +157,11 @@ export class UpdateTable {
     );
   }
 
+  /** Keeps how an update lay to the average of its round. */
+  setCosine(id: string, cosine: number | null): void {
+    this.db.run("UPDATE updates SET cosine = ? WHERE id = ? AND state = 'counted'", cosine, id);
+  }
+
   setReason(id: string, reason: string | null): void {
     this.db.run("UPDATE updates SET reason = ? WHERE id = ?", reason, id);
   }
@@ -183,7 +188,7 @@ export class UpdateTable {
   /** Nothing is left of a withdrawn update but that there was one. */
   forget(id: string): void {
     this.db.run(
-      "UPDATE updates SET digest = NULL, shard = NULL, metadata = NULL, norm = NULL, bytes = 0 WHERE id = ?",
+      "UPDATE updates SET digest = NULL, shard = NULL, metadata = NULL, norm = NULL, cosine = NULL, bytes = 0 WHERE id = ?",
       id,
     );
   }

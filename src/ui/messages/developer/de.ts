@@ -228,8 +228,10 @@ export const de = {
     outlier: "Ausreißer",
     secret: "In einer Runde mit Rauschen bleibt geheim, wer teilnimmt und wie viele: Darauf baut ihr Epsilon.",
     hidden: "Diese Runde verbirgt, was einzelne Clients gesendet haben: Man weiß nur, wo sie sind.",
+    cosineHelp:
+      "Der Kosinus sagt, ob ein Update dahin ging, wohin das Mittel der Runde ging (1), anderswohin (0) oder zurück (-1). Jedes ist Teil dieses Mittels, und von sehr großen Kohorten wird eine Stichprobe betrachtet; wer lang ist, zieht das Mittel zu sich. Entschieden wird damit nichts.",
     outlierHelp:
-      "Die Norm eines Ausreißers liegt nach Iglewicz und Hoaglin weiter als 3,5 vom Median. Das kann ein Lügner sein, oder jemand mit anderen Beispielen.",
+      "Norm oder Kosinus eines Ausreißers liegt nach Iglewicz und Hoaglin weiter als 3,5 vom Median. Das kann ein Lügner sein, oder jemand mit anderen Beispielen.",
     headless:
       "Einige dieser Clients haben keinen Browser (npm run client): Sie trainieren nichts, und Verlust und Genauigkeit, die sie senden, sind erfunden. So sind es auch die Mittel der Runde mit ihnen.",
     folded_one: "{{count}} Gerät nahm teil. Von einer so alten Runde ist nur aufgehoben, was dabei herauskam.",
@@ -270,6 +272,7 @@ export const de = {
     columns: {
       before: "Verlust vorher",
       norm: "Norm",
+      cosine: "Kosinus",
       client: "Client",
       state: "Stand",
       faces: "Beispiele",
@@ -320,6 +323,7 @@ export const de = {
       loss: "Verlust seines Trainings",
       accuracy: "Genauigkeit seines Trainings",
       norm: "L2-Norm seines Updates",
+      cosine: "Kosinus seines Updates zum Mittel",
       up: "Bytes hinauf",
       down: "Bytes herunter",
       took: "Von der Wahl bis zu seinem Update",

@@ -235,8 +235,10 @@ export const en = {
     outlier: "outlier",
     secret: "In a round with noise who takes part stays a secret, and how many: its epsilon counts on that.",
     hidden: "This round hides what single clients sent: only where they are is known.",
+    cosineHelp:
+      "The cosine says whether an update went where the round's average went (1), elsewhere (0) or back (-1). Each is part of that average, and of very large cohorts a sample is looked at; who is long draws the average to its side. It decides nothing.",
     outlierHelp:
-      "An outlier's norm lies further from the median than 3.5 by Iglewicz and Hoaglin's score. It may be a liar, or somebody with other examples.",
+      "An outlier's norm or cosine lies further from the median than 3.5 by Iglewicz and Hoaglin's score. It may be a liar, or somebody with other examples.",
     headless:
       "Some of these clients are headless (npm run client): they train nothing, and the loss and accuracy that they send are made up. So are the round's means with them.",
     folded_one: "{{count}} client took part. Of a round this old only what its clients came to is kept.",
@@ -277,6 +279,7 @@ export const en = {
     columns: {
       before: "Loss before",
       norm: "Norm",
+      cosine: "Cosine",
       client: "Client",
       state: "State",
       faces: "Examples",
@@ -327,6 +330,7 @@ export const en = {
       loss: "Loss of its training",
       accuracy: "Accuracy of its training",
       norm: "L2 norm of its update",
+      cosine: "Cosine of its update to the average",
       up: "Bytes up",
       down: "Bytes down",
       took: "From the choice to its update",

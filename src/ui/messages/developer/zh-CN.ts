@@ -221,8 +221,10 @@ export const zhCN = {
     outlier: "离群",
     secret: "在带噪声的轮次中，谁参加、有多少参加都是秘密：epsilon 以此为前提。",
     hidden: "本轮隐藏单个客户端所发送的内容：只知道它们进行到哪里。",
+    cosineHelp:
+      "余弦说明一个更新是与本轮平均同向（1）、无关（0）还是反向（-1）。每个更新都是平均的一部分；客户端极多时只看一个样本；较长的更新会把平均拉向自己。它不决定任何事。",
     outlierHelp:
-      "按 Iglewicz 与 Hoaglin 的评分，离群者的范数与中位数的距离超过 3.5。可能是说谎者，也可能是样本不同的人。",
+      "按 Iglewicz 与 Hoaglin 的评分，离群者的范数或余弦与中位数的距离超过 3.5。可能是说谎者，也可能是样本不同的人。",
     headless:
       "其中有些客户端没有浏览器（npm run client）：它们不训练，发送的损失和准确率是虚构的，包含它们的本轮均值也是如此。",
     folded_other: "有 {{count}} 个客户端参加。这么久以前的轮次只保留汇总结果。",
@@ -261,6 +263,7 @@ export const zhCN = {
     columns: {
       before: "训练前损失",
       norm: "范数",
+      cosine: "余弦",
       client: "客户端",
       state: "状态",
       faces: "样本数",
@@ -308,6 +311,7 @@ export const zhCN = {
       loss: "训练损失",
       accuracy: "训练准确率",
       norm: "更新的 L2 范数",
+      cosine: "更新与平均的余弦",
       up: "上行字节",
       down: "下行字节",
       took: "从选中到更新",
