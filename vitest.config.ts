@@ -14,6 +14,9 @@ export default defineConfig({
       "tools/**/*.test.ts",
       "benchmarks/**/*.test.ts",
     ],
+    tags: [
+      { name: "slow", description: "Takes more than some seconds: `npm run test:quick` leaves it to `npm test`." },
+    ],
     // They run beside the edge's tests, on what those leave of the processor.
     testTimeout: 600_000,
   },

@@ -5,6 +5,8 @@ import oracle from "../src/federation/privacy/oracle.json";
 import { audit, AUDITED, RULES, SERIES, SMALL, type AuditedSeries, type Rules } from "./canary";
 import { clopperPearson } from "./clopper-pearson";
 
+// @module-tag slow
+
 test.each(oracle.limits)("of $seen of $of, scipy has the same limits", ({ seen, of, error, low, high }) => {
   const own = clopperPearson(seen, of, error);
   expect(own.low).toBeCloseTo(low, 10);

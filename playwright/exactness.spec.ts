@@ -7,6 +7,9 @@ import { root } from "../tools/setup.mjs";
 import { summarize, type LayerSpec, type ModelSpec } from "../src/model/model";
 import { decodeHeader } from "../src/model/safetensors";
 
+// One after the other: they compute without a pause, and the page is built once for each worker of Playwright's.
+test.describe.configure({ mode: "default" });
+
 /** The numbers of tools/oracle.py, by name. */
 function oracle(): Map<string, number[]> {
   const file = readFileSync(join(root, "workers/tf/oracle.safetensors"));

@@ -5,6 +5,8 @@ import { expect, test } from "./stage";
  * `npx playwright test -c playwright/playwright.config.ts looks.spec -u all` makes them anew: look at each before it is committed.
  */
 
+test.use({ task: null });
+
 const PAGES = {
   home: "/",
   play: "/play",

@@ -13,6 +13,9 @@ import { root } from "../tools/setup.mjs";
 import { expect, storedFaces, test } from "./stage";
 import { scenePath } from "./webcam";
 
+// What a newcomer's own device begins with.
+test.use({ task: null });
+
 /** Real faces that are no part of this project, with ten people's votes on each: FER2013's PublicTest, where it lies beside the checkout. */
 const REAL = { faces: "../shared/fer2013/publictest.u8.gz", votes: "../shared/fer2013/ferplus-publictest.csv" };
 const [FACES, VOTES] = [join(root, REAL.faces), join(root, REAL.votes)];

@@ -1,6 +1,7 @@
 import { expect, openCamera, playTake, test } from "./stage";
 
-test.use({ serviceWorkers: "allow" });
+// Of the large network a download can be cut in the middle.
+test.use({ serviceWorkers: "allow", task: "expressions" });
 
 test("a download of the model that breaks off goes on from there, and then the game needs no server", async ({
   page,

@@ -12,8 +12,9 @@ export default defineConfig({
   testIgnore: ["engines.spec.ts", "faults.spec.ts", "server.spec.ts", "soak.spec.ts"],
   outputDir: "../test-results/browser",
   globalSetup: "./webcam.ts",
-  // Training takes all cores: tests that run side by side would only wait for one another.
-  workers: 1,
+  // Each test has an edge and a browser of its own, and mostly waits: for cameras, countdowns and rounds.
+  fullyParallel: true,
+  workers: 2,
   timeout: 300_000,
   // All of them take a quarter of an hour on two cores: what takes this long hangs.
   globalTimeout: 45 * 60_000,

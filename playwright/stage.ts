@@ -14,19 +14,27 @@ interface Stage extends Wire {
   edgeUrl: string;
 }
 
+interface Options {
+  hasPlayed: boolean;
+  task: string | null;
+}
+
 /** A test with an edge of its own: app and edge in workerd, with empty state, behind a recording proxy. */
-export const test = base.extend<{ stage: Stage; hasPlayed: boolean }>({
+export const test = base.extend<{ stage: Stage } & Options>({
   /** Whether the page's player has played before: who has not is led to one easy role first. */
   hasPlayed: [true, { option: true }],
-  page: async ({ page, hasPlayed }, use) => {
+  /** What the page's player plays: the small network, unless the shape of the large one matters; null for what the device begins with. */
+  task: ["expressions-compact", { option: true }],
+  page: async ({ page, hasPlayed, task }, use) => {
+    const kept: [string, string][] = [];
+    if (hasPlayed) kept.push(["best-actor-settings", '{"hasPlayed":true}']);
+    if (task) kept.push(["best-actor-task", task]);
     // Once: a page may erase it. A tab keeps its name.
-    if (hasPlayed) {
-      await page.addInitScript(() => {
-        if (location.protocol === "about:" || window.name !== "") return;
-        window.name = "has played";
-        localStorage.setItem("best-actor-settings", '{"hasPlayed":true}');
-      });
-    }
+    await page.addInitScript((kept) => {
+      if (location.protocol === "about:" || window.name !== "" || kept.length === 0) return;
+      window.name = "has been here";
+      for (const [key, value] of kept) localStorage.setItem(key, value);
+    }, kept);
     await use(page);
   },
   // Playwright reads the first parameter's pattern to know what a fixture needs.

@@ -5,6 +5,9 @@ import type { History } from "../src/federation/protocol";
 import { findBrowser } from "../tools/setup.mjs";
 import { collectFaces, expect, storedFaces, test } from "./stage";
 
+// Trainings that last long enough to be interrupted.
+test.use({ task: "expressions" });
+
 async function startRound(
   url: string,
   token: string,

@@ -1,4 +1,4 @@
-import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { chromium } from "@playwright/test";
 import { findBrowser, root } from "../tools/setup.mjs";
@@ -23,6 +23,13 @@ const FRAMES = 45;
 
 export const photoPath = (photo: string): string => join(root, "node_modules/@vladmandic/face-api/demo", photo);
 
+/** Writes a file that another suite's browsers may be reading. */
+function replaceFile(path: string, content: Buffer): void {
+  const own = `${path}.${process.pid}`;
+  writeFileSync(own, content);
+  renameSync(own, path);
+}
+
 export default async function makeWebcam(): Promise<void> {
   const executablePath = findBrowser();
   const browser = await chromium.launch(executablePath ? { executablePath } : {});
@@ -42,10 +49,10 @@ export default async function makeWebcam(): Promise<void> {
         { source: readFileSync(photoPath(photo)).toString("base64"), x, y },
       );
       const frame = Buffer.from(jpeg, "base64");
-      writeFileSync(scenePath(scene), frame);
+      replaceFile(scenePath(scene), frame);
       for (let i = 0; i < FRAMES; i++) frames.push(frame);
     }
-    writeFileSync(WEBCAM, Buffer.concat(frames));
+    replaceFile(WEBCAM, Buffer.concat(frames));
   } finally {
     await browser.close();
   }

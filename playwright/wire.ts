@@ -78,6 +78,8 @@ export async function recordWire(edge: string): Promise<Wire> {
       forward.end(body);
     });
   });
+  // The same before it: Node would close a connection after five seconds, just when the test or the page uses it again.
+  server.keepAliveTimeout = 0;
   server.on("connection", (socket) => {
     sockets.add(socket);
     socket.on("close", () => sockets.delete(socket));

@@ -42,10 +42,11 @@ function count(name, status, read) {
 const SILENCE_MS = 12 * 60_000;
 
 /**
- * Runs a command beside others: what it says comes at once, or in one piece at its end. One that hangs is killed.
+ * Runs a command beside others: what it says comes at once, or, if it is quiet, in one piece at its end. One that hangs is killed. A
+ * patient one takes what the others leave of the processor.
  * @returns its exit status; null if it was killed
  */
-function start(name, args, isQuiet, env = process.env) {
+function start(name, args, { isQuiet, isPatient = false }, env = process.env) {
   return new Promise((resolve) => {
     const child = spawn(process.execPath, args, { cwd: root, env, stdio: ["ignore", "pipe", "pipe"] });
     const silence = setTimeout(() => {
@@ -60,8 +61,7 @@ function start(name, args, isQuiet, env = process.env) {
         else process.stdout.write(text);
       });
     }
-    // What waits for clocks comes first.
-    if (isQuiet) setPriority(child.pid, constants.priority.PRIORITY_LOW);
+    if (isPatient) setPriority(child.pid, constants.priority.PRIORITY_LOW);
     child.once("exit", (status, signal) => {
       clearTimeout(silence);
       // What it had started may outlive one that was killed, and hold its output open.
@@ -76,11 +76,11 @@ function start(name, args, isQuiet, env = process.env) {
   });
 }
 
-async function vitest(name, config, isQuiet, ...more) {
+async function vitest(name, config, manner, ...more) {
   const file = join(reports, `${name}.json`);
   const reporters = ["--reporter=default", "--reporter=json", `--outputFile.json=${file}`];
   const args = [`${root}node_modules/vitest/vitest.mjs`, "run", "--config", config, ...reporters, ...more];
-  const status = await start(name, args, isQuiet);
+  const status = await start(name, args, manner);
   count(name, status, () => {
     const report = JSON.parse(readFileSync(file, "utf8"));
     return {
@@ -111,10 +111,10 @@ function check(name, module, ...args) {
   });
 }
 
-async function playwright(name, config, isQuiet) {
+async function playwright(name, config, manner) {
   const file = join(reports, `${name}.json`);
   const args = [`${root}node_modules/@playwright/test/cli.js`, "test", "--config", config, "--reporter=list,json"];
-  const status = await start(name, args, isQuiet, { ...process.env, PLAYWRIGHT_JSON_OUTPUT_NAME: file });
+  const status = await start(name, args, manner, { ...process.env, PLAYWRIGHT_JSON_OUTPUT_NAME: file });
   count(name, status, () => {
     const report = JSON.parse(readFileSync(file, "utf8"));
     const { expected, unexpected, flaky, skipped } = report.stats;
@@ -122,25 +122,29 @@ async function playwright(name, config, isQuiet) {
   });
 }
 
-await Promise.all([
-  check("format", "prettier/bin/prettier.cjs", "--check", "--log-level", "warn", "."),
-  check("lint", "eslint/bin/eslint.js", "--max-warnings", "0", "."),
-  check("types of the app", "svelte-check/bin/svelte-check", "--fail-on-warnings", "--tsconfig", "./tsconfig.json"),
-  check("types of the edge", "typescript/bin/tsc", "--noEmit", "-p", "workers/edge"),
-]);
-// The edge's tests mostly wait: the others run beside them, on what is left of the processor.
-await Promise.all([
-  vitest("unit", "vitest.config.ts", true, "--maxWorkers=2"),
-  vitest("edge", "workers/edge/vitest.config.ts", false, "--maxWorkers=2"),
-]);
+/** Two lanes side by side, so that no core waits: what mostly waits (for clocks, sockets and processes) and what mostly computes. */
+async function waiting() {
+  await vitest("edge", "workers/edge/vitest.config.ts", { isQuiet: true }, "--maxWorkers=2");
+  await isBuilt;
+  await playwright("faults", "playwright/faults.config.ts", { isQuiet: true });
+  await playwright("engines", "playwright/engines.config.ts", { isQuiet: true });
+}
 
-await check("build", "vite/bin/vite.js", "build", "--logLevel", "warn");
-await Promise.all([
-  playwright("faults", "playwright/faults.config.ts", true),
-  playwright("browser", "playwright/playwright.config.ts", false),
-]);
+async function computing() {
+  await Promise.all([
+    check("format", "prettier/bin/prettier.cjs", "--check", "--log-level", "warn", "."),
+    check("lint", "eslint/bin/eslint.js", "--max-warnings", "0", "."),
+    check("types of the app", "svelte-check/bin/svelte-check", "--fail-on-warnings", "--tsconfig", "./tsconfig.json"),
+    check("types of the edge", "typescript/bin/tsc", "--noEmit", "-p", "workers/edge"),
+    isBuilt,
+  ]);
+  await vitest("unit", "vitest.config.ts", { isQuiet: false, isPatient: true }, "--maxWorkers=2");
+  await playwright("browser", "playwright/playwright.config.ts", { isQuiet: false });
+}
 
-await playwright("engines", "playwright/engines.config.ts", false);
+// Before anything is looked at: the browsers' tests of both lanes are of what it makes.
+const isBuilt = check("build", "vite/bin/vite.js", "build", "--logLevel", "warn");
+await Promise.all([waiting(), computing()]);
 
 rmSync(reports, { recursive: true, force: true });
 for (const one of failures) console.log(`FAILED: ${one}`);

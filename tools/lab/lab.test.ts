@@ -9,6 +9,8 @@ import { BlobWriter, TextReader, ZipWriter } from "@zip.js/zip.js";
 import type { LabExport } from "../../src/simulation/export";
 import { facesOf } from "../faces.mjs";
 
+// @module-tag slow
+
 /** The command line, as somebody meets it who has files of their own. */
 
 const folder = mkdtempSync(join(tmpdir(), "best-actor-lab-"));

@@ -4,6 +4,8 @@ import { afterEach, expect, test, vi } from "vitest";
 import { MOST_EVENTS, type LiveEvent, type Round, type TaskEvent } from "../../src/federation/protocol";
 import { TestTask } from "./testing";
 
+// @module-tag slow
+
 /** The log of what happened, who is told of it, and the operator's own words. */
 const task = new TestTask("expressions-compact");
 const coordinator = () => env.COORDINATOR.get(env.COORDINATOR.idFromName(task.name)) as DurableObjectStub;

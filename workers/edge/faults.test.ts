@@ -6,6 +6,8 @@ import { encodeUpdate } from "../../src/federation/update";
 import { takeRoom } from "./room";
 import { TestTask, worst } from "./testing";
 
+// @module-tag slow
+
 /** What a store and a clock can do to a round. The tests run in the edge's isolate: its R2 methods and its clock are theirs. */
 const task = new TestTask("expressions-compact");
 const store = Object.getPrototypeOf(env.STORE) as R2Bucket;

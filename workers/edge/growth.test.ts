@@ -6,6 +6,8 @@ import { sign } from "../../src/federation/signing";
 import { encodeUpdate } from "../../src/federation/update";
 import { fetchEdge, TestTask } from "./testing";
 
+// @module-tag slow
+
 /** Nothing that clients or rounds leave behind grows without end. */
 const task = new TestTask("expressions-compact");
 const coordinator = () => env.COORDINATOR.get(env.COORDINATOR.idFromName(task.name)) as DurableObjectStub;

@@ -8,6 +8,8 @@ import { Hub, type HubPlan } from "./hub";
 import { nameOf } from "./identity";
 import { cosinesOf, cosinesTo, TestTask, worst } from "./testing";
 
+// @module-tag slow
+
 const task = new TestTask("expressions-compact");
 const EXAMPLES = [4, 7, 1, 20, 3, 11];
 

@@ -8,6 +8,8 @@ import { MODELS, summarize, type ModelName } from "../../src/model/model";
 import { checkpointKey, judgeOf } from "./env";
 import type { NotJudged } from "./judge";
 
+// @module-tag slow
+
 const MISSING = "0".repeat(64);
 
 beforeEach(async () => {

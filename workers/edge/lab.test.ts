@@ -18,6 +18,8 @@ import { encodeUpdate } from "../../src/federation/update";
 import { takePart } from "./taking-part";
 import { TestTask } from "./testing";
 
+// @module-tag slow
+
 /**
  * The same rounds in the lab and on the edge: the same clients send the same updates, and both come to the same weights. The lab runs
  * as it is, but for its trainings, which are numbers from a seed; the edge is the whole edge in workerd.

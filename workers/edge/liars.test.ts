@@ -17,6 +17,8 @@ import { Aggregator } from "./aggregator";
 import { takeRoom } from "./room";
 import { fetchEdge, TestTask, worst } from "./testing";
 
+// @module-tag slow
+
 /** What one client can do to a round, whatever it says. Every number of it is a claim. */
 const task = new TestTask("expressions-compact");
 const { parameters, tensors } = task.model;

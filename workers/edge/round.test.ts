@@ -8,6 +8,8 @@ import type { Assignment, History, LiveEvent, Task } from "../../src/federation/
 import { encodeUpdate } from "../../src/federation/update";
 import { TestTask } from "./testing";
 
+// @module-tag slow
+
 const seed = new TestTask("expressions");
 const { model } = seed;
 

@@ -8,6 +8,8 @@ import { ringOf } from "../../src/federation/secagg/ring";
 import { takePart as partOf, type Leaves, type Lie } from "./taking-part";
 import { fetchEdge, TestTask } from "./testing";
 
+// @module-tag slow
+
 const compact = new TestTask("expressions-compact");
 const { model } = compact;
 const CLIP = 1;

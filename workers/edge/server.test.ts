@@ -11,6 +11,8 @@ import { takeRoom } from "./room";
 import { cosinesOf, cosinesTo, fetchEdge, TestTask, worst } from "./testing";
 import { MOST_WATCHERS } from "./watchers";
 
+// @module-tag slow
+
 const task = new TestTask("expressions-compact");
 const { parameters, tensors } = task.model;
 const trainable = tensors.map(({ offset, size, trainable }) => ({ offset, size, trainable }));

@@ -26,6 +26,9 @@ export default defineConfig({
     root,
     include: ["workers/edge/**/*.test.ts"],
     exclude: ["**/*.node.test.ts"],
+    tags: [
+      { name: "slow", description: "Takes more than some seconds: `npm run test:quick` leaves it to `npm test`." },
+    ],
     testTimeout: 300_000,
   },
 });

@@ -10,6 +10,8 @@ import { MODELS } from "../../src/model/model";
 import { seededRandom } from "../../src/base/random";
 import { LabWorker } from "./worker";
 
+// @module-tag slow
+
 /** Digits that are easy to tell apart: each has its own bright rows, in noise. */
 function digits(count: number, seed: number): LabData["train"] {
   const random = seededRandom(seed);
