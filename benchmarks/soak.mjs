@@ -149,7 +149,7 @@ async function takePart(kind, i) {
       if (assignment.secure) {
         // Its vector stays in the sum, which the others open without it.
         const until = kind === "deserter" ? "confirmation" : undefined;
-        await client.sendSecure(assignment, delta, FACTS, until);
+        await client.sendSecure(assignment, () => Promise.resolve({ delta, facts: FACTS }), until);
         count(until ? "left a secure round" : "was in a secure round");
         continue;
       }

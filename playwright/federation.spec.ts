@@ -221,7 +221,7 @@ test("with secure aggregation what leaves the browser is random, and the mean of
       ...{ weight: 5, trainLoss: 1, trainAccuracy: 0.5 },
       ...{ evalExamples: 0, evalLoss: 0, evalAccuracy: 0, below: 1 },
     };
-    return client.sendSecure(assignment, delta, facts);
+    return client.sendSecure(assignment, () => Promise.resolve({ delta, facts }));
   });
   await page.goto(`${stage.url}/train`);
   await page.getByLabel("Model").selectOption(task);

@@ -1,4 +1,5 @@
 import { execFileSync, spawn, type ChildProcess } from "node:child_process";
+import { once } from "node:events";
 import { mkdtempSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -35,6 +36,15 @@ function commandsOf(guide: string): string[] {
     .filter((code) => /\bcurl /.test(code));
 }
 
+/** A file of drawn faces, as the contest has its own. @returns its path */
+function facesFile(folder: string, count: number): string {
+  const { pixels, labels } = drawFaces(count, 7);
+  const rows = [...labels].map((label, i) => `${label},${pixels.subarray(i * 2304, (i + 1) * 2304).join(" ")}`);
+  const file = join(folder, "faces.csv");
+  writeFileSync(file, ["emotion,pixels", ...rows].join("\n"));
+  return file;
+}
+
 test("every call that a guide prints runs as it is printed", async () => {
   const guides = ["README.md", ...readdirSync(join(root, "docs")).map((name) => `docs/${name}`)];
   const commands = guides.filter((name) => name.endsWith(".md")).flatMap(commandsOf);
@@ -48,13 +58,43 @@ test("every call that a guide prints runs as it is printed", async () => {
   });
 });
 
+test("machines without browsers train on faces of their own, evaluate, and are told apart from random ones", async () => {
+  test.setTimeout(180_000);
+  const folder = mkdtempSync(join(tmpdir(), "best-actor-machines-"));
+  const data = facesFile(folder, 60);
+  await withEdge(async ({ url, adminToken }) => {
+    const told = ["--url", url, "--task", TASK, "--data", data, "--clients", "2"];
+    const machines = spawn(process.execPath, [join(root, "tools/client.mjs"), ...told], { stdio: "pipe" });
+    let said = "";
+    for (const stream of [machines.stdout, machines.stderr]) stream.on("data", (text) => (said += String(text)));
+    const ended = once(machines, "exit");
+    try {
+      await fetch(`${url}/api/tasks/${TASK}/rounds`, {
+        method: "POST",
+        headers: { authorization: `Bearer ${adminToken}` },
+        // Drawn faces are no photographs: what the checkpoint says of them is not to decide.
+        body: JSON.stringify({ goalCount: 2, selectionSeconds: 0, evaluators: 2, tolerance: null, codec: "int8" }),
+      });
+      expect(await ended, said).toEqual([0, null]);
+    } finally {
+      machines.kill();
+      rmSync(folder, { recursive: true, force: true });
+    }
+    expect(said).toContain("2 clients train on 24 to 24 faces each");
+    const round = (await (await fetch(`${url}/api/tasks/${TASK}/rounds/1`)).json()) as Round;
+    expect(round, said).toMatchObject({ state: "published", evidence: { cohort: { clients: 2, examples: 12 } } });
+    expect(round.cohort).toHaveLength(2);
+    for (const { backend, examples, initialLoss, norm } of round.cohort) {
+      expect({ backend, examples, initialLoss }).toEqual({ backend: "wasm", examples: 24, initialLoss: null });
+      expect(norm).toBeGreaterThan(0);
+    }
+  });
+});
+
 test("the operator's evaluator says of every candidate how it does on faces of its own, and keeps a ruined one out", async () => {
   test.setTimeout(180_000);
   const folder = mkdtempSync(join(tmpdir(), "best-actor-operator-"));
-  const { pixels, labels } = drawFaces(140, 7);
-  const rows = [...labels].map((label, i) => `${label},${pixels.subarray(i * 2304, (i + 1) * 2304).join(" ")}`);
-  const data = join(folder, "faces.csv");
-  writeFileSync(data, ["emotion,pixels", ...rows].join("\n"));
+  const data = facesFile(folder, 140);
   await withEdge(async ({ url, adminToken }) => {
     const told = ["--url", url, "--task", TASK, "--evaluate", data, "--token", adminToken];
     const evaluator = spawn(process.execPath, [join(root, "tools/client.mjs"), ...told], { stdio: "pipe" });

@@ -2,11 +2,16 @@
  * `npm run client -- --url URL [--task NAME] [--clients 5] [--rounds 1]`: headless clients take part in rounds with random
  * deltas: a federation to look at without browsers. An administrator starts the rounds.
  *
+ * `npm run client -- --url URL [--task NAME] --data DATA [--labels 1=happy,...] [--clients 5] [--rounds 1]`: machines without browsers that
+ * train: labelled faces, a CSV, a zip or a folder as the lab takes them, are shared out among clients, or are theirs to whom the data say
+ * they belong. Each trains on its own on WebAssembly, holds a fifth out, keeps back what makes its own faces harder to recognize, and
+ * evaluates candidates.
+ *
  * `npm run client -- --url URL [--task NAME] --evaluate DATA --token TOKEN`: the operator's evaluator. It waits for candidates and says
  * how each does on labelled faces of the operator's own, a CSV or a folder as the lab takes them; it goes on until it is stopped.
  */
 import { runnerImport } from "vite";
-import { fail } from "./faces.mjs";
+import { fail, labelsOf } from "./faces.mjs";
 import { optionsOf } from "./options.mjs";
 
 const values = optionsOf(import.meta.url, {
@@ -14,6 +19,8 @@ const values = optionsOf(import.meta.url, {
   task: { type: "string", default: "expressions-compact" },
   clients: { type: "count", default: "5" },
   rounds: { type: "count", default: "1" },
+  data: { type: "string" },
+  labels: { type: "string" },
   evaluate: { type: "string" },
   token: { type: "string" },
 });
@@ -26,6 +33,11 @@ process.once("SIGINT", () => stop.abort());
 if (values.evaluate) {
   const { evaluateCandidates } = await import("./evaluate.mjs");
   await evaluateCandidates(values, stop.signal);
+  process.exit();
+}
+if (values.data) {
+  const { trainClients } = await import("./train-clients.mjs");
+  await trainClients({ ...values, labels: labelsOf(values.labels) }, stop.signal);
   process.exit();
 }
 await Promise.all(

@@ -18,6 +18,21 @@ export function fail(message) {
   process.exit(1);
 }
 
+/** What --labels says, by word: an expression's place. */
+export function labelsOf(text) {
+  if (!text) return null;
+  return Object.fromEntries(
+    text.split(",").map((pair) => {
+      const [word, expression, ...more] = pair.split("=").map((part) => part.trim().toLowerCase());
+      const label = LABELS.indexOf(expression);
+      if (!word || label < 0 || more.length > 0) {
+        fail(`--labels ${pair}: write it as 1=surprise,2=fear, with expressions from ${LABELS.join(", ")}.`);
+      }
+      return [word, label];
+    }),
+  );
+}
+
 const readers = async () => (await runnerImport(join(root, "tools/readers.ts"))).module;
 
 /**

@@ -1,3 +1,4 @@
+import { setMaxListeners } from "node:events";
 import { promisify } from "node:util";
 import zlib from "node:zlib";
 import * as v from "valibot";
@@ -11,6 +12,8 @@ import {
   type Assignment,
   type CheckInAnswer,
   type CheckpointInfo,
+  type Evaluation,
+  type EvaluationTask,
 } from "../src/federation/protocol";
 import { TASKS, type TaskName } from "../src/federation/tasks/registry";
 
@@ -21,7 +24,7 @@ import { follow, maskedBody, type SecureMember } from "../src/federation/secagg/
 import { secureStepSchema, type SecureMessage, type SecureStep } from "../src/federation/secagg/messages";
 import { ringOf, type RingFacts } from "../src/federation/secagg/ring";
 import { clientIdOf, createSigningKey, sign, type Signable } from "../src/federation/signing";
-import { encodeUpdate } from "../src/federation/update";
+import { encodeUpdate, type UpdateMetadata } from "../src/federation/update";
 
 /** The edge said no. */
 export class RefusalError extends Error {
@@ -36,8 +39,23 @@ export class RefusalError extends Error {
 
 const gzip = promisify(zlib.gzip);
 
+/** What an update says of the training that it comes from. */
+export type Measured = Pick<UpdateMetadata, "trainLoss" | "trainAccuracy"> &
+  Partial<
+    Pick<
+      UpdateMetadata,
+      "evalExamples" | "evalLoss" | "evalAccuracy" | "initialLoss" | "bytesDown" | "trainingMs" | "backend"
+    >
+  >;
+
 /** Of a training that never was. */
-const NOTHING_MEASURED = { trainLoss: 1, trainAccuracy: 0.5 };
+const NOTHING_MEASURED: Measured = { trainLoss: 1, trainAccuracy: 0.5 };
+
+/** A delta that is clipped already, and what is told of it in a round with secure aggregation. */
+export interface SecureUpdate {
+  delta: Float32Array;
+  facts: RingFacts;
+}
 
 /** A request, signed where it has a key. */
 type Call = { key?: Promise<CryptoKeyPair>; method?: "POST" | "PUT" } & Pick<Signable, "body" | "headers">;
@@ -58,6 +76,8 @@ export class HeadlessClient {
     readonly signal: AbortSignal,
   ) {
     this.model = summarize(MODELS[TASKS[task].model]);
+    // A fetch that has ended listens to its signal until the garbage collector comes.
+    setMaxListeners(0, signal);
   }
 
   /** The open round that it knows of, and its key for that round; nothing before it has asked. */
@@ -65,17 +85,18 @@ export class HeadlessClient {
   /** What it was given under each key. */
   readonly #keys = new Map<string, Promise<CryptoKeyPair>>();
 
-  /** Asks once what to do. @throws RefusalError */
-  async checkIn(examples: number): Promise<CheckInAnswer> {
+  /** Asks once what to do. @param heldOut examples that it can evaluate a candidate on @throws RefusalError */
+  async checkIn(examples: number, heldOut = 0): Promise<CheckInAnswer> {
     for (;;) {
       this.#identity ??= { round: await this.#openRound(), key: createSigningKey() };
       const { round, key } = this.#identity;
-      const body = JSON.stringify({ examples, round });
+      const body = JSON.stringify({ examples, heldOut, round });
       const answer = v.parse(
         checkInAnswerSchema,
         await this.#ask(this.#path("check-ins"), { method: "POST", body, key }),
       );
       if (answer.decision === "train") this.#keys.set(answer.assignment.id, key);
+      if (answer.decision === "evaluate") this.#keys.set(answer.evaluation.id, key);
       if (answer.decision !== "wait" || answer.reason !== "other-round") return answer;
       this.#identity = { round: answer.round, key: createSigningKey() };
     }
@@ -110,16 +131,22 @@ export class HeadlessClient {
     return this.#request(`/api/checkpoints/${sha256}`, {});
   }
 
+  /** Says how a candidate and its base do. @throws RefusalError */
+  async sendEvaluation({ id }: EvaluationTask, evaluation: Evaluation): Promise<void> {
+    const body = JSON.stringify(evaluation);
+    await this.#request(this.#path(`evaluations/${id}`), { method: "POST", body, key: this.#keyOf({ id }) });
+  }
+
   /**
-   * Takes part in a round with secure aggregation with a delta that is clipped already.
+   * Takes part in a round with secure aggregation.
+   * @param train makes the update, once the members have agreed on their masks
    * @param until the step before which this client leaves; it stays to the end without one
    * @returns whether the round was published, or undefined where this client has left
    * @throws SecureError, RefusalError
    */
   async sendSecure(
     assignment: Assignment,
-    delta: Float32Array,
-    facts: RingFacts,
+    train: () => Promise<SecureUpdate>,
     until?: "shares" | "vector" | "confirmation",
   ): Promise<boolean | undefined> {
     const { round, id, secure, plan } = assignment;
@@ -140,8 +167,12 @@ export class HeadlessClient {
       const step = await follow(member, "mask");
       if (step.step === "over") return step.published;
       if (until === "vector") return undefined;
+      const update = await train();
+      // Asked again: the training may have outlived the round.
+      const still = await follow(member, "mask");
+      if (still.step === "over") return still.published;
       const ring = ringOf(this.model, { codec: plan.codec, ...secure });
-      const body = await maskedBody(member, step, ring, { delta, facts, seed: round, rotation: round });
+      const body = await maskedBody(member, still, ring, { ...update, seed: round, rotation: round });
       await this.#request(this.#path(`rounds/${round}/updates/${id}`), {
         ...{ method: "PUT", body, key: this.#keyOf(assignment) },
       });
@@ -169,25 +200,31 @@ export class HeadlessClient {
     return this.upload(assignment, await this.pack(assignment, delta, examples, measured));
   }
 
-  /** The gzipped file that a delta travels in. */
+  /** The gzipped file that a delta travels in. @param delta or what the plan's codec has made of it */
   async pack(
     assignment: Assignment,
-    delta: Float32Array,
+    delta: Float32Array | Uint8Array,
     examples: number,
     measured = NOTHING_MEASURED,
   ): Promise<Uint8Array<ArrayBuffer>> {
     const { codec, topShare: share } = assignment.plan;
     const content =
-      codec === "float32" ? delta : encodeDelta(this.model, delta, { codec, share, seed: assignment.round });
+      codec === "float32" || delta instanceof Uint8Array
+        ? delta
+        : encodeDelta(this.model, delta, { codec, share, seed: assignment.round });
     const update = encodeUpdate(this.model, content, {
       codec,
       task: this.task,
       round: assignment.round,
       base: assignment.checkpoint.sha256,
       examples,
+      evalExamples: 0,
+      evalLoss: 0,
+      evalAccuracy: 0,
+      bytesDown: 0,
+      trainingMs: 0,
+      backend: "headless",
       ...measured,
-      ...{ evalExamples: 0, evalLoss: 0, evalAccuracy: 0 },
-      ...{ bytesDown: 0, trainingMs: 0, backend: "headless" },
     });
     // Bytes never repeat in a row of float32 numbers: looking for it takes three times as long, and finds nothing.
     const strategy = codec === "float32" ? zlib.constants.Z_HUFFMAN_ONLY : zlib.constants.Z_DEFAULT_STRATEGY;

@@ -14,7 +14,7 @@ import v8 from "node:v8";
 import { againstEdge } from "./edge.mjs";
 import { dataOf, lab, run, startPool } from "./node.mjs";
 import { DataError, isFile, strategyFrom } from "./strategy-file.mjs";
-import { LABELS } from "../faces.mjs";
+import { labelsOf } from "../faces.mjs";
 import { commit } from "../commit.mjs";
 import { optionsOf } from "../options.mjs";
 import { chartOf, folderOf, gridOf, nameOf, spread, tableOf, valueOf } from "./sweep.mjs";
@@ -81,21 +81,6 @@ function readConfig(path) {
     if (error.code) fail(`${path} cannot be read (${error.code}).`);
     throw error;
   }
-}
-
-/** What --labels says, by word: an expression's place. */
-function labelsOf(text) {
-  if (!text) return null;
-  return Object.fromEntries(
-    text.split(",").map((pair) => {
-      const [word, expression, ...more] = pair.split("=").map((part) => part.trim().toLowerCase());
-      const label = LABELS.indexOf(expression);
-      if (!word || label < 0 || more.length > 0) {
-        fail(`--labels ${pair}: write it as 1=surprise,2=fear, with expressions from ${LABELS.join(", ")}.`);
-      }
-      return [word, label];
-    }),
-  );
 }
 
 /** The configuration that the arguments ask for. */

@@ -1,0 +1,218 @@
+/** Clients that train in Node as a browser's Web Worker does, on labelled faces that lie on this machine. */
+import { setTimeout as pause } from "node:timers/promises";
+import { facesOf, fail } from "./faces.mjs";
+import { dreams, lab, startPool } from "./lab/node.mjs";
+
+/** Of its faces each client holds out every fifth, as a device does. */
+const HELD_OUT = 0.2;
+/** How often it looks whether a round that it has left is over. */
+const LEFT_MS = 3000;
+
+/** A training that has made a client's own faces harder to recognize: it is not sent. */
+class KeptBackError extends Error {
+  constructor() {
+    super("kept back: its own held-out faces are recognized worse after training");
+  }
+}
+
+/** Faces that the data keep for a test stay out of training. */
+async function facesToTrainOn(path, words) {
+  const pictures = [];
+  const labels = [];
+  const owners = [];
+  for await (const [label, pixels, usage, owner] of facesOf(path, words)) {
+    if (usage === "test") continue;
+    labels.push(label);
+    pictures.push(pixels);
+    owners.push(owner);
+  }
+  if (labels.length === 0) fail(`--data: ${path} holds no face to train on.`);
+  const clients = lab.clientNumbers(owners);
+  return {
+    pixels: new Uint8Array(Buffer.concat(pictures)),
+    labels: Uint8Array.from(labels),
+    ...(clients && { clients }),
+  };
+}
+
+/**
+ * Takes part in rounds with as many clients, until each has trained in as many rounds and they are over.
+ * @param {{ url: string, task: string, data: string, labels: Record<string, number> | null, clients: number, rounds: number }} options
+ * @param {AbortSignal} signal
+ */
+export async function trainClients({ url, task, data, labels, clients, rounds }, signal) {
+  const known = lab.TASKS[task];
+  if (known.examples !== "face") fail(`--data reads labelled faces; the task ${task} is about ${known.examples}s.`);
+  const train = await facesToTrainOn(data, labels);
+  const { model } = known;
+  const config = lab.parseLabConfig({
+    dataset: "fer2013",
+    model,
+    clients,
+    rounds,
+    ...lab.CAREFUL,
+    heldOut: HELD_OUT,
+    partition: train.clients ? "natural" : "iid",
+  });
+  let shares;
+  try {
+    shares = lab.shareOut(config, train);
+  } catch (error) {
+    fail(`--clients: ${error.message}`);
+  }
+  const examples = lab.prepare({ train, test: train, rehearsal: await dreams() }, lab.PLAIN_CAMERA);
+  const { pool, stop } = await startPool({ model }, examples);
+  const sizes = shares.train.map(({ length }) => length);
+  console.log(
+    `${clients} clients train on ${Math.min(...sizes)} to ${Math.max(...sizes)} faces each. Ctrl+C stops them.`,
+  );
+  try {
+    const room = { url, task, rounds, pool, signal };
+    await Promise.all(
+      shares.train.map((own, i) => new Trainer(`client ${i}`, room, own, shares.heldOut[i]).takePart()),
+    );
+  } finally {
+    await stop();
+  }
+}
+
+/** One client. */
+class Trainer {
+  /** What it keeps between rounds: what its codec has lost, and its own batch normalization. */
+  #residual;
+  #norms = null;
+  /** The secure round that it has left without a word: its peers go on without it, and it takes no other part. */
+  #left;
+
+  constructor(name, { url, task, rounds, pool, signal }, train, heldOut) {
+    this.name = name;
+    this.rounds = rounds;
+    this.pool = pool;
+    this.signal = signal;
+    this.train = train;
+    this.heldOut = heldOut;
+    this.client = new lab.HeadlessClient(() => url, task, signal);
+  }
+
+  say(words) {
+    console.log(`${this.name}, ${words}`);
+  }
+
+  async takePart() {
+    for (let done = 0; !this.signal.aborted;) {
+      try {
+        const answer = await this.client.checkIn(this.train.length, this.heldOut.length);
+        if (answer.decision === "evaluate") await this.#evaluate(answer.evaluation);
+        else if (answer.decision === "train" && answer.assignment.id === this.#left) await pause(LEFT_MS);
+        else if (answer.decision === "train") {
+          this.#left = answer.assignment.secure && answer.assignment.id;
+          this.say(`round ${answer.assignment.round}: ${await this.#contribute(answer.assignment)}`);
+          this.#left = undefined;
+          done += 1;
+        } else if (done >= this.rounds && answer.reason !== "already-sent") return;
+        else await pause(answer.retryAfterSeconds * 1000, undefined, { signal: this.signal });
+      } catch (error) {
+        if (this.signal.aborted) return;
+        this.say(error instanceof Error ? error.message : String(error));
+        // The round ended before it was through: there will be another.
+        if (error instanceof KeptBackError) done += 1;
+        else if (error.code !== "round-closed") return;
+      }
+    }
+  }
+
+  async #weights(checkpoint) {
+    return lab.decodeCheckpoint(await this.client.checkpoint(checkpoint), this.client.model);
+  }
+
+  async #judge(weights) {
+    if (this.heldOut.length === 0) return NOTHING;
+    return this.pool.evaluate({ weights, of: "train", examples: this.heldOut });
+  }
+
+  async #evaluate(evaluation) {
+    const before = await this.#judge(await this.#weights(evaluation.base));
+    const after = await this.#judge(await this.#weights(evaluation.candidate));
+    await this.client.sendEvaluation(evaluation, {
+      examples: after.examples,
+      loss: after.loss,
+      accuracy: after.accuracy,
+      baseLoss: before.loss,
+      baseAccuracy: before.accuracy,
+      ...(evaluation.byClass && { confusion: after.confusion }),
+    });
+    this.say(
+      `round ${evaluation.round}: ${told(before)} before and ${told(after)} after, of ${after.examples} held out`,
+    );
+  }
+
+  /** Trains, and sends what comes of it. @returns what has become of it, in words */
+  async #contribute(assignment) {
+    const { plan, secure } = assignment;
+    if (!secure) {
+      const trained = await this.#trained(assignment);
+      if (trained.isWorse) {
+        const { url, headers } = await this.client.signedRequest(assignment, "DELETE");
+        await fetch(url, { method: "DELETE", headers, signal: this.signal });
+        throw new KeptBackError();
+      }
+      const { codec, topShare: share } = plan;
+      const packed =
+        codec !== "float32" &&
+        lab.compress(this.client.model, trained.delta, this.#residual, { codec, share, seed: trained.seed });
+      const content = packed ? packed.payload : trained.delta;
+      const file = await this.client.pack(assignment, content, this.train.length, trained.measured);
+      const status = await this.client.upload(assignment, file);
+      // Kept only now: what was refused has lost nothing.
+      if (packed) this.#residual = packed.residual;
+      this.#norms = trained.norms;
+      return `${status}, loss ${trained.measured.trainLoss.toFixed(3)}`;
+    }
+    let norms = null;
+    const published = await this.client.sendSecure(assignment, async () => {
+      const trained = await this.#trained(assignment);
+      ({ norms } = trained);
+      // Everybody sees who leaves a secure round, so that with noise nobody does; without it none of its peers learns why.
+      if (trained.isWorse) {
+        if (!secure.deviation) throw new KeptBackError();
+        trained.delta.fill(0);
+      }
+      const { delta, isBelow } = lab.clipTo(trained.delta, secure.clip);
+      return { delta, facts: { weight: this.train.length, ...trained.measured, below: isBelow ? 1 : 0 } };
+    });
+    this.#norms = norms;
+    return published ? "in the sum, published" : "not published";
+  }
+
+  async #trained({ checkpoint, plan, round }) {
+    const weights = await this.#weights(checkpoint);
+    const seed = crypto.getRandomValues(new Uint32Array(1))[0];
+    const before = await this.#judge(weights);
+    const begun = performance.now();
+    const { train, heldOut } = this;
+    const result = await this.pool.train({ weights, train, heldOut, plan, seed, norms: this.#norms });
+    this.say(`round ${round}: trained in ${((performance.now() - begun) / 1000).toFixed(1)} s`);
+    return {
+      seed,
+      delta: result.delta,
+      norms: result.norms,
+      // With a batch normalization of its own the base alone is not the model that it had.
+      isWorse: this.#norms === null && lab.isWorse(before, result.heldOut),
+      measured: {
+        trainLoss: result.loss,
+        trainAccuracy: result.accuracy,
+        evalExamples: before.examples,
+        evalLoss: before.loss,
+        evalAccuracy: before.accuracy,
+        ...(result.initialLoss !== null && { initialLoss: result.initialLoss }),
+        bytesDown: checkpoint.bytes,
+        trainingMs: performance.now() - begun,
+        backend: "wasm",
+      },
+    };
+  }
+}
+
+const NOTHING = { examples: 0, loss: 0, accuracy: 0, confusion: [] };
+
+const told = ({ accuracy }) => `${(accuracy * 100).toFixed(0)} %`;
