@@ -1,11 +1,9 @@
 import { promisify } from "node:util";
 import zlib from "node:zlib";
 import * as v from "valibot";
-import { encodeDelta } from "../src/federation/codecs/delta";
-import { isRingCodec } from "../src/federation/codecs/registry";
+import { FederatedClient, type ClientRequest } from "../src/federation/federated-client";
 import { MODELS, summarize, type ModelSummary } from "../src/model/model";
 import {
-  checkInAnswerSchema,
   problemSchema,
   taskSchema,
   type Assignment,
@@ -17,11 +15,11 @@ import { TASKS, type TaskName } from "../src/federation/tasks/registry";
 export { TASK_NAMES } from "../src/federation/tasks/registry";
 
 import { seededRandom } from "../src/base/random";
-import { follow, maskedBody, type SecureMember } from "../src/federation/secagg/member";
-import { secureStepSchema, type SecureMessage, type SecureStep } from "../src/federation/secagg/messages";
-import { ringOf, type RingFacts } from "../src/federation/secagg/ring";
+import { follow, type SecureMember } from "../src/federation/secagg/member";
+import type { SecureMessage, SecureStep } from "../src/federation/secagg/messages";
+import type { RingFacts } from "../src/federation/secagg/ring";
+import { encodeTrained, maskClipped } from "../src/federation/trained-update";
 import { clientIdOf, createSigningKey, sign, type Signable } from "../src/federation/signing";
-import { encodeUpdate } from "../src/federation/update";
 
 /** The edge said no. */
 export class RefusalError extends Error {
@@ -37,10 +35,10 @@ export class RefusalError extends Error {
 const gzip = promisify(zlib.gzip);
 
 /** Of a training that never was. */
-const NOTHING_MEASURED = { trainLoss: 1, trainAccuracy: 0.5 };
+const NOTHING_MEASURED = { loss: 1, accuracy: 0.5 };
 
 /** A request, signed where it has a key. */
-type Call = { key?: Promise<CryptoKeyPair>; method?: "POST" | "PUT" } & Pick<Signable, "body" | "headers">;
+type Call = { key?: CryptoKeyPair; method?: ClientRequest["method"] } & Pick<Signable, "body" | "headers">;
 
 /** A client that leaves on purpose. */
 class LeftError extends Error {}
@@ -62,6 +60,8 @@ export class HeadlessClient {
 
   /** The open round that it knows of, and its key for that round; nothing before it has asked. */
   #identity: { round: number | null; key: Promise<CryptoKeyPair> } | undefined;
+  /** What every client does alike. */
+  readonly #client = new FederatedClient(({ path, ...init }, key) => this.#ask(path, { ...init, key }));
   /** What it was given under each key. */
   readonly #keys = new Map<string, Promise<CryptoKeyPair>>();
 
@@ -70,11 +70,7 @@ export class HeadlessClient {
     for (;;) {
       this.#identity ??= { round: await this.#openRound(), key: createSigningKey() };
       const { round, key } = this.#identity;
-      const body = JSON.stringify({ examples, round });
-      const answer = v.parse(
-        checkInAnswerSchema,
-        await this.#ask(this.#path("check-ins"), { method: "POST", body, key }),
-      );
+      const answer = await this.#client.checkIn(this.task, { examples, heldOut: 0, round }, await key);
       if (answer.decision === "train") this.#keys.set(answer.assignment.id, key);
       if (answer.decision !== "wait" || answer.reason !== "other-round") return answer;
       this.#identity = { round: answer.round, key: createSigningKey() };
@@ -122,17 +118,16 @@ export class HeadlessClient {
     facts: RingFacts,
     until?: "shares" | "vector" | "confirmation",
   ): Promise<boolean | undefined> {
-    const { round, id, secure, plan } = assignment;
-    if (!secure || !isRingCodec(plan.codec)) throw new Error("Not a secure round.");
-    const path = this.#path(`rounds/${round}/secure/${id}`);
+    const { round } = assignment;
+    const key = await this.#keyOf(assignment);
     const send = async (message?: SecureMessage): Promise<SecureStep> => {
       if (until === "shares" && message?.step === "shares") throw new LeftError();
-      const key = this.#keyOf(assignment);
-      const init = message ? ({ method: "POST", body: JSON.stringify(message) } as const) : {};
-      return v.parse(secureStepSchema, await this.#ask(path, { ...init, key }));
+      return this.#client.secureStep(assignment, message, key);
     };
     const member: SecureMember = {
-      ...{ round: `${this.task}/${round}`, state: undefined, send },
+      round: `${this.task}/${round}`,
+      state: undefined,
+      send,
       save: () => Promise.resolve(),
       pause: () => this.#pause(0.05),
     };
@@ -140,11 +135,8 @@ export class HeadlessClient {
       const step = await follow(member, "mask");
       if (step.step === "over") return step.published;
       if (until === "vector") return undefined;
-      const ring = ringOf(this.model, { codec: plan.codec, ...secure });
-      const body = await maskedBody(member, step, ring, { delta, facts, seed: round, rotation: round });
-      await this.#request(this.#path(`rounds/${round}/updates/${id}`), {
-        ...{ method: "PUT", body, key: this.#keyOf(assignment) },
-      });
+      const body = await maskClipped(member, step, assignment, { delta, facts }, round);
+      await this.#client.sendUpdate(assignment, body, key);
       if (until === "confirmation") return undefined;
       const over = await follow(member, "over");
       return over.step === "over" && over.published;
@@ -176,19 +168,18 @@ export class HeadlessClient {
     examples: number,
     measured = NOTHING_MEASURED,
   ): Promise<Uint8Array<ArrayBuffer>> {
-    const { codec, topShare: share } = assignment.plan;
-    const content =
-      codec === "float32" ? delta : encodeDelta(this.model, delta, { codec, share, seed: assignment.round });
-    const update = encodeUpdate(this.model, content, {
-      codec,
-      task: this.task,
-      round: assignment.round,
-      base: assignment.checkpoint.sha256,
+    const trained = {
+      delta,
       examples,
-      ...measured,
-      ...{ evalExamples: 0, evalLoss: 0, evalAccuracy: 0 },
-      ...{ bytesDown: 0, trainingMs: 0, backend: "headless" },
-    });
+      train: measured,
+      heldOut: { examples: 0, loss: 0, accuracy: 0 },
+      initialLoss: null,
+      trainingMs: 0,
+      backend: "headless",
+    } as const;
+    const options = { left: undefined, seed: assignment.round, bytesDown: 0 };
+    const { file: update } = encodeTrained(assignment, trained, options);
+    const { codec } = assignment.plan;
     // Bytes never repeat in a row of float32 numbers: looking for it takes three times as long, and finds nothing.
     const strategy = codec === "float32" ? zlib.constants.Z_HUFFMAN_ONLY : zlib.constants.Z_DEFAULT_STRATEGY;
     return gzip(update, { strategy, chunkSize: update.length + 65_536 });
@@ -196,13 +187,7 @@ export class HeadlessClient {
 
   /** Sends what {@link pack} has made, once or again after a failure. @returns what the edge answered @throws RefusalError */
   async upload(assignment: Assignment, file: Uint8Array<ArrayBuffer>): Promise<string> {
-    const answer = await this.#ask(this.#path(`rounds/${assignment.round}/updates/${assignment.id}`), {
-      method: "PUT",
-      body: file,
-      headers: { "content-encoding": "gzip" },
-      key: this.#keyOf(assignment),
-    });
-    return v.parse(v.object({ status: v.string() }), answer).status;
+    return this.#client.sendUpdate(assignment, file, await this.#keyOf(assignment));
   }
 
   /**
@@ -235,7 +220,7 @@ export class HeadlessClient {
       this.signal.throwIfAborted();
       try {
         const url = `${this.url()}${path}`;
-        const headers = key ? await sign({ method: "GET", url, ...init }, await key, Date.now()) : {};
+        const headers = key ? await sign({ method: "GET", url, ...init }, key, Date.now()) : {};
         const response = await fetch(url, { ...init, body: init.body ?? null, headers, signal: this.signal });
         // An answer that breaks off was none.
         if (response.ok) return new Uint8Array(await response.arrayBuffer());

@@ -72,7 +72,7 @@ export async function againstEdge(config, { data, pool, url, token }) {
             ...{ weights, train: shares.train[i], heldOut: new Uint32Array(), plan: assignment.plan, norms: null },
             seed: lab.clientSeed(config.seed, round, i),
           });
-          await client.send(assignment, delta, examples, { trainLoss: loss, trainAccuracy: accuracy });
+          await client.send(assignment, delta, examples, { loss, accuracy });
         }),
       );
       for (let version = before; version < before + round;) {
