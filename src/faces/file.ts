@@ -35,7 +35,9 @@ const packed = <E extends Example>({ pixels, ...rest }: E) => ({ ...rest, pixels
 /** All faces in one JSON file, their pixels in base64, and drawings where there are some. `more` stands beside them. */
 export const exportFaces = (faces: readonly Face[], drawings: readonly Drawing[] = [], more: object = {}): string =>
   JSON.stringify({
-    ...{ format: FORMAT, version: VERSION, size: Math.sqrt(FACE_PIXELS) },
+    format: FORMAT,
+    version: VERSION,
+    size: Math.sqrt(FACE_PIXELS),
     faces: faces.map(packed),
     ...(drawings.length > 0 && { drawings: drawings.map(packed) }),
     ...more,

@@ -310,8 +310,14 @@ class Participant {
     if (accepted === true) {
       const { task, round, id, plan } = assignment;
       await sent.keepUpdate({
-        ...{ task, round, id, key: participation.key, at: Date.now(), bytes: participation.update.length },
-        ...{ codec: plan.codec, isMasked: member !== undefined },
+        task,
+        round,
+        id,
+        key: participation.key,
+        at: Date.now(),
+        bytes: participation.update.length,
+        codec: plan.codec,
+        isMasked: member !== undefined,
         head: participation.update.slice(0, HEAD_BYTES),
       });
       await storeOf(task).noteRound(participation.train, task, round);

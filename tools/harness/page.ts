@@ -204,7 +204,16 @@ function greyImage(pixels: Uint8Array): ImageData {
 const fromBase64 = (text: string): Uint8Array<ArrayBuffer> => Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
 
 const harness = {
-  ...{ hasRealGpu, startVision, crops, throughJpeg, trainedDelta, compactUpdate, starts, learned, train, worker },
+  hasRealGpu,
+  startVision,
+  crops,
+  throughJpeg,
+  trainedDelta,
+  compactUpdate,
+  starts,
+  learned,
+  train,
+  worker,
   fromBase64,
 };
 export type Harness = typeof harness;

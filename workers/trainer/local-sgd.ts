@@ -142,7 +142,11 @@ export async function localSgd(
       if (isLastOfEpoch && patience > 0) best = await better(best, network, heldOut);
       await onBatch?.({
         ...result,
-        ...{ epoch, batch: done, batches: perEpoch * epochs, examples: indices.length, isLastOfEpoch },
+        epoch,
+        batch: done,
+        batches: perEpoch * epochs,
+        examples: indices.length,
+        isLastOfEpoch,
         next: {
           position: isLastOfEpoch ? { epoch: epoch + 1, batch: 0 } : { epoch, batch: batch + 1 },
           sums,

@@ -282,8 +282,13 @@ test("the edge notices shares that do not fit, and says whose", async () => {
 });
 
 const factsOf = (examples: number): RingFacts => ({
-  ...{ weight: examples, trainLoss: 1.5, trainAccuracy: 0.25 },
-  ...{ evalExamples: 4, evalLoss: 2.5, evalAccuracy: 0.75, below: 1 },
+  weight: examples,
+  trainLoss: 1.5,
+  trainAccuracy: 0.25,
+  evalExamples: 4,
+  evalLoss: 2.5,
+  evalAccuracy: 0.75,
+  below: 1,
 });
 
 describe("the ring", () => {
