@@ -27,18 +27,20 @@ async function measure(cohort, numbers, bits, plainBits) {
   const ownKeys = await secagg.keysOf(own);
   const peers = members.map((member, i) => ({ member, cipherKey: keys[i].cipherKey, maskKey: keys[i].maskKey }));
   const agree = (i, purpose) =>
-    secagg.agree(others[i].cipher.privateKey, secagg.fromBase64(ownKeys.cipherKey), ROUND, purpose);
+    secagg.agree(others[i].cipher.privateKey, secagg.base64ToUint8Array(ownKeys.cipherKey), ROUND, purpose);
   const inbox = await Promise.all(
     members.map(async (member, i) => ({
       member,
-      sealed: secagg.toBase64(await secagg.seal(await agree(i, "shares"), secagg.randomBytes(66), `${member} to 0`)),
+      sealed: secagg.uint8ArrayToBase64(
+        await secagg.seal(await agree(i, "shares"), secagg.randomBytes(66), `${member} to 0`),
+      ),
     })),
   );
   const survivors = [0, ...members];
   const macs = await Promise.all(
     members.map(async (member, i) => ({
       member,
-      mac: secagg.toBase64(await secagg.mac(await agree(i, "list"), `${member}: ${survivors.join()}`)),
+      mac: secagg.uint8ArrayToBase64(await secagg.mac(await agree(i, "list"), `${member}: ${survivors.join()}`)),
     })),
   );
 

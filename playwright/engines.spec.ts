@@ -100,9 +100,15 @@ for (const name of ENGINES) {
       method: "POST",
       headers: { authorization: `Bearer ${stage.adminToken}` },
       body: JSON.stringify({
-        ...{ goalCount: 1, fraction: 1, epochs: 100, batchSize: 1, learningRate: 0.00001 },
+        goalCount: 1,
+        fraction: 1,
+        epochs: 100,
+        batchSize: 1,
+        learningRate: 0.00001,
         // Who trains on four faces a hundred times would be told that the others lose by it.
-        ...{ deadlineSeconds: 600, rounds: 1, evaluators: 0 },
+        deadlineSeconds: 600,
+        rounds: 1,
+        evaluators: 0,
       }),
     });
     expect(response.status).toBe(201);

@@ -18,9 +18,24 @@ test.afterAll(() => {
 
 /** A small federation, in the browser and in Node. */
 const CONFIG = {
-  ...{ name: "Small", dataset: "drawn", model: "compact", start: "shipped", clients: 6, fraction: 0.5 },
-  ...{ examplesPerClient: 12, partition: "dirichlet", alpha: 0.5, heldOut: 0.25, dropOut: 0.2, rounds: 12, epochs: 1 },
-  ...{ batchSize: 6, learningRate: 0.01, testExamples: 40, serverOptimizer: "momentum", personalEpochs: 2 },
+  name: "Small",
+  dataset: "drawn",
+  model: "compact",
+  start: "shipped",
+  clients: 6,
+  fraction: 0.5,
+  examplesPerClient: 12,
+  partition: "dirichlet",
+  alpha: 0.5,
+  heldOut: 0.25,
+  dropOut: 0.2,
+  rounds: 12,
+  epochs: 1,
+  batchSize: 6,
+  learningRate: 0.01,
+  testExamples: 40,
+  serverOptimizer: "momentum",
+  personalEpochs: 2,
 };
 
 /** FER2013's CSV of drawn faces, with what is wrong put in at some lines. */

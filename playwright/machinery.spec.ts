@@ -25,8 +25,18 @@ function scriptWith(text: string): string {
 const fault = (of: string): string => `\n${of} = () => { throw new Error(${JSON.stringify(SAID)}); };`;
 
 const CONFIG = {
-  ...{ name: "Small", dataset: "drawn", model: "compact", start: "shipped", clients: 6, fraction: 0.5 },
-  ...{ examplesPerClient: 12, rounds: 8, epochs: 1, batchSize: 6, learningRate: 0.01, testExamples: 40 },
+  name: "Small",
+  dataset: "drawn",
+  model: "compact",
+  start: "shipped",
+  clients: 6,
+  fraction: 0.5,
+  examplesPerClient: 12,
+  rounds: 8,
+  epochs: 1,
+  batchSize: 6,
+  learningRate: 0.01,
+  testExamples: 40,
 };
 
 async function startRun(page: Page): Promise<void> {
@@ -39,22 +49,26 @@ async function startRun(page: Page): Promise<void> {
 
 const PLACES = {
   vision: {
-    ...{ path: "/play?task=expressions-compact", script: "models/blazeface/blazeface-front" },
+    path: "/play?task=expressions-compact",
+    script: "models/blazeface/blazeface-front",
     breaks: "OffscreenCanvas.prototype.getContext",
     use: (page) => page.getByLabel("No camera? Act in a photo").setInputFiles(scenePath(0)),
   },
   trainer: {
-    ...{ path: "/train?task=expressions-compact", script: "The training was paused" },
+    path: "/train?task=expressions-compact",
+    script: "The training was paused",
     breaks: "Uint8Array.prototype.slice",
     use: (page) => page.getByRole("button", { name: "Test this device" }).click(),
   },
   lab: {
-    ...{ path: "/lab", script: "worker has not been started with a model and data" },
+    path: "/lab",
+    script: "worker has not been started with a model and data",
     breaks: "performance.now",
     use: startRun,
   },
   import: {
-    ...{ path: "/lab", script: "is no zip file that can be read" },
+    path: "/lab",
+    script: "is no zip file that can be read",
     breaks: "Blob.prototype.stream",
     use: (page) =>
       page

@@ -9,7 +9,7 @@ import decodeQr from "qr/decode.js";
 import type { History } from "../src/federation/protocol";
 import { root } from "../tools/setup.mjs";
 import { Network, whyNoNamespaces } from "./namespaces";
-import { collectFaces } from "./stage";
+import { collectFaces, openCamera } from "./stage";
 
 const why = whyNoNamespaces();
 if (why !== undefined) {
@@ -145,6 +145,8 @@ test("a phone in the same network is invited by a QR code, plays, trains and sen
     await expect(player.getByRole("note")).toContainText("your faces stay on this device");
     expect(await player.evaluate(() => [isSecureContext, crossOriginIsolated])).toEqual([true, true]);
     await player.evaluate(async () => (await navigator.serviceWorker.ready).scope);
+    // The camera, which only a trusted page may open.
+    await openCamera(player, `https://${address}:8443`);
     await collectFaces(player, `https://${address}:8443`, 5);
     await player.goto(`https://${address}:8443/train`);
     await player.getByRole("button", { name: "Take part in rounds" }).click();

@@ -216,6 +216,9 @@ test("the page runs its own files only, and talks to its own origin only", async
   });
   expect(outcome).toEqual({
     violations: ["connect-src", "script-src", "script-src-elem", "worker-src"],
-    ...{ intruded: false, sent: false, compiled: false, isolated: true },
+    intruded: false,
+    sent: false,
+    compiled: false,
+    isolated: true,
   });
 });

@@ -1,7 +1,7 @@
 import AxeBuilder from "@axe-core/playwright";
 import type { Page } from "@playwright/test";
 import { DEFAULT_ROUND } from "../src/federation/default-round";
-import { collectFaces, expect, playTake, test } from "./stage";
+import { collectFaces, expect, openCamera, playTake, test } from "./stage";
 
 // A colour on its way to the other theme is no colour to judge.
 test.use({ contextOptions: { reducedMotion: "reduce" } });
@@ -24,6 +24,7 @@ test("runs side by side, one client, and every page with something on it, for ev
 }) => {
   await page.addInitScript(() => localStorage.setItem("best-actor-task", "expressions-compact"));
   await collectFaces(page, stage.url, 5);
+  await openCamera(page, stage.url);
   await playTake(page);
   await page.getByRole("button", { name: "Share…" }).click();
   await expectAccessible(page, "sharing");

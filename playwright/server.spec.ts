@@ -109,7 +109,10 @@ test("the operator's evaluator says of every candidate how it does on faces of i
           headers: { authorization: `Bearer ${adminToken}` },
           body: JSON.stringify({
             ...NOTEBOOK_ROUND,
-            ...{ goalCount: 1, selectionSeconds: 0, tolerance: 0.1, awaitOperator: true },
+            goalCount: 1,
+            selectionSeconds: 0,
+            tolerance: 0.1,
+            awaitOperator: true,
           }),
         });
         const assignment = await client.assignment(5);

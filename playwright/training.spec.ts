@@ -5,8 +5,8 @@ import type { History } from "../src/federation/protocol";
 import { findBrowser } from "../tools/setup.mjs";
 import { collectFaces, expect, storedFaces, test } from "./stage";
 
-// Trainings that last long enough to be interrupted.
-test.use({ task: "expressions" });
+/** Where the large network trains: long enough to be interrupted. */
+const LARGE = "/train?task=expressions";
 
 async function startRound(
   url: string,
@@ -73,7 +73,7 @@ test("a reload in mid-training loses nothing: faces, place and update are still 
   const epochs = 15;
   // With nobody asked the model is published: one held-out face says too little.
   await startRound(stage.url, stage.adminToken, { epochs, learningRate: 0.001, evaluators: 0 });
-  await page.goto(`${stage.url}/train`);
+  await page.goto(stage.url + LARGE);
   await page.getByRole("button", { name: "Take part in rounds" }).click();
   const batch = page.locator("dt:has-text('Batch') + dd");
   const done = async (): Promise<number> => Number.parseInt(await batch.innerText());
@@ -147,7 +147,7 @@ test("a training after which this device's own faces are recognized worse is not
       }),
   );
   await startRound(stage.url, stage.adminToken, { epochs: 8, goalCount: 1 });
-  await page.goto(`${stage.url}/train`);
+  await page.goto(stage.url + LARGE);
   await page.getByRole("button", { name: "Take part in rounds" }).click();
   await expect(page.getByText("not sent: after the training")).toBeVisible({ timeout: 240_000 });
   expect(stage.requests.filter(({ method }) => method === "PUT")).toEqual([]);
@@ -164,7 +164,7 @@ test("a worker that dies without a word is noticed, and the training goes on fro
 }) => {
   await collectFaces(page, stage.url, 5);
   await startRound(stage.url, stage.adminToken, { epochs: 12, learningRate: 0.001 });
-  await page.goto(`${stage.url}/train`);
+  await page.goto(stage.url + LARGE);
   await page.getByRole("button", { name: "Take part in rounds" }).click();
   const batch = page.locator("dt:has-text('Batch') + dd");
   const done = async (): Promise<number> => Number.parseInt(await batch.innerText());
@@ -204,7 +204,7 @@ test("a lost GPU ends in WASM, and the player is told", async ({ stage, launchOp
 test("leaving cancels the training at once, and an edge that is away is waited for", async ({ page, stage }) => {
   await collectFaces(page, stage.url, 5);
   await startRound(stage.url, stage.adminToken, { epochs: 100 });
-  await page.goto(`${stage.url}/train`);
+  await page.goto(stage.url + LARGE);
   await page.getByRole("button", { name: "Take part in rounds" }).click();
   await expect(page.getByText("faces/s")).toBeVisible();
   await page.getByRole("button", { name: "Cancel and leave" }).click();
@@ -224,7 +224,7 @@ test("a backend that is not there is got round, and the player is told; pausing 
 }) => {
   await collectFaces(page, stage.url, 5);
   await startRound(stage.url, stage.adminToken, { epochs: 100, learningRate: 0.001 });
-  await page.goto(`${stage.url}/train?backend=webgpu`);
+  await page.goto(`${stage.url}${LARGE}&backend=webgpu`);
   await page.getByRole("button", { name: "Take part in rounds" }).click();
   await expect(page.getByText("The training went on with the processor")).toBeVisible();
   const batch = page.locator("dt:has-text('Batch') + dd");

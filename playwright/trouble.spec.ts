@@ -33,6 +33,7 @@ test("a browser that keeps nothing plays on, and says that it keeps nothing", as
 
 test("a full device keeps the faces that it has, and says what to do", async ({ page, stage }) => {
   await collectFaces(page, stage.url, 1);
+  await openCamera(page, stage.url);
   await page.evaluate(() => {
     // eslint-disable-next-line @typescript-eslint/unbound-method
     const add = IDBObjectStore.prototype.add;

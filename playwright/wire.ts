@@ -54,9 +54,13 @@ export async function recordWire(edge: string): Promise<Wire> {
           const { method = "", url: path = "", headers } = incoming;
           const plain = headers["content-encoding"] === "gzip" ? gunzipSync(body) : body;
           requests.push({
-            ...{ method, path, type: headers["content-type"] ?? "" },
+            method,
+            path,
+            type: headers["content-type"] ?? "",
             key: /keyid="([^"]+)"/.exec(String(headers["signature-input"]))?.[1],
-            ...{ body: plain, status: answer.statusCode ?? 0, range: headers.range },
+            body: plain,
+            status: answer.statusCode ?? 0,
+            range: headers.range,
           });
           const { breaks } = wire;
           const added = wire.added.find((one) => one.path === path);

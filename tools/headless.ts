@@ -2,11 +2,9 @@ import { setMaxListeners } from "node:events";
 import { promisify } from "node:util";
 import zlib from "node:zlib";
 import * as v from "valibot";
-import { encodeDelta } from "../src/federation/codecs/delta";
-import { isRingCodec } from "../src/federation/codecs/registry";
+import { FederatedClient, type ClientRequest } from "../src/federation/federated-client";
 import { MODELS, summarize, type ModelSummary } from "../src/model/model";
 import {
-  checkInAnswerSchema,
   problemSchema,
   taskSchema,
   type Assignment,
@@ -20,11 +18,11 @@ import { TASKS, type TaskName } from "../src/federation/tasks/registry";
 export { TASK_NAMES } from "../src/federation/tasks/registry";
 
 import { seededRandom } from "../src/base/random";
-import { follow, maskedBody, type SecureMember } from "../src/federation/secagg/member";
-import { secureStepSchema, type SecureMessage, type SecureStep } from "../src/federation/secagg/messages";
-import { ringOf, type RingFacts } from "../src/federation/secagg/ring";
+import { follow, type SecureMember } from "../src/federation/secagg/member";
+import type { SecureMessage, SecureStep } from "../src/federation/secagg/messages";
+import type { RingFacts } from "../src/federation/secagg/ring";
+import { encodeTrained, maskClipped, type Trained } from "../src/federation/trained-update";
 import { clientIdOf, createSigningKey, sign, type Signable } from "../src/federation/signing";
-import { encodeUpdate, type UpdateMetadata } from "../src/federation/update";
 
 /** The edge said no. */
 export class RefusalError extends Error {
@@ -39,26 +37,11 @@ export class RefusalError extends Error {
 
 const gzip = promisify(zlib.gzip);
 
-/** What an update says of the training that it comes from. */
-export type Measured = Pick<UpdateMetadata, "trainLoss" | "trainAccuracy"> &
-  Partial<
-    Pick<
-      UpdateMetadata,
-      "evalExamples" | "evalLoss" | "evalAccuracy" | "initialLoss" | "bytesDown" | "trainingMs" | "backend"
-    >
-  >;
-
 /** Of a training that never was. */
-const NOTHING_MEASURED: Measured = { trainLoss: 1, trainAccuracy: 0.5 };
-
-/** A delta that is clipped already, and what is told of it in a round with secure aggregation. */
-export interface SecureUpdate {
-  delta: Float32Array;
-  facts: RingFacts;
-}
+const NOTHING_MEASURED = { loss: 1, accuracy: 0.5 };
 
 /** A request, signed where it has a key. */
-type Call = { key?: Promise<CryptoKeyPair>; method?: "POST" | "PUT" } & Pick<Signable, "body" | "headers">;
+type Call = { key?: CryptoKeyPair; method?: ClientRequest["method"] } & Pick<Signable, "body" | "headers">;
 
 /** A client that leaves on purpose. */
 class LeftError extends Error {}
@@ -82,6 +65,8 @@ export class HeadlessClient {
 
   /** The open round that it knows of, and its key for that round; nothing before it has asked. */
   #identity: { round: number | null; key: Promise<CryptoKeyPair> } | undefined;
+  /** What every client does alike. */
+  readonly #client = new FederatedClient(({ path, ...init }, key) => this.#ask(path, { ...init, key }));
   /** What it was given under each key. */
   readonly #keys = new Map<string, Promise<CryptoKeyPair>>();
 
@@ -90,11 +75,7 @@ export class HeadlessClient {
     for (;;) {
       this.#identity ??= { round: await this.#openRound(), key: createSigningKey() };
       const { round, key } = this.#identity;
-      const body = JSON.stringify({ examples, heldOut, round });
-      const answer = v.parse(
-        checkInAnswerSchema,
-        await this.#ask(this.#path("check-ins"), { method: "POST", body, key }),
-      );
+      const answer = await this.#client.checkIn(this.task, { examples, heldOut, round }, await key);
       if (answer.decision === "train") this.#keys.set(answer.assignment.id, key);
       if (answer.decision === "evaluate") this.#keys.set(answer.evaluation.id, key);
       if (answer.decision !== "wait" || answer.reason !== "other-round") return answer;
@@ -132,34 +113,37 @@ export class HeadlessClient {
   }
 
   /** Says how a candidate and its base do. @throws RefusalError */
-  async sendEvaluation({ id }: EvaluationTask, evaluation: Evaluation): Promise<void> {
-    const body = JSON.stringify(evaluation);
-    await this.#request(this.#path(`evaluations/${id}`), { method: "POST", body, key: this.#keyOf({ id }) });
+  async sendEvaluation(asked: EvaluationTask, evaluation: Evaluation): Promise<void> {
+    await this.#client.sendEvaluation(asked, evaluation, await this.#keyOf(asked));
+  }
+
+  /** Takes an update back, or leaves before there is one. @throws RefusalError */
+  async withdraw(assignment: Assignment): Promise<"withdrawn" | "too-late"> {
+    return this.#client.withdrawUpdate(assignment, await this.#keyOf(assignment));
   }
 
   /**
    * Takes part in a round with secure aggregation.
-   * @param train makes the update, once the members have agreed on their masks
+   * @param train makes the update, clipped, once the members have agreed on their masks
    * @param until the step before which this client leaves; it stays to the end without one
    * @returns whether the round was published, or undefined where this client has left
    * @throws SecureError, RefusalError
    */
   async sendSecure(
     assignment: Assignment,
-    train: () => Promise<SecureUpdate>,
+    train: () => Promise<{ delta: Float32Array; facts: RingFacts }>,
     until?: "shares" | "vector" | "confirmation",
   ): Promise<boolean | undefined> {
-    const { round, id, secure, plan } = assignment;
-    if (!secure || !isRingCodec(plan.codec)) throw new Error("Not a secure round.");
-    const path = this.#path(`rounds/${round}/secure/${id}`);
+    const { round } = assignment;
+    const key = await this.#keyOf(assignment);
     const send = async (message?: SecureMessage): Promise<SecureStep> => {
       if (until === "shares" && message?.step === "shares") throw new LeftError();
-      const key = this.#keyOf(assignment);
-      const init = message ? ({ method: "POST", body: JSON.stringify(message) } as const) : {};
-      return v.parse(secureStepSchema, await this.#ask(path, { ...init, key }));
+      return this.#client.secureStep(assignment, message, key);
     };
     const member: SecureMember = {
-      ...{ round: `${this.task}/${round}`, state: undefined, send },
+      round: `${this.task}/${round}`,
+      state: undefined,
+      send,
       save: () => Promise.resolve(),
       pause: () => this.#pause(0.05),
     };
@@ -167,15 +151,12 @@ export class HeadlessClient {
       const step = await follow(member, "mask");
       if (step.step === "over") return step.published;
       if (until === "vector") return undefined;
-      const update = await train();
+      const clipped = await train();
       // Asked again: the training may have outlived the round.
       const still = await follow(member, "mask");
       if (still.step === "over") return still.published;
-      const ring = ringOf(this.model, { codec: plan.codec, ...secure });
-      const body = await maskedBody(member, still, ring, { ...update, seed: round, rotation: round });
-      await this.#request(this.#path(`rounds/${round}/updates/${id}`), {
-        ...{ method: "PUT", body, key: this.#keyOf(assignment) },
-      });
+      const body = await maskClipped(member, still, assignment, clipped, round);
+      await this.#client.sendUpdate(assignment, body, key);
       if (until === "confirmation") return undefined;
       const over = await follow(member, "over");
       return over.step === "over" && over.published;
@@ -200,46 +181,42 @@ export class HeadlessClient {
     return this.upload(assignment, await this.pack(assignment, delta, examples, measured));
   }
 
-  /** The gzipped file that a delta travels in. @param delta or what the plan's codec has made of it */
+  /** The gzipped file that a delta travels in. */
   async pack(
     assignment: Assignment,
-    delta: Float32Array | Uint8Array,
+    delta: Float32Array,
     examples: number,
     measured = NOTHING_MEASURED,
   ): Promise<Uint8Array<ArrayBuffer>> {
-    const { codec, topShare: share } = assignment.plan;
-    const content =
-      codec === "float32" || delta instanceof Uint8Array
-        ? delta
-        : encodeDelta(this.model, delta, { codec, share, seed: assignment.round });
-    const update = encodeUpdate(this.model, content, {
-      codec,
-      task: this.task,
-      round: assignment.round,
-      base: assignment.checkpoint.sha256,
+    const trained = {
+      delta,
       examples,
-      evalExamples: 0,
-      evalLoss: 0,
-      evalAccuracy: 0,
-      bytesDown: 0,
+      train: measured,
+      heldOut: { examples: 0, loss: 0, accuracy: 0 },
+      initialLoss: null,
       trainingMs: 0,
       backend: "headless",
-      ...measured,
-    });
+    } as const;
+    return (await this.packTrained(assignment, trained, { left: undefined, seed: assignment.round, bytesDown: 0 }))
+      .file;
+  }
+
+  /** The same of a training, with what the codec has lost of it. @see encodeTrained */
+  async packTrained(
+    assignment: Assignment,
+    trained: Trained,
+    options: Parameters<typeof encodeTrained>[2],
+  ): Promise<ReturnType<typeof encodeTrained>> {
+    const { file: update, residual } = encodeTrained(assignment, trained, options);
+    const { codec } = assignment.plan;
     // Bytes never repeat in a row of float32 numbers: looking for it takes three times as long, and finds nothing.
     const strategy = codec === "float32" ? zlib.constants.Z_HUFFMAN_ONLY : zlib.constants.Z_DEFAULT_STRATEGY;
-    return gzip(update, { strategy, chunkSize: update.length + 65_536 });
+    return { file: await gzip(update, { strategy, chunkSize: update.length + 65_536 }), residual };
   }
 
   /** Sends what {@link pack} has made, once or again after a failure. @returns what the edge answered @throws RefusalError */
   async upload(assignment: Assignment, file: Uint8Array<ArrayBuffer>): Promise<string> {
-    const answer = await this.#ask(this.#path(`rounds/${assignment.round}/updates/${assignment.id}`), {
-      method: "PUT",
-      body: file,
-      headers: { "content-encoding": "gzip" },
-      key: this.#keyOf(assignment),
-    });
-    return v.parse(v.object({ status: v.string() }), answer).status;
+    return this.#client.sendUpdate(assignment, file, await this.#keyOf(assignment));
   }
 
   /**
@@ -272,7 +249,7 @@ export class HeadlessClient {
       this.signal.throwIfAborted();
       try {
         const url = `${this.url()}${path}`;
-        const headers = key ? await sign({ method: "GET", url, ...init }, await key, Date.now()) : {};
+        const headers = key ? await sign({ method: "GET", url, ...init }, key, Date.now()) : {};
         const response = await fetch(url, { ...init, body: init.body ?? null, headers, signal: this.signal });
         // An answer that breaks off was none.
         if (response.ok) return new Uint8Array(await response.arrayBuffer());

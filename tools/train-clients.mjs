@@ -148,39 +148,34 @@ class Trainer {
 
   /** Trains, and sends what comes of it. @returns what has become of it, in words */
   async #contribute(assignment) {
-    const { plan, secure } = assignment;
-    if (!secure) {
-      const trained = await this.#trained(assignment);
-      if (trained.isWorse) {
-        const { url, headers } = await this.client.signedRequest(assignment, "DELETE");
-        await fetch(url, { method: "DELETE", headers, signal: this.signal });
-        throw new KeptBackError();
-      }
-      const { codec, topShare: share } = plan;
-      const packed =
-        codec !== "float32" &&
-        lab.compress(this.client.model, trained.delta, this.#residual, { codec, share, seed: trained.seed });
-      const content = packed ? packed.payload : trained.delta;
-      const file = await this.client.pack(assignment, content, this.train.length, trained.measured);
-      const status = await this.client.upload(assignment, file);
-      // Kept only now: what was refused has lost nothing.
-      if (packed) this.#residual = packed.residual;
-      this.#norms = trained.norms;
-      return `${status}, loss ${trained.measured.trainLoss.toFixed(3)}`;
+    const { client } = this;
+    if (assignment.secure) return this.#contributeSecurely(assignment);
+    const { trained, isWorse, norms, seed } = await this.#trained(assignment);
+    if (isWorse) {
+      await client.withdraw(assignment);
+      throw new KeptBackError();
     }
-    let norms = null;
-    const published = await this.client.sendSecure(assignment, async () => {
-      const trained = await this.#trained(assignment);
-      ({ norms } = trained);
-      // Everybody sees who leaves a secure round, so that with noise nobody does; without it none of its peers learns why.
-      if (trained.isWorse) {
-        if (!secure.deviation) throw new KeptBackError();
-        trained.delta.fill(0);
-      }
-      const { delta, isBelow } = lab.clipTo(trained.delta, secure.clip);
-      return { delta, facts: { weight: this.train.length, ...trained.measured, below: isBelow ? 1 : 0 } };
-    });
+    const { bytes: bytesDown } = assignment.checkpoint;
+    const { file, residual } = await client.packTrained(assignment, trained, { left: this.#residual, seed, bytesDown });
+    const status = await client.upload(assignment, file);
+    // Kept only now: what was refused has lost nothing.
+    this.#residual = residual;
     this.#norms = norms;
+    return `${status}, loss ${trained.train.loss.toFixed(3)}`;
+  }
+
+  async #contributeSecurely(assignment) {
+    const { deviation, clip } = assignment.secure;
+    let kept = null;
+    const published = await this.client.sendSecure(assignment, async () => {
+      const { trained, isWorse, norms } = await this.#trained(assignment);
+      kept = norms;
+      if (isWorse && deviation === 0) throw new KeptBackError();
+      // Everybody sees who leaves a secure round: what its faces say of a training is told with noise, or not at all.
+      if (isWorse) trained.delta.fill(0);
+      return lab.clipTrained(trained, clip);
+    });
+    this.#norms = kept;
     return published ? "in the sum, published" : "not published";
   }
 
@@ -191,22 +186,20 @@ class Trainer {
     const begun = performance.now();
     const { train, heldOut } = this;
     const result = await this.pool.train({ weights, train, heldOut, plan, seed, norms: this.#norms });
-    this.say(`round ${round}: trained in ${((performance.now() - begun) / 1000).toFixed(1)} s`);
+    const trainingMs = performance.now() - begun;
+    this.say(`round ${round}: trained in ${(trainingMs / 1000).toFixed(1)} s`);
     return {
       seed,
-      delta: result.delta,
       norms: result.norms,
       // With a batch normalization of its own the base alone is not the model that it had.
       isWorse: this.#norms === null && lab.isWorse(before, result.heldOut),
-      measured: {
-        trainLoss: result.loss,
-        trainAccuracy: result.accuracy,
-        evalExamples: before.examples,
-        evalLoss: before.loss,
-        evalAccuracy: before.accuracy,
-        ...(result.initialLoss !== null && { initialLoss: result.initialLoss }),
-        bytesDown: checkpoint.bytes,
-        trainingMs: performance.now() - begun,
+      trained: {
+        delta: result.delta,
+        examples: train.length,
+        train: { loss: result.loss, accuracy: result.accuracy },
+        heldOut: before,
+        initialLoss: result.initialLoss,
+        trainingMs,
         backend: "wasm",
       },
     };

@@ -1,9 +1,8 @@
-import { sign, type Signable } from "../federation/signing";
 import * as v from "valibot";
-import { secureStepSchema, type SecureMessage, type SecureStep } from "../federation/secagg/messages";
+import { FederatedClient } from "../federation/federated-client";
+import { sign, type Signable } from "../federation/signing";
 import {
   alertsSchema,
-  checkInAnswerSchema,
   checkpointsSchema,
   deadLettersSchema,
   historySchema,
@@ -17,13 +16,8 @@ import {
   taskEventsSchema,
   taskSchema,
   type Alerts,
-  type Assignment,
-  type CheckIn,
-  type CheckInAnswer,
   type CheckpointRecord,
   type DeadLetter,
-  type Evaluation,
-  type EvaluationTask,
   type History,
   type Invitation,
   type InvitationRequest,
@@ -63,12 +57,7 @@ function send(path: string, init?: RequestInit, patience?: number): Promise<Resp
 type SignedInit = Pick<Signable, "method" | "headers" | "body"> & { signal?: AbortSignal };
 
 /** A request that the edge knows to come from this client. @throws EdgeAwayError, EdgeRefusalError, or the signal's reason. */
-async function signedRequest(
-  path: string,
-  key: CryptoKeyPair,
-  init: SignedInit,
-  patience = PATIENCE.question,
-): Promise<Response> {
+async function signedRequest(path: string, key: CryptoKeyPair, init: SignedInit, patience: number): Promise<Response> {
   const { method, body, headers = {}, signal } = init;
   const attempt = async (): Promise<Response> => {
     const url = new URL(path, location.origin).href;
@@ -82,13 +71,6 @@ async function signedRequest(
     if (!(error instanceof EdgeRefusalError && error.code === "stale")) throw error;
     return attempt();
   }
-}
-
-async function readSigned<S extends v.GenericSchema>(
-  schema: S,
-  ...args: Parameters<typeof signedRequest>
-): Promise<v.InferOutput<S>> {
-  return v.parse(schema, await jsonOf(await signedRequest(...args), args[2].signal));
 }
 
 /** @throws EdgeAwayError where the answer breaks off, or the signal's reason. */
@@ -120,27 +102,6 @@ export const getHistory = (task: TaskName, before?: number): Promise<History> =>
 /** A round with all its members. */
 export const getRound = (task: TaskName, number: number): Promise<Round> =>
   read(roundSchema, `${api(task)}/rounds/${number}`);
-
-export const checkIn = (
-  task: TaskName,
-  client: CheckIn,
-  key: CryptoKeyPair,
-  signal: AbortSignal,
-): Promise<CheckInAnswer> =>
-  readSigned(checkInAnswerSchema, `${api(task)}/check-ins`, key, {
-    ...{ method: "POST", body: JSON.stringify(client), signal },
-  });
-
-/** Answers an evaluation. Sending it again is harmless. */
-export async function sendEvaluation(
-  { task, id }: EvaluationTask,
-  evaluation: Evaluation,
-  key: CryptoKeyPair,
-  signal: AbortSignal,
-): Promise<void> {
-  const body = JSON.stringify(evaluation);
-  await signedRequest(`${api(task)}/evaluations/${id}`, key, { method: "POST", body, signal });
-}
 
 export const startRounds = (task: TaskName, config: RoundConfig, token: string): Promise<Round> =>
   read(roundSchema, `${api(task)}/rounds`, {
@@ -200,38 +161,17 @@ export async function replayDeadLetter(task: TaskName, id: string, token: string
   await send(`${api(task)}/dead-letters/${id}/replay`, { method: "POST", headers: bearer(token) });
 }
 
-/** Answers the edge in a round with secure aggregation, or only asks it what is next. Doing so again is harmless. */
-export const secureStep = (
-  { task, round, id }: Pick<Assignment, "task" | "round" | "id">,
-  message: SecureMessage | undefined,
-  key: CryptoKeyPair,
-  signal: AbortSignal,
-): Promise<SecureStep> =>
-  readSigned(secureStepSchema, `${api(task)}/rounds/${round}/secure/${id}`, key, {
-    ...(message ? { method: "POST", body: JSON.stringify(message) } : { method: "GET" }),
-    signal,
+/**
+ * This device as a client: its calls throw EdgeAwayError, EdgeRefusalError, or the signal's reason.
+ * @param signal ends what is under way
+ */
+export const clientOf = (signal?: AbortSignal): FederatedClient =>
+  new FederatedClient(async ({ path, ...init }, key) => {
+    // An update takes as long as a line takes.
+    const patience = init.method === "PUT" ? PATIENCE.transfer : PATIENCE.question;
+    const response = await signedRequest(path, key, { ...init, ...(signal && { signal }) }, patience);
+    return jsonOf(response, signal);
   });
-
-/** Sends an update: gzipped, or a masked vector, which nothing makes smaller. Sending it again is harmless. */
-export async function sendUpdate(
-  { task, round, id, secure }: Assignment,
-  update: Uint8Array<ArrayBuffer>,
-  key: CryptoKeyPair,
-  signal: AbortSignal,
-): Promise<void> {
-  const headers = { "content-type": "application/octet-stream", ...(!secure && { "content-encoding": "gzip" }) };
-  const init: SignedInit = { method: "PUT", body: update, headers, signal };
-  await signedRequest(`${api(task)}/rounds/${round}/updates/${id}`, key, init, PATIENCE.transfer);
-}
-
-/** Takes an update back, if no mean has been made of it yet. */
-export async function withdrawUpdate(
-  { task, round, id }: Pick<Assignment, "task" | "round" | "id">,
-  key: CryptoKeyPair,
-): Promise<"withdrawn" | "too-late"> {
-  const answer = v.object({ status: v.picklist(["withdrawn", "too-late"]) });
-  return (await readSigned(answer, `${api(task)}/rounds/${round}/updates/${id}`, key, { method: "DELETE" })).status;
-}
 
 /**
  * Listens to the rounds over a WebSocket and connects again when it breaks, after one second, then two, up to thirty.

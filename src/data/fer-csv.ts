@@ -1,3 +1,4 @@
+import { concatUint8Arrays } from "uint8array-extras";
 import { EXPRESSIONS, FACE_PIXELS } from "../model/expressions";
 import { LabelWords } from "./label-words";
 import { usageOf, type Usage } from "./usage";
@@ -94,10 +95,7 @@ export class FerCsvReader {
       yield new FerCsvError("line-too-long", this.#line, `No face has a line of over ${MAX_LINE} bytes.`);
       return;
     }
-    const joined = new Uint8Array(this.#rest.length + bytes.length);
-    joined.set(this.#rest);
-    joined.set(bytes, this.#rest.length);
-    this.#rest = joined;
+    this.#rest = concatUint8Arrays([this.#rest, bytes]);
   }
 
   *#close(end: Uint8Array, isLast: boolean): Generator<FerFace | FerCsvError> {

@@ -1,5 +1,5 @@
 import * as v from "valibot";
-import { fromBase64, toBase64 } from "../base/base64";
+import { base64ToUint8Array, uint8ArrayToBase64 } from "uint8array-extras";
 import { EXPRESSIONS, FACE_PIXELS, type Label } from "../model/expressions";
 import { TASK_NAMES } from "../federation/tasks/registry";
 import { sortOld } from "./labels";
@@ -30,12 +30,14 @@ const faceSchema = v.object({
   needsAnswer: v.boolean(),
 });
 
-const packed = <E extends Example>({ pixels, ...rest }: E) => ({ ...rest, pixels: toBase64(pixels) });
+const packed = <E extends Example>({ pixels, ...rest }: E) => ({ ...rest, pixels: uint8ArrayToBase64(pixels) });
 
 /** All faces in one JSON file, their pixels in base64, and drawings where there are some. `more` stands beside them. */
 export const exportFaces = (faces: readonly Face[], drawings: readonly Drawing[] = [], more: object = {}): string =>
   JSON.stringify({
-    ...{ format: FORMAT, version: VERSION, size: Math.sqrt(FACE_PIXELS) },
+    format: FORMAT,
+    version: VERSION,
+    size: Math.sqrt(FACE_PIXELS),
     faces: faces.map(packed),
     ...(drawings.length > 0 && { drawings: drawings.map(packed) }),
     ...more,
@@ -71,7 +73,7 @@ export function importFaces(text: string): Omit<Face, "id">[] {
     const { pixels: packed, rounds, ...rest } = face.output;
     let pixels: Uint8Array<ArrayBuffer>;
     try {
-      pixels = fromBase64(packed);
+      pixels = base64ToUint8Array(packed);
     } catch {
       return wrong("its pixels are no base64");
     }
@@ -84,7 +86,7 @@ export function importFaces(text: string): Omit<Face, "id">[] {
 
 /** The faces that are not here yet: the same pixels at the same time are the same face. */
 export function newFaces(imported: readonly Omit<Face, "id">[], here: readonly Face[]): Omit<Face, "id">[] {
-  const keyOf = ({ capturedAt, pixels }: Omit<Face, "id">): string => `${capturedAt} ${toBase64(pixels)}`;
+  const keyOf = ({ capturedAt, pixels }: Omit<Face, "id">): string => `${capturedAt} ${uint8ArrayToBase64(pixels)}`;
   const known = new Set(here.map(keyOf));
   return imported.filter((face) => {
     const key = keyOf(face);

@@ -55,8 +55,13 @@ test("a little harm is seen where there are many faces, and so is one that has a
     "600, evaluated by 3",
   );
   const ofMany = (accuracy: number, baseAccuracy: number, best?: number): Evidence => ({
-    ...{ kind: "operator", examples: 3589, loss: 0.7, baseLoss: 0.7 },
-    ...{ accuracy, baseAccuracy, best },
+    kind: "operator",
+    examples: 3589,
+    loss: 0.7,
+    baseLoss: 0.7,
+    accuracy,
+    baseAccuracy,
+    best,
   });
   expect(objectionTo([ofMany(0.718, 0.79)], null, RULES)).toContain(
     "71.8 % of 3589 are recognized, 79.0 % were by its base",

@@ -5,8 +5,18 @@ import { quantile, roundsToCsv } from "./rounds-csv";
 
 const base = { version: 3, sha256: "0".repeat(64), bytes: 9, difference: null };
 const round = {
-  ...{ number: 4, state: "published", reason: null, config: DEFAULT_ROUND, base, checkpoint: { ...base, version: 4 } },
-  ...{ openedAt: 0, trainingAt: 1, endedAt: 2500, deadline: null, waiting: 0, refused: { "bad-digest": 2 } },
+  number: 4,
+  state: "published",
+  reason: null,
+  config: DEFAULT_ROUND,
+  base,
+  checkpoint: { ...base, version: 4 },
+  openedAt: 0,
+  trainingAt: 1,
+  endedAt: 2500,
+  deadline: null,
+  waiting: 0,
+  refused: { "bad-digest": 2 },
   tally: { selected: 2, uploaded: 1, counted: 1, dropped: 1, dead: 0, bytesUp: 5, bytesDown: 8 },
   cohort: [],
   ...{

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { fromBase64 } from "../base/base64";
+import { base64ToUint8Array } from "uint8array-extras";
 import { createSigningKey, FRESH_SECONDS, sign, verify, type Signable, type SigningError } from "./signing";
 
 const NOW = 1_800_000_000_000;
@@ -35,7 +35,7 @@ test("a signature is over the base of RFC 9421, section 2.5, written out here by
     `"content-digest": ${digest}`,
     `"@signature-params": ${parameters}`,
   ].join("\n");
-  const signature = fromBase64(/^client=:(.+):$/.exec(headers.signature ?? "")?.[1] ?? "");
+  const signature = base64ToUint8Array(/^client=:(.+):$/.exec(headers.signature ?? "")?.[1] ?? "");
   const algorithm = { name: "ECDSA", hash: "SHA-256" };
   const bytes = new TextEncoder().encode(base);
   expect(await crypto.subtle.verify(algorithm, key.publicKey, signature, bytes)).toBe(true);

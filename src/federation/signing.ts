@@ -1,5 +1,5 @@
 import { createSignature, verifySignature } from "http-message-sig";
-import { fromBase64, toBase64 } from "../base/base64";
+import { base64ToUint8Array, uint8ArrayToBase64 } from "uint8array-extras";
 import { sha256Hex } from "../base/digest";
 
 /**
@@ -62,7 +62,7 @@ export async function sign(
   const digested = { ...headers };
   if (body !== undefined && digested["content-digest"] === undefined) {
     const bytes = typeof body === "string" ? new TextEncoder().encode(body) : body;
-    const digest = toBase64(new Uint8Array(await crypto.subtle.digest("SHA-256", bytes)));
+    const digest = uint8ArrayToBase64(await crypto.subtle.digest("SHA-256", bytes));
     digested["content-digest"] = `sha-256=:${digest}:`;
   }
   const fields = Object.entries(digested).map(([name, value]) => ({ name, value }));
@@ -73,7 +73,7 @@ export async function sign(
       components: componentsOf(body !== undefined),
       parameters: {
         created: Math.floor(now / 1000),
-        nonce: toBase64(crypto.getRandomValues(new Uint8Array(16))),
+        nonce: uint8ArrayToBase64(crypto.getRandomValues(new Uint8Array(16))),
         keyid: await keyIdOf(publicKey),
         alg: ALGORITHM,
         tag: TAG,
@@ -92,7 +92,7 @@ const keyIds = new WeakMap<CryptoKey, string>();
 
 /** A public key as signatures name it: its point, in base64. */
 async function keyIdOf(publicKey: CryptoKey): Promise<string> {
-  const keyId = keyIds.get(publicKey) ?? toBase64(bytesOf(await crypto.subtle.exportKey("raw", publicKey)));
+  const keyId = keyIds.get(publicKey) ?? uint8ArrayToBase64(bytesOf(await crypto.subtle.exportKey("raw", publicKey)));
   keyIds.set(publicKey, keyId);
   return keyId;
 }
@@ -133,7 +133,9 @@ export async function verify(request: Request, now: number): Promise<Signer> {
       validate: ({ parameters }) => parameters.tag === TAG,
     },
     resolveVerifier: async ({ parameters }) => {
-      const key = await crypto.subtle.importKey("raw", fromBase64(parameters.keyid ?? ""), ECDSA, false, ["verify"]);
+      const key = await crypto.subtle.importKey("raw", base64ToUint8Array(parameters.keyid ?? ""), ECDSA, false, [
+        "verify",
+      ]);
       return {
         algorithm: ALGORITHM,
         verify: (data, signature) =>
@@ -154,7 +156,7 @@ export async function verify(request: Request, now: number): Promise<Signer> {
     );
   }
   return {
-    client: await sha256Hex(fromBase64(keyid)),
+    client: await sha256Hex(base64ToUint8Array(keyid)),
     nonce,
     until: (created + FRESH_SECONDS.past) * 1000,
   };

@@ -1,3 +1,4 @@
+import { concatUint8Arrays } from "uint8array-extras";
 import * as v from "valibot";
 import type { DecodedPart } from "./codecs/codec";
 import { DeltaDecoder } from "./codecs/delta";
@@ -109,7 +110,7 @@ export class UpdateReader {
   /** @returns the delta's numbers that are complete with this chunk, in their order and without gaps */
   push(chunk: Uint8Array): DecodedPart[] {
     if (this.#decoder) return this.#decode(this.#decoder, chunk);
-    const joined = concat(this.#head, chunk);
+    const joined = concatUint8Arrays([this.#head, chunk]);
     if (joined.length < 8 || joined.length < headerLength(joined)) {
       this.#head = joined;
       return [];
@@ -153,11 +154,4 @@ export class UpdateReader {
     }
     return parts;
   }
-}
-
-function concat(a: Uint8Array, b: Uint8Array): Uint8Array<ArrayBuffer> {
-  const out = new Uint8Array(a.length + b.length);
-  out.set(a);
-  out.set(b, a.length);
-  return out;
 }

@@ -91,8 +91,15 @@ class Lab {
   async begin(config: LabConfig): Promise<string> {
     const id = crypto.randomUUID();
     await putRun({
-      ...{ id, config, createdAt: Date.now(), on: null, problem: null },
-      ...{ rounds: [], columns: [], evaluation: null, ended: null },
+      id,
+      config,
+      createdAt: Date.now(),
+      on: null,
+      problem: null,
+      rounds: [],
+      columns: [],
+      evaluation: null,
+      ended: null,
     });
     this.runs = await allRuns();
     void this.resume(id);

@@ -205,7 +205,12 @@ function summarizeLayers(model: ModelSpec): ModelSummary {
   const trainableParameters = tensors.reduce((n, t) => n + (t.trainable ? t.size : 0), 0);
   const inputs = model.inputShape.reduce((a, b) => a * b, 1);
   return {
-    ...{ layers, tensors, parameters: offset, trainableParameters, multiplyAdds },
-    ...{ inputs, classes: shape[0] ?? 0 },
+    layers,
+    tensors,
+    parameters: offset,
+    trainableParameters,
+    multiplyAdds,
+    inputs,
+    classes: shape[0] ?? 0,
   };
 }

@@ -5,7 +5,10 @@ import type { Level, Take } from "../faces/kept";
 import type { Medal } from "./level";
 
 const take = (id: number, prompt: number, score: number, show?: string): Take => ({
-  ...{ id, at: id, prompt: prompt as Label, score },
+  id,
+  at: id,
+  prompt: prompt as Label,
+  score,
   ...(show === undefined ? {} : { show }),
 });
 

@@ -6,8 +6,15 @@ import { parseLabConfig, type LabInput } from "./config";
 
 const config = (changes: Partial<LabInput>) =>
   parseLabConfig({
-    ...{ dataset: "drawn", model: "compact", clients: 6, examplesPerClient: 10, rounds: 1, epochs: 1, batchSize: 5 },
-    ...{ learningRate: 0.1, heldOut: 0.3 },
+    dataset: "drawn",
+    model: "compact",
+    clients: 6,
+    examplesPerClient: 10,
+    rounds: 1,
+    epochs: 1,
+    batchSize: 5,
+    learningRate: 0.1,
+    heldOut: 0.3,
     ...changes,
   });
 

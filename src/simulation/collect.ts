@@ -140,8 +140,13 @@ export async function collect(
     facts.count += 1;
     const { heldOut } = result;
     facts.clients.push({
-      ...{ client, examples, loss: result.loss, accuracy: result.accuracy },
-      ...{ heldOut: heldOut.examples, heldOutLoss: heldOut.loss, heldOutAccuracy: heldOut.accuracy },
+      client,
+      examples,
+      loss: result.loss,
+      accuracy: result.accuracy,
+      heldOut: heldOut.examples,
+      heldOutLoss: heldOut.loss,
+      heldOutAccuracy: heldOut.accuracy,
     });
     facts.bytes += bytes;
     facts.examples += examples;

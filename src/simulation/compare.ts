@@ -27,7 +27,11 @@ export async function compare(
     const epochs = Math.max(1, Math.round(config.epochs * config.rounds * (config.schedule ? 1 : config.fraction)));
     const plan = { ...planOf(config, config.learningRate), epochs, patience: 0 };
     const { delta } = await pool.train({
-      ...{ weights: start, train, heldOut: new Uint32Array(), plan, norms: null },
+      weights: start,
+      train,
+      heldOut: new Uint32Array(),
+      plan,
+      norms: null,
       seed: clientSeed(config.seed, 0, 0),
     });
     await add(

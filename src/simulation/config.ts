@@ -18,16 +18,11 @@ export type DatasetName = (typeof DATASETS)[number];
 export const PARTITIONS = ["iid", "dirichlet", "dirichlet-symmetric", "shards", "natural"] as const;
 
 /** What is done to every picture of training and test alike. */
-const cameraSchema: v.GenericSchema<unknown, Camera> = v.strictObject({
-  gain: real(0.05, 4),
-  angle: real(-180, 180),
-  mirror: v.boolean(),
-});
+export const cameraEntries = { gain: real(0.05, 4), angle: real(-180, 180), mirror: v.boolean() };
+const cameraSchema: v.GenericSchema<unknown, Camera> = v.strictObject(cameraEntries);
 
-const { aggregation, q, byzantine, updateClip, noise, serverOptimizer, serverLearningRate, serverMomentum } =
-  roundConfigSchema.entries;
-const { serverBeta2, serverTau, stopPatience, stopDelta, atPlateau, fraction, clipQuantile, secure } =
-  roundConfigSchema.entries;
+/** What a round and the lab say alike stands in the round's description. */
+const round = roundConfigSchema.entries;
 
 const entries = {
   name: v.optional(v.pipe(v.string(), v.maxLength(80)), "Run"),
@@ -59,7 +54,7 @@ const entries = {
   /** Test examples; 0 is all. */
   testExamples: v.optional(whole(0, 1_000_000), 0),
 
-  fraction,
+  fraction: round.fraction,
   rounds: whole(1, 10_000),
   /** Who trains in each round, instead of a choice by C; client numbers may repeat. */
   schedule: v.optional(
@@ -76,20 +71,27 @@ const entries = {
   strategy: v.optional(v.nullable(v.pipe(v.string(), v.minLength(1), v.maxLength(200))), null),
   /** Its options, which it checks itself. */
   strategyOptions: v.optional(v.record(v.string(), v.unknown()), {}),
-  aggregation,
-  q,
-  byzantine,
-  updateClip,
-  /** The most examples that an update counts for, also as a multiple of the cohort's median, and its largest norm as a share of that of the weights, as in a round. */
-  maxExamples: v.optional(whole(1, 100_000), 100_000),
-  maxExamplesRatio: v.optional(real(0, 1000), 0),
-  maxUpdateNorm: v.optional(real(0, 1e6), 0),
+  aggregation: round.aggregation,
+  q: round.q,
+  byzantine: round.byzantine,
+  updateClip: round.updateClip,
+  /**
+   * The most examples that an update counts for, also as a multiple of the cohort's median, and its largest norm as a share of that of
+   * the weights, as in a round.
+   */
+  maxExamples: v.optional(round.maxExamples, 100_000),
+  maxExamplesRatio: v.optional(round.maxExamplesRatio, 0),
+  maxUpdateNorm: v.optional(round.maxUpdateNorm, 0),
   /** Examples that the base counts as in the average, as in a round. 0 is off. */
-  prior: v.optional(real(0, 1e6), 0),
-  noise,
-  clipQuantile,
-  secure,
-  ...{ serverOptimizer, serverLearningRate, serverMomentum, serverBeta2, serverTau },
+  prior: v.optional(round.prior, 0),
+  noise: round.noise,
+  clipQuantile: round.clipQuantile,
+  secure: round.secure,
+  serverOptimizer: round.serverOptimizer,
+  serverLearningRate: round.serverLearningRate,
+  serverMomentum: round.serverMomentum,
+  serverBeta2: round.serverBeta2,
+  serverTau: round.serverTau,
   /** A client keeps what its codec loses, and adds it to its next update. */
   errorFeedback: v.optional(v.boolean(), true),
 
@@ -103,11 +105,11 @@ const entries = {
   evaluateEvery: v.optional(whole(1, 1000), 1),
   /** Accuracy on the test examples that ends the run. */
   target: v.optional(v.nullable(real(0, 1)), null),
-  stopPatience,
-  stopDelta,
-  atPlateau,
+  stopPatience: round.stopPatience,
+  stopDelta: round.stopDelta,
+  atPlateau: round.atPlateau,
   /** A candidate whose loss on the test examples is higher than its base's by more than this is rejected. null publishes all. */
-  tolerance: v.optional(v.nullable(real(0, 1000)), null),
+  tolerance: v.optional(round.tolerance, null),
 
   /** Also train one model on all the clients' examples at one place, for as many epochs. */
   central: v.optional(v.boolean(), false),

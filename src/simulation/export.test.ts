@@ -5,7 +5,13 @@ import { PRESETS } from "./presets";
 import type { LabRound } from "./simulation";
 
 const ROUND: LabRound = {
-  ...{ round: 1, cohort: [3, 7], left: 1, examples: 20, trainLoss: 1.5, trainAccuracy: 0.5, testLoss: null },
+  round: 1,
+  cohort: [3, 7],
+  left: 1,
+  examples: 20,
+  trainLoss: 1.5,
+  trainAccuracy: 0.5,
+  testLoss: null,
   ...{
     testAccuracy: null,
     attackSuccess: null,

@@ -35,8 +35,16 @@ export function exportRun(
       ? { epsilon: epsilon([{ sampling, noise, rounds: rounds.length, clients }], delta), delta }
       : null;
   return {
-    ...{ format: "best-actor-lab-run", version: 2, config, commit, data: data ?? null, privacy },
-    ...{ ended, rounds, columns, evaluation },
+    format: "best-actor-lab-run",
+    version: 2,
+    config,
+    commit,
+    data: data ?? null,
+    privacy,
+    ended,
+    rounds,
+    columns,
+    evaluation,
   };
 }
 

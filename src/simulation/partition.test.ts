@@ -6,7 +6,13 @@ import { PartitionError } from "./partition-error";
 const CLASSES = 7;
 const labelsOf = (count: number): Uint8Array => Uint8Array.from({ length: count }, (_, i) => (i * 3) % CLASSES);
 const RULE: PartitionRule = {
-  ...{ clients: 10, partition: "iid", alpha: 0.5, shardsPerClient: 2, sizeSpread: 0, examplesPerClient: 0, seed: 3 },
+  clients: 10,
+  partition: "iid",
+  alpha: 0.5,
+  shardsPerClient: 2,
+  sizeSpread: 0,
+  examplesPerClient: 0,
+  seed: 3,
   sizePower: 0,
 };
 

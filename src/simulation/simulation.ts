@@ -223,7 +223,9 @@ export async function runLab(run: LabRun): Promise<LabState> {
         norms: state.norms.get(client) ?? null,
         ...(broadcast && {
           strategy: {
-            ...{ options: config.strategyOptions, clients: config.clients, broadcast },
+            options: config.strategyOptions,
+            clients: config.clients,
+            broadcast,
             state: own.clients.get(client) ?? null,
           },
         }),

@@ -1,20 +1,15 @@
 import * as Comlink from "comlink";
-import { compress } from "../federation/codecs/delta";
-import { isRingCodec } from "../federation/codecs/registry";
 import { isWorse, type Evaluation } from "../model/evaluation";
 import { gzip } from "../base/gzip";
 import { MODELS, summarize, type ModelName } from "../model/model";
 import { t } from "../ui/i18n/language.svelte";
 import { reasonOf } from "../ui/i18n/reason";
-import { clipTo } from "../federation/privacy/clip";
 import { SecureError } from "../federation/secagg/client";
-import { follow, maskedBody, type SecureMember } from "../federation/secagg/member";
-import type { StepOf } from "../federation/secagg/messages";
-import { ringOf } from "../federation/secagg/ring";
+import { follow, type SecureMember } from "../federation/secagg/member";
 import type { Assignment, CheckInAnswer, CheckpointInfo, EvaluationTask } from "../federation/protocol";
 import { TASKS, type TaskName } from "../federation/tasks/registry";
 import { createSigningKey } from "../federation/signing";
-import { encodeUpdate } from "../federation/update";
+import { clipTrained, encodeTrained, maskClipped } from "../federation/trained-update";
 import { CONSENTS } from "../faces/consent.svelte";
 import { usableOf } from "../faces/labels";
 import type { Contribution, Example, Identity, Participation } from "../faces/kept";
@@ -40,7 +35,7 @@ import { chooseBackends } from "./backends";
 import { conditions, type Rest } from "./conditions.svelte";
 import { getCheckpoint } from "../client/checkpoints";
 import { getDreams } from "./dreams";
-import { checkIn, secureStep, sendEvaluation, sendUpdate, withdrawUpdate } from "../client/edge";
+import { clientOf } from "../client/edge";
 import { EdgeAwayError, edgeNow, EdgeRefusalError } from "../client/http";
 import { invitationTo } from "../client/invitation";
 import { model } from "../client/model.svelte";
@@ -206,7 +201,7 @@ class Participant {
     const facts = { examples: train.length, heldOut: heldOut.length, round, ...(invitation && { invitation }) };
     let answer: CheckInAnswer;
     try {
-      answer = await checkIn(name, facts, key, signal);
+      answer = await clientOf(signal).checkIn(name, facts, key);
     } catch (error) {
       const code = error instanceof EdgeRefusalError ? error.code : undefined;
       if (code !== "not-invited" && code !== "invitation-used-up") throw error;
@@ -261,7 +256,7 @@ class Participant {
       await keepParticipation(participation);
     }
     this.#show({ kind: "waiting", reason: "not-selected" }, signal);
-    const step = await secureStep(assignment, undefined, participation.key, signal);
+    const step = await clientOf(signal).secureStep(assignment, undefined, participation.key);
     if (step.step === "over") await endParticipation(participation);
     else await sleep(3, signal);
   }
@@ -269,7 +264,8 @@ class Participant {
   /** Trains and uploads; every result is kept before the next step begins. */
   async #contribute(participation: Participation, signal: AbortSignal): Promise<void> {
     const { assignment } = participation;
-    const member = assignment.secure && this.#member(participation, signal);
+    const { secure } = assignment;
+    const member = secure && this.#member(participation, signal);
     if (!participation.update) {
       if (member) {
         this.#show({ kind: "agreeing", round: assignment.round }, signal);
@@ -281,21 +277,22 @@ class Participant {
       }
       const result = await this.#train(participation, signal);
       if (isWorse(result.heldOut, result.heldOutAfter)) {
-        if (!assignment.secure?.deviation) {
+        if (!secure?.deviation) {
           await this.#keepBack(participation, result, signal);
           return;
         }
         // Everybody sees who leaves a secure round: what its faces say of a training is told with noise, or not at all.
         result.delta.fill(0);
       }
-      if (member) {
+      if (secure && member) {
         // Asked again: the training may have outlived the round.
         const step = await follow(member, "mask");
         if (step.step === "over") {
           await endParticipation(participation);
           return;
         }
-        participation.update = await this.#mask(participation, member, step, result);
+        const clipped = clipTrained(result, secure.clip);
+        participation.update = await maskClipped(member, step, assignment, clipped, participation.seed);
       } else participation.update = await this.#encode(participation, result);
       participation.localNorms = result.localNorms;
       participation.contribution = contributionOf(assignment, result, participation.update.length);
@@ -305,7 +302,7 @@ class Participant {
     this.#show({ kind: "uploading", round: assignment.round }, signal);
     let accepted: true | string = true;
     try {
-      await sendUpdate(assignment, participation.update, participation.key, signal);
+      await clientOf(signal).sendUpdate(assignment, participation.update, participation.key);
     } catch (error) {
       if (!(error instanceof EdgeRefusalError)) throw error;
       accepted = reasonOf(error);
@@ -313,8 +310,14 @@ class Participant {
     if (accepted === true) {
       const { task, round, id, plan } = assignment;
       await sent.keepUpdate({
-        ...{ task, round, id, key: participation.key, at: Date.now(), bytes: participation.update.length },
-        ...{ codec: plan.codec, isMasked: member !== undefined },
+        task,
+        round,
+        id,
+        key: participation.key,
+        at: Date.now(),
+        bytes: participation.update.length,
+        codec: plan.codec,
+        isMasked: member !== undefined,
         head: participation.update.slice(0, HEAD_BYTES),
       });
       await storeOf(task).noteRound(participation.train, task, round);
@@ -335,11 +338,13 @@ class Participant {
     const reason = t("train.keptBack", { context: TASKS[assignment.task].examples });
     // Its peers go on without it, as without anybody who leaves.
     if (assignment.secure) throw new SecureError(reason);
-    await withdrawUpdate(assignment, key).catch((error: unknown) => {
-      signal.throwIfAborted();
-      // The round has ended meanwhile, or does so at its deadline.
-      if (!(error instanceof EdgeRefusalError || error instanceof EdgeAwayError)) throw error;
-    });
+    await clientOf()
+      .withdrawUpdate(assignment, key)
+      .catch((error: unknown) => {
+        signal.throwIfAborted();
+        // The round has ended meanwhile, or does so at its deadline.
+        if (!(error instanceof EdgeRefusalError || error instanceof EdgeAwayError)) throw error;
+      });
     await endParticipation(participation);
     this.sent = [{ ...contributionOf(assignment, result, 0), task: assignment.task, accepted: reason }, ...this.sent];
   }
@@ -354,63 +359,18 @@ class Participant {
         participation.secure = state;
         await keepParticipation(participation);
       },
-      send: (message) => secureStep(assignment, message, participation.key, signal),
+      send: (message) => clientOf(signal).secureStep(assignment, message, participation.key),
       pause: (seconds) => sleep(seconds, signal),
     };
   }
 
-  /** The update of a training as a masked vector: clipped, with this device's share of the noise, and random to everybody else. */
-  #mask(
-    { assignment, seed }: Participation,
-    member: SecureMember,
-    step: StepOf<"mask">,
-    result: TrainingResult,
-  ): Promise<Uint8Array<ArrayBuffer>> {
-    const { secure, plan, task, round } = assignment;
-    if (!secure || !isRingCodec(plan.codec)) {
-      throw new SecureError(`The edge asks for a masked vector in ${plan.codec}.`);
-    }
-    const ring = ringOf(summarize(MODELS[TASKS[task].model]), { codec: plan.codec, ...secure });
-    const { delta, isBelow } = clipTo(result.delta, secure.clip);
-    const { train, heldOut } = result;
-    const facts = {
-      ...{ weight: result.examples, trainLoss: train.loss, trainAccuracy: train.accuracy },
-      ...{ evalExamples: heldOut.examples, evalLoss: heldOut.loss, evalAccuracy: heldOut.accuracy },
-      below: isBelow ? 1 : 0,
-    };
-    return maskedBody(member, step, ring, { delta, facts, seed, rotation: round });
-  }
-
   /** The gzipped update of a training, in the plan's codec. What the codec loses stays in the participation. */
   async #encode(participation: Participation, result: TrainingResult): Promise<Uint8Array<ArrayBuffer>> {
-    const { assignment } = participation;
-    const { codec, topShare } = assignment.plan;
-    const spec = summarize(MODELS[TASKS[assignment.task].model]);
-    let content: Float32Array | Uint8Array = result.delta;
-    if (codec !== "float32") {
-      const before = (await getSetting("residuals"))?.[assignment.task];
-      const options = { codec, share: topShare, seed: participation.seed };
-      const { payload, residual } = compress(spec, result.delta, before, options);
-      content = payload;
-      participation.residual = residual;
-    }
-    const update = encodeUpdate(spec, content, {
-      codec,
-      task: assignment.task,
-      round: assignment.round,
-      base: assignment.checkpoint.sha256,
-      examples: result.examples,
-      trainLoss: result.train.loss,
-      trainAccuracy: result.train.accuracy,
-      evalExamples: result.heldOut.examples,
-      evalLoss: result.heldOut.loss,
-      evalAccuracy: result.heldOut.accuracy,
-      bytesDown: participation.bytesDown,
-      trainingMs: result.trainingMs,
-      backend: result.backend,
-      ...(result.initialLoss === null ? {} : { initialLoss: result.initialLoss }),
-    });
-    return gzip(update);
+    const { assignment, seed, bytesDown } = participation;
+    const left = (await getSetting("residuals"))?.[assignment.task];
+    const { file, residual } = encodeTrained(assignment, result, { left, seed, bytesDown });
+    if (residual) participation.residual = residual;
+    return gzip(file);
   }
 
   /** Tells the edge how a round's candidate and its base do on this device's held-out faces. */
@@ -431,19 +391,15 @@ class Participant {
     };
     const before = await judge(base);
     const after = await judge(candidate);
-    await sendEvaluation(
-      evaluation,
-      {
-        examples: heldOut.length,
-        loss: after.loss,
-        accuracy: after.accuracy,
-        baseLoss: before.loss,
-        baseAccuracy: before.accuracy,
-        ...(byClass && { confusion: after.confusion }),
-      },
-      key,
-      signal,
-    );
+    const answer = {
+      examples: heldOut.length,
+      loss: after.loss,
+      accuracy: after.accuracy,
+      baseLoss: before.loss,
+      baseAccuracy: before.accuracy,
+      ...(byClass && { confusion: after.confusion }),
+    };
+    await clientOf(signal).sendEvaluation(evaluation, answer, key);
   }
 
   async #train(participation: Participation, signal: AbortSignal): Promise<TrainingResult> {

@@ -6,7 +6,7 @@ import { forgetTrainings } from "../faces/participation";
 import { getSetting } from "../faces/settings";
 import { destroyLabDatabase } from "../lab/store";
 import { CHECKPOINT_CACHE } from "../client/checkpoints";
-import { withdrawUpdate } from "../client/edge";
+import { clientOf } from "../client/edge";
 import { participant } from "./participant.svelte";
 import { sent } from "../client/sent.svelte";
 
@@ -28,7 +28,7 @@ export async function withdrawConsent(kind: ExampleKind): Promise<Withdrawn> {
   const isMadeOfThem = ({ task }: { task: TaskName }): boolean => TASKS[task].examples === kind;
   const sending = underWay?.update && { ...underWay.assignment, key: underWay.key };
   const update = [sending, sent.lastUpdate].find((one) => one && isMadeOfThem(one));
-  return update ? withdrawUpdate(update, update.key) : "nothing-sent";
+  return update ? clientOf().withdrawUpdate(update, update.key) : "nothing-sent";
 }
 
 /** Erases everything that this site keeps on this device, and takes the last update back where that is still possible. */

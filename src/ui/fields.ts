@@ -1,9 +1,13 @@
+import type { GenericSchema } from "valibot";
 import { CODEC_NAMES, CODECS } from "../federation/codecs/registry";
-import { AGGREGATION_NAMES } from "../federation/aggregation/registry";
-import { SERVER_OPTIMIZER_NAMES } from "../federation/server-optimizers/registry";
+import { describe } from "../federation/described";
+import { roundConfigSchema, type RoundConfig } from "../federation/protocol";
 import type { en } from "./messages/developer/en";
 
-/** What a form asks for, one entry a field: the form's own component draws them, with the texts of src/ui/messages/developer. */
+/**
+ * What a form asks for, one entry a field: the form's own component draws them, with the texts of src/ui/messages/developer. What a field
+ * may be, its schema says.
+ */
 
 type FieldTexts = typeof en.fields;
 /** A field's texts: its key, unless another form's field of that key says something else. */
@@ -11,9 +15,18 @@ type FieldText = keyof FieldTexts;
 type TextOf<Kind extends object> = {
   [K in FieldText]: FieldTexts[K] extends Kind ? K : never;
 }[FieldText];
-/** Those that have help, and those of them that have names of options. */
+/** Those that have help. */
 type HelpText = TextOf<{ help: string }>;
-type ChoiceText = TextOf<{ help: string; options: object }>;
+
+/** The keys of a configuration that have all the texts that their values need: the type checker names one that lacks some. */
+export type Texted<Config> = {
+  [K in FieldText & keyof Config]: FieldTexts[K] extends TextsFor<Config[K]> ? K : never;
+}[FieldText & keyof Config];
+type TextsFor<Value> = [Value] extends [boolean]
+  ? { name: string }
+  : [Value] extends [string]
+    ? { name: string; help: string; options: Record<Value, string> }
+    : { name: string; help: string };
 
 export interface NumberField {
   kind: "number";
@@ -45,70 +58,78 @@ export interface CheckField {
 /** A field, and when it is asked for at all. */
 export type Field = (NumberField | ChoiceField | CheckField) & { when?: (config: Record<string, unknown>) => boolean };
 
-export const number = (
-  text: HelpText,
-  min: number,
-  max: number,
-  step: number | "any" = 1,
-  key: string = text,
-): NumberField => ({ kind: "number", key, text, min, max, step, optional: false });
+/** A number that must be above a bound is at least so much above it: a browser's form knows no open intervals. */
+const ABOVE = 1e-9;
 
-/** A choice: the type checker names a value that has no text. */
-export const choice = <K extends ChoiceText>(
-  text: K,
-  values: readonly (keyof (FieldTexts[K] & { options: unknown })["options"] & string)[],
-): ChoiceField => ({ kind: "choice", key: text, text, values, named: true });
+/**
+ * A field as its schema describes it.
+ * @param text whose texts it has
+ * @throws Error where a form cannot ask for such a value
+ */
+export function fieldOf(schema: GenericSchema, key: string, text: FieldText): Field {
+  const found = describe(schema);
+  switch (found.kind) {
+    case "choice":
+      return { kind: "choice", key, text: text as HelpText, values: found.values, named: true };
+    case "boolean":
+      return { kind: "check", key, text };
+    case "number": {
+      const { least = -Infinity, most = Infinity, isAbove, isWhole, isNullable } = found;
+      return {
+        kind: "number",
+        key,
+        text: text as HelpText,
+        min: isAbove ? least + ABOVE : least,
+        max: most,
+        step: isWhole ? 1 : "any",
+        optional: isNullable,
+      };
+    }
+    default:
+      throw new Error(`No form asks for ${key}.`);
+  }
+}
 
-export const check = (text: FieldText): CheckField => ({ kind: "check", key: text, text });
+/** A field of a round. */
+export const roundField = (key: Texted<RoundConfig>): Field => fieldOf(roundConfigSchema.entries[key], key, key);
 
-export const SERVER_OPTIMIZER = choice("serverOptimizer", SERVER_OPTIMIZER_NAMES);
-export const AGGREGATION = choice("aggregation", AGGREGATION_NAMES);
+export const SERVER_OPTIMIZER = roundField("serverOptimizer");
+export const AGGREGATION = roundField("aggregation");
 
 /** What belongs to those two. */
-export const SERVER_NUMBERS = [
-  number("serverLearningRate", 0.00001, 100, "any"),
-  number("serverMomentum", 0, 0.9999, "any"),
-  number("serverBeta2", 0, 0.99999, "any"),
-  number("serverTau", 1e-9, 1, "any"),
-  number("updateClip", 0, 1e6, "any"),
-  number("prior", 0, 1e6, "any"),
-  number("byzantine", 0, 400),
-  number("q", 0, 10, "any"),
-];
+export const SERVER_NUMBERS = (
+  ["serverLearningRate", "serverMomentum", "serverBeta2", "serverTau", "updateClip", "prior", "byzantine", "q"] as const
+).map(roundField);
 
 /** What an update is sent as. */
 export const CODEC_FIELDS: Field[] = [
-  choice("codec", CODEC_NAMES),
+  roundField("codec"),
   {
-    ...number("topShare", 0.0001, 1, "any"),
+    ...roundField("topShare"),
     when: ({ codec }) => CODEC_NAMES.some((name) => name === codec && CODECS[name].isSparse),
   },
 ];
 
 /** How a client trains. */
-export const CLIENT_FIELDS: Field[] = [
-  number("epochs", 1, 100),
-  number("batchSize", 1, 512),
-  number("learningRate", 0.00001, 10, "any"),
-  number("proximal", 0, 100, "any"),
-  number("distill", 0, 100, "any"),
-  number("rehearse", 0, 100, "any"),
-  number("clipNorm", 0, 1e6, "any"),
-  number("patience", 0, 100),
-  choice("optimizer", ["sgd", "momentum", "adam"]),
-  choice("layers", ["all", "head"]),
-  choice("batchNorm", ["average", "local", "frozen"]),
-  check("augment"),
-  check("balanceLabels"),
-];
+export const CLIENT_FIELDS: Field[] = (
+  [
+    "epochs",
+    "batchSize",
+    "learningRate",
+    "proximal",
+    "distill",
+    "rehearse",
+    "clipNorm",
+    "patience",
+    "optimizer",
+    "layers",
+    "batchNorm",
+    "augment",
+    "balanceLabels",
+  ] as const
+).map(roundField);
 
 /** When a run ends by itself. */
-export const STOPPING_FIELDS: Field[] = [
-  number("stopPatience", 0, 1000),
-  number("stopDelta", 0, 100, "any"),
-  choice("atPlateau", ["stop", "lower-rate", "go-on"]),
-  {
-    ...number("tolerance", 0, 1000, "any"),
-    optional: true,
-  },
-];
+export const STOPPING_FIELDS: Field[] = (["stopPatience", "stopDelta", "atPlateau", "tolerance"] as const).map(
+  roundField,
+);

@@ -1,3 +1,4 @@
+import { base64ToUint8Array } from "uint8array-extras";
 import * as Comlink from "comlink";
 import * as v from "valibot";
 import { forget, learned, noteFailed } from "../../src/client/ladder";
@@ -201,11 +202,18 @@ function greyImage(pixels: Uint8Array): ImageData {
   return image;
 }
 
-const fromBase64 = (text: string): Uint8Array<ArrayBuffer> => Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
-
 const harness = {
-  ...{ hasRealGpu, startVision, crops, throughJpeg, trainedDelta, compactUpdate, starts, learned, train, worker },
-  fromBase64,
+  hasRealGpu,
+  startVision,
+  crops,
+  throughJpeg,
+  trainedDelta,
+  compactUpdate,
+  starts,
+  learned,
+  train,
+  worker,
+  fromBase64: base64ToUint8Array,
 };
 export type Harness = typeof harness;
 

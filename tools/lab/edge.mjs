@@ -15,7 +15,8 @@ async function ownEdge() {
   const stateFolder = mkdtempSync(join(tmpdir(), "best-actor-lab-"));
   const { url, adminToken: token, stop } = await serve({ port: 0, stateFolder });
   return {
-    ...{ url, token },
+    url,
+    token,
     stop: async () => {
       await stop();
       rmSync(stateFolder, { recursive: true, force: true });
@@ -69,10 +70,14 @@ export async function againstEdge(config, { data, pool, url, token }) {
           const assignment = await client.assignment(examples);
           const weights = lab.decodeCheckpoint(await client.checkpoint(assignment.checkpoint), model);
           const { delta, loss, accuracy } = await pool.train({
-            ...{ weights, train: shares.train[i], heldOut: new Uint32Array(), plan: assignment.plan, norms: null },
+            weights,
+            train: shares.train[i],
+            heldOut: new Uint32Array(),
+            plan: assignment.plan,
+            norms: null,
             seed: lab.clientSeed(config.seed, round, i),
           });
-          await client.send(assignment, delta, examples, { trainLoss: loss, trainAccuracy: accuracy });
+          await client.send(assignment, delta, examples, { loss, accuracy });
         }),
       );
       for (let version = before; version < before + round;) {

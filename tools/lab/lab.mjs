@@ -154,7 +154,10 @@ async function once(config, data, pool, folder) {
   console.log("\n  round  cohort   train loss  accuracy    test loss  accuracy   seconds     left");
   try {
     return await run(config, {
-      ...{ data, pool, resume, signal: stop.signal },
+      data,
+      pool,
+      resume,
+      signal: stop.signal,
       onRound: (state) => {
         save(state);
         const one = state.rounds.at(-1);
@@ -241,8 +244,12 @@ async function main() {
   const said = rows.map(({ changes, states }) => {
     const last = states.at(-1);
     return {
-      ...{ name: config.name, ...(grid.length > 1 && { sweep: changes }), ended: last.ended, rounds: last.round },
-      ...{ accuracy: last.evaluation?.accuracy ?? null, loss: last.evaluation?.loss ?? null },
+      name: config.name,
+      ...(grid.length > 1 && { sweep: changes }),
+      ended: last.ended,
+      rounds: last.round,
+      accuracy: last.evaluation?.accuracy ?? null,
+      loss: last.evaluation?.loss ?? null,
     };
   });
   console.log(JSON.stringify(said.length > 1 ? said : said[0]));

@@ -19,6 +19,7 @@ export { clientNumbers, drawnData, isTest, prepare, shared } from "../../src/sim
 export { configOf, exportRun, roundsToCsv } from "../../src/simulation/export";
 export { LabPool } from "../../src/simulation/pool";
 export { PRESETS } from "../../src/simulation/presets";
+export { clipTrained } from "../../src/federation/trained-update";
 export { isWorse } from "../../src/model/evaluation";
 export { clientSeed, picture, planOf, shareOut } from "../../src/simulation/cohort";
 export { roundOf } from "../../src/simulation/simulated-round";

@@ -2,5 +2,5 @@
 export { beginSecure, check, confirm, keysOf, maskVector, reveal, share } from "../../src/federation/secagg/client";
 export { degreeOf, thresholdOf } from "../../src/federation/secagg/graph";
 export { pack, ringOf } from "../../src/federation/secagg/ring";
-export { fromBase64, toBase64 } from "../../src/base/base64";
+export { base64ToUint8Array, uint8ArrayToBase64 } from "uint8array-extras";
 export { agree, mac, randomBytes, seal } from "../../src/federation/secagg/secrets";

@@ -86,8 +86,12 @@ test("with its key stolen it still vouches for no public name", async () => {
   const forge = async (name: string) => {
     const keys = await webcrypto.subtle.generateKey(algorithm, true, ["sign", "verify"]);
     const leaf = await x509.X509CertificateGenerator.create({
-      ...{ serialNumber: "05", subject: "CN=x", issuer: new x509.X509Certificate(text).subject },
-      ...{ publicKey: keys.publicKey, signingKey: stolen, signingAlgorithm: algorithm },
+      serialNumber: "05",
+      subject: "CN=x",
+      issuer: new x509.X509Certificate(text).subject,
+      publicKey: keys.publicKey,
+      signingKey: stolen,
+      signingAlgorithm: algorithm,
       extensions: [new x509.SubjectAlternativeNameExtension([{ type: "dns", value: name }])],
     });
     const pkcs8 = await webcrypto.subtle.exportKey("pkcs8", keys.privateKey);
@@ -129,7 +133,10 @@ const HERE = [{ address: "127.0.0.1", isInside: false }];
 
 async function open(url: string, more: Partial<Parameters<typeof share>[0]> = {}) {
   const front = await share({
-    ...{ target: () => url, port: 0, stateFolder: folder, addresses: () => Promise.resolve(HERE) },
+    target: () => url,
+    port: 0,
+    stateFolder: folder,
+    addresses: () => Promise.resolve(HERE),
     ...more,
   });
   closers.push(() => front.stop());
@@ -314,7 +321,11 @@ test("one address that opens connections without end leaves the others theirs", 
 });
 
 const of = (address: string, more = {}) => ({
-  ...{ address, netmask: "", mac: "", cidr: null, internal: false },
+  address,
+  netmask: "",
+  mac: "",
+  cidr: null,
+  internal: false,
   ...(address.includes(":") ? { family: "IPv6" as const, scopeid: 0 } : { family: "IPv4" as const }),
   ...more,
 });

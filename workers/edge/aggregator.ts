@@ -2,7 +2,6 @@ import { DurableObject } from "cloudflare:workers";
 import * as v from "valibot";
 import { checkpointPieces, decodeCheckpoint } from "../../src/model/checkpoint";
 import { encodeDifference, quantizeStep } from "../../src/federation/difference";
-import { toHex } from "../../src/base/digest";
 import { Cosines } from "../../src/federation/cosines";
 import { WeightedSum, type Totals } from "../../src/federation/fedavg";
 import { gzip } from "../../src/base/gzip";
@@ -14,7 +13,7 @@ import type { DifferenceCodec } from "../../src/federation/codecs/registry";
 import { taskNameSchema, type RoundConfig } from "../../src/federation/protocol";
 import type { TaskName } from "../../src/federation/tasks/registry";
 import { fromRing, RingSum, type Ring, type RingFacts } from "../../src/federation/secagg/ring";
-import { fromBase64 } from "../../src/base/base64";
+import { base64ToUint8Array, uint8ArrayToHex } from "uint8array-extras";
 import { addMask } from "../../src/federation/secagg/secrets";
 import type { Correction } from "../../src/federation/secagg/server";
 import { checkWeights } from "../../src/federation/plausible";
@@ -212,7 +211,7 @@ export class Aggregator extends DurableObject<Env> {
         (await stub.part(at, count)).forEach((value, i) => (sum[at + i] = (sum[at + i] as number) + value));
       }
     }
-    for (const { seed, sign } of corrections) await addMask(sum, fromBase64(seed), sign);
+    for (const { seed, sign } of corrections) await addMask(sum, base64ToUint8Array(seed), sign);
     const { mean, facts } = fromRing(ring, sum, rotation);
     // DP-FedAvg divides by the clients that were expected.
     const factor = privacy ? facts.weight / privacy.denominator : 1;
@@ -304,7 +303,7 @@ export class Aggregator extends DurableObject<Env> {
     };
     const digest = new crypto.DigestStream("SHA-256");
     await write(digest);
-    const sha256 = toHex(await digest.digest);
+    const sha256 = uint8ArrayToHex(await digest.digest);
     const file = new FixedLengthStream(bytes);
     await Promise.all([this.env.STORE.put(checkpointKey(sha256), file.readable, { sha256 }), write(file.writable)]);
     return { sha256, bytes };

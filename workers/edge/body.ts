@@ -1,6 +1,6 @@
 import * as v from "valibot";
-import { fromBase64 } from "../../src/base/base64";
-import { sha256Hex, toHex } from "../../src/base/digest";
+import { base64ToUint8Array, uint8ArrayToHex } from "uint8array-extras";
+import { sha256Hex } from "../../src/base/digest";
 import { ProblemError } from "./problem";
 
 /** The longest JSON body: a round's configuration, a check-in, an evaluation with its counts by class. */
@@ -18,7 +18,7 @@ export function contentDigest(request: Request): string {
   if (encoded === undefined) {
     throw new ProblemError("bad-request", "The Content-Digest header must hold the body's sha-256 (RFC 9530).");
   }
-  return toHex(fromBase64(encoded).buffer);
+  return uint8ArrayToHex(base64ToUint8Array(encoded));
 }
 
 /** Checks a request's JSON body. @throws ProblemError `bad-request` or `unfit`, naming the fields; `too-large`, `too-slow`. */

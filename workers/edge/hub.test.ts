@@ -113,8 +113,15 @@ test("a hub has no part in the gossip of a plan that it has not been told of yet
 
 test("a robust average is no sum that hubs could gossip about, and the edge says so", async () => {
   const response = await task.admin("POST", "/rounds", {
-    ...{ goalCount: 5, fraction: 1, epochs: 1, batchSize: 5, learningRate: 0.1, deadlineSeconds: 60, rounds: 1 },
-    ...{ topology: "gossip", aggregation: "median" },
+    goalCount: 5,
+    fraction: 1,
+    epochs: 1,
+    batchSize: 5,
+    learningRate: 0.1,
+    deadlineSeconds: 60,
+    rounds: 1,
+    topology: "gossip",
+    aggregation: "median",
   });
   expect(response.status).toBe(422);
   expect(await response.json()).toMatchObject({ detail: expect.stringContaining("Choose the mean") as string });

@@ -351,7 +351,9 @@ function operation({ path, method, summary, query, admin, signed, body, answers,
       parameters: [
         ...names.map((name) => ({ name, in: "path", required: true, schema: PARAMETERS[name] ?? {} })),
         ...Object.entries(query?.entries ?? {}).map(([name, schema]) => ({
-          ...{ name, in: "query", required: false },
+          name,
+          in: "query",
+          required: false,
           schema: schemaOf(schema, "output"),
         })),
       ],
@@ -406,7 +408,9 @@ export function openApi(): Json {
       securitySchemes: {
         admin: { type: "http", scheme: "bearer" },
         client: {
-          ...{ type: "apiKey", in: "header", name: "Signature" },
+          type: "apiKey",
+          in: "header",
+          name: "Signature",
           description:
             'An HTTP Message Signature (RFC 9421) labelled `client` in ecdsa-p256-sha256 over "@method", "@path" and, with a body, "content-digest"; created, nonce, keyid (the raw public key in base64) and tag="best-actor" are its parameters.',
         },

@@ -48,7 +48,9 @@ test("thirty phones behind one address play, train, send and evaluate in one min
     expect((await file.arrayBuffer()).byteLength).toBe(assignment.checkpoint.bytes);
     const update = encodeUpdate(task.model, task.randomDelta(i + 1), task.metadataFor(assignment, 20));
     const sent = await task.fetchSigned(`/rounds/1/updates/${assignment.id}`, key, {
-      ...{ method: "PUT", body: update, headers: ROUTER },
+      method: "PUT",
+      body: update,
+      headers: ROUTER,
     });
     expect(sent.status).toBe(202);
   }
@@ -58,7 +60,9 @@ test("thirty phones behind one address play, train, send and evaluate in one min
     if (answer.decision !== "evaluate") throw new Error(`not asked: ${JSON.stringify(answer)}`);
     const found = { examples: 5, loss: 1, accuracy: 0.6, baseLoss: 1, baseAccuracy: 0.6 };
     const sent = await task.fetchSigned(`/evaluations/${answer.evaluation.id}`, key, {
-      ...{ method: "POST", body: JSON.stringify(found), headers: ROUTER },
+      method: "POST",
+      body: JSON.stringify(found),
+      headers: ROUTER,
     });
     expect(sent.status).toBe(200);
   }

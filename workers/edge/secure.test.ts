@@ -214,7 +214,8 @@ test("a vector of the wrong length, or of somebody without shares, is refused", 
   expect(wrong.status).toBe(400);
   const id = crypto.randomUUID();
   expect(await (await compact.fetchSigned(`/rounds/1/secure/${id}`, { id })).json()).toEqual({
-    ...{ step: "over", published: false },
+    step: "over",
+    published: false,
   });
 });
 
@@ -230,7 +231,13 @@ test.each([
     method: "POST",
     headers: { authorization: "Bearer test-token" },
     body: JSON.stringify({
-      ...{ goalCount: 3, fraction: 1, epochs: 1, batchSize: 5, learningRate: 0.1, deadlineSeconds: 60, rounds: 1 },
+      goalCount: 3,
+      fraction: 1,
+      epochs: 1,
+      batchSize: 5,
+      learningRate: 0.1,
+      deadlineSeconds: 60,
+      rounds: 1,
       ...SECURE,
       ...config,
     }),

@@ -18,6 +18,7 @@ import type {
   RoundConfig,
   Task,
 } from "../../src/federation/protocol";
+import { FederatedClient } from "../../src/federation/federated-client";
 import { TASKS, type TaskName } from "../../src/federation/tasks/registry";
 import { seededRandom } from "../../src/base/random";
 import { createSigningKey, sign, type Signable } from "../../src/federation/signing";
@@ -72,6 +73,12 @@ export class TestTask {
     });
   }
 
+  /** What pages ask, in the way that they ask it. */
+  readonly #client = new FederatedClient(async ({ path, ...init }, key) => {
+    const response = await this.fetchSigned(path.replace(`/api/tasks/${this.name}`, ""), key, init);
+    expect(response.status).toBe(200);
+    return response.json();
+  });
   /** The keys of clients, by their names in a test and the round. */
   readonly #keys = new Map<string, CryptoKeyPair>();
   /** Whose keys the assignments were given to. */
@@ -133,10 +140,7 @@ export class TestTask {
     let round: number | null = null;
     for (;;) {
       const key = await this.keyOf(client, round);
-      const body = JSON.stringify({ examples, heldOut, round });
-      const response = await this.fetchSigned("/check-ins", key, { method: "POST", body });
-      expect(response.status).toBe(200);
-      const answer = await response.json<CheckInAnswer>();
+      const answer = await this.#client.checkIn(this.name, { examples, heldOut, round }, key);
       if (answer.decision === "train") this.#owners.set(answer.assignment.id, key);
       if (answer.decision === "evaluate") this.#owners.set(answer.evaluation.id, key);
       if (answer.decision !== "wait" || answer.reason !== "other-round") return answer;

@@ -1,5 +1,5 @@
+import { uint8ArrayToHex } from "uint8array-extras";
 import { largestPayload } from "../../src/federation/codecs/delta";
-import { toHex } from "../../src/base/digest";
 import { MODELS, summarize, type ModelSummary } from "../../src/model/model";
 import { TASKS, type TaskName } from "../../src/federation/tasks/registry";
 import { FormatError, MAX_HEADER_BYTES } from "../../src/model/safetensors";
@@ -150,7 +150,7 @@ export async function storeUpdate(
     await Promise.all([packed?.close(), unpacked]);
     const summary = reader.finish();
     await digested.close();
-    if (toHex(await digest.digest) !== update.digest) throw new ProblemError("wrong-digest");
+    if (uint8ArrayToHex(await digest.digest) !== update.digest) throw new ProblemError("wrong-digest");
     return { summary, numbers: await sink.close() };
   } catch (error) {
     digest.digest.catch(() => undefined);

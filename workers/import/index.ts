@@ -102,8 +102,11 @@ class Intake {
     }
     const dataset: Dataset = {
       ...this.dataset,
-      ...{ generation: this.#generation, train: this.#train, test: this.#test },
-      ...{ bytes: this.#samples * this.pixels, importedAt: Date.now() },
+      generation: this.#generation,
+      train: this.#train,
+      test: this.#test,
+      bytes: this.#samples * this.pixels,
+      importedAt: Date.now(),
     };
     await putDataset(dataset);
     return { dataset, samples: this.#samples, wrong: this.#wrong, problems: this.#problems, labels: this.labels.table };

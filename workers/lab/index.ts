@@ -75,13 +75,22 @@ const run: LabApi["run"] = async (id, onUpdate) => {
     await Promise.all(clients.map((client) => client.start(config.model, data, backend, config.strategy)));
     const on = backend === "webgpu" ? "WebGPU" : `WASM, ${count} ${count === 1 ? "worker" : "workers"}`;
     await runLab({
-      ...{ config, data, pool: new LabPool(clients), start: await startOf(config), resume: state },
+      config,
+      data,
+      pool: new LabPool(clients),
+      start: await startOf(config),
+      resume: state,
       onProgress: (progress) => onUpdate({ kind: "progress", progress }),
       onRound: async (state) => {
         const { rounds, columns, evaluation, ended, data } = state;
         const record: RunRecord = {
           ...run,
-          ...{ on, problem: null, rounds, columns, evaluation, ended },
+          on,
+          problem: null,
+          rounds,
+          columns,
+          evaluation,
+          ended,
           ...(data !== undefined && { data }),
         };
         await saveRound(record, state);

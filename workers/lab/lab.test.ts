@@ -28,8 +28,17 @@ const DATA: LabData = { train: digits(120, 1), test: digits(50, 2) };
 
 const config = (changes: Partial<LabInput> = {}): LabConfig =>
   parseLabConfig({
-    ...{ dataset: "mnist", model: "mnist-2nn", clients: 6, fraction: 0.5, rounds: 4 },
-    ...{ epochs: 2, batchSize: 5, learningRate: 0.05, partition: "dirichlet", alpha: 1, dropOut: 0.2 },
+    dataset: "mnist",
+    model: "mnist-2nn",
+    clients: 6,
+    fraction: 0.5,
+    rounds: 4,
+    epochs: 2,
+    batchSize: 5,
+    learningRate: 0.05,
+    partition: "dirichlet",
+    alpha: 1,
+    dropOut: 0.2,
     ...changes,
   });
 

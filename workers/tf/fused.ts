@@ -460,27 +460,39 @@ export function registerFusedKernels(backend: WasmBackend, pool: KernelPool): vo
     W + 2 * pad - S + 1,
     O,
   ];
-  const register = (
+  /** What kernels are told beside their tensors: each asks for its own. */
+  interface Attributes {
+    pad: number;
+    padding: Padding;
+    kernelShape: number[];
+    inputShape: number[];
+    window: number;
+    rate: number;
+    seed: number;
+    input: boolean;
+    H: number;
+    W: number;
+  }
+
+  /** A kernel, by the names of its inputs: tfjs hands over whatever `runKernel` was given. */
+  const register = <Input extends string>(
     kernelName: string,
-    kernelFunc: (inputs: Record<string, tf.TensorInfo>, attributes: Record<string, unknown>) => tf.TensorInfo[],
+    kernelFunc: (inputs: Record<Input, tf.TensorInfo>, attributes: Attributes) => tf.TensorInfo[],
   ): void => {
     tf.registerKernel({
       kernelName,
       backendName: "wasm",
-      kernelFunc: ({ inputs, attrs }) => kernelFunc(inputs as Record<string, tf.TensorInfo>, attrs ?? {}),
+      kernelFunc: ({ inputs, attrs }) =>
+        kernelFunc(inputs as Record<Input, tf.TensorInfo>, attrs as unknown as Attributes),
     });
   };
 
-  register(NAMES.forward, (inputs, { pad }) => {
-    const { x, kernel, bias, gamma, beta } = inputs as Record<
-      "x" | "kernel" | "bias" | "gamma" | "beta",
-      tf.TensorInfo
-    >;
+  register<"x" | "kernel" | "bias" | "gamma" | "beta">(NAMES.forward, ({ x, kernel, bias, gamma, beta }, { pad }) => {
     const [S, , , O] = kernel.shape as [number, number, number, number];
-    const shape = outputShape(x.shape, S, pad as number, O);
-    const P = (shape[0] as number) * (shape[1] as number) * (shape[2] as number);
+    const shape = outputShape(x.shape, S, pad, O);
+    const P = tf.util.sizeFromShape(shape) / O;
     const [y, active, mean, variance] = [output(...shape), output(...shape), output(O), output(O)];
-    convRelu(x, kernel, active, pad as number, bias);
+    convRelu(x, kernel, active, pad, bias);
     run("moments", active, mean, variance, P, O);
     const [scale, shift] = [output(O), output(O)];
     fold(scale, shift, { mean, variance, gamma, beta });
@@ -513,82 +525,77 @@ export function registerFusedKernels(backend: WasmBackend, pool: KernelPool): vo
     return { dataId: info.dataId, shape: info.shape, dtype: info.dtype };
   }
 
-  register(NAMES.normBackward, (inputs) => {
-    const { dy, active, mean, variance, gamma } = inputs as Record<
-      "dy" | "active" | "mean" | "variance" | "gamma",
-      tf.TensorInfo
-    >;
-    const O = dy.shape[3] as number;
-    const P = tf.util.sizeFromShape(dy.shape) / O;
-    const [dBias, dGamma, dBeta, rstd] = [output(O), output(O), output(O), output(O)];
-    const [from, to] = [floats(variance), floats(rstd)];
-    for (let i = 0; i < O; i++) to[i] = 1 / Math.sqrt((from[i] as number) + BATCH_NORM.epsilon);
-    run("normGradient", active, dy, mean, rstd, gamma, dy, dGamma, dBeta, dBias, P, O);
-    backend.disposeData(rstd.dataId);
-    return [inPlace(dy), dBias, dGamma, dBeta];
-  });
+  register<"dy" | "active" | "mean" | "variance" | "gamma">(
+    NAMES.normBackward,
+    ({ dy, active, mean, variance, gamma }) => {
+      const O = dy.shape.at(-1) ?? 0;
+      const P = tf.util.sizeFromShape(dy.shape) / O;
+      const [dBias, dGamma, dBeta, rstd] = [output(O), output(O), output(O), output(O)];
+      const [from, to] = [floats(variance), floats(rstd)];
+      for (let i = 0; i < O; i++) to[i] = 1 / Math.sqrt((from[i] as number) + BATCH_NORM.epsilon);
+      run("normGradient", active, dy, mean, rstd, gamma, dy, dGamma, dBeta, dBias, P, O);
+      backend.disposeData(rstd.dataId);
+      return [inPlace(dy), dBias, dGamma, dBeta];
+    },
+  );
 
-  register(NAMES.scaleShift, (inputs) => {
-    const { x, scale, shift = zeros } = inputs as Record<"x" | "scale", tf.TensorInfo> & { shift?: tf.TensorInfo };
+  register<"x" | "scale">(NAMES.scaleShift, ({ x, scale, ...rest }) => {
+    // A gradient has none.
+    const { shift = zeros } = rest as { shift?: tf.TensorInfo };
     const C = x.shape.at(-1) ?? 0;
     const y = output(...x.shape);
     run("affine", x, y, scale, shift, tf.util.sizeFromShape(x.shape) / C, C);
     return [y];
   });
 
-  register(NAMES.dropout, (inputs, { rate, seed }) => {
-    const { x } = inputs as Record<"x", tf.TensorInfo>;
+  register<"x">(NAMES.dropout, ({ x }, { rate, seed }) => {
     const y = output(...x.shape);
-    const { scale, threshold } = dropoutConstants(rate as number);
+    const { scale, threshold } = dropoutConstants(rate);
     const [bits = 0] = new Int32Array(Float32Array.of(scale).buffer);
-    run("dropout", x, y, tf.util.sizeFromShape(x.shape), seed as number, threshold, bits);
+    run("dropout", x, y, tf.util.sizeFromShape(x.shape), seed, threshold, bits);
     return [y];
   });
 
-  register(NAMES.convRelu, (inputs, { pad }) => {
-    const { x, kernel, bias } = inputs as Record<"x" | "kernel" | "bias", tf.TensorInfo>;
+  register<"x" | "kernel" | "bias">(NAMES.convRelu, ({ x, kernel, bias }, { pad }) => {
     const [S, , , O] = kernel.shape as [number, number, number, number];
-    const y = output(...outputShape(x.shape, S, pad as number, O));
-    convRelu(x, kernel, y, pad as number, bias);
+    const y = output(...outputShape(x.shape, S, pad, O));
+    convRelu(x, kernel, y, pad, bias);
     return [y];
   });
 
-  register(NAMES.reluBackward, (inputs) => {
-    const { dy, y } = inputs as Record<"dy" | "y", tf.TensorInfo>;
-    const O = dy.shape[3] as number;
+  register<"dy" | "y">(NAMES.reluBackward, ({ dy, y }) => {
+    const O = dy.shape.at(-1) ?? 0;
     const dBias = output(O);
     run("reluGradient", y, dy, dy, dBias, tf.util.sizeFromShape(dy.shape) / O, O);
     return [inPlace(dy), dBias];
   });
 
-  register(NAMES.filterBackward, (inputs, { pad, kernelShape }) => {
-    const { x, dz } = inputs as Record<"x" | "dz", tf.TensorInfo>;
+  register<"x" | "dz">(NAMES.filterBackward, ({ x, dz }, { pad, kernelShape }) => {
     const [N, H, W, I] = x.shape as [number, number, number, number];
     const [, OH, OW, O] = dz.shape as [number, number, number, number];
-    const dKernel = output(...(kernelShape as number[]));
-    const S = dKernel.shape[0] as number;
+    const dKernel = output(...kernelShape);
+    const [S = 0] = kernelShape;
     if (I === 1) {
       const K = columns(S);
       const size = pool.sizeOf("filterGradientScratch", N, OH, OW, O, 1, 0);
       withScratch([N * OH * OW * K, K * O, size * pool.threads], (near, padded, scratch) => {
-        run("neighbours", x, near, N, H, W, S, K, pad as number);
+        run("neighbours", x, near, N, H, W, S, K, pad);
         run("filterGradient", near, dz, padded, scratch, size, N, OH, OW, K, O, 1, 0);
         floats(dKernel).set(floats(padded).subarray(0, S * S * O));
       });
-    } else if (isWinograd(S, { N, H, W, pad: pad as number })) {
+    } else if (isWinograd(S, { N, H, W, pad })) {
       const places = { x: pointer(x), dy: pointer(dz), dw: pointer(dKernel) };
-      winogradFilterGradient(machine, places, { N, H, W, I, O, pad: pad as number });
+      winogradFilterGradient(machine, places, { N, H, W, I, O, pad });
     } else {
-      const size = pool.sizeOf("filterGradientScratch", N, H, W, O, S, pad as number);
+      const size = pool.sizeOf("filterGradientScratch", N, H, W, O, S, pad);
       withScratch([size * pool.threads], (scratch) => {
-        run("filterGradient", x, dz, dKernel, scratch, size, N, H, W, I, O, S, pad as number);
+        run("filterGradient", x, dz, dKernel, scratch, size, N, H, W, I, O, S, pad);
       });
     }
     return [dKernel];
   });
 
-  register(NAMES.inputBackward, (inputs, { pad, inputShape }) => {
-    const { dz, kernel } = inputs as Record<"dz" | "kernel", tf.TensorInfo>;
+  register<"dz" | "kernel">(NAMES.inputBackward, ({ dz, kernel }, { pad, inputShape }) => {
     const [N, OH, OW, O] = dz.shape as [number, number, number, number];
     const [S, , I] = kernel.shape as [number, number, number];
     if (I === 1) {
@@ -596,8 +603,8 @@ export function registerFusedKernels(backend: WasmBackend, pool: KernelPool): vo
         "Our convolution gives no gradient of a one-channel input, which only a network's own input has.",
       );
     }
-    const dx = output(...(inputShape as number[]));
-    const around = S - 1 - (pad as number);
+    const dx = output(...inputShape);
+    const around = S - 1 - pad;
     if (isWinograd(S, { N, H: OH, W: OW, pad: around })) {
       const places = { x: pointer(dz), filter: { w: pointer(kernel), isTurned: true }, y: pointer(dx) };
       const plane = { N, H: OH, W: OW, I: O, O: I, pad: around };
@@ -611,30 +618,26 @@ export function registerFusedKernels(backend: WasmBackend, pool: KernelPool): vo
     return [dx];
   });
 
-  register(NAMES.pack, (inputs, attributes) => {
-    const { kernel } = inputs as Record<"kernel", tf.TensorInfo>;
-    const { H, W, pad } = attributes as Record<"H" | "W" | "pad", number>;
+  register<"kernel">(NAMES.pack, ({ kernel }, { H, W, pad }) => {
     check(kernel);
     const [S, , I] = kernel.shape as [number, number, number];
     return [I > 1 && isWinograd(S, { N: 1, H, W, pad }) ? packWinograd(kernel) : pack(kernel)];
   });
 
-  register(NAMES.affine, (inputs, { padding }) => {
-    const { x, kernel, bias, scale, shift } = inputs as Record<
-      "x" | "kernel" | "bias" | "scale" | "shift",
-      tf.TensorInfo
-    >;
-    // The filter is transformed, or packed in S * S * I rows or a few more.
-    const [, rows = 0, columns] = kernel.shape;
-    const S = columns === undefined ? 3 : Math.floor(Math.sqrt(rows / (x.shape[3] as number)));
-    const pad = padding === "same" ? (S - 1) / 2 : 0;
-    const y = output(...outputShape(x.shape, S, pad, bias.shape[0] as number));
-    conv(x, kernel, y, { S, pad }, { bias, scale, shift });
-    return [y];
-  });
+  register<"x" | "kernel" | "bias" | "scale" | "shift">(
+    NAMES.affine,
+    ({ x, kernel, bias, scale, shift }, { padding }) => {
+      // The filter is transformed, or packed in S * S * I rows or a few more.
+      const [, rows = 0, columns] = kernel.shape;
+      const S = columns === undefined ? 3 : Math.floor(Math.sqrt(rows / (x.shape.at(-1) ?? 0)));
+      const pad = padding === "same" ? (S - 1) / 2 : 0;
+      const y = output(...outputShape(x.shape, S, pad, bias.shape.at(-1) ?? 0));
+      conv(x, kernel, y, { S, pad }, { bias, scale, shift });
+      return [y];
+    },
+  );
 
-  register(NAMES.dense, (inputs) => {
-    const { x, kernel, bias } = inputs as Record<"x" | "kernel" | "bias", tf.TensorInfo>;
+  register<"x" | "kernel" | "bias">(NAMES.dense, ({ x, kernel, bias }) => {
     const [N, I, O] = denseShape(x, kernel);
     const y = output(N, O);
     withScratch([I * O], (packed) => {
@@ -644,8 +647,7 @@ export function registerFusedKernels(backend: WasmBackend, pool: KernelPool): vo
     return [y];
   });
 
-  register(NAMES.denseBackward, (inputs, { input }) => {
-    const { dy, x, kernel, y } = inputs as Record<"dy" | "x" | "kernel" | "y", tf.TensorInfo>;
+  register<"dy" | "x" | "kernel" | "y">(NAMES.denseBackward, ({ dy, x, kernel, y }, { input }) => {
     const [N, I, O] = denseShape(x, kernel);
     const [dKernel, dBias] = [output(I, O), output(O)];
     const size = pool.sizeOf("filterGradientScratch", N, 1, 1, O, 1, 0);
@@ -667,13 +669,12 @@ export function registerFusedKernels(backend: WasmBackend, pool: KernelPool): vo
     if (I % 8 !== 0 || O % 8 !== 0) {
       throw new Error(`Our dense layer takes multiples of 8 inputs and outputs, not [${kernel.shape.join(", ")}].`);
     }
-    return [x.shape[0] as number, I, O];
+    const [N = 0] = x.shape;
+    return [N, I, O];
   }
 
-  register(NAMES.pool, (inputs, { window }) => {
-    const { x } = inputs as Record<"x", tf.TensorInfo>;
+  register<"x">(NAMES.pool, ({ x }, { window: S }) => {
     const [N, H, W, C] = x.shape as [number, number, number, number];
-    const S = window as number;
     if (C % 4 !== 0) throw new Error(`Our max pooling takes a multiple of 4 channels, not ${C}.`);
     const y = output(N, Math.floor((H - S) / 2) + 1, Math.floor((W - S) / 2) + 1, C);
     const taps = backend.makeOutput([tf.util.sizeFromShape(y.shape) / 4], "int32");
@@ -681,11 +682,10 @@ export function registerFusedKernels(backend: WasmBackend, pool: KernelPool): vo
     return [y, taps];
   });
 
-  register(NAMES.poolBackward, (inputs, { inputShape, window }) => {
-    const { dy, taps } = inputs as Record<"dy" | "taps", tf.TensorInfo>;
+  register<"dy" | "taps">(NAMES.poolBackward, ({ dy, taps }, { inputShape, window }) => {
     const [N, H, W, C] = inputShape as [number, number, number, number];
     const dx = output(N, H, W, C);
-    run("maxPoolGradient", dy, taps, dx, N, H, W, C, window as number);
+    run("maxPoolGradient", dy, taps, dx, N, H, W, C, window);
     return [dx];
   });
 }

@@ -53,8 +53,16 @@ const train: TrainerApi["train"] = async (job, onProgress, onSnapshot) => {
       const { epoch, batch, batches, loss, accuracy } = done;
       const secondsLeft = ((1 - batch / batches) * examples * epochs) / imagesPerSecond;
       onProgress({
-        ...{ phase: "training", backend, epoch, epochs, batch, batches },
-        ...{ loss, accuracy, imagesPerSecond, secondsLeft },
+        phase: "training",
+        backend,
+        epoch,
+        epochs,
+        batch,
+        batches,
+        loss,
+        accuracy,
+        imagesPerSecond,
+        secondsLeft,
       });
       await letMessagesIn();
       const isDue = done.isLastOfEpoch || isPauseWanted() || performance.now() - saved > SNAPSHOT_MS;

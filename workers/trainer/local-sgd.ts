@@ -1,3 +1,4 @@
+import { concatUint8Arrays } from "uint8array-extras";
 import * as tf from "@tensorflow/tfjs-core";
 import { augmentFace, balancedWeights } from "../../src/data/augment";
 import type { Evaluation } from "../../src/model/evaluation";
@@ -142,7 +143,11 @@ export async function localSgd(
       if (isLastOfEpoch && patience > 0) best = await better(best, network, heldOut);
       await onBatch?.({
         ...result,
-        ...{ epoch, batch: done, batches: perEpoch * epochs, examples: indices.length, isLastOfEpoch },
+        epoch,
+        batch: done,
+        batches: perEpoch * epochs,
+        examples: indices.length,
+        isLastOfEpoch,
         next: {
           position: isLastOfEpoch ? { epoch: epoch + 1, batch: 0 } : { epoch, batch: batch + 1 },
           sums,
@@ -217,7 +222,7 @@ export async function step(
   lesson?: Lesson,
   hook?: GradientHook,
 ): Promise<StepResult> {
-  const x = picturesToTensor(lesson ? joined(pixels, lesson.pixels) : pixels, network.spec.inputShape);
+  const x = picturesToTensor(lesson ? concatUint8Arrays([pixels, lesson.pixels]) : pixels, network.spec.inputShape);
   const taught = lesson && {
     logits: tf.tensor2d(lesson.logits, [lesson.weights.length, lesson.logits.length / lesson.weights.length]),
     weights: tf.tensor1d(lesson.weights),
@@ -227,13 +232,6 @@ export async function step(
   } finally {
     tf.dispose([x, ...(taught ? [taught.logits, taught.weights] : [])]);
   }
-}
-
-function joined(first: Uint8Array, second: Uint8Array): Uint8Array {
-  const all = new Uint8Array(first.length + second.length);
-  all.set(first);
-  all.set(second, first.length);
-  return all;
 }
 
 /** Examples that are evaluated at once: few enough of the largest pictures to stay in a processor's cache. */

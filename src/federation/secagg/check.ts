@@ -1,4 +1,4 @@
-import { fromBase64 } from "../../base/base64";
+import { base64ToUint8Array } from "uint8array-extras";
 import type { Keys } from "./messages";
 import { agree, newKeyPair } from "./secrets";
 
@@ -11,7 +11,7 @@ export async function whyUnusable({ cipherKey, maskKey }: Keys): Promise<string 
   for (const key of [cipherKey, maskKey]) {
     try {
       // A point of small order gives everybody the same secret, zero, which WebCrypto refuses (RFC 7748, section 6.1).
-      await agree(privateKey, fromBase64(key), "check", "check");
+      await agree(privateKey, base64ToUint8Array(key), "check", "check");
     } catch {
       return "One of its keys is none.";
     }

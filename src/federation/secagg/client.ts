@@ -1,19 +1,7 @@
 import { split } from "shamir-secret-sharing";
-import { fromBase64, toBase64 } from "../../base/base64";
+import { base64ToUint8Array, concatUint8Arrays, uint8ArrayToBase64 } from "uint8array-extras";
 import type { Check, Confirmation, Keys, Reveal, Shares, StepOf } from "./messages";
-import {
-  addMask,
-  agree,
-  join,
-  mac,
-  newKeyPair,
-  open,
-  randomBytes,
-  seal,
-  SECRET,
-  type Bytes,
-  type KeyPair,
-} from "./secrets";
+import { addMask, agree, mac, newKeyPair, open, randomBytes, seal, SECRET, type Bytes, type KeyPair } from "./secrets";
 
 /**
  * A client's side of secure aggregation (Bonawitz et al. 2017, figure 4, with the neighbours of Bell et al. 2020): keys, shares,
@@ -58,9 +46,9 @@ export const beginSecure = async (round: string): Promise<SecureClient> => ({
 });
 
 export const keysOf = async ({ cipher, mask, seed }: SecureClient): Promise<Keys> => ({
-  cipherKey: toBase64(cipher.publicKey),
-  maskKey: toBase64(mask.publicKey),
-  seedDigest: toBase64(new Uint8Array(await crypto.subtle.digest("SHA-256", seed))),
+  cipherKey: uint8ArrayToBase64(cipher.publicKey),
+  maskKey: uint8ArrayToBase64(mask.publicKey),
+  seedDigest: uint8ArrayToBase64(await crypto.subtle.digest("SHA-256", seed)),
 });
 
 /** Cuts both secrets into shares, one for each peer. @throws SecureError */
@@ -83,12 +71,12 @@ export async function share(
   ]);
   const shares = await Promise.all(
     peers.map(async ({ member, cipherKey }, i) => {
-      const secret = await agree(state.cipher.privateKey, fromBase64(cipherKey), state.round, "shares");
-      const both = join(seedShares[i] as Uint8Array, keyShares[i] as Uint8Array);
-      return { to: member, sealed: toBase64(await seal(secret, both, `${me} to ${member}`)) };
+      const secret = await agree(state.cipher.privateKey, base64ToUint8Array(cipherKey), state.round, "shares");
+      const both = concatUint8Arrays([seedShares[i] as Uint8Array, keyShares[i] as Uint8Array]);
+      return { to: member, sealed: uint8ArrayToBase64(await seal(secret, both, `${me} to ${member}`)) };
     }),
   );
-  const ownShare = join(seedShares.at(-1) as Uint8Array);
+  const ownShare = concatUint8Arrays([seedShares.at(-1) as Uint8Array]);
   return { state: { ...state, me, threshold, peers, ownShare }, message: { shares } };
 }
 
@@ -109,7 +97,7 @@ export async function check(
   const opened = await Promise.all(
     inbox.map(async ({ member, sealed }) => {
       const secret = await agree(state.cipher.privateKey, keyOf(peers, member, "cipherKey"), state.round, "shares");
-      const both = await open(secret, fromBase64(sealed), `${member} to ${me}`).catch(() => undefined);
+      const both = await open(secret, base64ToUint8Array(sealed), `${member} to ${me}`).catch(() => undefined);
       if (both) return { member, seedShare: both.slice(0, both.length / 2), keyShare: both.slice(both.length / 2) };
       unopened.push(member);
       return undefined;
@@ -165,7 +153,7 @@ export async function confirm(
     throw new SecureError(`${here.length} peers are left; ${threshold - 1} are needed.`);
   }
   const macs = await Promise.all(
-    here.map(async (member) => ({ member, mac: toBase64(await listMac(state, member, me, survivors)) })),
+    here.map(async (member) => ({ member, mac: uint8ArrayToBase64(await listMac(state, member, me, survivors)) })),
   );
   return { state: { ...state, survivors }, message: { macs } };
 }
@@ -186,7 +174,7 @@ export async function reveal(state: SecureClient, { macs }: StepOf<"reveal">): P
     if (!came.has(member) || !partners.has(member)) continue;
     // Told another list, or a liar: either way it confirms nothing. More than half of the peers have to confirm the very same list, so
     // that no two lists can be confirmed, and one member cannot stop all others by a wrong word.
-    if (toBase64(await listMac(state, member, member, survivors)) === told) confirmed.add(member);
+    if (uint8ArrayToBase64(await listMac(state, member, member, survivors)) === told) confirmed.add(member);
   }
   if (confirmed.size + 1 < threshold) {
     throw new SecureError(`${confirmed.size} peers have confirmed the list; ${threshold - 1} are needed.`);
@@ -194,12 +182,12 @@ export async function reveal(state: SecureClient, { macs }: StepOf<"reveal">): P
   const seeds = entrusted.filter(({ member }) => came.has(member));
   return {
     seeds: [
-      { of: me, share: toBase64(ownShare) },
-      ...seeds.map(({ member, seedShare }) => ({ of: member, share: toBase64(seedShare) })),
+      { of: me, share: uint8ArrayToBase64(ownShare) },
+      ...seeds.map(({ member, seedShare }) => ({ of: member, share: uint8ArrayToBase64(seedShare) })),
     ],
     keys: entrusted
       .filter(({ member }) => !came.has(member))
-      .map(({ member, keyShare }) => ({ of: member, share: toBase64(keyShare) })),
+      .map(({ member, keyShare }) => ({ of: member, share: uint8ArrayToBase64(keyShare) })),
   };
 }
 
@@ -222,7 +210,7 @@ async function listMac(
 function keyOf(peers: NonNullable<SecureClient["peers"]>, member: number, which: "cipherKey" | "maskKey"): Bytes {
   const peer = peers.find((one) => one.member === member);
   if (!peer) throw new SecureError(`Member ${member} is no peer of this client.`);
-  return fromBase64(peer[which]);
+  return base64ToUint8Array(peer[which]);
 }
 
 function after(

@@ -17,7 +17,7 @@ import {
 import { degreeOf, neighbours, thresholdOf } from "./graph";
 import type { Keys, Reveal } from "./messages";
 import { fromRing, pack, ringOf, toRing, Unpacker, type RingFacts } from "./ring";
-import { fromBase64, toBase64 } from "../../base/base64";
+import { base64ToUint8Array, uint8ArrayToBase64 } from "uint8array-extras";
 import { addMask, agree, newKeyPair, publicKeyOf, randomBytes } from "./secrets";
 import { corrections, UnmaskingError } from "./server";
 
@@ -91,7 +91,7 @@ async function federate(
     shared.map((i) => [i, { keys: keys[i] as Keys, peers: (around[i] ?? []).filter((j) => shared.includes(j)) }]),
   );
   for (const { seed, sign } of await corrections({ round: ROUND, threshold, members, survivors, reveals })) {
-    await addMask(sum, fromBase64(seed), sign);
+    await addMask(sum, base64ToUint8Array(seed), sign);
   }
   return { unmasked: sum, plain, masked };
 }
@@ -275,15 +275,20 @@ describe("a client does not open anything for a server that", () => {
 
 test("the edge notices shares that do not fit, and says whose", async () => {
   const keys = await keysOf(await beginSecure(ROUND));
-  const wrongShares = [1, 2].map(() => ({ seeds: [{ of: 0, share: toBase64(randomBytes(33)) }], keys: [] }));
+  const wrongShares = [1, 2].map(() => ({ seeds: [{ of: 0, share: uint8ArrayToBase64(randomBytes(33)) }], keys: [] }));
   const members = new Map([[0, { keys, peers: [] }]]);
   const unmasking = { round: ROUND, threshold: 2, members, survivors: [0, 1], reveals: wrongShares };
   await expect(corrections(unmasking)).rejects.toThrow("member 0");
 });
 
 const factsOf = (examples: number): RingFacts => ({
-  ...{ weight: examples, trainLoss: 1.5, trainAccuracy: 0.25 },
-  ...{ evalExamples: 4, evalLoss: 2.5, evalAccuracy: 0.75, below: 1 },
+  weight: examples,
+  trainLoss: 1.5,
+  trainAccuracy: 0.25,
+  evalExamples: 4,
+  evalLoss: 2.5,
+  evalAccuracy: 0.75,
+  below: 1,
 });
 
 describe("the ring", () => {

@@ -1,4 +1,4 @@
-import { fromBase64 } from "../../base/base64";
+import { base64ToUint8Array, concatUint8Arrays } from "uint8array-extras";
 
 /** The cryptography of secure aggregation, all of it WebCrypto's: X25519 (RFC 7748), HKDF (RFC 5869), AES-GCM and AES-CTR. */
 
@@ -34,7 +34,7 @@ const imported = new WeakMap<Bytes, Promise<CryptoKey>>();
 function importPrivate(privateKey: Bytes): Promise<CryptoKey> {
   const known = imported.get(privateKey);
   if (known) return known;
-  const key = crypto.subtle.importKey("pkcs8", join(PKCS8, privateKey), ALGORITHM, true, ["deriveBits"]);
+  const key = crypto.subtle.importKey("pkcs8", concatUint8Arrays([PKCS8, privateKey]), ALGORITHM, true, ["deriveBits"]);
   imported.set(privateKey, key);
   return key;
 }
@@ -43,7 +43,7 @@ function importPrivate(privateKey: Bytes): Promise<CryptoKey> {
 export async function publicKeyOf(privateKey: Bytes): Promise<Bytes> {
   const jwk: unknown = await crypto.subtle.exportKey("jwk", await importPrivate(privateKey));
   const { x = "" } = jwk as JsonWebKey;
-  return fromBase64(x.replaceAll("-", "+").replaceAll("_", "/"));
+  return base64ToUint8Array(x);
 }
 
 /** What a private key and a public one agree on, before its use is known: a peer's is needed at every step. */
@@ -82,7 +82,7 @@ export async function seal(secret: Bytes, plain: Bytes, about: string): Promise<
   const key = await crypto.subtle.importKey("raw", secret, "AES-GCM", false, ["encrypt"]);
   const iv = randomBytes(12);
   const sealed = await crypto.subtle.encrypt({ name: "AES-GCM", iv, additionalData: utf8(about) }, key, plain);
-  return join(iv, new Uint8Array(sealed));
+  return concatUint8Arrays([iv, new Uint8Array(sealed)]);
 }
 
 /** @throws when it was not sealed with this secret about this */
@@ -117,13 +117,3 @@ export async function addMask(vector: Uint32Array, seed: Bytes, sign: 1 | -1): P
 }
 
 export const utf8 = (text: string): Bytes => Uint8Array.from(new TextEncoder().encode(text));
-
-export function join(...parts: readonly Uint8Array[]): Bytes {
-  const out = new Uint8Array(parts.reduce((sum, { length }) => sum + length, 0));
-  let at = 0;
-  for (const part of parts) {
-    out.set(part, at);
-    at += part.length;
-  }
-  return out;
-}

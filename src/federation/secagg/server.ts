@@ -1,6 +1,6 @@
 import { combine } from "shamir-secret-sharing";
 import type { Keys, Reveal } from "./messages";
-import { fromBase64, toBase64 } from "../../base/base64";
+import { base64ToUint8Array, uint8ArrayToBase64 } from "uint8array-extras";
 import { agree, publicKeyOf, type Bytes } from "./secrets";
 
 /** The edge's side of secure aggregation: which masks to take away from the sum of the vectors. */
@@ -53,19 +53,19 @@ export async function corrections(unmasking: Unmasking): Promise<Correction[]> {
     if (!came.has(member) && touched.length === 0) continue;
     const fits = async (secret: Bytes): Promise<boolean> =>
       came.has(member)
-        ? toBase64(new Uint8Array(await crypto.subtle.digest("SHA-256", secret))) === keys.seedDigest
-        : toBase64(await publicKeyOf(secret)) === keys.maskKey;
+        ? uint8ArrayToBase64(await crypto.subtle.digest("SHA-256", secret)) === keys.seedDigest
+        : uint8ArrayToBase64(await publicKeyOf(secret)) === keys.maskKey;
     const secret = await openSecret(member, shares, { threshold, liars, fits });
     if (came.has(member)) {
-      out.push({ seed: toBase64(secret), sign: -1 });
+      out.push({ seed: uint8ArrayToBase64(secret), sign: -1 });
       continue;
     }
     for (const peer of touched) {
       const other = members.get(peer);
       if (!other) continue;
-      const seed = await agree(secret, fromBase64(other.keys.maskKey), round, "mask");
+      const seed = await agree(secret, base64ToUint8Array(other.keys.maskKey), round, "mask");
       // The peer has added it where it comes first, and taken it away where it comes second.
-      out.push({ seed: toBase64(seed), sign: peer < member ? -1 : 1 });
+      out.push({ seed: uint8ArrayToBase64(seed), sign: peer < member ? -1 : 1 });
     }
   }
   return out;
@@ -93,7 +93,7 @@ async function openSecret(
   }
   const attempt = async (used: typeof all): Promise<Bytes | undefined> => {
     try {
-      const secret = Uint8Array.from(await combine(used.map(({ share }) => fromBase64(share))));
+      const secret = Uint8Array.from(await combine(used.map(({ share }) => base64ToUint8Array(share))));
       return (await fits(secret)) ? secret : undefined;
     } catch {
       // Two shares of the same place, or a secret that is no key.

@@ -105,12 +105,22 @@ test("Ditto's shared model and its clients' own go where NumPy's go", () => {
 test("FedPer keeps its clients' last layer to themselves", () => {
   const { client } = STRATEGIES.get("fedper") as AnyStrategy;
   const tensors = ["body/kernel", "head/kernel", "head/bias"].map((name, i) => ({
-    ...{ name, shape: [2], size: 2, offset: 2 * i, trainable: true },
+    name,
+    shape: [2],
+    size: 2,
+    offset: 2 * i,
+    trainable: true,
   }));
   const options = { personalLayers: 1 } as never;
   const global = Float32Array.from([1, 2, 3, 4, 5, 6]);
   const context: ClientContext<never> = {
-    ...{ options, model: { parameters: 6, tensors }, clients: 3, global, broadcast: {}, learningRate: 0.1, steps: 1 },
+    options,
+    model: { parameters: 6, tensors },
+    clients: 3,
+    global,
+    broadcast: {},
+    learningRate: 0.1,
+    steps: 1,
     state: {},
   };
   expect(client.beforeTraining?.(context)).toEqual(global);

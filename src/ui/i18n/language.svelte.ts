@@ -94,7 +94,9 @@ export const percentText = (whole: number): string => shareText(whole / 100);
 /** A share of one in per cent, as the language writes it. */
 export const shareText = (share: number, digits = 0): string =>
   numberFormat(current, {
-    ...{ style: "percent", minimumFractionDigits: digits, maximumFractionDigits: digits },
+    style: "percent",
+    minimumFractionDigits: digits,
+    maximumFractionDigits: digits,
   }).format(share);
 
 /** A number, grouped and with so many digits behind the point, as the language writes it. */
@@ -107,7 +109,10 @@ export const tickText = (value: number): string =>
 
 const unitText = (value: number, unit: string, digits = 0): string =>
   numberFormat(current, {
-    ...{ style: "unit", unit, minimumFractionDigits: digits, maximumFractionDigits: digits },
+    style: "unit",
+    unit,
+    minimumFractionDigits: digits,
+    maximumFractionDigits: digits,
   }).format(value);
 
 /** Seconds in the one or two units that people would say: `3 min 5 sec`, `3 Min. 5 Sek.`. */

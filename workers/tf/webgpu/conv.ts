@@ -94,7 +94,10 @@ export function convForward(layer: ConvLayer, before: ConvLayer | undefined, til
       ...(moments ? [{ name: "partials", type: "vec4f", isWritten: true, buffer: "partials" } as const] : []),
     ],
     code: product({
-      ...{ tile, vectors: "depth", blocks: "vector", finish },
+      tile,
+      vectors: "depth",
+      blocks: "vector",
+      finish,
       range: `let total = step.n * ${OH * OW}u; let begin = 0u; let limit = ${K}u;`,
       declarations: `${readInput(layer, source)}
 struct Place { n: i32, top: i32, left: i32 }
@@ -169,7 +172,10 @@ export function convInputGradient(layer: ConvLayer, before: ConvLayer, tile: Til
       ...(sums ? sumBindings(before) : []),
     ],
     code: product({
-      ...{ tile, vectors: "depth", blocks: "matrix", finish },
+      tile,
+      vectors: "depth",
+      blocks: "matrix",
+      finish,
       range: `let total = step.n * ${H * W}u; let begin = 0u; let limit = ${K}u;`,
       declarations: `${dropoutFactor(pool?.dropout ?? null)}${sums && pool ? readChosen(before) : ""}
 struct Place { n: i32, bottom: i32, right: i32 }
@@ -267,7 +273,10 @@ export function convFilterGradient(
       { name: "gradients", type: "vec4f", isWritten: true, buffer: "gradients" },
     ],
     code: product({
-      ...{ tile, vectors: "rows", blocks: "vector", finish },
+      tile,
+      vectors: "rows",
+      blocks: "vector",
+      finish,
       range: `let total = step.n * ${OH * OW}u;
   let parts = ${wgslParts(`${parts.most}u`, `${parts.pixels}u`)};
   let part = ((total + parts - 1u) / parts + ${tile.depth - 1}u) / ${tile.depth}u * ${tile.depth}u;

@@ -100,8 +100,20 @@ export function layOut(spec: ModelSpec): Layout | null {
         const pad = layer.padding === "same" ? (layer.size - 1) / 2 : 0;
         const weights = placeOf(`${layer.name}/kernel`);
         convs.push({
-          ...{ index: convs.length, name: layer.name, H, W, I, OH, OW, O, S: layer.size, pad },
-          ...{ weights, norm: null, constants, pool: null },
+          index: convs.length,
+          name: layer.name,
+          H,
+          W,
+          I,
+          OH,
+          OW,
+          O,
+          S: layer.size,
+          pad,
+          weights,
+          norm: null,
+          constants,
+          pool: null,
         });
         constants += CONSTANTS * O;
         break;

@@ -160,7 +160,11 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(workgroup_id) group
     workgroupBarrier();
   }
   ${finish({
-    ...{ rows: threadRows, vectors: own, value: (r, c) => `v${r}_${c}`, row, sum },
+    rows: threadRows,
+    vectors: own,
+    value: (r, c) => `v${r}_${c}`,
+    row,
+    sum,
     column: (c) => `(columnBase + (${cell(c)}) * 4u)`,
   })}
 }

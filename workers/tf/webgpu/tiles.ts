@@ -10,7 +10,11 @@ export type Tiles = Readonly<Record<string, Tile>>;
 export const tileKey = (name: ProductName, { index }: ConvLayer): string => `${name} ${index}`;
 
 const tile = (rows: number, columns: number, depth: number, threadRows: number, threadColumns: number): Tile => ({
-  ...{ rows, columns, depth, threadRows, threadColumns },
+  rows,
+  columns,
+  depth,
+  threadRows,
+  threadColumns,
 });
 
 /**

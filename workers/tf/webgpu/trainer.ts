@@ -72,8 +72,16 @@ export interface Answers {
 const TUNING_MS = 1_500;
 
 const PARAMETER_DEFAULTS: Parameters = {
-  ...{ n: 0, seed: 0, isDropping: 0, taught: 0, momentum: 1, rate: 0, proximal: 0, clipNorm: 0 },
-  ...{ firstCorrection: 1, secondCorrection: 1 },
+  n: 0,
+  seed: 0,
+  isDropping: 0,
+  taught: 0,
+  momentum: 1,
+  rate: 0,
+  proximal: 0,
+  clipNorm: 0,
+  firstCorrection: 1,
+  secondCorrection: 1,
 };
 
 /** A model on a WebGPU device, in our own kernels: what it says, and its steps of SGD. */
@@ -381,7 +389,10 @@ export class WebGpuTrainer {
   #stretches({ isHeadOnly, isFrozen }: Scope): Stretch[] {
     const { convs, dense } = this.#layout;
     const ofHead = dense.map(({ weights, K, O }, i) => ({
-      ...{ start: weights, size: (K + 1) * O, place: this.#densePlaces[i] ?? 0, parts: ONE_PART },
+      start: weights,
+      size: (K + 1) * O,
+      place: this.#densePlaces[i] ?? 0,
+      parts: ONE_PART,
     }));
     if (isHeadOnly) return ofHead;
     const ofConvs = convs.flatMap(({ weights, S, I, O, norm, index }) => [
