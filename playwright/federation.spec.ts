@@ -29,7 +29,7 @@ test("three players train the shared model, and the next checkpoint is the weigh
       const context = await browser.newContext({ permissions: ["camera"] });
       context.on("request", (request) => origins.add(new URL(request.url()).origin));
       const page = await context.newPage();
-      await collectFaces(page, stage.url, FACES + i);
+      await collectFaces(page, stage.url, FACES + i, "drawn");
       await page.goto("about:blank");
       return page;
     }),

@@ -10,8 +10,8 @@ import type { History } from "../src/federation/protocol";
 import type { LabPool } from "../src/simulation/pool";
 import { startPool } from "../tools/lab/node.mjs";
 import { root } from "../tools/setup.mjs";
-import { expect, storedFaces, test } from "./stage";
-import { scenePath } from "./webcam";
+import { expect, ORDER, storedFaces, test } from "./stage";
+import { SCENES, scenePath } from "./webcam";
 
 // What a newcomer's own device begins with.
 test.use({ task: null });
@@ -22,14 +22,8 @@ const [FACES, VOTES] = [join(root, REAL.faces), join(root, REAL.votes)];
 /** So many of them that a point of accuracy is more than chance, and so few that this ends in a minute. */
 const HOW_MANY = 1800;
 
-/** What the webcam's photographs show. The fifth is held out: an easy one, so that chance has little part in what it says. */
-const SHOWN: { scene: number; role: string }[] = [
-  { scene: 2, role: "Happy" },
-  { scene: 4, role: "Neutral" },
-  { scene: 0, role: "Happy" },
-  { scene: 3, role: "Happy" },
-  { scene: 1, role: "Happy" },
-];
+/** What the webcam's photographs show. */
+const SHOWN = ORDER.map((scene) => ({ scene, role: SCENES[scene]?.role ?? "" }));
 
 type Photo = string | { name: string; mimeType: string; buffer: Buffer };
 interface Labelled {

@@ -16,7 +16,7 @@ export default defineConfig({
   fullyParallel: true,
   workers: 2,
   timeout: 300_000,
-  // All of them take a quarter of an hour on two cores: what takes this long hangs.
+  // All of them take some ten minutes on two cores: what takes this long hangs.
   globalTimeout: 45 * 60_000,
   expect: {
     timeout: 60_000,

@@ -73,15 +73,30 @@ export async function playTake(page: Page, after = "Next role"): Promise<number>
   return score;
 }
 
+/** In this order the fifth scene, which is held out, is an easy one, so that chance has little part in what is said of it. */
+export const ORDER = [2, 4, 0, 3, 1] as const;
+
 /**
  * Plays takes until this browser has `count` faces to train and test with, consenting at the first: all of them photos, since a model that
- * looks through a camera all the while keeps a core busy. The roles are drawn, so that most takes fail: then the player says that they
- * show what they were to show.
+ * looks through a camera all the while keeps a core busy.
+ * @param roles those that the photos show; or as they are drawn, most of them wrong: then the player says all the same that the face shows
+ *   it, and there is much to learn
  */
-export async function collectFaces(page: Page, url: string, count: number): Promise<void> {
+export async function collectFaces(
+  page: Page,
+  url: string,
+  count: number,
+  roles: "shown" | "drawn" = "shown",
+): Promise<void> {
   await page.goto(`${url}/play`);
   for (let i = 0; i < count; i++) {
-    await page.getByLabel("No camera? Act in a photo").setInputFiles(scenePath(i % SCENES.length));
+    const scene = ORDER[i % ORDER.length] ?? 0;
+    const role = page.getByRole("heading", { name: SCENES[scene]?.role ?? "", exact: true });
+    const another = page.getByRole("button", { name: "Another role" });
+    // A stranger's first role is not drawn, but an easy one: Happy, as the photo.
+    await expect(another.or(role)).toBeVisible();
+    while (roles === "shown" && !(await role.isVisible())) await another.click();
+    await page.getByLabel("No camera? Act in a photo").setInputFiles(scenePath(scene));
     if (i === 0) await page.getByRole("button", { name: "Keep my faces on this device" }).click();
     await expect(page.getByText("Kept on this device,")).toBeVisible();
     const yes = page.getByRole("button", { name: "Yes, this is my" });

@@ -68,7 +68,7 @@ test("one training step on WebGPU gives WASM's losses", async ({ stage }) => {
 });
 
 test("a reload in mid-training loses nothing: faces, place and update are still there", async ({ page, stage }) => {
-  await collectFaces(page, stage.url, 5);
+  await collectFaces(page, stage.url, 5, "drawn");
   const before = await storedFaces(page);
   const epochs = 15;
   // With nobody asked the model is published: one held-out face says too little.

@@ -6,13 +6,13 @@ import { findBrowser, root } from "../tools/setup.mjs";
 /** A fake webcam for Chromium: motion JPEG made of photographs of real people, which a development package carries. */
 export const WEBCAM = join(root, "node_modules/.cache/best-actor/webcam.mjpeg");
 
-/** Frames of 640 x 480 cut around faces: the photograph, and the frame's left upper corner in it. */
+/** Frames of 640 x 480 cut around faces: the photograph, the frame's left upper corner in it, and the role that it shows. */
 export const SCENES = [
-  { photo: "sample6.jpg", x: 467, y: 259 },
-  { photo: "sample3.jpg", x: 890, y: 120 },
-  { photo: "sample6.jpg", x: 40, y: 360 },
-  { photo: "sample5.jpg", x: 1216, y: 260 },
-  { photo: "sample6.jpg", x: 947, y: 210 },
+  { photo: "sample6.jpg", x: 467, y: 259, role: "Happy" },
+  { photo: "sample3.jpg", x: 890, y: 120, role: "Happy" },
+  { photo: "sample6.jpg", x: 40, y: 360, role: "Happy" },
+  { photo: "sample5.jpg", x: 1216, y: 260, role: "Happy" },
+  { photo: "sample6.jpg", x: 947, y: 210, role: "Neutral" },
 ];
 
 /** A scene as a picture of its own, for players who have no camera. */

@@ -174,7 +174,8 @@ export const clientOf = (signal?: AbortSignal): FederatedClient =>
   });
 
 /**
- * Listens to the rounds over a WebSocket and connects again when it breaks, after one second, then two, up to thirty.
+ * Listens to the rounds over a WebSocket and connects again when it breaks, after up to one second, then two, up to thirty: by chance not
+ * at once with all the others who have lost the same edge.
  * @returns what ends it.
  */
 export function watchRounds(
@@ -213,7 +214,7 @@ export function watchRounds(
     opened.onclose = () => {
       if (ended || socket !== opened) return;
       onConnected(false);
-      timer = setTimeout(connect, delay);
+      timer = setTimeout(connect, delay * (0.5 + Math.random() / 2));
       delay = Math.min(30_000, delay * 2);
     };
   };

@@ -79,13 +79,22 @@ export class StorageFullError extends StorageError {
 let opened: Promise<IDBPDatabase<Schema>> | undefined;
 
 function database(): Promise<IDBPDatabase<Schema>> {
-  opened ??= openDB<Schema>(NAME, UPGRADES.length, {
+  opened ??= open();
+  return opened;
+}
+
+async function open(): Promise<IDBPDatabase<Schema>> {
+  let fault: unknown;
+  const request = openDB<Schema>(NAME, UPGRADES.length, {
     upgrade(db, from, _to, transaction) {
       const steps = async (): Promise<void> => {
         for (const upgrade of UPGRADES.slice(from)) await upgrade(db, transaction);
       };
       // A step that fails leaves all as it was.
-      steps().catch(() => transaction.abort());
+      steps().catch((error: unknown) => {
+        fault = error;
+        transaction.abort();
+      });
     },
     blocking(_current, _blocked, event) {
       // Another tab has a newer version: make way for it.
@@ -96,15 +105,31 @@ function database(): Promise<IDBPDatabase<Schema>> {
       opened = undefined;
     },
   });
-  return opened;
+  try {
+    return await request;
+  } catch (error) {
+    // That it was aborted says less than why.
+    throw fault ?? error;
+  }
 }
+
+/** What IndexedDB says where it is used wrongly, which is a fault of ours, and no browser's refusal. */
+const MISUSE = new Set([
+  "ConstraintError",
+  "DataCloneError",
+  "DataError",
+  "InvalidAccessError",
+  "NotFoundError",
+  "ReadOnlyError",
+  "TransactionInactiveError",
+]);
 
 /**
  * What a failure of the browser's storage is for the pages; a fault of ours stays what it is.
  * @param full what can be done where there is no room, `denied` what cannot be kept
  */
 export function storageFailure(error: unknown, full: string, denied: string): unknown {
-  if (!(error instanceof DOMException)) return error;
+  if (!(error instanceof DOMException) || MISUSE.has(error.name)) return error;
   const cause = { cause: error };
   if (error.name === "VersionError") {
     return new NewerStorageError(

@@ -4,7 +4,7 @@ import { openDB } from "idb";
 import { DEFAULT_ROUND } from "../federation/default-round";
 import { createSigningKey } from "../federation/signing";
 import { usableOf } from "./labels";
-import { destroyDatabase, NewerStorageError, use } from "./database";
+import { destroyDatabase, NewerStorageError, StorageError, StorageFullError, use } from "./database";
 import type { Drawing, NewExample, NewFace, Participation } from "./kept";
 import { beginParticipation, endParticipation, forgetParticipation, keepParticipation } from "./participation";
 import { getSetting, setSetting, settingSizes } from "./settings";
@@ -308,4 +308,32 @@ test("what is wrong in the app's own code is not blamed on the browser", async (
       throw new TypeError("a fault of ours");
     }),
   ).rejects.toThrow(TypeError);
+});
+
+test("what the browser refuses is told from what we do wrong", async () => {
+  const failing = (action: Parameters<typeof use>[0]): Promise<unknown> =>
+    use(action).then(
+      () => undefined,
+      (error: unknown) => error,
+    );
+  const refusing = (name: string) => failing(() => Promise.reject(new DOMException("", name)));
+  expect(await refusing("QuotaExceededError")).toBeInstanceOf(StorageFullError);
+  for (const name of ["SecurityError", "UnknownError", "InvalidStateError"]) {
+    expect(await refusing(name), name).toBeInstanceOf(StorageError);
+  }
+  // A value that cannot be kept, a store that there is not, a key that is none, a write in a transaction that only reads.
+  const wrong: [string, Parameters<typeof use>[0]][] = [
+    ["DataCloneError", (db) => db.put("settings", () => undefined, "one")],
+    ["NotFoundError", (db) => db.getAll("none" as "takes")],
+    ["DataError", (db) => db.get("settings", {} as string)],
+    ["ReadOnlyError", (db) => (db.transaction("settings").store as unknown as { clear(): Promise<void> }).clear()],
+  ];
+  for (const [name, action] of wrong) {
+    const error = await failing(action);
+    expect(error, name).toMatchObject({ name });
+    expect(error, name).not.toBeInstanceOf(StorageError);
+  }
+  // And the next one is kept.
+  await setSetting("takingPart", true);
+  expect(await getSetting("takingPart")).toBe(true);
 });
