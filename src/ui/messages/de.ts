@@ -760,13 +760,19 @@ export const de = {
         now: "Jetzt",
         of: "{{right}} von {{faces}}",
         mine: "Alle deine Gesichter",
+        mine_drawing: "Alle deine Zeichnungen",
         everybody: "Testgesichter aller",
+        everybody_drawing: "Testzeichnungen aller",
         better: "besser",
         same: "wie vorher",
         worse: "schlechter",
         help: "Wie viele deiner Gesichter mit jedem Ausdruck das Modell richtig erkennt. Ein Gesicht mehr oder weniger sagt wenig.",
+        help_drawing:
+          "Wie viele deiner Zeichnungen jeder Ziffer das Modell richtig erkennt. Eine Zeichnung mehr oder weniger sagt wenig.",
         everybodyHelp:
           "Die Testgesichter aller sind zurückgehaltene, mit denen Geräte der Runde beide Versionen geprüft haben.",
+        everybodyHelp_drawing:
+          "Die Testzeichnungen aller sind zurückgehaltene, mit denen Geräte der Runde beide Versionen geprüft haben.",
       },
       rejected_drawing:
         "Das Modell aus Runde {{round}} wurde nicht veröffentlicht: Es zeigte sich nicht, dass es besser ist. Das vorige bleibt.",

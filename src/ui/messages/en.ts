@@ -746,12 +746,18 @@ export const en = {
         now: "Now",
         of: "{{right}} of {{faces}}",
         mine: "All your faces",
+        mine_drawing: "All your drawings",
         everybody: "Everybody's test faces",
+        everybody_drawing: "Everybody's test drawings",
         better: "better",
         same: "as before",
         worse: "worse",
         help: "Of your faces that show each expression, how many the model takes for what they show. One face more or less says little.",
+        help_drawing:
+          "Of your drawings of each digit, how many the model takes for what they show. One drawing more or less says little.",
         everybodyHelp: "Everybody's are the held-out faces on which the round's devices tested both versions.",
+        everybodyHelp_drawing:
+          "Everybody's are the held-out drawings on which the round's devices tested both versions.",
       },
       rejected_drawing:
         "The model that round {{round}} made was not published: it was not found to be better. The one before stays.",
