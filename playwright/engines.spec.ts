@@ -73,7 +73,7 @@ async function collect(engine: Engine, url: string, count: number): Promise<void
       const all = [...document.querySelectorAll("button")];
       all.find((one) => one.innerText.startsWith("Yes, this is my"))?.click();
     });
-    await see(engine, /Kept on this device, (for training|held out)/);
+    await see(engine, /Kept on this device, (for training|to test)/);
     await press(engine, "Next role");
   }
 }

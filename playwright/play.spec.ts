@@ -220,7 +220,7 @@ test("a nickname and a mask are put on by keyboard, stand where the player does,
   /** How many dots of the card's lower end have the mask's paint. */
   const painted = (): Promise<number> =>
     page.locator("dialog canvas").evaluate((canvas: HTMLCanvasElement) => {
-      const { data } = canvas.getContext("2d")?.getImageData(0, 1172, canvas.width, 140) ?? { data: [] };
+      const { data } = canvas.getContext("2d")?.getImageData(0, 1060, canvas.width, 160) ?? { data: [] };
       let dots = 0;
       for (let i = 0; i < data.length; i += 4) {
         if (data[i] === 0xa9 && data[i + 1] === 0x8b && data[i + 2] === 0xf0) dots += 1;
