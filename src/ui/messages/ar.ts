@@ -660,7 +660,7 @@ export const ar = {
     preferences: {
       title: "ماذا ومتى يتدرب",
       model: "النموذج",
-      option: "{{task}} ({{model}}): {{update}} لكل تحديث",
+      option: "{{task}}: {{update}} لكل تحديث",
       size: "{{weights}} مليون عدد متعلَّم، {{work}} مليون عملية ضرب لكل وجه",
       size_drawing: "{{weights}} مليون عدد متعلَّم، {{work}} مليون عملية ضرب لكل رسم",
       whenHidden: "المتابعة عندما تكون علامة التبويب مخفية",

@@ -691,7 +691,7 @@ export const de = {
     preferences: {
       title: "Was und wann es trainieren darf",
       model: "Modell",
-      option: "{{task}} ({{model}}): {{update}} je Update",
+      option: "{{task}}: {{update}} je Update",
       size: "{{weights}} Millionen gelernte Zahlen, {{work}} Millionen Multiplikationen je Gesicht",
       size_drawing: "{{weights}} Millionen gelernte Zahlen, {{work}} Millionen Multiplikationen je Zeichnung",
       whenHidden: "Weitermachen, wenn dieser Tab verdeckt ist",

@@ -678,7 +678,7 @@ export const en = {
     preferences: {
       title: "What and when it may train",
       model: "Model",
-      option: "{{task}} ({{model}}): {{update}} an update",
+      option: "{{task}}: {{update}} an update",
       size: "{{weights}} million learned numbers, {{work}} million multiplications a face",
       size_drawing: "{{weights}} million learned numbers, {{work}} million multiplications a drawing",
       whenHidden: "Go on while this tab is hidden",

@@ -603,7 +603,7 @@ export const zhCN = {
     preferences: {
       title: "训练什么，何时训练",
       model: "模型",
-      option: "{{task}}（{{model}}）：每次更新 {{update}}",
+      option: "{{task}}：每次更新 {{update}}",
       size: "{{weights}} 百万个学到的数字，每张脸 {{work}} 百万次乘法",
       size_drawing: "{{weights}} 百万个学到的数字，每张图画 {{work}} 百万次乘法",
       whenHidden: "标签页隐藏时也继续",
