@@ -74,7 +74,7 @@ test("five drawings train the model of the digits on this device, and the next g
     } else {
       drawn.push(await draw(page));
       await page.getByRole("button", { name: "Done" }).click();
-      await expect(page.getByText(/Kept on this device, (for training|held out)/)).toBeVisible();
+      await expect(page.getByText(/Kept on this device, (for training|to test)/)).toBeVisible();
       // The shipped model reads all ten of these with 97 per cent and more.
       expect(Number.parseInt(await score.innerText())).toBeGreaterThanOrEqual(60);
     }
@@ -103,6 +103,15 @@ test("five drawings train the model of the digits on this device, and the next g
   await page.getByRole("button", { name: "Take part in rounds" }).click();
   await expect.poll(async () => (await history()).rounds[0]?.state, { timeout: 180_000 }).toBe("published");
   await expect(page.getByText("You taught the model 4 drawings in round 1.")).toBeVisible();
+  // In one picture: each digit that was drawn, all of them, and what the round's own test said. It fits a phone.
+  const picture = page.getByRole("table", { name: "What the model recognizes, before and now" });
+  const names = [...new Set(drawn)].sort().map(String);
+  await expect(picture.getByRole("rowheader")).toHaveText([...names, "All your drawings", "Everybody's test drawings"]);
+  await expect(picture.getByRole("row", { name: "All your drawings" })).toContainText("5 of 5");
+  await expect(picture.getByRole("row", { name: "Everybody's test drawings" })).toContainText("100%");
+  await page.setViewportSize({ width: 390, height: 844 });
+  expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBe(390);
+  await page.setViewportSize({ width: 1280, height: 900 });
 
   const [upload] = stage.requests.filter(({ method }) => method === "PUT");
   const { tensors } = summarize(MODELS["mnist-cnn"]);

@@ -73,7 +73,7 @@ async function collect(engine: Engine, url: string, count: number): Promise<void
       const all = [...document.querySelectorAll("button")];
       all.find((one) => one.innerText.startsWith("Yes, this is my"))?.click();
     });
-    await see(engine, /Kept on this device, (for training|held out)/);
+    await see(engine, /Kept on this device, (for training|to test)/);
     await press(engine, "Next role");
   }
 }
@@ -85,8 +85,54 @@ const batchesDone = (engine: Engine): Promise<number> =>
     return Number.parseInt(value?.textContent ?? "0") || 0;
   });
 
+/** Plays a show of three by photos, looks at its replay take by take, and has the file made. */
+async function replay(engine: Engine): Promise<void> {
+  for (const choice of ["show", "three"]) {
+    const chosen = (): Promise<boolean> =>
+      engine.evaluate((value) => {
+        const radio = document.querySelector<HTMLInputElement>(`input[type=radio][value=${value}]`);
+        if (radio && !radio.checked) radio.click();
+        return radio?.checked ?? false;
+      }, choice);
+    await expect.poll(chosen, { message: choice }).toBe(true);
+  }
+  for (let take = 1; take <= 3; take++) {
+    await expect.poll(() => engine.evaluate(() => document.querySelector("input[type=file]") !== null)).toBe(true);
+    await engine.upload("input[type=file]", scenePath(take));
+    await press(engine, take < 3 ? "Next role" : "Read the reviews");
+  }
+  await press(engine, "Watch the replay");
+  await see(engine, "Save it");
+  await press(engine, "Pause");
+  /** What is seen: its words, and whether the picture is what they say, a role's colour around a face or the curtain at the end. */
+  const frame = (): Promise<{ words: string; corner: string }> =>
+    engine.evaluate(() => {
+      const seen = document.querySelector("[data-testid=replay]");
+      const corner = seen?.querySelector("canvas")?.getContext("2d")?.getImageData(4, 300, 1, 1).data;
+      const hex = [...(corner ?? [])].slice(0, 3).map((level) => level.toString(16).padStart(2, "0"));
+      return { words: seen?.getAttribute("aria-label") ?? "", corner: `#${hex.join("")}` };
+    });
+  const seen = new Map<string, string>();
+  for (let step = 0; step < 4; step++) {
+    const { words, corner } = await frame();
+    seen.set(words, corner);
+    await press(engine, "›");
+    await expect.poll(async () => (await frame()).words).not.toBe(words);
+  }
+  expect([...seen.keys()].filter((words) => words.startsWith("Take"))).toHaveLength(3);
+  // Three roles have three colours, as the page's reel has them.
+  const reel = await engine.evaluate(() =>
+    [...document.querySelectorAll(".reel li")].map((one) => getComputedStyle(one).borderBlockStartColor),
+  );
+  const rgb = (hex: string): string =>
+    `rgb(${[1, 3, 5].map((at) => Number.parseInt(hex.slice(at, at + 2), 16)).join(", ")})`;
+  const takes = [...seen].filter(([words]) => words.startsWith("Take")).sort();
+  expect(takes.map(([, corner]) => rgb(corner))).toEqual(reel);
+  await press(engine, "Close");
+}
+
 for (const name of ENGINES) {
-  test(`${name}: a photo is played, kept and trained on, a reload loses nothing, and the next game has the new model`, async ({
+  test(`${name}: a photo is played, kept and trained on, a reload loses nothing, the next game has the new model, and a show its replay`, async ({
     stage,
     open,
   }) => {
@@ -130,6 +176,7 @@ for (const name of ENGINES) {
     await expect.poll(async () => (await history()).rounds[0]?.state).toBe("published");
     await press(engine, "Play");
     await see(engine, "version 1");
+    await replay(engine);
     for (const page of PAGES) {
       const arrived = (): Promise<boolean> =>
         engine.evaluate((path) => {

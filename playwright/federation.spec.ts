@@ -149,7 +149,7 @@ test("a player evaluates candidates on held-out faces, keeps its own batch norma
   await page.getByLabel("Model").selectOption(task);
   await page.getByRole("button", { name: "Take part in rounds" }).click();
   await expect(page.getByText("accepted", { exact: true })).toHaveCount(2, { timeout: 120_000 });
-  await expect(page.getByText("What the last training did to your held-out faces")).toBeVisible();
+  await expect(page.getByText("What the last training did to your test faces")).toBeVisible();
   const history = async (): Promise<History> =>
     (await (await fetch(`${stage.url}/api/tasks/${task}/rounds`)).json()) as History;
   await expect.poll(async () => (await history()).rounds[1]?.state, { timeout: 60_000 }).toBe("published");

@@ -35,7 +35,7 @@ test("a smile does not train anger unless the player says that it is", async ({ 
   await photo.setInputFiles(scenePath(0));
   await expect(page.getByText("Kept on this device, but not used yet.")).toBeVisible();
   await page.goto(`${stage.url}/train`);
-  await expect(page.getByText("Faces to train with: 1. Held out, to test the model: 0. Not used: 1.")).toBeVisible();
+  await expect(page.getByText("Faces to train with: 1. To test the model with: 0. Not used: 1.")).toBeVisible();
   await page.getByRole("link", { name: "1 face waits for your word." }).click();
   await expect(page.getByRole("listitem").filter({ hasText: "as angry" })).toHaveCount(1);
   await page.getByRole("button", { name: "Yes, this is my angry face" }).click();
@@ -80,7 +80,7 @@ test("a browser with faces from before takes were questioned loses none of them,
   await page.goto(`${stage.url}/faces`);
   await expect(page.getByText("6 faces", { exact: true })).toBeVisible();
   await expect(page.getByText("2 for training", { exact: true })).toBeVisible();
-  await expect(page.getByText("1 held out to test the model")).toBeVisible();
+  await expect(page.getByText("1 to test the model with")).toBeVisible();
   await expect(page.getByText("3 not used")).toBeVisible();
   expect(await splitsOf(page)).toEqual([
     "train 0",

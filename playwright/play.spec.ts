@@ -184,6 +184,65 @@ test("Space and Enter play, wherever the focus is not, and the focus goes to wha
   await expect(page.getByRole("button", { name: "Action!" })).toBeFocused();
 });
 
+test("a nickname and a mask are put on by keyboard, stand where the player does, never leave, and are forgotten", async ({
+  page,
+  stage,
+}) => {
+  const name = "Sarah Bernhardt";
+  await page.goto(`${stage.url}/progress`);
+  await page.getByRole("button", { name: "Choose nickname and mask" }).focus();
+  await page.keyboard.press("Enter");
+  await page.keyboard.type(name);
+  const dialog = page.getByRole("dialog", { name: "You on the stage" });
+  const { violations } = await new AxeBuilder({ page }).include("dialog").analyze();
+  expect(violations).toEqual([]);
+  // One of each group has the focus, and arrows choose.
+  for (const [group, last] of [
+    ["mask", "Demon"],
+    ["paint", "violet"],
+  ] as const) {
+    await page.keyboard.press("Tab");
+    const wanted = dialog.getByRole("radio", { name: last });
+    for (let i = 0; i < 8 && !(await wanted.isChecked()); i++) await page.keyboard.press("ArrowRight");
+    await expect(dialog.getByRole("radio", { checked: true }), group).toHaveCount(2);
+    await expect(wanted).toBeChecked();
+  }
+  await expect(dialog.getByRole("img", { name: "Demon, violet" })).toBeVisible();
+  await page.keyboard.press("Enter");
+  await expect(dialog).toBeHidden();
+  await expect(page.getByRole("img", { name: "Demon, violet" })).toBeVisible();
+
+  // After a reload, too.
+  await page.goto(`${stage.url}/play`);
+  await expect(page.getByText(`${name}, your role`)).toBeVisible();
+  await page.getByLabel("No camera? Act in a photo").setInputFiles(photoPath("sample6.jpg"));
+  await page.getByRole("button", { name: "Share…" }).click();
+  /** How many dots of the card's lower end have the mask's paint. */
+  const painted = (): Promise<number> =>
+    page.locator("dialog canvas").evaluate((canvas: HTMLCanvasElement) => {
+      const { data } = canvas.getContext("2d")?.getImageData(0, 1060, canvas.width, 160) ?? { data: [] };
+      let dots = 0;
+      for (let i = 0; i < data.length; i += 4) {
+        if (data[i] === 0xa9 && data[i + 1] === 0x8b && data[i + 2] === 0xf0) dots += 1;
+      }
+      return dots;
+    });
+  await expect.poll(painted).toBeGreaterThan(2000);
+  await page.getByRole("button", { name: "Close" }).click();
+  await page.getByRole("radio", { name: "Party" }).check();
+  await expect(page.getByRole("textbox", { name: "Player 1" })).toHaveValue(name);
+
+  await page.goto(`${stage.url}/privacy`);
+  await expect(page.getByRole("row", { name: "Your nickname and your mask" })).toBeVisible();
+  await page.getByRole("button", { name: "Erase everything" }).click();
+  await page.getByRole("dialog").getByRole("button", { name: "Erase everything" }).click();
+  await page.waitForURL(`${stage.url}/`);
+  await page.goto(`${stage.url}/progress`);
+  await expect(page.getByRole("button", { name: "Choose nickname and mask" })).toBeVisible();
+  const sent = stage.requests.map(({ path, body }) => decodeURIComponent(path) + body.toString("latin1")).join();
+  expect(sent).not.toMatch(/Sarah|Demon/i);
+});
+
 test("the page runs its own files only, and talks to its own origin only", async ({ page, stage }) => {
   await page.goto(stage.url);
   const outcome = await page.evaluate(async () => {

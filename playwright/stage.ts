@@ -101,7 +101,7 @@ export async function collectFaces(
     await expect(page.getByText("Kept on this device,")).toBeVisible();
     const yes = page.getByRole("button", { name: "Yes, this is my" });
     if (await yes.isVisible()) await yes.click();
-    await expect(page.getByText(/Kept on this device, (for training|held out)/)).toBeVisible();
+    await expect(page.getByText(/Kept on this device, (for training|to test)/)).toBeVisible();
     await page.getByRole("button", { name: "Next role" }).click();
   }
 }

@@ -91,7 +91,7 @@ test("a reload in mid-training loses nothing: faces, place and update are still 
   // The player reads what came of it: of one who trained alone the published model has learned the faces.
   await expect(page.getByText("You taught the model 4 faces in round 1.")).toBeVisible();
   await expect(
-    page.getByText(/On your own held-out faces it was right for [01] of 1 before, and for [01] of 1/),
+    page.getByText(/On your own test faces it was right for [01] of 1 before, and for [01] of 1/),
   ).toBeVisible();
   const judges = page.getByText("The show's judges after round 1");
   await expect(judges).toContainText(

@@ -18,6 +18,8 @@ export interface CardText {
   name: string;
   headline: string;
   challenge: string;
+  /** Where the game is played. */
+  address: string;
 }
 
 /** Whose card it is, as they are called and drawn on their device. */
@@ -44,27 +46,34 @@ export function drawCard(
   context.fillStyle = light;
   context.fillRect(0, 0, width, height);
 
-  if (pixels) drawFace(context, pixels, { x: (width - 620) / 2, y: 250, side: 620 });
-  else drawMask(context, label, { x: width / 2 - 340, y: 230, side: 680 });
+  // A signature takes its room from all that is above it.
+  const side = by ? 600 : 640;
+  const place = { x: (width - side) / 2, y: by ? 200 : 220, side };
+  if (pixels) drawFace(context, pixels, place);
+  else drawMask(context, label, place);
 
   const line = { color: CREAM, direction, x: width / 2, widest: width - 120 };
   writeLine(context, text.name, { ...line, size: 54, weight: 700, y: 130 });
-  writeLine(context, text.headline, { ...line, size: 96, weight: 800, y: by ? 1010 : 1050 });
-  writeLine(context, text.challenge, { ...line, size: 52, weight: 600, y: by ? 1120 : 1180 });
-  if (!by) return;
-  if (by.nickname === "") {
-    drawAvatar(context, by.avatar, { x: width / 2 - 70, y: 1172, side: 140 });
+  writeLine(context, text.headline, { ...line, size: 96, weight: 800, y: by ? 935 : 1010 });
+  writeLine(context, text.challenge, { ...line, size: 52, weight: 600, y: by ? 1030 : 1125 });
+  if (by) drawSignature(context, by, { ...line, size: 60, weight: 800, y: 1160 });
+  // An address is read from the left in every language.
+  writeLine(context, text.address, { ...line, direction: "ltr", size: 50, weight: 700, y: by ? 1285 : 1260 });
+}
+
+/** Mask and name beside one another in the middle, whatever the name's length and the language's direction. */
+function drawSignature(context: CanvasRenderingContext2D, { nickname, avatar }: Signature, line: Line): void {
+  const { x, y, direction } = line;
+  const side = 130;
+  const top = y - 0.66 * side;
+  if (nickname === "") {
+    drawAvatar(context, avatar, { x: x - side / 2, y: top, side });
     return;
   }
-  // Mask and name stand beside one another in the middle, whatever the name's length and the language's direction.
-  const [side, gap] = [140, 28];
-  const name: Line = { ...line, size: 60, weight: 800, y: 1262, widest: width - 120 - side - gap };
-  const wide = side + gap + widthOf(context, by.nickname, name);
-  const left = (width - wide) / 2;
-  const isLtr = direction === "ltr";
-  drawAvatar(context, by.avatar, { x: isLtr ? left : left + wide - side, y: 1172, side });
-  writeLine(context, by.nickname, {
-    ...name,
-    x: isLtr ? left + (wide + side + gap) / 2 : left + (wide - side - gap) / 2,
-  });
+  const beside = side + 28;
+  const name: Line = { ...line, widest: line.widest - beside };
+  const wide = beside + widthOf(context, nickname, name);
+  const towards = direction === "ltr" ? 1 : -1;
+  drawAvatar(context, avatar, { x: x - (towards * (wide - side)) / 2 - side / 2, y: top, side });
+  writeLine(context, nickname, { ...name, x: x + (towards * beside) / 2 });
 }

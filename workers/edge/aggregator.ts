@@ -25,6 +25,7 @@ import { optimizerRule, type ServerOptimizer } from "../../src/federation/server
 import { BLOCK, stepModel } from "../../src/federation/server-optimizers/step-model";
 import { checkpointKey, differenceKey, momentsKey, residualKey, type Env } from "./env";
 import { nameOf } from "./identity";
+import { log } from "./log";
 import { modelOf } from "./upload";
 
 /** Numbers that travel between two aggregators at once: 1 MB of float64. */
@@ -253,13 +254,14 @@ export class Aggregator extends DurableObject<Env> {
     const keep = (tensor: TensorSpec): boolean => isKept(this.model, tensor, plan.keepBatchNorm);
     const measured = isFirst ? plan.measured : [];
     const cosines = new Cosines(this.model, measured.length, keep);
+    const lost = new Set<number>();
     await stepModel(this.model, weights, {
       optimizer,
       average,
       meanSquare: plan.meanSquare,
       share: shrinkage(plan.expected.examples, plan.prior),
       keep,
-      onAverage: (start, mean) => this.#measure(cosines, measured, start, mean),
+      onAverage: (start, mean) => this.#measure(cosines, measured, lost, start, mean),
       moments: async (start, length) =>
         optimizerRule(optimizer.kind).remembers ? this.#moments(base.version, start, length, optimizer) : null,
       onMoments: async (start, moments) => {
@@ -268,19 +270,30 @@ export class Aggregator extends DurableObject<Env> {
     });
     checkWeights(this.model, weights, norm);
     const { values } = cosines;
-    return { weights, cosines: measured.map(({ id }, k) => ({ id, cosine: values[k] ?? null })) };
+    const cosineOf = (k: number): number | null => (lost.has(k) ? null : (values[k] ?? null));
+    return { weights, cosines: measured.map(({ id }, k) => ({ id, cosine: cosineOf(k) })) };
   }
 
-  /** Reads one block of every measured update, one after the other: beside the average one of them is held. */
+  /**
+   * Reads one block of every measured update, one after the other: beside the average one of them is held. No round waits for a figure
+   * on the dashboard: an update that cannot be read is `lost`, and has none.
+   */
   async #measure(
     cosines: Cosines,
     measured: readonly UpdateLocation[],
+    lost: Set<number>,
     start: number,
     mean: Float64Array,
   ): Promise<void> {
     cosines.addMean(start, mean);
     for (const [k, { key }] of measured.entries()) {
-      cosines.addUpdate(k, start, mean, await this.#row(key, start, mean.length));
+      if (lost.has(k)) continue;
+      try {
+        cosines.addUpdate(k, start, mean, await this.#row(key, start, mean.length));
+      } catch (error) {
+        lost.add(k);
+        log("not-measured", { task: this.task, key, error: String(error) });
+      }
     }
   }
 

@@ -109,6 +109,23 @@ test("long updates are clipped to a norm, and FedBN leaves batch normalization w
   expect(most).toBeLessThan(1e-6);
 });
 
+test("a round publishes what it has summed though an update can no longer be read: that one's cosine alone is not known", async () => {
+  await task.startRound({ goalCount: 2, overSelection: 1 });
+  const [one, two] = await task.cohort(2);
+  if (!one || !two) throw new Error("no cohort");
+  await task.send(one, task.randomDelta(1));
+  await task.summed(1, 1);
+  const { objects } = await env.STORE.list({ prefix: `updates/${task.name}/1/` });
+  expect(objects).toHaveLength(1);
+  await env.STORE.delete(objects.map(({ key }) => key));
+  await task.send(two, task.randomDelta(2));
+  await task.published(1);
+  const { cohort } = await task.ended(1);
+  const cosines = cohort.map(({ cosine }) => cosine).sort((a, b) => (a ?? -2) - (b ?? -2));
+  // Of two updates at a right angle that weigh the same, each lies at 45 degrees to their average.
+  expect(cosines).toEqual([null, expect.closeTo(Math.SQRT1_2, 2)]);
+});
+
 test("q-FedAvg asks for the loss before the training, and weighs by it", async () => {
   await task.startRound({ goalCount: 2, overSelection: 1, aggregation: "q-fair", q: 1, learningRate: 0.1 });
   const base = await task.download(await task.get("").then((t) => t as Parameters<TestTask["download"]>[0]));

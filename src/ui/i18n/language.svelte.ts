@@ -107,6 +107,7 @@ export const numberText = (value: number, digits = 0): string =>
 export const tickText = (value: number): string =>
   numberFormat(current, { maximumSignificantDigits: 4, useGrouping: false }).format(value);
 
+/** A number with the unit's symbol. */
 const unitText = (value: number, unit: string, digits = 0): string =>
   numberFormat(current, {
     style: "unit",
@@ -115,26 +116,29 @@ const unitText = (value: number, unit: string, digits = 0): string =>
     maximumFractionDigits: digits,
   }).format(value);
 
-/** Seconds in the one or two units that people would say: `3 min 5 sec`, `3 Min. 5 Sek.`. */
+/** A number with the unit as a word, in the number that the language wants. */
+const inWords = (value: number, unit: string, digits: Intl.NumberFormatOptions = {}): string =>
+  numberFormat(current, { style: "unit", unit, unitDisplay: "long", ...digits }).format(value);
+
+/** Seconds in the one or two units that people would say: `3 minutes 5 seconds`, `3 Minuten 5 Sekunden`. */
 export const durationText = (seconds: number): string =>
   timeParts(seconds)
-    .map(([value, unit]) => unitText(value, unit))
+    .map(([value, unit]) => inWords(value, unit))
     .join(" ");
 
-/** What was measured in seconds: few with two digits, `6.3 sec`, else as {@link durationText} has them. */
+/** What was measured in seconds: few with two digits, `6.3 seconds`, else as {@link durationText} has them. */
 export const secondsText = (seconds: number): string =>
-  seconds < 10
-    ? numberFormat(current, { style: "unit", unit: "second", maximumSignificantDigits: 2 }).format(seconds)
-    : durationText(seconds);
+  seconds < 10 ? inWords(seconds, "second", { maximumSignificantDigits: 2 }) : durationText(seconds);
 
 /** Milliseconds as they are while they are few, else as {@link durationText} has them. */
 export const millisecondsText = (ms: number): string =>
   ms < 10_000 ? unitText(ms, "millisecond") : durationText(ms / 1000);
 
-const BYTES = ["byte", "kilobyte", "megabyte", "gigabyte", "terabyte"];
+const BYTES = ["kilobyte", "megabyte", "gigabyte", "terabyte"];
 
-/** Bytes in a decimal unit, as the language writes them: `20.4 MB`, `20,4 MB`. */
+/** Bytes in a decimal unit, as the language writes them: `12 bytes`, `20.4 MB`, `20,4 MB`. */
 export function bytesText(count: number): string {
   const { value, unit, digits } = scaled(count);
-  return unitText(value, BYTES[unit] ?? "byte", digits);
+  const larger = BYTES[unit - 1];
+  return larger ? unitText(value, larger, digits) : inWords(value, "byte");
 }

@@ -90,26 +90,27 @@ export const de = {
       "Sieben Ausdrücke, drei Sekunden, um in die Rolle zu finden, Punkte für jeden und am Ende eine Medaille. Kein Konto.",
     act2: "Zweiter Akt",
     act2Text:
-      "Wenn du zustimmst, bleiben deine Aufnahmen in diesem Browser und trainieren hier eine Kopie des Modells. Hinaus geht nur der Unterschied der Gewichte, nie ein Bild.",
+      "Wenn du zustimmst, bleiben deine Aufnahmen in diesem Browser und trainieren hier eine Kopie des Modells. Hinaus geht nur, was die Kopie gelernt hat, als Zahlen, nie ein Bild.",
     act3: "Dritter Akt",
     act3Title: "Gemeinsam auf der Bühne",
     act3Text:
       "Der Server mittelt, was die Geräte aller gelernt haben, gewichtet nach ihren Gesichtern (Federated Averaging). Das nächste Spiel bewertet dieses Modell.",
     never: "Dein Gesicht verlässt nie dein Gerät",
-    never1: "Das Bild der Kamera wird in einem Worker dieser Seite angesehen und dann vergessen.",
+    never1: "Das Bild der Kamera wird in dieser Seite angesehen und dann vergessen.",
     never2: "Gesichter bleiben nur mit deiner Zustimmung und nur in diesem Browser; du kannst sie jederzeit löschen.",
     never3: "Der Browser selbst hindert diese Seite daran, mit anderen zu sprechen.",
     seeStored: "Ansehen, was gespeichert ist",
     seeSent: "Ansehen, was gesendet würde",
     update:
-      "Eine Änderung der Gewichte ist kein Bild, aber auch nicht nichts: Sie entsteht aus deinen Gesichtern. Sie geht an den Server dieser Seite, zählt in einem Mittelwert und wird am Ende der Runde gelöscht.",
+      "Ein Update ist kein Bild, aber auch nicht nichts: Es entsteht aus deinen Gesichtern. Es geht an den Server dieser Seite, zählt in einem Mittelwert und wird am Ende der Runde gelöscht.",
     model: "Das gemeinsame Modell heute",
     asking: "Der Server wird gefragt…",
     version: "Version",
     published: "Veröffentlichte Runden",
     averaged: "Gemittelte Änderungen",
     untrained: "Es ist noch nicht trainiert.",
-    untrainedText: "Seine Gewichte sind Zufall, seine Punkte also auch: Die ersten Runden bringen ihm etwas bei.",
+    untrainedText:
+      "Es hat noch nichts gelernt, seine Punkte sind also Zufall: Die ersten Runden bringen ihm etwas bei.",
     watch: "Den Runden zusehen",
     away: "Der Server ist gerade nicht erreichbar. Mit dem Modell auf diesem Gerät kannst du trotzdem spielen.",
   },
@@ -448,7 +449,7 @@ export const de = {
     count_one: "{{count}} Gesicht",
     count_other: "{{count}} Gesichter",
     training: "{{count}} zum Training",
-    heldOut: "{{count}} zurückgehalten, um das Modell zu prüfen",
+    heldOut: "{{count}}, um das Modell zu prüfen",
     used: "{{used}} von {{quota}} von dieser Seite belegt",
     persistent: "bleiben, bis du sie löschst",
     clearable: "der Browser darf sie löschen, wenn der Platz knapp wird",
@@ -471,7 +472,7 @@ export const de = {
     shows: "Was dieses Gesicht zeigt",
     saw: "das Modell sah {{percent}} {{expression}}",
     scored: "{{score}} als {{expression}}",
-    heldOutHelp: "Zurückgehaltene Gesichter trainieren nie: Sie prüfen das Modell.",
+    heldOutHelp: "Testgesichter trainieren nie: Sie sagen, wie gut das Modell ist.",
     uses: {
       train: "Zum Training",
       "held-out": "Zur Prüfung",
@@ -540,7 +541,7 @@ export const de = {
     sees: "Was das Modell liest",
     keeping: "Wird aufbewahrt …",
     kept: "Auf diesem Gerät aufbewahrt, zum Trainieren.",
-    heldOut: "Auf diesem Gerät aufbewahrt, zurückgehalten zur Prüfung des Modells.",
+    heldOut: "Auf diesem Gerät aufbewahrt, um das Modell zu prüfen.",
     forgotten: "Gelöscht.",
     question: "Ist es trotzdem eine {{digit}}? Dann lernt das Modell davon.",
     yes: "Ja, das ist eine {{digit}}",
@@ -571,12 +572,12 @@ export const de = {
   consent: {
     face: {
       title: "Dürfen deine Aufnahmen hier bleiben?",
-      text: "Mit deiner Einwilligung wird jede Aufnahme, ein kleines graues Bild, in diesem Browser aufbewahrt; wenn du auch am Training teilnimmst, lernt dieses Gerät von deinen Gesichtern und sendet nur die Änderung der Gewichte des Modells an den Server dieser Seite. Bilder werden nie gesendet, und unter „Meine Gesichter“ kannst du sie jederzeit ansehen, löschen oder die Einwilligung widerrufen.",
+      text: "Mit deiner Einwilligung wird jede Aufnahme, ein kleines graues Bild, in diesem Browser aufbewahrt; wenn du auch am Training teilnimmst, lernt dieses Gerät von deinen Gesichtern und sendet nur, wie sich seine Kopie des Modells geändert hat, an den Server dieser Seite. Bilder werden nie gesendet, und unter „Meine Gesichter“ kannst du sie jederzeit ansehen, löschen oder die Einwilligung widerrufen.",
       yes: "Gesichter auf diesem Gerät behalten",
     },
     drawing: {
       title: "Dürfen deine Zeichnungen hier bleiben?",
-      text: "Mit deiner Einwilligung wird jede Zeichnung, ein kleines graues Bild, in diesem Browser aufbewahrt; wenn du auch am Training teilnimmst, lernt dieses Gerät von deinen Zeichnungen und sendet nur die Änderung der Gewichte des Modells an den Server dieser Seite. Bilder werden nie gesendet, und auf dieser Seite kannst du sie jederzeit ansehen, löschen oder die Einwilligung widerrufen.",
+      text: "Mit deiner Einwilligung wird jede Zeichnung, ein kleines graues Bild, in diesem Browser aufbewahrt; wenn du auch am Training teilnimmst, lernt dieses Gerät von deinen Zeichnungen und sendet nur, wie sich seine Kopie des Modells geändert hat, an den Server dieser Seite. Bilder werden nie gesendet, und auf dieser Seite kannst du sie jederzeit ansehen, löschen oder die Einwilligung widerrufen.",
       yes: "Zeichnungen auf diesem Gerät behalten",
     },
     no: "Nein, nur spielen",
@@ -609,9 +610,9 @@ export const de = {
   },
   train: {
     title: "Trainieren",
-    lead: "Dieses Gerät kann das gemeinsame Modell unterrichten. Es trainiert eine Kopie mit deinen Gesichtern, hier, und sendet nur, wie sich die Gewichte des Modells geändert haben.",
+    lead: "Dieses Gerät kann das gemeinsame Modell unterrichten. Es trainiert eine Kopie mit deinen Gesichtern, hier, und sendet nur, wie sich diese Kopie geändert hat.",
     lead_drawing:
-      "Dieses Gerät kann das gemeinsame Modell unterrichten. Es trainiert eine Kopie mit deinen Zeichnungen, hier, und sendet nur, wie sich die Gewichte des Modells geändert haben.",
+      "Dieses Gerät kann das gemeinsame Modell unterrichten. Es trainiert eine Kopie mit deinen Zeichnungen, hier, und sendet nur, wie sich diese Kopie geändert hat.",
     join: "An Runden teilnehmen",
     leave: "Aussteigen",
     cancel: "Abbrechen und aussteigen",
@@ -628,7 +629,7 @@ export const de = {
       resting: "Ruht",
       restingIn: "Ruht in Runde {{round}}",
       probing: "Wählt Prozessor oder GPU",
-      downloading: "Lädt den Checkpoint",
+      downloading: "Lädt das Modell",
       evaluating: "Prüft das neue Modell der Runde {{round}}",
       training: "Trainiert für Runde {{round}}",
       agreeing: "Vereinbart Masken für Runde {{round}}",
@@ -649,15 +650,15 @@ export const de = {
       otherTab: "Ein Tab trainiert zur selben Zeit. Dieser übernimmt, wenn der andere geschlossen wird.",
       away: "Nichts geht verloren: Dieses Gerät versucht es alle paar Sekunden wieder.",
       evaluating:
-        "Deine zurückgehaltenen Gesichter sagen hier auf dem Gerät, ob das neue Modell besser ist als das vorige. Gesendet werden nur Loss und Genauigkeit.",
+        "Deine Testgesichter sagen hier auf dem Gerät, ob das neue Modell besser ist als das vorige. Gesendet werden nur Loss und Genauigkeit.",
       evaluating_drawing:
-        "Deine zurückgehaltenen Zeichnungen sagen hier auf dem Gerät, ob das neue Modell besser ist als das vorige. Gesendet werden nur Loss und Genauigkeit.",
+        "Deine Testzeichnungen sagen hier auf dem Gerät, ob das neue Modell besser ist als das vorige. Gesendet werden nur Loss und Genauigkeit.",
       agreeing:
         "Die Geräte dieser Runde tauschen Schlüssel aus. Was jedes sendet, ist dann für alle Zufall, und nur die Summe aller lässt sich lesen.",
       unmasking:
         "Das Update dieses Geräts ist angekommen. Bleib noch kurz: Die Summe wird von allen gemeinsam geöffnet.",
-      testing: "Prüft das gemeinsame Modell an deinen zurückgehaltenen Gesichtern …",
-      testing_drawing: "Prüft das gemeinsame Modell an deinen zurückgehaltenen Zeichnungen …",
+      testing: "Prüft das gemeinsame Modell an deinen Testgesichtern …",
+      testing_drawing: "Prüft das gemeinsame Modell an deinen Testzeichnungen …",
       starting: "Das Training wird vorbereitet …",
     },
     bars: {
@@ -690,9 +691,9 @@ export const de = {
     preferences: {
       title: "Was und wann es trainieren darf",
       model: "Modell",
-      option: "{{task}} ({{model}}): {{update}} je Update",
-      size: "{{weights}} Millionen Gewichte, {{work}} Millionen Multiplikationen je Gesicht",
-      size_drawing: "{{weights}} Millionen Gewichte, {{work}} Millionen Multiplikationen je Zeichnung",
+      option: "{{task}}: {{update}} je Update",
+      size: "{{weights}} Millionen gelernte Zahlen, {{work}} Millionen Multiplikationen je Gesicht",
+      size_drawing: "{{weights}} Millionen gelernte Zahlen, {{work}} Millionen Multiplikationen je Zeichnung",
       whenHidden: "Weitermachen, wenn dieser Tab verdeckt ist",
       onLowBattery: "Weitermachen, wenn der Akku fast leer ist",
       onDataSaver: "Weitermachen, wenn der Browser Daten spart",
@@ -715,10 +716,9 @@ export const de = {
       "nicht gesendet: Nach dem Training wurden deine Zeichnungen zur Prüfung schlechter erkannt als vorher",
     leftRound: "Dieses Gerät hat die Runde verlassen und nichts weiter gesagt: {{reason}}",
     learnsFrom: "Woraus es lernt",
-    faces:
-      "Gesichter zum Trainieren: {{train}}. Zurückgehalten, um das Modell zu prüfen: {{heldOut}}. Ungenutzt: {{excluded}}.",
+    faces: "Gesichter zum Trainieren: {{train}}. Um das Modell zu prüfen: {{heldOut}}. Ungenutzt: {{excluded}}.",
     faces_drawing:
-      "Zeichnungen zum Trainieren: {{train}}. Zurückgehalten, um das Modell zu prüfen: {{heldOut}}. Ungenutzt: {{excluded}}.",
+      "Zeichnungen zum Trainieren: {{train}}. Um das Modell zu prüfen: {{heldOut}}. Ungenutzt: {{excluded}}.",
     look: "Ansehen",
     counting: "Zählt …",
     hasLeft: "Was dieses Gerät verlassen hat",
@@ -731,20 +731,20 @@ export const de = {
     answer: "Antwort",
     accepted: "angenommen",
     whatUpdateIs:
-      "Ein Update sind {{parameters}} Differenzen von Gewichten und ein paar Zahlen: wie viele Gesichter, Loss, Genauigkeit, Zeit, Bytes. Kein Bild, kein Name, nicht was ein Gesicht zeigt.",
+      "Ein Update sind {{parameters}} Zahlen, die sagen, wie sich die Kopie geändert hat, und ein paar Angaben: wie viele Gesichter, Loss, Genauigkeit, Zeit, Bytes. Kein Bild, kein Name, nicht was ein Gesicht zeigt.",
     whatUpdateIs_drawing:
-      "Ein Update sind {{parameters}} Differenzen von Gewichten und ein paar Zahlen: wie viele Zeichnungen, Loss, Genauigkeit, Zeit, Bytes. Kein Bild, kein Name, nicht was eine Zeichnung zeigt.",
+      "Ein Update sind {{parameters}} Zahlen, die sagen, wie sich die Kopie geändert hat, und ein paar Angaben: wie viele Zeichnungen, Loss, Genauigkeit, Zeit, Bytes. Kein Bild, kein Name, nicht was eine Zeichnung zeigt.",
     effect: {
       title: "Was dein Training bewirkt hat",
       taught_one: "In Runde {{round}} hat das Modell {{count}} Gesicht von dir gelernt.",
       taught_other: "In Runde {{round}} hat das Modell {{count}} Gesichter von dir gelernt.",
       taught_drawing_one: "In Runde {{round}} hat das Modell {{count}} Zeichnung von dir gelernt.",
       taught_drawing_other: "In Runde {{round}} hat das Modell {{count}} Zeichnungen von dir gelernt.",
-      own: "Von deinen zurückgehaltenen Gesichtern erkannte es vorher {{before}} von {{faces}}, nach dem Training hier {{after}} von {{faces}}.",
+      own: "Von deinen Testgesichtern erkannte es vorher {{before}} von {{faces}}, nach dem Training hier {{after}} von {{faces}}.",
       own_drawing:
-        "Von deinen zurückgehaltenen Zeichnungen erkannte es vorher {{before}} von {{faces}}, nach dem Training hier {{after}} von {{faces}}.",
-      noHeldOut: "Keins deiner Gesichter war zur Prüfung zurückgehalten.",
-      noHeldOut_drawing: "Keine deiner Zeichnungen war zur Prüfung zurückgehalten.",
+        "Von deinen Testzeichnungen erkannte es vorher {{before}} von {{faces}}, nach dem Training hier {{after}} von {{faces}}.",
+      noHeldOut: "Keins deiner Gesichter war zur Prüfung da.",
+      noHeldOut_drawing: "Keine deiner Zeichnungen war zur Prüfung da.",
       judges:
         "Die Jury nach Runde {{round}}: Version {{versionBefore}} des gemeinsamen Modells erkannte {{before}} deiner {{faces}} Gesichter, Version {{versionAfter}} erkennt {{after}}. Mit {{trained}} davon wurde trainiert.",
       judges_drawing:
@@ -760,20 +760,26 @@ export const de = {
         now: "Jetzt",
         of: "{{right}} von {{faces}}",
         mine: "Alle deine Gesichter",
+        mine_drawing: "Alle deine Zeichnungen",
         everybody: "Testgesichter aller",
+        everybody_drawing: "Testzeichnungen aller",
         better: "besser",
         same: "wie vorher",
         worse: "schlechter",
         help: "Wie viele deiner Gesichter mit jedem Ausdruck das Modell richtig erkennt. Ein Gesicht mehr oder weniger sagt wenig.",
+        help_drawing:
+          "Wie viele deiner Zeichnungen jeder Ziffer das Modell richtig erkennt. Eine Zeichnung mehr oder weniger sagt wenig.",
         everybodyHelp:
-          "Die Testgesichter aller sind zurückgehaltene, mit denen Geräte der Runde beide Versionen geprüft haben.",
+          "Die Testgesichter aller sind solche, an denen niemand trainiert hat und mit denen Geräte der Runde beide Versionen geprüft haben.",
+        everybodyHelp_drawing:
+          "Die Testzeichnungen aller sind solche, an denen niemand trainiert hat und mit denen Geräte der Runde beide Versionen geprüft haben.",
       },
       rejected_drawing:
         "Das Modell aus Runde {{round}} wurde nicht veröffentlicht: Es zeigte sich nicht, dass es besser ist. Das vorige bleibt.",
       here: "Auf diesem Gerät gemessen und nicht gesendet.",
     },
-    last: "Was das letzte Training mit deinen zurückgehaltenen Gesichtern gemacht hat",
-    last_drawing: "Was das letzte Training mit deinen zurückgehaltenen Zeichnungen gemacht hat",
+    last: "Was das letzte Training mit deinen Testgesichtern gemacht hat",
+    last_drawing: "Was das letzte Training mit deinen Testzeichnungen gemacht hat",
     lastNumbers:
       "Gesichter: {{faces}}. Genauigkeit {{accuracyBefore}} vorher, {{accuracyAfter}} nachher; Loss {{lossBefore}} vorher, {{lossAfter}} nachher. Diese Tabellen bleiben auf dem Gerät.",
     lastNumbers_drawing:
@@ -824,7 +830,7 @@ export const de = {
       choices: { what: "Sprache, Ton, Aufgabe", why: "wie du sie gewählt hast" },
       runs: { what: "Läufe des Labors", why: "damit sie weitergehen können" },
       samples: { what: "Daten des Labors", why: "damit Läufe mit ihnen gemacht werden können" },
-      checkpoints: { what: "Checkpoints des Modells", why: "damit sie einmal geladen werden" },
+      checkpoints: { what: "Versionen des Modells", why: "damit sie einmal geladen werden" },
       files: { what: "Dateien der App selbst", why: "damit sie ohne den Server startet" },
       consent: { what: "Deine Antwort, ob Gesichter bleiben dürfen", why: "damit du einmal gefragt wirst" },
       drawingConsent: { what: "Deine Antwort, ob Zeichnungen bleiben dürfen", why: "damit du einmal gefragt wirst" },
@@ -863,7 +869,7 @@ export const de = {
       update: {
         what: "Updates",
         holds:
-          "wie sich die Gewichte des Modells geändert haben; wie viele Gesichter; Loss, Genauigkeit, Zeit, Backend. Maskierte verraten nur die Summe aller",
+          "wie sich die Zahlen des Modells geändert haben; wie viele Gesichter; Loss, Genauigkeit, Zeit, Backend. Maskierte verraten nur die Summe aller",
       },
       secure: {
         what: "Schritte der sicheren Aggregation",
@@ -872,7 +878,7 @@ export const de = {
       evaluation: {
         what: "Prüfungen eines neuen Modells",
         holds:
-          "sein Loss und seine Genauigkeit auf deinen zurückgehaltenen Gesichtern; wo eine Runde danach fragt, auch wie viele davon was zeigen und wofür sie gehalten wurden",
+          "sein Loss und seine Genauigkeit auf deinen Testgesichtern; wo eine Runde danach fragt, auch wie viele davon was zeigen und wofür sie gehalten wurden",
       },
       admin: {
         what: "Runden starten und anhalten",
@@ -883,7 +889,7 @@ export const de = {
     lastUpdateText:
       "{{size}} für Runde {{round}}, {{when}}, {{codec}}, {{how}}. Das sind seine ersten Bytes, wie sie gesendet wurden, und als Bild.",
     masked: "maskiert: ohne die anderen Geräte seiner Runde kann es niemand lesen",
-    gzipped: "mit gzip gepackt: Der Server liest, wie sich die Gewichte geändert haben",
+    gzipped: "mit gzip gepackt: Der Server liest, wie sich die Zahlen geändert haben",
     asGrey: "Die ersten Bytes als Graustufen",
     asHex: "Die ersten Bytes hexadezimal",
     model: "Was das gemeinsame Modell über dich sagen kann",
@@ -966,7 +972,8 @@ export const de = {
     none: "Noch keine Runde hat ein Update gelesen: Epsilon ist 0.",
     rounds_one: "{{count}} Runde",
     rounds_other: "{{count}} Runden",
-    noisy: "Rauschen ({{rounds}}) hält das, was die Checkpoints über ein einzelnes Gerät sagen, innerhalb von",
+    noisy:
+      "Rauschen ({{rounds}}) hält das, was die Versionen des Modells über ein einzelnes Gerät sagen, innerhalb von",
     value: "Epsilon {{value}}",
     atDelta: "für ein Gerät mehr oder weniger, bei Delta {{delta}}: weniger als eines von {{clients}} Geräten.",
     bare: "Ohne Rauschen und damit ohne eine solche Grenze: {{rounds}}.",

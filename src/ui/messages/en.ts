@@ -88,26 +88,26 @@ export const en = {
       "Seven expressions, three seconds to get into character, one score for each and a medal at the end. No account.",
     act2: "Act two",
     act2Text:
-      "If you agree, your takes are kept in this browser and train a copy of the model right here. What leaves is the difference in the model's weights, never a picture.",
+      "If you agree, your takes are kept in this browser and train a copy of the model right here. What leaves is what that copy has learned, as numbers, never a picture.",
     act3: "Act three",
     act3Title: "Share the stage",
     act3Text:
       "The server averages what all the players' devices have learned, weighted by their faces (federated averaging). The next game is judged by that model.",
     never: "Your face never leaves your device",
-    never1: "The camera's picture is looked at in a worker of this page and then forgotten.",
+    never1: "The camera's picture is looked at in this page and then forgotten.",
     never2: "Faces are kept only with your consent, only in this browser, and you can delete them at any time.",
     never3: "The browser itself blocks this page from talking to any other site.",
     seeStored: "See what is stored",
     seeSent: "See what would be sent",
     update:
-      "A weight update is not a picture, but it is not nothing: it is made from your faces. It goes to this site's own server, is used in one average, and is deleted when the round ends.",
+      "An update is not a picture, but it is not nothing: it is made from your faces. It goes to this site's own server, is used in one average, and is deleted when the round ends.",
     model: "The shared model today",
     asking: "Asking the server…",
     version: "Version",
     published: "Rounds published",
     averaged: "Updates averaged",
     untrained: "It has not been trained yet.",
-    untrainedText: "Its weights are random, so its scores are too: the first rounds of training teach it.",
+    untrainedText: "It has learned nothing yet, so its scores are random: the first rounds of training teach it.",
     watch: "Watch the rounds",
     away: "The server cannot be reached now. You can still play with the model that this device already has.",
   },
@@ -165,7 +165,7 @@ export const en = {
     streak_other: "{{count}} good takes in a row",
     kept: {
       train: "Kept on this device, for training.",
-      "held-out": "Kept on this device, held out to test the model.",
+      "held-out": "Kept on this device, to test the model with.",
       excluded: "Kept on this device, but not used yet.",
     },
     myFaces: "My faces",
@@ -437,7 +437,7 @@ export const en = {
     count_one: "{{count}} face",
     count_other: "{{count}} faces",
     training: "{{count}} for training",
-    heldOut: "{{count}} held out to test the model",
+    heldOut: "{{count}} to test the model with",
     used: "{{used}} of {{quota}} used by this site",
     persistent: "kept until you delete them",
     clearable: "the browser may clear them when space runs short",
@@ -460,10 +460,10 @@ export const en = {
     shows: "What this face shows",
     saw: "the model saw {{percent}} {{expression}}",
     scored: "scored {{score}} as {{expression}}",
-    heldOutHelp: "Held-out faces are never trained on: they test the model.",
+    heldOutHelp: "Test faces are never trained on: they say how good the model is.",
     uses: {
       train: "For training",
-      "held-out": "Held out",
+      "held-out": "For testing",
       excluded: "Not used",
       waiting: "Waiting for your word",
       alike: "Look-alikes",
@@ -529,7 +529,7 @@ export const en = {
     sees: "What the model reads",
     keeping: "Keeping it…",
     kept: "Kept on this device, for training.",
-    heldOut: "Kept on this device, held out to test the model.",
+    heldOut: "Kept on this device, to test the model with.",
     forgotten: "Deleted.",
     question: "Is it a {{digit}} all the same? Then it teaches the model.",
     yes: "Yes, this is a {{digit}}",
@@ -560,12 +560,12 @@ export const en = {
   consent: {
     face: {
       title: "May we keep your takes here?",
-      text: "With your consent each take, a small grey picture, is kept in this browser; if you also join the training, this device learns from your faces and sends only the change of the model's weights to this site's server. Pictures are never sent, and you can look at them, delete them or withdraw this at any time under My faces.",
+      text: "With your consent each take, a small grey picture, is kept in this browser; if you also join the training, this device learns from your faces and sends only how its copy of the model has changed to this site's server. Pictures are never sent, and you can look at them, delete them or withdraw this at any time under My faces.",
       yes: "Keep my faces on this device",
     },
     drawing: {
       title: "May we keep your drawings here?",
-      text: "With your consent each drawing, a small grey picture, is kept in this browser; if you also join the training, this device learns from your drawings and sends only the change of the model's weights to this site's server. Pictures are never sent, and you can look at them, delete them or withdraw this at any time on this page.",
+      text: "With your consent each drawing, a small grey picture, is kept in this browser; if you also join the training, this device learns from your drawings and sends only how its copy of the model has changed to this site's server. Pictures are never sent, and you can look at them, delete them or withdraw this at any time on this page.",
       yes: "Keep my drawings on this device",
     },
     no: "No, just play",
@@ -598,9 +598,9 @@ export const en = {
   },
   train: {
     title: "Train",
-    lead: "This device can teach the shared model. It trains a copy on your faces, here, and sends only how the model's weights changed.",
+    lead: "This device can teach the shared model. It trains a copy on your faces, here, and sends only how that copy has changed.",
     lead_drawing:
-      "This device can teach the shared model. It trains a copy on your drawings, here, and sends only how the model's weights changed.",
+      "This device can teach the shared model. It trains a copy on your drawings, here, and sends only how that copy has changed.",
     join: "Take part in rounds",
     leave: "Leave",
     cancel: "Cancel and leave",
@@ -617,7 +617,7 @@ export const en = {
       resting: "Resting",
       restingIn: "Resting in round {{round}}",
       probing: "Choosing processor or GPU",
-      downloading: "Downloading the checkpoint",
+      downloading: "Downloading the model",
       evaluating: "Testing the new model of round {{round}}",
       training: "Training for round {{round}}",
       agreeing: "Agreeing on masks for round {{round}}",
@@ -638,14 +638,14 @@ export const en = {
       otherTab: "One tab trains at a time. This one takes over when the other is closed.",
       away: "Nothing is lost: this device tries again every few seconds.",
       evaluating:
-        "Your held-out faces, here on this device, say whether the new model is better than the one before. Only its loss and accuracy on them are sent.",
+        "Your test faces, here on this device, say whether the new model is better than the one before. Only its loss and accuracy on them are sent.",
       evaluating_drawing:
-        "Your held-out drawings, here on this device, say whether the new model is better than the one before. Only its loss and accuracy on them are sent.",
+        "Your test drawings, here on this device, say whether the new model is better than the one before. Only its loss and accuracy on them are sent.",
       agreeing:
         "The devices of this round exchange keys, so that what each of them sends is random to everybody, and only the sum of all can be read.",
       unmasking: "This device's update has arrived. Stay for a moment: the sum is opened by all together.",
-      testing: "Testing the shared model on your held-out faces…",
-      testing_drawing: "Testing the shared model on your held-out drawings…",
+      testing: "Testing the shared model on your test faces…",
+      testing_drawing: "Testing the shared model on your test drawings…",
       starting: "Starting the trainer…",
     },
     bars: {
@@ -678,9 +678,9 @@ export const en = {
     preferences: {
       title: "What and when it may train",
       model: "Model",
-      option: "{{task}} ({{model}}): {{update}} an update",
-      size: "{{weights}} million weights, {{work}} million multiply-adds a face",
-      size_drawing: "{{weights}} million weights, {{work}} million multiply-adds a drawing",
+      option: "{{task}}: {{update}} an update",
+      size: "{{weights}} million learned numbers, {{work}} million multiplications a face",
+      size_drawing: "{{weights}} million learned numbers, {{work}} million multiplications a drawing",
       whenHidden: "Go on while this tab is hidden",
       onLowBattery: "Go on with a low battery",
       onDataSaver: "Go on while the browser saves data",
@@ -698,13 +698,12 @@ export const en = {
     runningOn: "Running on {{backend}}.",
     backends: { wasm: "the processor (WebAssembly)", webgpu: "the GPU (WebGPU)" },
     wentOn: "The training went on with {{backend}}: {{reason}}",
-    keptBack: "not sent: after the training, the faces held out here were recognized worse than before",
-    keptBack_drawing: "not sent: after the training, the drawings held out here were recognized worse than before",
+    keptBack: "not sent: after the training, the test faces here were recognized worse than before",
+    keptBack_drawing: "not sent: after the training, the test drawings here were recognized worse than before",
     leftRound: "This device left the round, and nothing more was told: {{reason}}",
     learnsFrom: "What it learns from",
-    faces: "Faces to train with: {{train}}. Held out, to test the model: {{heldOut}}. Not used: {{excluded}}.",
-    faces_drawing:
-      "Drawings to train with: {{train}}. Held out, to test the model: {{heldOut}}. Not used: {{excluded}}.",
+    faces: "Faces to train with: {{train}}. To test the model with: {{heldOut}}. Not used: {{excluded}}.",
+    faces_drawing: "Drawings to train with: {{train}}. To test the model with: {{heldOut}}. Not used: {{excluded}}.",
     look: "Look at them",
     counting: "Counting…",
     hasLeft: "What has left this device",
@@ -717,20 +716,20 @@ export const en = {
     answer: "Answer",
     accepted: "accepted",
     whatUpdateIs:
-      "An update is {{parameters}} differences of weights and a few counts: how many faces, loss, accuracy, time, bytes. No picture, no label of a face, no name.",
+      "An update is {{parameters}} numbers that say how the copy has changed, and a few counts: how many faces, loss, accuracy, time, bytes. No picture, no label of a face, no name.",
     whatUpdateIs_drawing:
-      "An update is {{parameters}} differences of weights and a few counts: how many drawings, loss, accuracy, time, bytes. No picture, no label of a drawing, no name.",
+      "An update is {{parameters}} numbers that say how the copy has changed, and a few counts: how many drawings, loss, accuracy, time, bytes. No picture, no label of a drawing, no name.",
     effect: {
       title: "What your training did",
       taught_one: "You taught the model {{count}} face in round {{round}}.",
       taught_other: "You taught the model {{count}} faces in round {{round}}.",
       taught_drawing_one: "You taught the model {{count}} drawing in round {{round}}.",
       taught_drawing_other: "You taught the model {{count}} drawings in round {{round}}.",
-      own: "On your own held-out faces it was right for {{before}} of {{faces}} before, and for {{after}} of {{faces}} after training here.",
+      own: "On your own test faces it was right for {{before}} of {{faces}} before, and for {{after}} of {{faces}} after training here.",
       own_drawing:
-        "On your own held-out drawings it was right for {{before}} of {{faces}} before, and for {{after}} of {{faces}} after training here.",
-      noHeldOut: "None of your faces was held out to test it.",
-      noHeldOut_drawing: "None of your drawings was held out to test it.",
+        "On your own test drawings it was right for {{before}} of {{faces}} before, and for {{after}} of {{faces}} after training here.",
+      noHeldOut: "None of your faces was kept to test it with.",
+      noHeldOut_drawing: "None of your drawings was kept to test it with.",
       judges:
         "The show's judges after round {{round}}: version {{versionBefore}} of the shared model recognized {{before}} of your {{faces}} faces, version {{versionAfter}} recognizes {{after}}. It was trained on {{trained}} of them.",
       judges_drawing:
@@ -746,19 +745,26 @@ export const en = {
         now: "Now",
         of: "{{right}} of {{faces}}",
         mine: "All your faces",
+        mine_drawing: "All your drawings",
         everybody: "Everybody's test faces",
+        everybody_drawing: "Everybody's test drawings",
         better: "better",
         same: "as before",
         worse: "worse",
         help: "Of your faces that show each expression, how many the model takes for what they show. One face more or less says little.",
-        everybodyHelp: "Everybody's are the held-out faces on which the round's devices tested both versions.",
+        help_drawing:
+          "Of your drawings of each digit, how many the model takes for what they show. One drawing more or less says little.",
+        everybodyHelp:
+          "Everybody's are faces that nobody trained on, with which the round's devices tested both versions.",
+        everybodyHelp_drawing:
+          "Everybody's are drawings that nobody trained on, with which the round's devices tested both versions.",
       },
       rejected_drawing:
         "The model that round {{round}} made was not published: it was not found to be better. The one before stays.",
       here: "Measured on this device, and not sent.",
     },
-    last: "What the last training did to your held-out faces",
-    last_drawing: "What the last training did to your held-out drawings",
+    last: "What the last training did to your test faces",
+    last_drawing: "What the last training did to your test drawings",
     lastNumbers:
       "Faces: {{faces}}. Accuracy {{accuracyBefore}} before, {{accuracyAfter}} after; loss {{lossBefore}} before, {{lossAfter}} after. These tables stay on this device.",
     lastNumbers_drawing:
@@ -809,7 +815,7 @@ export const en = {
       choices: { what: "Language, sound, task", why: "as you chose" },
       runs: { what: "Runs of the lab", why: "so that they can go on" },
       samples: { what: "Data of the lab", why: "so that runs can be made on it" },
-      checkpoints: { what: "Checkpoints of the model", why: "so that they are downloaded once" },
+      checkpoints: { what: "Versions of the model", why: "so that they are downloaded once" },
       files: { what: "Files of the app itself", why: "so that it starts without the server" },
       consent: { what: "Your answer about keeping faces", why: "so that you are asked once" },
       drawingConsent: { what: "Your answer about keeping drawings", why: "so that you are asked once" },
@@ -842,7 +848,7 @@ export const en = {
       update: {
         what: "Updates",
         holds:
-          "how the model's weights changed; how many faces; loss, accuracy, time, backend. Masked ones tell only the sum of all",
+          "how the model's numbers changed; how many faces; loss, accuracy, time, backend. Masked ones tell only the sum of all",
       },
       secure: {
         what: "Steps of secure aggregation",
@@ -851,7 +857,7 @@ export const en = {
       evaluation: {
         what: "Tests of a new model",
         holds:
-          "its loss and accuracy on your held-out faces; where a round asks for it, how many of them show what and were taken for what",
+          "its loss and accuracy on your test faces; where a round asks for it, how many of them show what and were taken for what",
       },
       admin: {
         what: "Starting and stopping rounds",
@@ -862,7 +868,7 @@ export const en = {
     lastUpdateText:
       "{{size}} for round {{round}}, {{when}}, {{codec}}, {{how}}. These are its first bytes as they were sent, and as a picture.",
     masked: "masked: without the other devices of its round nobody can read it",
-    gzipped: "gzipped: the edge reads how the weights changed",
+    gzipped: "gzipped: the server reads how the numbers changed",
     asGrey: "The first bytes as grey levels",
     asHex: "The first bytes in hexadecimal",
     model: "What the shared model can say about you",
@@ -942,7 +948,7 @@ export const en = {
     none: "No round has read anybody's update yet: epsilon is 0.",
     rounds_one: "{{count}} round",
     rounds_other: "{{count}} rounds",
-    noisy: "The noise of {{rounds}} keeps what the checkpoints say about any one client within",
+    noisy: "The noise of {{rounds}} keeps what the model's versions say about any one client within",
     value: "epsilon {{value}}",
     atDelta: "for one device more or less, at delta {{delta}}: less than one in {{clients}} devices.",
     bare: "Without noise, and so without such a bound: {{rounds}}.",
