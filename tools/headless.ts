@@ -1,3 +1,4 @@
+import { setMaxListeners } from "node:events";
 import { promisify } from "node:util";
 import zlib from "node:zlib";
 import * as v from "valibot";
@@ -42,6 +43,30 @@ const NOTHING_MEASURED = { trainLoss: 1, trainAccuracy: 0.5 };
 /** A request, signed where it has a key. */
 type Call = { key?: Promise<CryptoKeyPair>; method?: "POST" | "PUT" } & Pick<Signable, "body" | "headers">;
 
+const jsonOf = (body: Uint8Array): unknown => JSON.parse(new TextDecoder().decode(body));
+
+/**
+ * A whole answer: one that breaks off was none. `fetch` itself leaves a listener with the signal of every request until garbage is
+ * collected, and looks through all of them at the next.
+ */
+async function fetchWhole(
+  url: string,
+  init: RequestInit,
+  signal: AbortSignal,
+): Promise<{ status: number; body: Uint8Array<ArrayBuffer> }> {
+  const own = new AbortController();
+  const abort = (): void => {
+    own.abort(signal.reason);
+  };
+  signal.addEventListener("abort", abort);
+  try {
+    const response = await fetch(url, { ...init, signal: own.signal });
+    return { status: response.status, body: new Uint8Array(await response.arrayBuffer()) };
+  } finally {
+    signal.removeEventListener("abort", abort);
+  }
+}
+
 /** A client that leaves on purpose. */
 class LeftError extends Error {}
 
@@ -58,6 +83,8 @@ export class HeadlessClient {
     readonly signal: AbortSignal,
   ) {
     this.model = summarize(MODELS[TASKS[task].model]);
+    // As many listen as there are requests under way, of all clients that share it.
+    setMaxListeners(0, signal);
   }
 
   /** The open round that it knows of, and its key for that round; nothing before it has asked. */
@@ -226,7 +253,7 @@ export class HeadlessClient {
 
   /** As {@link #request}, for what is answered in JSON. */
   async #ask(path: string, init: Call): Promise<unknown> {
-    return JSON.parse(new TextDecoder().decode(await this.#request(path, init)));
+    return jsonOf(await this.#request(path, init));
   }
 
   /** What a request is answered. @throws RefusalError */
@@ -236,11 +263,10 @@ export class HeadlessClient {
       try {
         const url = `${this.url()}${path}`;
         const headers = key ? await sign({ method: "GET", url, ...init }, await key, Date.now()) : {};
-        const response = await fetch(url, { ...init, body: init.body ?? null, headers, signal: this.signal });
-        // An answer that breaks off was none.
-        if (response.ok) return new Uint8Array(await response.arrayBuffer());
-        const problem = v.safeParse(problemSchema, await response.json());
-        if (problem.success && response.status < 500 && response.status !== 429) {
+        const { status, body } = await fetchWhole(url, { ...init, body: init.body ?? null, headers }, this.signal);
+        if (status < 300) return body;
+        const problem = v.safeParse(problemSchema, jsonOf(body));
+        if (problem.success && status < 500 && status !== 429) {
           throw new RefusalError(problem.output.code, problem.output.detail);
         }
       } catch (error) {
