@@ -80,14 +80,14 @@ const history = async (api) => JSON.parse((await ask(`${api}/rounds`, { within: 
 /**
  * Asks workerd's inspector how much the edge's isolate holds: its heap and the buffers outside of it. Every Durable Object of the
  * app is in this one isolate. Gives the peak in MB.
- * @param live whether garbage is collected before each look, which slows everything down; else it counts, too
+ * @param live whether garbage is collected before each look, which slows everything down; else it counts, too. What is left behind between
+ * the collection and the look counts in any case
  */
 async function watchIsolate(port, live) {
   const inspector = await inspect(port);
   let peak = 0;
   const look = async () => {
-    // Both are asked at once, so that nothing runs between them and leaves garbage that is none of the edge's live memory.
-    if (live) void inspector.ask("HeapProfiler.collectGarbage");
+    if (live) await inspector.ask("HeapProfiler.collectGarbage");
     const {
       usedSize = 0,
       embedderHeapUsedSize = 0,
