@@ -189,11 +189,11 @@ test("where a round asks for it, evaluators count by class, and their counts are
   const square = (side: number): number[][] =>
     Array.from({ length: side }, (_, i) => Array<number>(side).fill(i ? 0 : 3));
   const ragged = counts([0, 0, 3]).with(6, [0]);
-  // Of fewer examples, of another task's classes, of rows without ends.
+  // Of fewer examples, of another task's classes, of rows without ends: all as the interface's description has them, and yet wrong.
   for (const confusion of [counts([0, 0, 2]), square(10), square(1), [], ragged]) {
     const body = JSON.stringify({ examples: 3, loss: 1, accuracy: 0.5, baseLoss: 1, baseAccuracy: 0.5, confusion });
     const refused = await task.fetchSigned(path, answer.evaluation, { method: "POST", body });
-    expect([400, 422], JSON.stringify(confusion)).toContain(refused.status);
+    expect([refused.status, (await refused.json<Problem>()).code]).toEqual([422, "contradiction"]);
   }
   await evaluate(asked, 1, 1, counts([0, 0, 2], [3, 6, 1]));
   await evaluate(crypto.randomUUID(), 1, 1, counts([0, 0, 1], [6, 6, 2]));
