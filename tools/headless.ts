@@ -43,6 +43,30 @@ const NOTHING_MEASURED = { loss: 1, accuracy: 0.5 };
 /** A request, signed where it has a key. */
 type Call = { key?: CryptoKeyPair; method?: ClientRequest["method"] } & Pick<Signable, "body" | "headers">;
 
+const jsonOf = (body: Uint8Array): unknown => JSON.parse(new TextDecoder().decode(body));
+
+/**
+ * A whole answer: one that breaks off was none. `fetch` itself leaves a listener with the signal of every request until garbage is
+ * collected, and looks through all of them at the next.
+ */
+async function fetchWhole(
+  url: string,
+  init: RequestInit,
+  signal: AbortSignal,
+): Promise<{ status: number; body: Uint8Array<ArrayBuffer> }> {
+  const own = new AbortController();
+  const abort = (): void => {
+    own.abort(signal.reason);
+  };
+  signal.addEventListener("abort", abort);
+  try {
+    const response = await fetch(url, { ...init, signal: own.signal });
+    return { status: response.status, body: new Uint8Array(await response.arrayBuffer()) };
+  } finally {
+    signal.removeEventListener("abort", abort);
+  }
+}
+
 /** A client that leaves on purpose. */
 class LeftError extends Error {}
 
@@ -59,7 +83,7 @@ export class HeadlessClient {
     readonly signal: AbortSignal,
   ) {
     this.model = summarize(MODELS[TASKS[task].model]);
-    // A fetch that has ended listens to its signal until the garbage collector comes.
+    // As many listen as there are requests under way, of all clients that share it.
     setMaxListeners(0, signal);
   }
 
@@ -240,7 +264,7 @@ export class HeadlessClient {
 
   /** As {@link #request}, for what is answered in JSON. */
   async #ask(path: string, init: Call): Promise<unknown> {
-    return JSON.parse(new TextDecoder().decode(await this.#request(path, init)));
+    return jsonOf(await this.#request(path, init));
   }
 
   /** What a request is answered. @throws RefusalError */
@@ -250,11 +274,10 @@ export class HeadlessClient {
       try {
         const url = `${this.url()}${path}`;
         const headers = key ? await sign({ method: "GET", url, ...init }, key, Date.now()) : {};
-        const response = await fetch(url, { ...init, body: init.body ?? null, headers, signal: this.signal });
-        // An answer that breaks off was none.
-        if (response.ok) return new Uint8Array(await response.arrayBuffer());
-        const problem = v.safeParse(problemSchema, await response.json());
-        if (problem.success && response.status < 500 && response.status !== 429) {
+        const { status, body } = await fetchWhole(url, { ...init, body: init.body ?? null, headers }, this.signal);
+        if (status < 300) return body;
+        const problem = v.safeParse(problemSchema, jsonOf(body));
+        if (problem.success && status < 500 && status !== 429) {
           throw new RefusalError(problem.output.code, problem.output.detail);
         }
       } catch (error) {

@@ -310,7 +310,7 @@ export class Aggregator extends DurableObject<Env> {
     const write = async (stream: WritableStream<Uint8Array>): Promise<void> => {
       const writer = stream.getWriter();
       for (const piece of pieces) {
-        for (let at = 0; at < piece.length; at += CHUNK) await writer.write(piece.slice(at, at + CHUNK));
+        for (let at = 0; at < piece.length; at += CHUNK) await writer.write(piece.subarray(at, at + CHUNK));
       }
       await writer.close();
     };

@@ -93,6 +93,8 @@ function parseJson<S extends v.GenericSchema>(schema: S, body: Uint8Array<ArrayB
   } catch {
     throw new ProblemError("bad-request", "The body is not JSON.");
   }
+  // To valibot an empty list is an object whose fields are all left out.
+  if (Array.isArray(json)) throw new ProblemError("bad-request", "The body is a list, and not an object.");
   return parse(schema, json);
 }
 

@@ -25,6 +25,7 @@ import { dueAt } from "../../src/federation/round/life";
 import { hidesCohort } from "../../src/federation/round/rule";
 import type { SecureMessage, SecureStep } from "../../src/federation/secagg/messages";
 import type { Signer } from "../../src/federation/signing";
+import { addressOf, networkOf } from "./address";
 import { Admission, type Admitted, type StoredUpload, type UploadAnswer } from "./admission";
 import { CheckIns } from "./check-ins";
 import { clean } from "./cleaning";
@@ -405,8 +406,8 @@ export class Coordinator extends DurableObject<Env> {
   }
 
   /** A watcher's WebSocket. */
-  override async fetch(): Promise<Response> {
-    const socket = this.#watchers.add();
+  override async fetch(request: Request): Promise<Response> {
+    const socket = this.#watchers.add(networkOf(addressOf(request, this.env)));
     if (!socket) return Promise.resolve(new Response("Too many watch already.", { status: 503 }));
     return Promise.resolve(new Response(null, { status: 101, webSocket: socket }));
   }

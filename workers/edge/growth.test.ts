@@ -1,9 +1,10 @@
 import { runDurableObjectAlarm, runInDurableObject } from "cloudflare:test";
 import { env } from "cloudflare:workers";
 import { afterEach, expect, test, vi } from "vitest";
-import type { CheckInAnswer, History, Round } from "../../src/federation/protocol";
+import type { CheckInAnswer, History, Round, Task } from "../../src/federation/protocol";
 import { sign } from "../../src/federation/signing";
 import { encodeUpdate } from "../../src/federation/update";
+import { Database } from "./store/database";
 import { fetchEdge, TestTask } from "./testing";
 
 // @module-tag slow
@@ -38,6 +39,8 @@ const rowsOf = (table: string): Promise<number> =>
   );
 
 test("members of old rounds are folded into what they came to, and a page of history is short however long that is", async () => {
+  const series = async (): Promise<Task["privacy"]> => (await task.get<Task>("")).privacy;
+  expect(await series()).toEqual([]);
   await task.startRound({ goalCount: 1, overSelection: 1 });
   const [one] = await task.cohort(1);
   if (!one) throw new Error("no cohort");
@@ -45,7 +48,15 @@ test("members of old rounds are folded into what they came to, and a page of his
   expect((await task.upload(one, file)).status).toBe(202);
   await task.published(1);
   const first = await task.ended(1);
+  const mechanism = { sampling: 1, noise: 0, rounds: 1, clients: 1 };
+  expect(await series()).toEqual([mechanism]);
   await repeat(149, 300);
+  expect(await series()).toEqual([{ ...mechanism, rounds: 150, clients: 150 }]);
+  // Everybody asks for the task, before each check-in: that is not to take longer with every round that there was.
+  const asked = vi.spyOn(Database.prototype, "all");
+  expect(await series()).toEqual([{ ...mechanism, rounds: 150, clients: 150 }]);
+  expect(asked.mock.calls.length).toBeGreaterThan(0);
+  expect(asked.mock.calls.filter(([, query]) => query.includes("GROUP BY"))).toEqual([]);
   // Before any is folded, and after.
   for (const folded of [false, true]) {
     if (folded) {

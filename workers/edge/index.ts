@@ -308,7 +308,7 @@ function countedAsSaid(task: TaskName, evaluation: Evaluation): Evaluation {
   const { confusion = [] } = evaluation;
   if (evaluation.confusion && [confusion, ...confusion].some(({ length }) => length !== classes)) {
     throw new ProblemError(
-      "bad-request",
+      "contradiction",
       `confusion: the task ${task} has ${classes} classes, in rows and in columns.`,
     );
   }

@@ -91,6 +91,9 @@ test("a round that is open to everybody asks nobody for a token, and takes no us
 test("invitations are an administrator's, their tokens lie nowhere, and there are a thousand of them at most", async () => {
   expect((await task.admin("POST", "/invitations", { uses: 1 }, "guess")).status).toBe(401);
   expect((await task.admin("GET", "/invitations", undefined, "guess")).status).toBe(401);
+  // A list is no object that leaves all its fields out; nor is it a round, or a change of one.
+  for (const path of ["/invitations", "/rounds"]) expect((await task.admin("POST", path, [])).status).toBe(400);
+  expect((await task.admin("PATCH", "/rounds/current", [])).status).toBe(400);
   for (const uses of [0, 1001, 1.5]) expect((await task.admin("POST", "/invitations", { uses })).status).toBe(400);
   const tokens = new Set<string>();
   for (let i = 0; i < 1000; i++) tokens.add((await invite(10)).token);

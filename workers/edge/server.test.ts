@@ -9,7 +9,7 @@ import { routes } from ".";
 import { ENDPOINTS, openApi } from "./openapi";
 import { takeRoom } from "./room";
 import { cosinesOf, cosinesTo, fetchEdge, TestTask, worst } from "./testing";
-import { MOST_WATCHERS } from "./watchers";
+import { MOST_OF_ONE_NETWORK, MOST_WATCHERS } from "./watchers";
 
 // @module-tag slow
 
@@ -206,11 +206,11 @@ test("where a round asks for it, evaluators count by class, and their counts are
   const square = (side: number): number[][] =>
     Array.from({ length: side }, (_, i) => Array<number>(side).fill(i ? 0 : 3));
   const ragged = counts([0, 0, 3]).with(6, [0]);
-  // Of fewer examples, of another task's classes, of rows without ends.
+  // Of fewer examples, of another task's classes, of rows without ends: all as the interface's description has them, and yet wrong.
   for (const confusion of [counts([0, 0, 2]), square(10), square(1), [], ragged]) {
     const body = JSON.stringify({ examples: 3, loss: 1, accuracy: 0.5, baseLoss: 1, baseAccuracy: 0.5, confusion });
     const refused = await task.fetchSigned(path, answer.evaluation, { method: "POST", body });
-    expect([400, 422], JSON.stringify(confusion)).toContain(refused.status);
+    expect([refused.status, (await refused.json<Problem>()).code]).toEqual([422, "contradiction"]);
   }
   await evaluate(asked, 1, 1, counts([0, 0, 2], [3, 6, 1]));
   await evaluate(crypto.randomUUID(), 1, 1, counts([0, 0, 1], [6, 6, 2]));
@@ -420,15 +420,27 @@ test("what is asked of a path in a way that it does not know, or without its Web
   expect(await ask("GET", "/nothing")).toEqual([404, null, null]);
 });
 
-test("a watcher too many is told so", async () => {
-  const watch = (): Promise<Response> => task.fetch("/live", { headers: { upgrade: "websocket" } });
+test("a watcher too many is told so, and those of one address leave room for others", async () => {
+  const watch = (address: string): Promise<Response> =>
+    task.fetch("/live", { headers: { upgrade: "websocket", "cf-connecting-ip": address } });
   const sockets: (WebSocket | null)[] = [];
-  for (let i = 0; i < MOST_WATCHERS; i += 100) {
-    sockets.push(...(await Promise.all(Array.from({ length: 100 }, watch))).map(({ webSocket }) => webSocket));
+  const refuses = async (address: string): Promise<void> => {
+    const response = await watch(address);
+    expect(response.status).toBe(503);
+    expect((await response.json<Problem>()).code).toBe("too-many-watchers");
+  };
+  for (const [address, neighbour] of [
+    ["192.0.2.1", "192.0.2.1"],
+    ["2001:db8::1", "2001:db8::2"],
+  ] as const) {
+    for (let i = 0; i < MOST_OF_ONE_NETWORK; i += 100) {
+      const answers = await Promise.all(Array.from({ length: 100 }, () => watch(address)));
+      sockets.push(...answers.map(({ webSocket }) => webSocket));
+    }
+    await refuses(neighbour);
   }
-  const response = await watch();
-  expect(response.status).toBe(503);
-  expect((await response.json<Problem>()).code).toBe("too-many-watchers");
+  expect(sockets.filter((socket) => socket !== null)).toHaveLength(MOST_WATCHERS);
+  await refuses("192.0.2.2");
   for (const socket of sockets) {
     socket?.accept();
     socket?.close();

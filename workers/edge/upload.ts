@@ -138,11 +138,11 @@ export async function storeUpdate(
       const { value } = await inTime(source.readAtLeast(CHUNK, new Uint8Array(buffer)), patience);
       read = value?.byteLength ?? 0;
       if (!value || read === 0) break;
-      await digested.write(value.slice());
+      await digested.write(value);
       if (!packed) await take(value);
       else {
         for (let at = 0; at < read; at += GZIP_CHUNK) {
-          await Promise.race([packed.write(value.slice(at, at + GZIP_CHUNK)), unpacked]);
+          await Promise.race([packed.write(value.subarray(at, at + GZIP_CHUNK)), unpacked]);
         }
       }
       buffer = value.buffer; // Handed back: the one that went in is detached.

@@ -7,8 +7,9 @@ const PAUSE_MS = 100;
 const PRESENCE_MS = 3_000;
 /** A watcher to which so many messages went without a word that it reads them is gone: what is sent to it lies in memory. */
 const MOST_UNREAD = 4 * READING_EVERY;
-/** Watchers of one task. */
+/** Watchers of one task, and those of them behind one address: nobody alone keeps all others from watching. */
 export const MOST_WATCHERS = 2000;
+export const MOST_OF_ONE_NETWORK = MOST_WATCHERS / 2;
 
 /** What the watchers are told from. */
 export interface Watched {
@@ -40,13 +41,18 @@ export class Watchers {
     private readonly watched: Watched,
   ) {}
 
-  /** Takes a watcher in and tells it the latest rounds. @returns its end of the socket; undefined where there are too many */
-  add(): WebSocket | undefined {
+  /**
+   * Takes a watcher in and tells it the latest rounds.
+   * @param network what counts as its address
+   * @returns its end of the socket; undefined where there are too many
+   */
+  add(network: string): WebSocket | undefined {
     if (this.ctx.getWebSockets().length >= MOST_WATCHERS) return undefined;
+    if (this.ctx.getWebSockets(network).length >= MOST_OF_ONE_NETWORK) return undefined;
     // All of them know the same from here on.
     this.#tell();
     const { 0: client, 1: server } = new WebSocketPair();
-    this.ctx.acceptWebSocket(server);
+    this.ctx.acceptWebSocket(server, [network]);
     const history = this.watched.history();
     server.send(JSON.stringify({ type: "history", history } satisfies LiveEvent));
     // Else the first thing that happens would be told by the whole round, also where nothing of it is to be seen.

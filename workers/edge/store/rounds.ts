@@ -260,9 +260,20 @@ export class RoundTable {
   /**
    * Every series of rounds that has read clients' updates, by sampling and noise. One with noise counts from its draw on, whatever
    * became of it; one without counts once it has made a checkpoint. Of its clients none is known again in another round: there are at most
-   * as many as all these rounds were drawn from.
+   * as many as all these rounds were drawn from. Counted anew where there is another last round, or that one has come further: everybody
+   * asks, and all rounds before it have ended.
    */
   mechanisms(): Task["privacy"] {
+    const columns = "number, config, drawn_from, training_at, checkpoint";
+    const last = this.db.first(v.unknown(), `SELECT ${columns} FROM rounds ORDER BY number DESC LIMIT 1`);
+    const upTo = JSON.stringify(last ?? null);
+    if (this.#mechanisms?.upTo !== upTo) this.#mechanisms = { upTo, series: this.#countMechanisms() };
+    return this.#mechanisms.series;
+  }
+
+  #mechanisms: { upTo: string; series: Task["privacy"] } | undefined;
+
+  #countMechanisms(): Task["privacy"] {
     return this.db.all(
       v.object({ sampling: v.number(), noise: v.number(), rounds: v.number(), clients: v.number() }),
       // Who adds the noise itself does not trust the edge, which knows who was drawn: then the draw hides nobody.
