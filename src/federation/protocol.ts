@@ -101,7 +101,7 @@ export const roundConfigSchema = v.strictObject({
   learningRate: selecting(v.optional(planEntries.learningRate, 0.02)),
   clipNorm: selecting(v.optional(planEntries.clipNorm, 4)),
   batchNorm: selecting(v.optional(planEntries.batchNorm, "frozen")),
-  distill: selecting(v.optional(planEntries.distill, 0.1)),
+  distill: selecting(v.optional(planEntries.distill, 0.4)),
   rehearse: selecting(v.optional(planEntries.rehearse, 3)),
   /** How many times the goal is chosen where enough clients wait, for those who will leave. */
   overSelection: open(v.optional(real(1, 3), 1.3)),
