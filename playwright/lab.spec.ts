@@ -11,7 +11,11 @@ import type { LabExport } from "../src/simulation/export";
 import { expect, test } from "./stage";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
-const folder = mkdtempSync(join(tmpdir(), "best-actor-lab-"));
+let folder: string;
+// Not once for the file: tests of one file run one by one, in whatever worker is free, each with its hooks.
+test.beforeAll(() => {
+  folder = mkdtempSync(join(tmpdir(), "best-actor-lab-"));
+});
 test.afterAll(() => {
   rmSync(folder, { recursive: true, force: true });
 });
