@@ -9,6 +9,9 @@ test.each<[string, Partial<RoundConfig>, RegExp | undefined]>([
   ["counts by class", { evaluators: 1, evaluateByClass: true }, undefined],
   ["secure counts by class", { secure: true, codec: "int8", updateClip: 1, evaluateByClass: true }, /Leave them out/],
   ["counts by class under noise", { updateClip: 1, noise: 1, evaluateByClass: true }, /Leave them out/],
+  ["Krum among enough for its promise", { aggregation: "krum", goalCount: 5 }, undefined],
+  ["Krum among too few", { aggregation: "krum", goalCount: 4 }, /krum needs 5/],
+  ["Bulyan among too few", { aggregation: "bulyan", byzantine: 2, goalCount: 10 }, /bulyan needs 11/],
   ["a quantile without a clip", { clipQuantile: 0.5 }, /update clip above 0/],
 ])("what does not go together is told: %s", (_, change, reason) => {
   const conflict = conflictOf({ ...DEFAULT_ROUND, ...change });

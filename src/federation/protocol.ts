@@ -206,6 +206,12 @@ export function conflictOf(config: RoundConfig): string | undefined {
   if (strategy !== undefined) return strategy;
   const aggregation = aggregationOf(config.aggregation);
   const optimizer = optimizerRule(config.serverOptimizer);
+  if (!aggregation.isLinear) {
+    const least = aggregation.leastUpdates(config.byzantine);
+    if (config.goalCount < least) {
+      return `To bear ${config.byzantine} wrong updates, ${config.aggregation} needs ${least}: choose a higher goal count, or fewer to bear.`;
+    }
+  }
   if (config.topology === "gossip" && !aggregation.isLinear) {
     return "Hubs can gossip about sums only; a robust average needs every update in one place. Choose the mean, or the central topology.";
   }

@@ -120,7 +120,7 @@ test("rounds in which everybody leaves change nothing, and a robust rule says wh
   for (const round of state.rounds.filter(({ cohort, left }) => left === cohort.length)) {
     expect(round).toMatchObject({ published: false, examples: 0, bytesUp: 0 });
   }
-  await expect(run(config({ aggregation: "krum", byzantine: 2, dropOut: 0 }))).rejects.toThrow("Krum needs 7 updates");
+  expect(() => config({ aggregation: "krum", byzantine: 2, dropOut: 0 })).toThrow("krum needs 7");
 });
 
 test("the comparison trains centrally and personally, on what is not held out", async () => {

@@ -52,7 +52,9 @@ export type LinearOptions = Pick<RoundConfig, "q" | "learningRate" | "epochs" | 
 export interface RobustAggregation extends Capabilities {
   readonly isLinear: false;
   readonly needsDistances: boolean;
-  /** @throws RangeError when the cohort is too small for the rule */
+  /** The fewest updates among which it bears f wrong ones: its paper's own condition. A round with a lower goal is not begun. */
+  readonly leastUpdates: (byzantine: number) => number;
+  /** @param cohort of at least so many updates */
   prepare(cohort: ComparedCohort): Prepared;
 }
 

@@ -1,8 +1,8 @@
 import type { ComparedCohort, RobustAggregation } from "./aggregation";
-import { byKrumScore, everyone, requireUpdates } from "./krum";
+import { byKrumScore, everyone } from "./krum";
 
 /**
- * Bulyan (El Mhamdi et al. 2018, arXiv 1802.07927, algorithm 2), for n of at least 4 f + 3: of each coordinate of n - 2 f updates, each
+ * Bulyan (El Mhamdi et al. 2018, arXiv 1802.07927, algorithm 2): of each coordinate of n - 2 f updates, each
  * the Krum winner among those that were left, the mean of the values that are closest to the median.
  */
 export const bulyan: RobustAggregation = {
@@ -10,10 +10,11 @@ export const bulyan: RobustAggregation = {
   needsDistances: true,
   seesUpdates: true,
   isForHubs: false,
-  prepare(cohort) {
-    requireUpdates("Bulyan", 4 * cohort.byzantine + 3, cohort);
-    return { chosen: winners(cohort), combine: (rows, out) => closestToMedian(rows, cohort.byzantine, out) };
-  },
+  leastUpdates: (byzantine) => 4 * byzantine + 3,
+  prepare: (cohort) => ({
+    chosen: winners(cohort),
+    combine: (rows, out) => closestToMedian(rows, cohort.byzantine, out),
+  }),
 };
 
 function winners(cohort: ComparedCohort): readonly number[] {

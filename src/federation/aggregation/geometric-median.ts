@@ -11,6 +11,7 @@ export const geometricMedian: RobustAggregation = {
   needsDistances: true,
   seesUpdates: true,
   isForHubs: false,
+  leastUpdates: () => 1,
   prepare({ distances, updates }) {
     const weights = geometricMedianWeights(distances, updates);
     return { combine: (rows, out) => weightedBlock(rows, weights, out) };
@@ -24,7 +25,6 @@ export const geometricMedian: RobustAggregation = {
  * @param distances squared, n x n
  */
 export function geometricMedianWeights(distances: Float64Array, n: number): number[] {
-  if (n === 0) throw new RangeError("A geometric median needs an update.");
   let weights = Array<number>(n).fill(1 / n);
   for (let step = 0; step < STEPS; step++) {
     const toMedian = weights.map((_, j) => weights.reduce((sum, l, i) => sum + l * (distances[i * n + j] ?? NaN), 0));

@@ -34,22 +34,15 @@ export function byKrumScore(
 export const everyone = ({ updates }: Pick<ComparedCohort, "updates">): number[] =>
   Array.from({ length: updates }, (_, i) => i);
 
-/** @throws RangeError when there are too few updates for f liars: the rule's own condition */
-export function requireUpdates(rule: string, needed: number, { updates, byzantine }: ComparedCohort): void {
-  if (updates < needed) {
-    throw new RangeError(`${rule} needs ${needed} updates to bear ${byzantine} wrong ones; there are ${updates}.`);
-  }
-}
-
-/** The mean of the updates with the lowest scores, of which n has to be at least 2 f + 3. */
+/** The mean of the updates with the lowest scores. */
 function krumOf(keep: (cohort: ComparedCohort) => number): RobustAggregation {
   return {
     isLinear: false,
     needsDistances: true,
     seesUpdates: true,
     isForHubs: false,
+    leastUpdates: (byzantine) => 2 * byzantine + 3,
     prepare(cohort) {
-      requireUpdates("Krum", 2 * cohort.byzantine + 3, cohort);
       const chosen = byKrumScore(cohort, everyone(cohort)).slice(0, keep(cohort));
       const weights = chosen.map(() => 1 / chosen.length);
       return { chosen: chosen.toSorted((a, b) => a - b), combine: (rows, out) => weightedBlock(rows, weights, out) };

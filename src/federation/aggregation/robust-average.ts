@@ -27,6 +27,12 @@ export async function robustAverage(
   rows: Rows,
 ): Promise<BlockAverage> {
   const rule = robustOf(aggregation);
+  const least = rule.leastUpdates(byzantine);
+  if (updates < least) {
+    throw new RangeError(
+      `${aggregation} needs ${least} updates to bear ${byzantine} wrong ones; there are ${updates}.`,
+    );
+  }
   const all = Array.from({ length: updates }, (_, i) => i);
   const distances = new Float64Array(rule.needsDistances ? updates * updates : 0);
   if (rule.needsDistances) {

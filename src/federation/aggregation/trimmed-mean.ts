@@ -6,21 +6,21 @@ export const trimmedMean: RobustAggregation = {
   needsDistances: false,
   seesUpdates: true,
   isForHubs: false,
+  leastUpdates: (byzantine) => 2 * byzantine + 1,
   prepare: ({ byzantine }) => ({ combine: (rows, out) => trimmedMeanBlock(rows, byzantine, out) }),
 };
 
 /** Coordinate-wise median (Yin et al. 2018, definition 1). */
 export const median: RobustAggregation = {
   ...trimmedMean,
+  leastUpdates: () => 1,
   prepare: ({ updates }) => ({
     combine: (rows, out) => trimmedMeanBlock(rows, Math.floor((updates - 1) / 2), out),
   }),
 };
 
-/** @throws RangeError when nothing would be left */
 function trimmedMeanBlock(rows: readonly Float32Array[], trim: number, out: Float64Array): void {
   const n = rows.length;
-  if (n === 0 || 2 * trim >= n) throw new RangeError(`Of ${n} values, ${trim} cannot be trimmed at either end.`);
   const column = new Float32Array(n);
   for (let i = 0; i < out.length; i++) {
     for (let k = 0; k < n; k++) column[k] = rows[k]?.[i] ?? NaN;
