@@ -5,6 +5,7 @@ import { destroyDatabase } from "../faces/database";
 import { forgetTrainings } from "../faces/participation";
 import { getSetting } from "../faces/settings";
 import { destroyLabDatabase } from "../lab/store";
+import { forgetTiles } from "../../workers/tf/webgpu/kept-tiles";
 import { CHECKPOINT_CACHE } from "../client/checkpoints";
 import { clientOf } from "../client/edge";
 import { participant } from "./participant.svelte";
@@ -37,6 +38,7 @@ export async function eraseAll(): Promise<void> {
   for (const kind of ["face", "drawing"] as const) await withdrawConsent(kind).catch(() => undefined);
   await destroyDatabase();
   await destroyLabDatabase();
+  await forgetTiles();
   await caches.delete(CHECKPOINT_CACHE);
   localStorage.clear();
   sessionStorage.clear();

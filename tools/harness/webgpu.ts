@@ -44,7 +44,8 @@ async function outcome(backend: "webgpu" | "cpu", spec: ModelSpec, trial: Trial)
   if (backend === "cpu") await tf.setBackend("cpu");
   else {
     await startBackend(backend);
-    startKernels((tf.backend() as unknown as { device: GPUDevice }).device, trial.isTuning);
+    const { adapterInfo, device } = tf.backend() as unknown as { adapterInfo: GPUAdapterInfo; device: GPUDevice };
+    startKernels(device, trial.isTuning ? adapterInfo : null);
   }
   const { tensors, parameters, classes, inputs } = summarize(spec);
   const random = seededRandom(trial.seed);
@@ -125,7 +126,7 @@ export async function measureGpu(
   const made = (spec: ModelSpec): WebGpuTrainer | null => {
     const layout = layOut(spec);
     return (
-      layout && new WebGpuTrainer(layout, device, defaultTiles(layout, !isReal), isReal ? () => undefined : undefined)
+      layout && new WebGpuTrainer(layout, device, defaultTiles(layout, !isReal), isReal ? (find) => find() : undefined)
     );
   };
   const seen: { own?: WebGpuTrainer | null } = {};

@@ -1,10 +1,15 @@
-/** Whether WebGPU would run on hardware: a software adapter is correct, but forty times slower than WASM. */
-export async function hasRealGpu(): Promise<boolean> {
-  if (!("gpu" in navigator)) return false;
+/** The hardware that WebGPU would run on; null where there is none: a software adapter is correct, but forty times slower than WASM. */
+export async function realGpu(): Promise<GPUAdapterInfo | null> {
+  if (!("gpu" in navigator)) return null;
   try {
     const adapter = await navigator.gpu.requestAdapter({ powerPreference: "high-performance" });
-    return adapter !== null && !adapter.info.isFallbackAdapter && adapter.info.architecture !== "swiftshader";
+    if (adapter === null) return null;
+    const isProgram = adapter.info.isFallbackAdapter || adapter.info.architecture === "swiftshader";
+    return isProgram ? null : adapter.info;
   } catch {
-    return false; // A browser that offers no adapter has no GPU for us.
+    return null; // A browser that offers no adapter has no GPU for us.
   }
 }
+
+/** Whether WebGPU would run on hardware. */
+export const hasRealGpu = async (): Promise<boolean> => (await realGpu()) !== null;

@@ -3,7 +3,7 @@ import { setThreadsCount, setWasmPaths } from "@tensorflow/tfjs-backend-wasm";
 import simd from "@tensorflow/tfjs-backend-wasm/dist/tfjs-backend-wasm-simd.wasm?url";
 import threaded from "@tensorflow/tfjs-backend-wasm/dist/tfjs-backend-wasm-threaded-simd.wasm?url";
 import { useForDense } from "./dense-steps";
-import { hasRealGpu } from "./adapter";
+import { realGpu } from "./adapter";
 import { compileFrom, download } from "./download";
 import { chooseThreads, registerFusedKernels, type WasmBackend } from "./fused";
 import { KernelPool } from "./kernels/pool";
@@ -36,7 +36,7 @@ export async function startBackend(backend: Backend): Promise<void> {
     const [{ startKernels }] = await Promise.all([import("./webgpu/start"), import("@tensorflow/tfjs-backend-webgpu")]);
     if (!(await tf.setBackend(backend))) throw noGpu();
     const { device } = tf.backend() as unknown as { device: GPUDevice };
-    startKernels(device, await hasRealGpu());
+    startKernels(device, await realGpu());
     void device.lost.then(({ reason, message }) => {
       // Nothing more will come from it: end as a crash, which the page answers with the next backend.
       if (reason !== "destroyed") reportError(new Error(`The GPU was lost: ${message}`));

@@ -44,15 +44,27 @@ export function suited(name: ProductName, { S, I, O }: ConvLayer): readonly Tile
   return CANDIDATES.filter((one) => one.columns <= columns && one.rows <= rows);
 }
 
+const productsOf = ({ convs }: Layout): (readonly [ProductName, ConvLayer])[] =>
+  convs.flatMap((layer) => (["forward", "input", "filter"] as const).map((name) => [name, layer] as const));
+
+/** Whether tiles that were kept are a choice that there is still, for every product of a model. */
+export function isSuited(kept: unknown, layout: Layout): kept is Tiles {
+  if (typeof kept !== "object" || kept === null) return false;
+  const tiles = new Map<string, unknown>(Object.entries(kept));
+  return productsOf(layout).every(([name, layer]) => {
+    const one = JSON.stringify(tiles.get(tileKey(name, layer)));
+    return suited(name, layer).some((candidate) => JSON.stringify(candidate) === one);
+  });
+}
+
 /** Suits an adapter that is a program: few threads with large blocks, since each number that it takes from its strips costs. */
 const SOFTWARE = tile(32, 64, 16, 16, 8);
 
 /** Before anything is measured: the first that suits. */
-export function defaultTiles({ convs }: Layout, isSoftware = false): Tiles {
-  const names = ["forward", "input", "filter"] as const;
+export function defaultTiles(layout: Layout, isSoftware = false): Tiles {
   const first = ([best = tile(16, 16, 16, 4, 4)]: readonly Tile[]): Tile =>
     isSoftware && best.columns === SOFTWARE.columns && best.rows > SOFTWARE.rows ? SOFTWARE : best;
   return Object.fromEntries(
-    convs.flatMap((layer) => names.map((name) => [tileKey(name, layer), first(suited(name, layer))] as const)),
+    productsOf(layout).map(([name, layer]) => [tileKey(name, layer), first(suited(name, layer))] as const),
   );
 }

@@ -68,6 +68,9 @@ export interface Answers {
   logits: Float32Array<ArrayBuffer>;
 }
 
+/** Which tiles a model takes. @param find finds the fastest, in some seconds at most */
+export type ChooseTiles = (find: () => Promise<Tiles>) => Promise<Tiles>;
+
 /** Milliseconds that are spent, once, on finding the tiles that are fastest. */
 const TUNING_MS = 1_500;
 
@@ -89,7 +92,7 @@ export class WebGpuTrainer {
   readonly device: Device;
   readonly #layout: Layout;
   #tiles: Tiles;
-  #onTuned: ((tiles: Tiles) => void) | undefined;
+  #chooseTiles: ChooseTiles | undefined;
   #anchor: Float32Array | undefined;
   /** Inputs that the buffers hold. */
   #capacity = 0;
@@ -99,11 +102,11 @@ export class WebGpuTrainer {
   #normPlaces: number[] = [];
   #densePlaces: number[] = [];
 
-  /** @param onTuned has the first step find the tiles that are fastest here, and is given them */
-  constructor(layout: Layout, gpu: GPUDevice, tiles = defaultTiles(layout), onTuned?: (tiles: Tiles) => void) {
+  /** @param chooseTiles says before the first step which tiles it and those after it take */
+  constructor(layout: Layout, gpu: GPUDevice, tiles = defaultTiles(layout), chooseTiles?: ChooseTiles) {
     this.#layout = layout;
     this.#tiles = tiles;
-    this.#onTuned = onTuned;
+    this.#chooseTiles = chooseTiles;
     this.device = new Device(gpu);
     this.device.reserve("weights", layout.parameters);
     this.#placeGradients();
@@ -145,23 +148,31 @@ export class WebGpuTrainer {
     return logits;
   }
 
-  /** Finds the tiles that are fastest on batches of n, and goes on with them. */
-  async tune(n: number, budgetMs = TUNING_MS): Promise<Tiles> {
+  /** Finds the tiles that are fastest on batches of n. */
+  #findTiles(n: number): Promise<Tiles> {
     this.#reserve(n);
     this.#reserveTraining(n);
     this.device.setParameters({ ...PARAMETER_DEFAULTS, n });
-    this.#tiles = await tune(this.#layout, this.device, n, budgetMs);
+    return tune(this.#layout, this.device, n, TUNING_MS);
+  }
+
+  #useTiles(tiles: Tiles): void {
+    this.#tiles = tiles;
     this.#kernels.clear();
     this.#blocksOf = "";
     this.#placeGradients();
-    return this.#tiles;
+  }
+
+  /** Finds the tiles that are fastest on batches of n, and goes on with them. */
+  async tune(n: number): Promise<void> {
+    this.#useTiles(await this.#findTiles(n));
   }
 
   /** One step: forward, backward, and the optimizer with all weights. Moving statistics follow the batch's with `momentum`. */
   async step(lesson: Lesson, scope: Scope, update: Update, momentum: number): Promise<Answers> {
-    if (this.#onTuned && !scope.isHeadOnly) {
-      this.#onTuned(await this.tune(lesson.n));
-      this.#onTuned = undefined;
+    if (this.#chooseTiles && !scope.isHeadOnly) {
+      this.#useTiles(await this.#chooseTiles(() => this.#findTiles(lesson.n)));
+      this.#chooseTiles = undefined;
     }
     if (update.hook) return this.#hookedStep(lesson, scope, update, momentum, update.hook);
     const key = JSON.stringify(["step", scope, update.optimizer, update.isProximal, update.isClipped]);
