@@ -178,12 +178,14 @@ for (const name of ENGINES) {
     await see(engine, "version 1");
     await replay(engine);
     for (const page of PAGES) {
-      const arrived = (): Promise<boolean> =>
+      /** Where one is, and what stands there while that is no page yet: it is told if none comes. */
+      const arrived = (): Promise<string> =>
         engine.evaluate((path) => {
           document.querySelector<HTMLElement>(`a[href="${path}"]`)?.click();
-          return location.pathname === path && document.querySelector("main h1, main h2") !== null;
+          const main = document.querySelector<HTMLElement>("main");
+          return location.pathname + (main?.querySelector("h1, h2") ? "" : `: ${main?.innerText ?? "no page"}`);
         }, page);
-      await expect.poll(arrived, { message: page }).toBe(true);
+      await expect.poll(arrived).toBe(page);
     }
     expect(await engine.errors()).toEqual([]);
   });
