@@ -87,6 +87,13 @@ export default ts.config(
     ignores: ["**/*.test.ts", "workers/edge/**"],
     plugins: { own: { rules: { platform: platformRule } } },
     rules: {
+      "no-restricted-syntax": [
+        "error",
+        {
+          selector: "AwaitExpression:not(:function *)",
+          message: "WebKit runs what imports a module with a top-level await before that is done (bug 242740).",
+        },
+      ],
       "own/platform": [
         "error",
         {

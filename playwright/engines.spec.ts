@@ -249,6 +249,26 @@ test("a thread that never comes ends its rung: the game plays on one thread, rem
   expect(asked()).toBe(before);
 });
 
+test("webkit: of two pages that share what one still waits for, the second comes whole", async ({ stage, open }) => {
+  needs("webkit");
+  // The texts of both come late.
+  const texts = readdirSync(join(root, "dist/client/assets")).filter((file) => /^en-.*\.js$/.test(file));
+  expect(texts).not.toEqual([]);
+  for (const file of texts) {
+    stage.added.push({ path: `/assets/${file}`, text: "\nawait new Promise((resolve) => setTimeout(resolve, 1500));" });
+  }
+  const engine = await open("webkit");
+  await engine.goto(stage.url);
+  const press = (path: string): Promise<void> =>
+    engine.evaluate((path) => document.querySelector<HTMLElement>(`a[href="${path}"]`)?.click(), path);
+  await press("/rounds");
+  await press("/lab");
+  await see(engine, "npm run lab");
+  await press("/rounds");
+  await see(engine, "Wall view");
+  expect(await engine.errors()).toEqual([]);
+});
+
 test("a browser that cannot read the app gets a page of words", async ({ stage, open }) => {
   const html = readFileSync(join(root, "dist/client/index.html"), "utf8");
   const entry = /<script type="module"[^>]* src="([^"]+)"/.exec(html)?.[1] ?? "";

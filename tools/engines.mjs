@@ -193,8 +193,9 @@ async function openWebKit({ sharedMemory }) {
         const note = (...values) => noted.push(values.map(String).join(" "));
         const { error } = console;
         console.error = (...values) => (note(...values), error.apply(console, values));
-        addEventListener("error", (event) => note(event.message));
-        addEventListener("unhandledrejection", (event) => note(event.reason));
+        const told = (error) => (error instanceof Error ? error + "\\n" + error.stack : String(error));
+        addEventListener("error", (event) => note(event.error ? told(event.error) : event.message));
+        addEventListener("unhandledrejection", (event) => note(told(event.reason)));
       }`);
     },
     evaluate: (work, ...given) => run(String(work), ...given),

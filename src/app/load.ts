@@ -1,3 +1,4 @@
+import { loadDeveloperTexts } from "../ui/i18n/developer";
 import { nextTask } from "../ui/idle";
 import type { Route } from "./router.svelte";
 
@@ -8,10 +9,15 @@ const PAGES = {
   "/progress": () => import("../play/Progress.svelte"),
   "/faces": () => import("../gallery/Faces.svelte"),
   "/train": () => import("../train/Train.svelte"),
-  "/rounds": () => import("../rounds/Rounds.svelte"),
-  "/lab": () => import("../lab/Lab.svelte"),
+  "/rounds": () => withDeveloperTexts(import("../rounds/Rounds.svelte")),
+  "/lab": () => withDeveloperTexts(import("../lab/Lab.svelte")),
   "/privacy": () => import("./Privacy.svelte"),
 } satisfies Record<Exclude<Route, "/">, unknown>;
+
+async function withDeveloperTexts<T>(page: Promise<T>): Promise<T> {
+  const [loaded] = await Promise.all([page, loadDeveloperTexts()]);
+  return loaded;
+}
 
 /** A page, to be drawn in a task of its own; null is an address at which there is none. */
 export async function loadPage(route: Exclude<Route, "/"> | null) {

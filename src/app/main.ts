@@ -7,14 +7,19 @@ import { startLanguage } from "../ui/i18n/language.svelte";
 import { loadPage } from "./load";
 import { router } from "./router.svelte";
 
-const target = document.querySelector("#app");
-if (!target) throw new Error("index.html has lost its #app.");
-// On its way while the texts come; App tells of what goes wrong with it.
-if (router.route !== "/") loadPage(router.route).catch(() => undefined);
-await startLanguage();
-// A slow phone draws the page in pieces, and listens in between.
-await nextTask();
-// What index.html shows until now.
-target.replaceChildren();
-mount(App, { target });
-offline.start();
+async function start(): Promise<void> {
+  const target = document.querySelector("#app");
+  if (!target) throw new Error("index.html has lost its #app.");
+  const texts = startLanguage();
+  // On its way while the texts come; App tells of what goes wrong with it.
+  if (router.route !== "/") loadPage(router.route).catch(() => undefined);
+  await texts;
+  // A slow phone draws the page in pieces, and listens in between.
+  await nextTask();
+  // What index.html shows until now.
+  target.replaceChildren();
+  mount(App, { target });
+  offline.start();
+}
+
+void start();
