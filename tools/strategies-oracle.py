@@ -195,9 +195,56 @@ def quadratics(r):
             path.append({"global": x.tolist(), "own": own})
         return path
 
+    def personal(head_steps):
+        """A body (the first numbers) that is shared and a head (the last two) of each client's own.
+
+        Without head_steps FedPer (Arivazhagan et al. 2019, algorithms 1 and 2): both are trained at once. With them FedRep (Collins et al.
+        2021, algorithm 1): first so many steps of the head with the body fixed, then the others of the body with the head fixed.
+        """
+        body, heads, path = start[:3].copy(), {}, []
+        for S in cohorts:
+            bodies, own = [], []
+            for i in S:
+                phi, h = body.copy(), heads.get(i, start[3:]).copy()
+                for step in range(steps):
+                    g = grad(i, np.concatenate([phi, h]))
+                    if head_steps is None:
+                        phi, h = phi - lr * g[:3], h - lr * g[3:]
+                    elif step < head_steps:
+                        h = h - lr * g[3:]
+                    else:
+                        phi = phi - lr * g[:3]
+                heads[i] = h
+                bodies.append(phi)
+                own.append(h.tolist())
+            body = np.mean(bodies, axis=0)
+            path.append({"body": body.tolist(), "heads": own})
+        return path
+
+    def power_of_choice(choices):
+        """Cho et al. 2022, section 3.2: of d candidates the m with the largest local loss at w_t; then FedAvg. m = 2."""
+        x, path = start.copy(), []
+        for S in cohorts:
+            # Each round's three are joined by the next in the row, so that d is 4.
+            A_t = sorted({*S, min(i for i in range(n) if i not in S)})
+            loss = {i: 0.5 * (x - b[i]) @ A[i] @ (x - b[i]) for i in A_t}
+            chosen = sorted(sorted(A_t, key=lambda i: -loss[i])[:len(A_t) // choices])
+            ends = []
+            for i in chosen:
+                y = x.copy()
+                for _ in range(steps):
+                    y = y - lr * grad(i, y)
+                ends.append(y)
+            path.append({"candidates": A_t, "losses": [loss[i] for i in A_t], "chosen": chosen})
+            x = np.mean(ends, axis=0)
+            path[-1]["global"] = x.tolist()
+        return path
+
     return {"A": A.tolist(), "b": b.tolist(), "cohorts": cohorts, "start": start.tolist(), "steps": steps, "lr": lr,
             "scaffold": {"serverLearningRate": 0.8, "path": scaffold(0.8)},
-            "feddyn": {"alpha": 0.3, "path": feddyn(0.3)}, "ditto": {"lambda": 0.5, "path": ditto(0.5)}}
+            "feddyn": {"alpha": 0.3, "path": feddyn(0.3)}, "ditto": {"lambda": 0.5, "path": ditto(0.5)},
+            "fedper": {"path": personal(None)}, "fedrep": {"headEpochs": 3, "path": personal(3)},
+            "power-of-choice": {"choices": 2, "path": power_of_choice(2)}}
 
 
 def cosines(x, n):

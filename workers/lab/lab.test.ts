@@ -157,11 +157,12 @@ test("a strategy's FedAvg is the lab's own, and goes on from any round like it",
 });
 
 test("SCAFFOLD's variates, FedDyn's and the others' training end in a network that has learned", async () => {
-  for (const strategy of ["scaffold", "feddyn", "fedper", "power-of-choice"]) {
-    const state = await run(config({ strategy, rounds: 12, dropOut: 0, learningRate: 0.1, heldOut: 0.2 }));
+  for (const strategy of ["scaffold", "feddyn", "fedper", "fedrep", "power-of-choice"]) {
+    const changes = { strategyOptions: strategy === "fedrep" ? { headEpochs: 2 } : {} };
+    const state = await run(config({ strategy, ...changes, rounds: 12, dropOut: 0, learningRate: 0.1, heldOut: 0.2 }));
     const own = state.rounds.at(-1)?.clients ?? [];
     const accuracy =
-      strategy === "fedper"
+      strategy === "fedper" || strategy === "fedrep"
         ? own.reduce((sum, one) => sum + one.heldOutAccuracy, 0) / own.length
         : (state.evaluation?.accuracy ?? 0);
     expect(accuracy, strategy).toBeGreaterThan(0.5);

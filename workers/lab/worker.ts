@@ -54,10 +54,11 @@ export class LabWorker implements LabWorkerApi {
   }
 
   async train(task: ClientTask): Promise<ClientResult> {
-    const { weights, train, heldOut, plan, seed, norms } = task;
+    const { weights, train, heldOut, seed, norms } = task;
     const { network, data, model } = this.#started();
     const { strategy } = this;
     const context = strategy && this.#contextOf(strategy, task, model);
+    const plan = context ? { ...task.plan, epochs: context.epochs } : task.plan;
     const isLocal = plan.batchNorm === "local";
     const base = isLocal && norms ? weights.slice() : weights;
     if (isLocal && norms) putNorms(model, base, norms);
@@ -105,13 +106,15 @@ export class LabWorker implements LabWorkerApi {
     if (!told) return undefined;
     const options = (strategy.options ? v.parse(strategy.options, told.options) : told.options) as never;
     const known = { options, model, clients: told.clients };
+    const epochs = strategy.client.epochs?.(known, plan.epochs) ?? plan.epochs;
     return {
       ...known,
       global: weights,
       broadcast: told.broadcast,
       state: told.state ?? strategy.client.init?.(known) ?? {},
       learningRate: plan.learningRate,
-      steps: localSteps(train.length, plan),
+      epochs,
+      steps: localSteps(train.length, { ...plan, epochs }),
     };
   }
 

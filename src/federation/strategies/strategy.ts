@@ -25,8 +25,9 @@ export interface ClientContext<Options> extends StrategyContext<Options> {
   broadcast: Vectors;
   /** What this client has kept since its last round; of `client.init` in its first. */
   state: Vectors;
-  /** eta_l, and the steps of local SGD that it takes in all. */
+  /** eta_l, the epochs that it trains, and the steps of local SGD that it takes in all of them. */
   learningRate: number;
+  epochs: number;
   steps: number;
 }
 
@@ -51,6 +52,8 @@ export interface Strategy<Options = Record<string, unknown>> {
   client: {
     /** What a client remembers before its first round. */
     init?(context: StrategyContext<Options>): Vectors;
+    /** Epochs that a client trains, where the round plans others. */
+    epochs?(context: StrategyContext<Options>, planned: number): number;
     /** Where the training begins instead of w_t; a new vector. */
     beforeTraining?(context: ClientContext<Options>): Float32Array<ArrayBuffer>;
     gradientHook?(context: ClientContext<Options>): GradientHook;
