@@ -12,7 +12,7 @@ import type { Backend } from "../tf/backend";
 import { letMessagesIn } from "../life";
 import { Network } from "../tf/network";
 import type { Examples } from "../trainer/api";
-import { askTeacher, batchOf, evaluate, localSgd } from "../trainer/local-sgd";
+import { askModels, askTeacher, batchOf, evaluate, localSgd } from "../trainer/local-sgd";
 
 /** A small network's batch takes less than a turn of the event loop: messages are let in this often, not after each. */
 const BREATHE_MS = 50;
@@ -73,7 +73,9 @@ export class LabWorker implements LabWorkerApi {
     const teacher = await askTeacher(network, own, plan, this.#rehearsal);
     const job = { train: own, teacher, heldOut: kept, plan, seed };
     const hook = context && strategy.client.gradientHook?.(context);
-    const { sums } = await localSgd(network, { ...job, hook }, breathe);
+    const against = context && strategy.client.contrast?.(context);
+    const contrast = against && (await askModels(network, own, against));
+    const { sums } = await localSgd(network, { ...job, hook, contrast }, breathe);
     const trained = await network.getWeights();
     const after = context ? strategy.client.afterTraining?.(context, trained) : undefined;
     const result = after?.delta ?? delta(trained, base);

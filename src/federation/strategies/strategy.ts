@@ -41,6 +41,17 @@ export interface StrategyUpdate {
   sent: Vectors;
 }
 
+/**
+ * A model of another time that a training holds its own network against, beside w_t, by what both make of each example before their last
+ * layer: see workers/tf/contrast.ts.
+ */
+export interface ModelContrast {
+  previous: Float32Array;
+  /** How much that loss counts beside the labels'. */
+  weight: number;
+  temperature: number;
+}
+
 /** A change of a batch's gradient in place, before it is clipped and stepped by. `weights` are those of the batch. */
 export type GradientHook = (gradient: Float32Array, weights: Float32Array) => void;
 
@@ -57,6 +68,8 @@ export interface Strategy<Options = Record<string, unknown>> {
     /** Where the training begins instead of w_t; a new vector. */
     beforeTraining?(context: ClientContext<Options>): Float32Array<ArrayBuffer>;
     gradientHook?(context: ClientContext<Options>): GradientHook;
+    /** A loss of its own beside the labels', which runs on WASM alone. */
+    contrast?(context: ClientContext<Options>): ModelContrast;
     /**
      * What becomes of a training.
      * @param trained the weights after it
