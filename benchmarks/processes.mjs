@@ -36,6 +36,17 @@ function family(pid) {
 /** Seconds of CPU that a process and all those below it have used; 0 without /proc. */
 export const cpuSecondsOf = (pid) => family(pid).reduce((sum, { seconds }) => sum + seconds, 0);
 
+/** Bytes of memory that a process and all those below it have, what they share counted once (PSS); 0 without /proc. */
+export const memoryOf = (pid) =>
+  family(pid).reduce((sum, one) => {
+    try {
+      const [, kilobytes = 0] = /^Pss:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${one.pid}/smaps_rollup`, "utf8")) ?? [];
+      return sum + Number(kilobytes) * 1024;
+    } catch {
+      return sum; // It has ended in the meantime.
+    }
+  }, 0);
+
 /** The id of a process of this name below this one; undefined where there is none. */
 export const processCalled = (name) => family(process.pid).find((one) => one.name === name)?.pid;
 
