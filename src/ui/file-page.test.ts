@@ -38,10 +38,10 @@ test("a chart's lines go through its values, pass over what is missing, and stay
   const plain = { label: "accuracy", rounds: [1, 2, 3], axis: "round", format: String };
   const svg = svgChart({ ...plain, range: [0, 1], series: line([0.5, null, 1]) });
   const [, points = ""] = /<polyline points="([^"]+)"/.exec(svg) ?? [];
-  // 640 x 280 with its margins: the first round at 64, the last at 628; 0 at 236, 1 at 10.
-  expect(points).toBe("64.0,123.0 628.0,10.0");
+  // 640 x 280 with its margins: the first round at 64, the last at 626; 0 at 228, 1 at 12.
+  expect(points).toBe("64.0,120.0 626.0,12.0");
   const flat = svgChart({ ...plain, series: line([2, 2, 2]) });
-  expect(flat).toContain('points="64.0,123.0 346.0,123.0 628.0,123.0"');
+  expect(flat).toContain('points="64.0,120.0 345.0,120.0 626.0,120.0"');
   expect(flat).not.toContain("NaN");
 });
 

@@ -30,6 +30,7 @@ i { width: 1.4rem; border-block-start: 3px solid; }
 i.dashed { border-block-start-style: dashed; }
 svg { display: block; width: 100%; height: auto; direction: ltr; }
 svg text { fill: var(--soft); font-size: 13px; }
+@media (max-width: 40rem) { svg text { font-size: 20px; } }
 svg polyline { fill: none; stroke-width: 2.5; stroke-linejoin: round; }
 svg .grid { stroke: var(--line); }
 div { overflow-x: auto; margin: 1.5rem 0; }
@@ -76,7 +77,7 @@ export const filePage = ({ language, direction, title, parts }: FilePage): strin
 </head>
 <body>
 <main>
-<h1>${escaped(title)}</h1>
+<h1 dir="auto">${escaped(title)}</h1>
 ${parts.map(html).join("\n")}
 </main>
 </body>

@@ -15,7 +15,8 @@ export interface LineChart {
 }
 
 const [WIDTH, HEIGHT] = [640, 280];
-const MARGIN = { left: 64, right: 12, top: 10, bottom: 44 };
+/** Room for numbers that a narrow page shows larger: see file-page.ts. */
+const MARGIN = { left: 64, right: 14, top: 12, bottom: 52 };
 /** About so many lines across. */
 const TICKS = 5;
 /** More points than this would run into one another. */
@@ -47,7 +48,7 @@ export function svgChart({ label, rounds, axis, series, range, format }: LineCha
   );
   const below = ticksOf(first, last)
     .filter(Number.isInteger)
-    .map((tick) => `<text x="${x(tick)}" y="${HEIGHT - MARGIN.bottom + 18}" text-anchor="middle">${tick}</text>`);
+    .map((tick) => `<text x="${x(tick)}" y="${HEIGHT - MARGIN.bottom + 20}" text-anchor="middle">${tick}</text>`);
   const lines = series.map(({ color, isDashed, values }) => {
     const points = values.flatMap((value, i) => (value === null ? [] : [`${x(rounds[i] ?? 0)},${y(value)}`]));
     const dots = rounds.length > POINTS ? [] : points.map((point) => point.split(","));
