@@ -2,7 +2,8 @@
  * `npm run bench:flower [-- --rows NAME,... --rounds N --cnn-rounds N --seeds N --workers N]`: the same federation in the lab and in Flower's
  * simulation engine, which runs PyTorch on Ray, in turns on the same cores: MNIST, 100 clients, C = 0.1, E = 1, B = 10, FedAvg, the same
  * partitions and first weights; who is drawn and in which order examples come is each one's own. `updatesPerSecond` are clients' trainings, from
- * the second round on and without evaluations; `startSeconds` go by before the first round; `secondsToTarget` is to the first round at the
+ * the second round on and without evaluations, and `cpuMsPerUpdate` is what they cost all processes of a side, also where others use the machine;
+ * `ratio` is how many times better ours are; `startSeconds` go by before the first round; `secondsToTarget` is to the first round at the
  * target, evaluations included; `peakMB` is the most memory of all processes, what they share counted once. `accuracy` is that after the last
  * round, `apart` how far the curves' means lie from each other on the average of all rounds, and `deviation` how far seeds do. The first time
  * it installs Flower and PyTorch from PyPI (6 GB). Its last line is one JSON object.
@@ -16,7 +17,7 @@ import { dataOf, lab, startOf } from "../tools/lab/node.mjs";
 import { optionsOf } from "../tools/options.mjs";
 import { root } from "../tools/setup.mjs";
 import { programsOf } from "./flower/programs.mjs";
-import { memoryOf } from "./processes.mjs";
+import { usageOf } from "./processes.mjs";
 
 const ROWS = {
   "2nn-iid": { model: "mnist-2nn", partition: "iid", learningRate: 0.1, target: 0.9 },
@@ -24,7 +25,7 @@ const ROWS = {
   "cnn-iid": { model: "mnist-cnn", partition: "iid", learningRate: 0.1, target: 0.95 },
   "cnn-shards": { model: "mnist-cnn", partition: "shards", learningRate: 0.05, target: 0.6 },
 };
-const LOOK_MS = 250;
+const LOOK_MS = 500;
 
 const options = optionsOf(import.meta.url, {
   rows: { type: "string", default: Object.keys(ROWS).join(",") },
@@ -40,7 +41,7 @@ for (const name of names) {
 const bin = programsOf("flower-simulation", "torchrun", ["flwr[simulation]", "numpy", "torch"]);
 const data = await dataOf({ dataset: "mnist", camera: lab.PLAIN_CAMERA });
 
-/** Runs one side to its end. @returns what it wrote to the plan's `out`, and the most bytes that it has had in memory */
+/** Runs one side to its end. @returns what it wrote to the plan's `out`, the CPU time that it had used by when, and its most bytes of memory */
 async function measured(program, args, plan, folder) {
   const file = join(folder, "plan.json");
   writeFileSync(file, JSON.stringify(plan));
@@ -59,13 +60,16 @@ async function measured(program, args, plan, folder) {
   const child = spawn(program, [...args, file], { env, stdio: ["ignore", "pipe", "pipe"] });
   for (const stream of [child.stdout, child.stderr]) stream.on("data", (text) => (said = (said + text).slice(-4000)));
   let peak = 0;
+  const used = [];
   const looking = setInterval(() => {
-    peak = Math.max(peak, memoryOf(child.pid));
+    const { seconds, bytes } = usageOf(child.pid);
+    used.push({ at: Date.now() / 1000, seconds });
+    peak = Math.max(peak, bytes);
   }, LOOK_MS);
   const status = await new Promise((resolve) => child.once("close", resolve));
   clearInterval(looking);
   if (status !== 0) fail(`${program} ended with ${status}:\n${said}`);
-  return { started, peak, ...JSON.parse(readFileSync(plan.out, "utf8")) };
+  return { started, peak, used, ...JSON.parse(readFileSync(plan.out, "utf8")) };
 }
 
 async function both(name, seed) {
@@ -99,14 +103,25 @@ async function both(name, seed) {
   }
 }
 
+/** Seconds of CPU until some moment, on the line between two looks. */
+function cpuAt(used, moment) {
+  const next = used.findIndex(({ at }) => at >= moment);
+  if (next <= 0) return used.at(next)?.seconds ?? 0;
+  const [a, b] = [used[next - 1], used[next]];
+  return a.seconds + ((moment - a.at) / (b.at - a.at)) * (b.seconds - a.seconds);
+}
+
 /** What came of one side's run; its first evaluation is of the first weights. */
-function resultOf({ started, peak, evaluations }, { clients, fraction }, target) {
+function resultOf({ started, peak, used, evaluations }, { clients, fraction }, target) {
   const [first, ...rounds] = evaluations;
-  const spent = rounds.map(({ begun }, i) => begun - evaluations[i].ended);
-  const seconds = spent.slice(1).reduce((a, b) => a + b, 0);
+  const sum = (values) => values.slice(1).reduce((a, b) => a + b, 0);
+  const seconds = sum(rounds.map(({ begun }, i) => begun - evaluations[i].ended));
+  const cpu = sum(rounds.map(({ begun }, i) => cpuAt(used, begun) - cpuAt(used, evaluations[i].ended)));
+  const updates = clients * fraction * (rounds.length - 1);
   const reached = rounds.find(({ accuracy }) => accuracy >= target);
   return {
-    updatesPerSecond: (clients * fraction * (rounds.length - 1)) / seconds,
+    updatesPerSecond: updates / seconds,
+    cpuMsPerUpdate: (1000 * cpu) / updates,
     startSeconds: first.ended - started,
     secondsToTarget: reached ? reached.ended - first.ended : null,
     peakMB: peak / 1e6,
@@ -125,6 +140,7 @@ function summary(runs) {
   const times = runs.map(({ secondsToTarget }) => secondsToTarget);
   return {
     updatesPerSecond: round(mean(runs.map(({ updatesPerSecond }) => updatesPerSecond)), 2),
+    cpuMsPerUpdate: round(mean(runs.map(({ cpuMsPerUpdate }) => cpuMsPerUpdate)), 0),
     startSeconds: round(mean(runs.map(({ startSeconds }) => startSeconds)), 1),
     secondsToTarget: times.includes(null) ? null : round(mean(times), 1),
     peakMB: round(Math.max(...runs.map(({ peakMB }) => peakMB)), 0),
@@ -158,7 +174,10 @@ for (const name of names) {
   }
   const [ours, flower] = ["ours", "flower"].map((side) => summary(pairs.map((pair) => pair[side])));
   const { target } = ROWS[name];
-  const ratio = round(ours.updatesPerSecond / flower.updatesPerSecond, 2);
+  const ratio = {
+    updates: round(ours.updatesPerSecond / flower.updatesPerSecond, 2),
+    cpu: round(flower.cpuMsPerUpdate / ours.cpuMsPerUpdate, 2),
+  };
   rows.push({ row: name, rounds: pairs[0].ours.curve.length, target, ours, flower, ratio, ...agreement(pairs) });
 }
 console.log(JSON.stringify({ seeds: options.seeds, workers: options.workers, rows }));

@@ -33,12 +33,18 @@ function family(pid) {
   return [...stats.filter((one) => one.pid === pid), ...below(pid)];
 }
 
-/** Seconds of CPU that a process and all those below it have used; 0 without /proc. */
-export const cpuSecondsOf = (pid) => family(pid).reduce((sum, { seconds }) => sum + seconds, 0);
+const secondsOf = (processes) => processes.reduce((sum, { seconds }) => sum + seconds, 0);
 
-/** Bytes of memory that a process and all those below it have, what they share counted once (PSS); 0 without /proc. */
-export const memoryOf = (pid) =>
-  family(pid).reduce((sum, one) => {
+/** Seconds of CPU that a process and all those below it have used; 0 without /proc. */
+export const cpuSecondsOf = (pid) => secondsOf(family(pid));
+
+/**
+ * What a process and all those below it use: seconds of CPU so far, and bytes of memory, what they share counted once (PSS). 0 without
+ * /proc.
+ */
+export function usageOf(pid) {
+  const processes = family(pid);
+  const bytes = processes.reduce((sum, one) => {
     try {
       const [, kilobytes = 0] = /^Pss:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${one.pid}/smaps_rollup`, "utf8")) ?? [];
       return sum + Number(kilobytes) * 1024;
@@ -46,6 +52,8 @@ export const memoryOf = (pid) =>
       return sum; // It has ended in the meantime.
     }
   }, 0);
+  return { seconds: secondsOf(processes), bytes };
+}
 
 /** The id of a process of this name below this one; undefined where there is none. */
 export const processCalled = (name) => family(process.pid).find((one) => one.name === name)?.pid;
