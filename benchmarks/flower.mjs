@@ -167,9 +167,9 @@ for (const name of names) {
     const pair = await both(name, seed);
     pairs.push(pair);
     const line = ["ours", "flower"].map((side) => {
-      const { updatesPerSecond, secondsToTarget, peakMB, curve } = pair[side];
+      const { updatesPerSecond, cpuMsPerUpdate, secondsToTarget, peakMB, curve } = pair[side];
       const target = secondsToTarget === null ? "no target" : `target in ${secondsToTarget.toFixed(1)} s`;
-      return `${side} ${updatesPerSecond.toFixed(1)} updates/s, ${target}, ${peakMB.toFixed(0)} MB, ${(100 * curve.at(-1)).toFixed(2)} %`;
+      return `${side} ${updatesPerSecond.toFixed(1)} updates/s of ${cpuMsPerUpdate.toFixed(0)} ms CPU, ${target}, ${peakMB.toFixed(0)} MB, ${(100 * curve.at(-1)).toFixed(2)} %`;
     });
     console.log(`${name} seed ${seed}: ${line.join("; ")}`);
   }

@@ -163,7 +163,7 @@ export class Network {
    * @throws Error on WebGPU, where our kernels keep it to themselves
    */
   representations(x: tf.Tensor4D): tf.Tensor2D {
-    this.#refuseOnOwn();
+    if (this.#own) throw new Error(ON_WASM);
     return tf.tidy(() => {
       let found: tf.Tensor2D | undefined;
       this.#forward(x, this.#still, null, (z) => {
@@ -171,11 +171,6 @@ export class Network {
       });
       return found as unknown as tf.Tensor2D;
     });
-  }
-
-  /** @throws Error on WebGPU */
-  #refuseOnOwn(): void {
-    if (this.#own) throw new Error("Our kernels on WebGPU do not show what goes into the last layer: choose wasm.");
   }
 
   /**
@@ -239,7 +234,6 @@ export class Network {
     hook: GradientHook | undefined,
   ): Promise<StepResult> {
     const { optimizer, learningRate: rate, proximal, clipNorm } = plan;
-    if (batch.contrast) this.#refuseOnOwn();
     this.#steps += 1;
     const wanted = { sgd: 0, momentum: 1, adam: 2 }[optimizer];
     if (this.#moments < 1 && wanted > 0) own.setMoments("moments", null);
@@ -407,7 +401,7 @@ export class Network {
           const weights = Float32Array.from(labels, (label) => labelWeights?.[label] ?? 1);
           const own = tf.mean<tf.Scalar>(tf.mul(losses, tf.tensor1d(weights)));
           loss = tf.keep(own.clone());
-          const all = tf.addN<tf.Scalar>([own, ...contrasts]);
+          const all = contrasts.reduce((sum, one) => tf.add<tf.Scalar>(sum, one), own);
           if (!taught) return all;
           const soft = tf.softmax(tf.div(taught.logits, TEMPERATURE));
           const softened = tf.div<tf.Tensor2D>(output, TEMPERATURE);
@@ -563,8 +557,11 @@ export class Network {
   }
 }
 
-/** A batch as our kernels on WebGPU take it. */
-function lessonOf({ x, labels, taught }: Batch, { labelWeights }: StepPlan, seed: number | null): Lesson {
+const ON_WASM = "Our kernels on WebGPU do not show what goes into the last layer: choose wasm.";
+
+/** A batch as our kernels on WebGPU take it. @throws Error where there is a contrast */
+function lessonOf({ x, labels, taught, contrast }: Batch, { labelWeights }: StepPlan, seed: number | null): Lesson {
+  if (contrast) throw new Error(ON_WASM);
   const [n] = x.shape;
   return {
     image: x.dataSync<"float32">(),
