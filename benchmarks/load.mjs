@@ -16,7 +16,7 @@ import { fail } from "../tools/faces.mjs";
 import { root } from "../tools/setup.mjs";
 import { serve } from "../tools/serve.mjs";
 import { optionsOf } from "../tools/options.mjs";
-import { flowerPrograms, measureFlower } from "./flower.mjs";
+import { flowerPrograms, measureFlower } from "./flower/superlink.mjs";
 import { profile } from "./isolate.mjs";
 import { cpuSecondsOf } from "./processes.mjs";
 

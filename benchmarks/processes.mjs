@@ -33,8 +33,27 @@ function family(pid) {
   return [...stats.filter((one) => one.pid === pid), ...below(pid)];
 }
 
+const secondsOf = (processes) => processes.reduce((sum, { seconds }) => sum + seconds, 0);
+
 /** Seconds of CPU that a process and all those below it have used; 0 without /proc. */
-export const cpuSecondsOf = (pid) => family(pid).reduce((sum, { seconds }) => sum + seconds, 0);
+export const cpuSecondsOf = (pid) => secondsOf(family(pid));
+
+/**
+ * What a process and all those below it use: seconds of CPU so far, and bytes of memory, what they share counted once (PSS). 0 without
+ * /proc.
+ */
+export function usageOf(pid) {
+  const processes = family(pid);
+  const bytes = processes.reduce((sum, one) => {
+    try {
+      const [, kilobytes = 0] = /^Pss:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${one.pid}/smaps_rollup`, "utf8")) ?? [];
+      return sum + Number(kilobytes) * 1024;
+    } catch {
+      return sum; // It has ended in the meantime.
+    }
+  }, 0);
+  return { seconds: secondsOf(processes), bytes };
+}
 
 /** The id of a process of this name below this one; undefined where there is none. */
 export const processCalled = (name) => family(process.pid).find((one) => one.name === name)?.pid;

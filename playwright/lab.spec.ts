@@ -2,7 +2,8 @@ import { execFileSync } from "node:child_process";
 import { createWriteStream, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
+import { fileURLToPath, pathToFileURL } from "node:url";
+import AxeBuilder from "@axe-core/playwright";
 import type { Page } from "@playwright/test";
 import { BlobWriter, TextReader, Uint8ArrayReader, ZipWriter } from "@zip.js/zip.js";
 import { drawFaces } from "../src/data/drawn";
@@ -71,6 +72,35 @@ async function exported(page: Page): Promise<LabExport> {
   return JSON.parse(readFileSync(await download.path(), "utf8")) as LabExport;
 }
 
+/** Publishes the run that is shown as one HTML file, and opens it where there is no server. */
+async function opensFromFile(page: Page): Promise<void> {
+  const [download] = await Promise.all([
+    page.waitForEvent("download"),
+    page.getByRole("button", { name: "HTML", exact: true }).click(),
+  ]);
+  const file = join(folder, "run.html");
+  await download.saveAs(file);
+  const opened = await page.context().newPage();
+  const wrong: string[] = [];
+  opened.on("console", (message) => wrong.push(message.text()));
+  opened.on("pageerror", (error) => wrong.push(error.message));
+  const asked: string[] = [];
+  opened.on("request", (request) => asked.push(request.url()));
+  await opened.goto(pathToFileURL(file).href);
+  await expect(opened.getByRole("heading", { name: "Small" })).toBeVisible();
+  // A line for the test, which every round has, and one for the training.
+  const chart = opened.getByRole("img", { name: /accuracy/i });
+  await expect(chart.locator("polyline")).toHaveCount(2);
+  await expect(chart.locator("circle").first()).toBeVisible();
+  await expect(opened.getByRole("region", { name: "Rounds" }).getByRole("row")).toHaveCount(CONFIG.rounds + 1);
+  await expect(opened.getByRole("row", { name: /SHA-256 of the data/ })).toContainText(/[0-9a-f]{64}/);
+  await expect(opened.locator("pre")).toContainText('"clients": 6');
+  expect((await new AxeBuilder({ page: opened }).analyze()).violations.map(({ id }) => id)).toEqual([]);
+  expect(asked).toEqual([pathToFileURL(file).href]);
+  expect(wrong).toEqual([]);
+  await opened.close();
+}
+
 const timeless = ({ rounds, ...rest }: LabExport) => ({
   ...rest,
   rounds: rounds.map((one) => ({ ...one, seconds: 0 })),
@@ -104,6 +134,7 @@ test("a run pauses, goes on after a reload, and gives what the terminal gives", 
   await expect(page.getByText("All rounds are done.")).toBeVisible();
   await expect(page.getByRole("row", { name: /Federated, then own head/ })).toContainText("%");
   const browser = await exported(page);
+  await opensFromFile(page);
 
   const out = join(folder, "node");
   writeFileSync(join(folder, "config.json"), JSON.stringify(browser.config));

@@ -195,9 +195,119 @@ def quadratics(r):
             path.append({"global": x.tolist(), "own": own})
         return path
 
+    def personal(head_steps):
+        """A body (the first numbers) that is shared and a head (the last two) of each client's own.
+
+        Without head_steps FedPer (Arivazhagan et al. 2019, algorithms 1 and 2): both are trained at once. With them FedRep (Collins et al.
+        2021, algorithm 1): first so many steps of the head with the body fixed, then the others of the body with the head fixed.
+        """
+        body, heads, path = start[:3].copy(), {}, []
+        for S in cohorts:
+            bodies, own = [], []
+            for i in S:
+                phi, h = body.copy(), heads.get(i, start[3:]).copy()
+                for step in range(steps):
+                    g = grad(i, np.concatenate([phi, h]))
+                    if head_steps is None:
+                        phi, h = phi - lr * g[:3], h - lr * g[3:]
+                    elif step < head_steps:
+                        h = h - lr * g[3:]
+                    else:
+                        phi = phi - lr * g[:3]
+                heads[i] = h
+                bodies.append(phi)
+                own.append(h.tolist())
+            body = np.mean(bodies, axis=0)
+            path.append({"body": body.tolist(), "heads": own})
+        return path
+
+    def power_of_choice(choices):
+        """Cho et al. 2022, section 3.2: of d candidates the m with the largest local loss at w_t; then FedAvg. m = 2."""
+        x, path = start.copy(), []
+        for S in cohorts:
+            # Each round's three are joined by the next in the row, so that d is 4.
+            A_t = sorted({*S, min(i for i in range(n) if i not in S)})
+            loss = {i: 0.5 * (x - b[i]) @ A[i] @ (x - b[i]) for i in A_t}
+            chosen = sorted(sorted(A_t, key=lambda i: -loss[i])[:len(A_t) // choices])
+            ends = []
+            for i in chosen:
+                y = x.copy()
+                for _ in range(steps):
+                    y = y - lr * grad(i, y)
+                ends.append(y)
+            path.append({"candidates": A_t, "losses": [loss[i] for i in A_t], "chosen": chosen})
+            x = np.mean(ends, axis=0)
+            path[-1]["global"] = x.tolist()
+        return path
+
     return {"A": A.tolist(), "b": b.tolist(), "cohorts": cohorts, "start": start.tolist(), "steps": steps, "lr": lr,
             "scaffold": {"serverLearningRate": 0.8, "path": scaffold(0.8)},
-            "feddyn": {"alpha": 0.3, "path": feddyn(0.3)}, "ditto": {"lambda": 0.5, "path": ditto(0.5)}}
+            "feddyn": {"alpha": 0.3, "path": feddyn(0.3)}, "ditto": {"lambda": 0.5, "path": ditto(0.5)},
+            "fedper": {"path": personal(None)}, "fedrep": {"headEpochs": 3, "path": personal(3)},
+            "power-of-choice": {"choices": 2, "path": power_of_choice(2)}}
+
+
+def moon():
+    """Li, He and Song 2021 (MOON), equations 3 and 4, on the 2NN of McMahan et al. 2017: losses, and the gradient of both together.
+
+    Weights and pixels are those that the test makes by the same rules. Of each tensor's gradient: its norm and some of its values.
+    """
+    sizes, batch, mu, tau, every = [784, 200, 200, 10], 6, 2.0, 0.5, 1009
+
+    def model(salt):
+        layers = []
+        for i, o in zip(sizes, sizes[1:]):
+            k = np.arange(i * o + o)
+            values = ((k * 7919 + salt * 104729) % 1009 / 1009 - 0.5) * 4 / np.sqrt(i)
+            values = values.astype(np.float32).astype(np.float64)
+            layers.append([values[:i * o].reshape(i, o), values[i * o:]])
+        return layers
+
+    def layers_of(w, x):
+        h1 = np.maximum(x @ w[0][0] + w[0][1], 0)
+        h2 = np.maximum(h1 @ w[1][0] + w[1][1], 0)
+        return h1, h2, h2 @ w[2][0] + w[2][1]
+
+    x = (np.arange(batch * 784) * 37 % 256 * (np.arange(batch * 784) * 11 % 7 == 0) / 255).reshape(batch, 784)
+    labels = np.arange(batch) % 10
+    w, zg, zp = model(1), layers_of(model(2), x)[1], layers_of(model(3), x)[1]
+
+    def losses(w):
+        z, logits = layers_of(w, x)[1:]
+        logits = logits - logits.max(1, keepdims=True)
+        own = -(logits[np.arange(batch), labels] - np.log(np.exp(logits).sum(1))).mean()
+        cos = [(z * o).sum(1) / np.linalg.norm(z, axis=1) / np.linalg.norm(o, axis=1) for o in (zg, zp)]
+        pair = np.exp(np.array(cos) / tau)
+        return own, -np.log(pair[0] / pair.sum(0)).mean(), cos, pair
+
+    own, con, cos, pair = losses(w)
+    h1, z, logits = layers_of(w, x)
+    d3 = np.exp(logits - logits.max(1, keepdims=True))
+    d3 /= d3.sum(1, keepdims=True)
+    d3[np.arange(batch), labels] -= 1
+    d3 /= batch
+    # -log p = log(1 + exp((c_p - c_g) / tau)): its slope by c_p - c_g is (1 - p) / tau.
+    slope = pair[1] / pair.sum(0) / tau / batch
+    length = np.linalg.norm(z, axis=1, keepdims=True)
+    dcos = [o / np.linalg.norm(o, axis=1, keepdims=True) / length - c[:, None] * z / length ** 2
+            for o, c in ((zg, cos[0]), (zp, cos[1]))]
+    dz = d3 @ w[2][0].T + mu * slope[:, None] * (dcos[1] - dcos[0])
+    d2 = dz * (z > 0)
+    d1 = (d2 @ w[1][0].T) * (h1 > 0)
+    grads = [[a.T @ d, d.sum(0)] for a, d in ((x, d1), (h1, d2), (z, d3))]
+    # The slopes by hand are those of the losses themselves.
+    for layer, place in ((0, (28, 5)), (1, (7, 9)), (1, (100, 50)), (2, (3, 4))):
+        ends = []
+        for sign in (1, -1):
+            w[layer][0][place] += sign * 1e-5
+            o, c, _, _ = losses(w)
+            ends.append(o + mu * c)
+            w[layer][0][place] -= sign * 1e-5
+        assert abs((ends[0] - ends[1]) / 2e-5 - grads[layer][0][place]) < 1e-8
+    names = ["dense1", "dense2", "digit"]
+    told = {f"{name}/{role}": {"norm": float(np.linalg.norm(g)), "values": g.ravel()[::every].tolist()}
+            for name, both in zip(names, grads) for role, g in zip(("kernel", "bias"), both)}
+    return {"batch": batch, "mu": mu, "temperature": tau, "every": every, "loss": own, "contrastive": con, "gradients": told}
 
 
 def cosines(x, n):
@@ -214,7 +324,7 @@ def main():
     x[[3, 8]] = np.float32(10)
     out = {"deltas": x.tolist(), "optimizers": server_optimizers(r), "linear": linear(r, x), "robust": robust(x)}
     out["more"] = {**extra_optimizers(out["optimizers"], x), "fednova": fednova(x, out["linear"]["examples"], 2, 7),
-                   "geometric-median": geometric_median(x), "quadratics": quadratics(r),
+                   "geometric-median": geometric_median(x), "quadratics": quadratics(r), "moon": moon(),
                    "cosines": cosines(x, out["linear"]["examples"])}
     with open(os.path.join(HERE, "..", "src", "federation", "strategies", "oracle.json"), "w") as f:
         json.dump(out, f)

@@ -3,6 +3,7 @@ import { request } from "../../src/client/http";
 import { WorkerBridge } from "../../src/client/worker-bridge";
 import { decodeCheckpoint } from "../../src/model/checkpoint";
 import { drawnLabels } from "../../src/data/drawn";
+import { STRATEGIES } from "../../src/federation/strategies/registry";
 import { taskOf, TASKS } from "../../src/federation/tasks/registry";
 import { FACE_PIXELS } from "../../src/model/expressions";
 import { decodeDreams } from "../../src/model/dreams";
@@ -62,7 +63,8 @@ const run: LabApi["run"] = async (id, onUpdate) => {
   const { config } = run;
   const data = poison(throughCameras(prepare(await dataOf(config), config.camera), config), config);
   // A GPU is one device, whoever uses it; cores are as many as there are.
-  const backend: Backend = (await hasRealGpu()) ? "webgpu" : "wasm";
+  const contrasts = config.strategy !== null && STRATEGIES.get(config.strategy)?.client.contrast !== undefined;
+  const backend: Backend = !contrasts && (await hasRealGpu()) ? "webgpu" : "wasm";
   const count = backend === "webgpu" ? 1 : Math.max(1, Math.min(MAX_WORKERS, navigator.hardwareConcurrency));
   const bridges = Array.from({ length: count }, () => new WorkerBridge<LabWorkerApi>("lab-client", createClient));
   // One that dies or hangs ends in the error of its call, and the run with it: its last whole round is kept.

@@ -142,7 +142,7 @@ test("a strategy's FedAvg is the lab's own, and goes on from any round like it",
     worst = Math.max(worst, Math.abs(w - (theirs.weights[i] ?? NaN)));
   });
   expect(worst).toBeLessThan(1e-6);
-  for (const strategy of ["scaffold", "ditto"]) {
+  for (const strategy of ["scaffold", "ditto", "moon"]) {
     const states: LabState[] = [];
     const straight = await run(config({ strategy, rounds: 3 }), {
       workers: 2,
@@ -157,15 +157,29 @@ test("a strategy's FedAvg is the lab's own, and goes on from any round like it",
 });
 
 test("SCAFFOLD's variates, FedDyn's and the others' training end in a network that has learned", async () => {
-  for (const strategy of ["scaffold", "feddyn", "fedper", "power-of-choice"]) {
-    const state = await run(config({ strategy, rounds: 12, dropOut: 0, learningRate: 0.1, heldOut: 0.2 }));
+  for (const strategy of ["scaffold", "feddyn", "fedper", "fedrep", "moon", "power-of-choice"]) {
+    const changes = { strategyOptions: strategy === "fedrep" ? { headEpochs: 2 } : {} };
+    const state = await run(config({ strategy, ...changes, rounds: 12, dropOut: 0, learningRate: 0.1, heldOut: 0.2 }));
     const own = state.rounds.at(-1)?.clients ?? [];
     const accuracy =
-      strategy === "fedper"
+      strategy === "fedper" || strategy === "fedrep"
         ? own.reduce((sum, one) => sum + one.heldOutAccuracy, 0) / own.length
         : (state.evaluation?.accuracy ?? 0);
     expect(accuracy, strategy).toBeGreaterThan(0.5);
   }
+});
+
+test("MOON is FedAvg in the first round, in which nobody has a model of before, and not in the second", async () => {
+  const apart = async (rounds: number, mu: number): Promise<number> => {
+    // A clip that is never reached has both step by the same kernels.
+    const all = { fraction: 1, dropOut: 0, clipNorm: 1e6, rounds };
+    const plain = await run(config(all));
+    const moon = await run(config({ ...all, strategy: "moon", strategyOptions: { mu } }));
+    return plain.weights.reduce((most, w, i) => Math.max(most, Math.abs(w - (moon.weights[i] ?? NaN))), 0);
+  };
+  expect(await apart(1, 5)).toBeLessThan(1e-6);
+  expect(await apart(2, 5)).toBeGreaterThan(1e-4);
+  expect(await apart(2, 0)).toBeLessThan(1e-6);
 });
 
 test("with all its clients in one full batch, SCAFFOLD is FedAvg", async () => {

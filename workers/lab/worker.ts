@@ -12,7 +12,7 @@ import type { Backend } from "../tf/backend";
 import { letMessagesIn } from "../life";
 import { Network } from "../tf/network";
 import type { Examples } from "../trainer/api";
-import { askTeacher, batchOf, evaluate, localSgd } from "../trainer/local-sgd";
+import { askModels, askTeacher, batchOf, evaluate, localSgd } from "../trainer/local-sgd";
 
 /** A small network's batch takes less than a turn of the event loop: messages are let in this often, not after each. */
 const BREATHE_MS = 50;
@@ -54,10 +54,11 @@ export class LabWorker implements LabWorkerApi {
   }
 
   async train(task: ClientTask): Promise<ClientResult> {
-    const { weights, train, heldOut, plan, seed, norms } = task;
+    const { weights, train, heldOut, seed, norms } = task;
     const { network, data, model } = this.#started();
     const { strategy } = this;
     const context = strategy && this.#contextOf(strategy, task, model);
+    const plan = context ? { ...task.plan, epochs: context.epochs } : task.plan;
     const isLocal = plan.batchNorm === "local";
     const base = isLocal && norms ? weights.slice() : weights;
     if (isLocal && norms) putNorms(model, base, norms);
@@ -72,7 +73,9 @@ export class LabWorker implements LabWorkerApi {
     const teacher = await askTeacher(network, own, plan, this.#rehearsal);
     const job = { train: own, teacher, heldOut: kept, plan, seed };
     const hook = context && strategy.client.gradientHook?.(context);
-    const { sums } = await localSgd(network, { ...job, hook }, breathe);
+    const against = context && strategy.client.contrast?.(context);
+    const contrast = against && (await askModels(network, own, against));
+    const { sums } = await localSgd(network, { ...job, hook, contrast }, breathe);
     const trained = await network.getWeights();
     const after = context ? strategy.client.afterTraining?.(context, trained) : undefined;
     const result = after?.delta ?? delta(trained, base);
@@ -105,13 +108,15 @@ export class LabWorker implements LabWorkerApi {
     if (!told) return undefined;
     const options = (strategy.options ? v.parse(strategy.options, told.options) : told.options) as never;
     const known = { options, model, clients: told.clients };
+    const epochs = strategy.client.epochs?.(known, plan.epochs) ?? plan.epochs;
     return {
       ...known,
       global: weights,
       broadcast: told.broadcast,
       state: told.state ?? strategy.client.init?.(known) ?? {},
       learningRate: plan.learningRate,
-      steps: localSteps(train.length, plan),
+      epochs,
+      steps: localSteps(train.length, { ...plan, epochs }),
     };
   }
 

@@ -11,6 +11,7 @@ import {
 import type { Plan } from "../../src/federation/protocol";
 import type { GradientHook } from "../../src/federation/strategies/strategy";
 import { Activations } from "./activations";
+import { contrastiveLoss, type Contrast } from "./contrast";
 import { DenseSteps, type DenseWeights } from "./dense-steps";
 import {
   convRelu,
@@ -53,6 +54,8 @@ export interface Batch {
   /** Of the first inputs; those that follow have none, and only the teacher speaks of them. */
   labels: Uint8Array;
   taught?: Taught | undefined;
+  /** Of the inputs with a label. */
+  contrast?: Contrast | undefined;
 }
 
 /** What a teacher says of a batch's inputs. */
@@ -148,11 +151,26 @@ export class Network {
       const buffer = this.#own.logits(x.dataSync<"float32">(), n);
       return tf.tensor({ buffer, zeroCopy: true }, [n, this.#summary.classes]);
     }
-    return tf.tidy(() =>
-      this.#forward(x, (input, conv, norm) =>
-        convReluAffine(input, this.#foldedBlock(input, conv, norm), conv.padding),
-      ),
-    );
+    return tf.tidy(() => this.#forward(x, this.#still));
+  }
+
+  /** A block with the moving statistics. */
+  readonly #still = (input: tf.Tensor4D, conv: Of<"conv2d">, norm: Of<"batchNorm">): tf.Tensor4D =>
+    convReluAffine(input, this.#foldedBlock(input, conv, norm), conv.padding);
+
+  /**
+   * What goes into the last layer, N x units, of N inputs, dropout off, with the moving statistics.
+   * @throws Error on WebGPU, where our kernels keep it to themselves
+   */
+  representations(x: tf.Tensor4D): tf.Tensor2D {
+    if (this.#own) throw new Error(ON_WASM);
+    return tf.tidy(() => {
+      let found: tf.Tensor2D | undefined;
+      this.#forward(x, this.#still, null, (z) => {
+        found = z.clone();
+      });
+      return found as unknown as tf.Tensor2D;
+    });
   }
 
   /**
@@ -189,8 +207,8 @@ export class Network {
   }
 
   /** Whether a step is nothing but SGD on the labels, which dense networks have kernels of their own for. */
-  #stepsPlainly({ taught }: Batch, { optimizer, proximal, clipNorm, layers }: StepPlan): boolean {
-    return !taught && optimizer === "sgd" && proximal === 0 && clipNorm === 0 && layers === "all";
+  #stepsPlainly({ taught, contrast }: Batch, { optimizer, proximal, clipNorm, layers }: StepPlan): boolean {
+    return !taught && !contrast && optimizer === "sgd" && proximal === 0 && clipNorm === 0 && layers === "all";
   }
 
   #denseWeights(name: string): DenseWeights {
@@ -341,10 +359,11 @@ export class Network {
    * Loss, logits and every gradient of a batch by the tensor's name, to be disposed of by the caller. What is differentiated is
    * the mean cross-entropy of the labels, with their weights, and where there is a teacher
    * `T^2 * sum_i weight_i * H(softmax(teacher_i / T), softmax(logits_i / T))` (Hinton et al. 2015, arXiv 1503.02531, section 2;
-   * Li and Hoiem 2016, arXiv 1606.09282, equation 2). The loss that is returned is the first alone.
+   * Li and Hoiem 2016, arXiv 1606.09282, equation 2), and MOON's loss where there is a contrast. The loss that is returned is the first
+   * alone.
    */
   #gradients(
-    { x, labels, taught }: Batch,
+    { x, labels, taught, contrast }: Batch,
     plan: StepPlan,
     seed: number | null,
     onStatistics: (norm: string, mean: tf.Tensor1D, variance: tf.Tensor1D) => void,
@@ -353,7 +372,7 @@ export class Network {
     const names = this.#trained(plan);
     const activations = new Activations();
     const block = (input: tf.Tensor4D, conv: Of<"conv2d">, norm: Of<"batchNorm">): tf.Tensor4D => {
-      if (layers === "head") return convReluAffine(input, this.#foldedBlock(input, conv, norm), conv.padding);
+      if (layers === "head") return this.#still(input, conv, norm);
       const place = { padding: conv.padding, isInput: input === x, activations };
       if (batchNorm === "frozen") {
         const active = convRelu(input, this.#filter(conv), place);
@@ -370,7 +389,11 @@ export class Network {
     const differentiate = () =>
       tf.variableGrads(
         () => {
-          const output = this.#forward(x, block, { seed, activations });
+          const contrasts: tf.Scalar[] = [];
+          const compare = (z: tf.Tensor2D, to: Contrast): void => {
+            contrasts.push(tf.mul(contrastiveLoss(tf.slice(z, [0, 0], [labels.length, -1]), to), to.weight));
+          };
+          const output = this.#forward(x, block, { seed, activations }, contrast && ((z) => compare(z, contrast)));
           logits = tf.keep(output.clone());
           const labelled = tf.slice(output, [0, 0], [labels.length, -1]);
           const truth = tf.oneHot(tf.tensor1d(labels, "int32"), output.shape[1]);
@@ -378,11 +401,12 @@ export class Network {
           const weights = Float32Array.from(labels, (label) => labelWeights?.[label] ?? 1);
           const own = tf.mean<tf.Scalar>(tf.mul(losses, tf.tensor1d(weights)));
           loss = tf.keep(own.clone());
-          if (!taught) return own;
+          const all = contrasts.reduce((sum, one) => tf.add<tf.Scalar>(sum, one), own);
+          if (!taught) return all;
           const soft = tf.softmax(tf.div(taught.logits, TEMPERATURE));
           const softened = tf.div<tf.Tensor2D>(output, TEMPERATURE);
           const apart = tf.losses.softmaxCrossEntropy(soft, softened, undefined, 0, tf.Reduction.NONE);
-          return tf.add<tf.Scalar>(own, tf.mul(tf.sum(tf.mul(apart, taught.weights)), TEMPERATURE ** 2));
+          return tf.add<tf.Scalar>(all, tf.mul(tf.sum(tf.mul(apart, taught.weights)), TEMPERATURE ** 2));
         },
         names.map((name) => this.#variable(name)),
       );
@@ -420,11 +444,15 @@ export class Network {
     this.#variables.clear();
   }
 
-  /** Runs the layers in order to the logits; `block` runs a convolution together with a normalization that follows. */
+  /**
+   * Runs the layers in order to the logits; `block` runs a convolution together with a normalization that follows.
+   * @param onRepresentation is given what goes into the last layer, which is freed after it
+   */
   #forward(
     input: tf.Tensor4D,
     block: (x: tf.Tensor4D, conv: Of<"conv2d">, norm: Of<"batchNorm">) => tf.Tensor4D,
     training: { seed: number | null; activations: Activations } | null = null,
+    onRepresentation?: (z: tf.Tensor2D) => void,
   ): tf.Tensor2D {
     const { layers } = this.spec;
     const { seed = null, activations = null } = training ?? {};
@@ -432,6 +460,7 @@ export class Network {
     const first = layers.find(({ kind }) => kind === "conv2d" || kind === "dense");
     layers.forEach((layer, i) => {
       const before = x;
+      if (i === layers.length - 1) onRepresentation?.(x as tf.Tensor2D);
       switch (layer.kind) {
         case "conv2d": {
           const norm = layers[i + 1];
@@ -528,8 +557,11 @@ export class Network {
   }
 }
 
-/** A batch as our kernels on WebGPU take it. */
-function lessonOf({ x, labels, taught }: Batch, { labelWeights }: StepPlan, seed: number | null): Lesson {
+const ON_WASM = "Our kernels on WebGPU do not show what goes into the last layer: choose wasm.";
+
+/** A batch as our kernels on WebGPU take it. @throws Error where there is a contrast */
+function lessonOf({ x, labels, taught, contrast }: Batch, { labelWeights }: StepPlan, seed: number | null): Lesson {
+  if (contrast) throw new Error(ON_WASM);
   const [n] = x.shape;
   return {
     image: x.dataSync<"float32">(),

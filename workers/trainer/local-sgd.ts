@@ -4,9 +4,10 @@ import { augmentFace, balancedWeights } from "../../src/data/augment";
 import type { Evaluation } from "../../src/model/evaluation";
 import { summarize, type ModelSummary } from "../../src/model/model";
 import type { Plan } from "../../src/federation/protocol";
-import type { GradientHook } from "../../src/federation/strategies/strategy";
+import type { GradientHook, ModelContrast } from "../../src/federation/strategies/strategy";
 import { hash32 } from "../../src/base/random";
 import { letMessagesIn } from "../life";
+import type { Contrast } from "../tf/contrast";
 import { picturesToTensor, type Network, type StepPlan, type StepResult } from "../tf/network";
 import { DIVERGED, type Best, type EpochSums, type Examples, type Position } from "./api";
 import { batchesOf } from "./batches";
@@ -22,6 +23,8 @@ export interface LocalJob {
   seed: number;
   /** A strategy's, which changes every batch's gradient. */
   hook?: GradientHook | undefined;
+  /** What other models make of the examples, where a strategy holds the network to that. */
+  contrast?: Contrasted | undefined;
   /** Where a training that was interrupted goes on; the network then has that training's weights and moments. */
   from?: { position: Position; sums: EpochSums; best: Best | null } | undefined;
 }
@@ -64,19 +67,63 @@ export async function askTeacher(
 }
 
 /** Logits of some pictures, one row after the other. */
-async function logitsOf(network: Network, pixels: Uint8Array): Promise<Float32Array> {
-  const { inputs, classes } = summarize(network.spec);
+const logitsOf = (network: Network, pixels: Uint8Array): Promise<Float32Array> =>
+  rowsOf(network, pixels, (x) => network.logits(x));
+
+/** What a network says of some pictures, one row after the other. */
+async function rowsOf(
+  { spec }: Network,
+  pixels: Uint8Array,
+  ask: (x: tf.Tensor4D) => tf.Tensor2D,
+): Promise<Float32Array> {
+  const { inputs } = summarize(spec);
   const count = pixels.length / inputs;
   const batch = Math.ceil(EVALUATION_PIXELS / inputs);
-  const all = new Float32Array(count * classes);
+  let all = new Float32Array();
   for (let from = 0; from < count; from += batch) {
     const some = pixels.subarray(from * inputs, Math.min(count, from + batch) * inputs);
-    const logits = tf.tidy(() => network.logits(picturesToTensor(some, network.spec.inputShape)));
-    all.set(await logits.data(), from * classes);
-    logits.dispose();
+    const rows = tf.tidy(() => ask(picturesToTensor(some, spec.inputShape)));
+    const { 1: width } = rows.shape;
+    if (from === 0) all = new Float32Array(count * width);
+    all.set(await rows.data(), from * width);
+    rows.dispose();
     await letMessagesIn();
   }
   return all;
+}
+
+/** What two models make of some examples before their last layer, one row after the other, and how a loss holds a third to it. */
+interface Contrasted {
+  global: Float32Array;
+  previous: Float32Array;
+  weight: number;
+  temperature: number;
+}
+
+/** Asks a network that still has the base checkpoint's weights, and a model of another time, about the examples as they are. */
+export async function askModels(
+  network: Network,
+  { pixels }: Examples,
+  { previous, weight, temperature }: ModelContrast,
+): Promise<Contrasted> {
+  const ask = (): Promise<Float32Array> => rowsOf(network, pixels, (x) => network.representations(x));
+  const global = await ask();
+  const base = await network.getWeights();
+  network.setWeights(previous);
+  const own = await ask();
+  network.setWeights(base);
+  return { global, previous: own, weight, temperature };
+}
+
+/** A batch's rows. */
+function contrastOf({ global, previous, weight, temperature }: Contrasted, indices: number[], count: number): Contrast {
+  const rows = (of: Float32Array): tf.Tensor2D => {
+    const width = of.length / count;
+    const some = new Float32Array(indices.length * width);
+    indices.forEach((example, i) => some.set(of.subarray(example * width, (example + 1) * width), i * width));
+    return tf.tensor2d(some, [indices.length, width]);
+  };
+  return { global: rows(global), previous: rows(previous), weight, temperature };
 }
 
 /** Where a training stands after a batch. */
@@ -104,7 +151,7 @@ const NONE: EpochSums = { loss: 0, hits: 0, examples: 0 };
  */
 export async function localSgd(
   network: Network,
-  { train, teacher, heldOut, plan, seed, hook, from }: LocalJob,
+  { train, teacher, heldOut, plan, seed, hook, contrast, from }: LocalJob,
   onBatch?: (done: BatchDone) => Promise<void>,
 ): Promise<{ sums: EpochSums; best: Best | null; epochs: number }> {
   const { classes } = summarize(network.spec);
@@ -127,7 +174,8 @@ export async function localSgd(
       const indices = order[batch] ?? [];
       const examples = batchOf(train, indices, plan.augment ? seed + done : undefined);
       const taught = teacher && lesson(teacher, indices, plan, summarize(network.spec), seed + done);
-      const result = await step(network, examples, stepPlan, seed + done, taught, hook);
+      const held = contrast && contrastOf(contrast, indices, count);
+      const result = await step(network, examples, stepPlan, seed + done, { lesson: taught, hook, contrast: held });
       if (!Number.isFinite(result.loss)) {
         const message = `Training diverged in batch ${done + 1} (loss ${result.loss}). A lower learning rate is needed.`;
         throw Object.assign(new Error(message), { name: DIVERGED });
@@ -213,14 +261,21 @@ function lesson(
   return { pixels, logits, weights };
 }
 
-/** One step on all of some examples, beside what a teacher says. */
+/** What a step takes into account beside the examples' labels. */
+interface Beside {
+  lesson?: Lesson | undefined;
+  hook?: GradientHook | undefined;
+  /** Used up. */
+  contrast?: Contrast | undefined;
+}
+
+/** One step on all of some examples. */
 export async function step(
   network: Network,
   { pixels, labels }: Examples,
   plan: StepPlan,
   seed: number,
-  lesson?: Lesson,
-  hook?: GradientHook,
+  { lesson, hook, contrast }: Beside = {},
 ): Promise<StepResult> {
   const x = picturesToTensor(lesson ? concatUint8Arrays([pixels, lesson.pixels]) : pixels, network.spec.inputShape);
   const taught = lesson && {
@@ -228,9 +283,10 @@ export async function step(
     weights: tf.tensor1d(lesson.weights),
   };
   try {
-    return await network.step({ x, labels, taught }, plan, seed, hook);
+    return await network.step({ x, labels, taught, contrast }, plan, seed, hook);
   } finally {
     tf.dispose([x, ...(taught ? [taught.logits, taught.weights] : [])]);
+    if (contrast) tf.dispose([contrast.global, contrast.previous]);
   }
 }
 

@@ -2,6 +2,8 @@ import { ditto } from "./ditto";
 import { fedavg } from "./fedavg";
 import { feddyn } from "./feddyn";
 import { fedper } from "./fedper";
+import { fedrep } from "./fedrep";
+import { moon } from "./moon";
 import { powerOfChoice } from "./power-of-choice";
 import { scaffold } from "./scaffold";
 import type { Strategy } from "./strategy";
@@ -11,5 +13,8 @@ export type AnyStrategy = Strategy<never>;
 
 /** The strategies of the lab with a state of their own, by name. */
 export const STRATEGIES: ReadonlyMap<string, AnyStrategy> = new Map(
-  ([fedavg, scaffold, feddyn, ditto, fedper, powerOfChoice] as AnyStrategy[]).map((one) => [one.name, one]),
+  ([fedavg, scaffold, feddyn, ditto, fedper, fedrep, moon, powerOfChoice] as AnyStrategy[]).map((one) => [
+    one.name,
+    one,
+  ]),
 );

@@ -12,7 +12,10 @@ const { A, b, cohorts, start, steps, lr, ...paths } = oracle.more.quadratics;
 const length = start.length;
 const model: StrategyContext<never>["model"] = {
   parameters: length,
-  tensors: [{ name: "w/kernel", shape: [length], size: length, offset: 0, trainable: true }],
+  tensors: [
+    { name: "body/kernel", shape: [3], size: 3, offset: 0, trainable: true },
+    { name: "head/kernel", shape: [length - 3], size: length - 3, offset: 3, trainable: true },
+  ],
 };
 
 /** A_i (w - b_i) */
@@ -48,7 +51,11 @@ function run(name: string, given: Record<string, number>): Round[] {
     const broadcast = Object.fromEntries(Object.entries(server).filter(([key]) => strategy.wire.down.includes(key)));
     const updates = cohort.map((client): StrategyUpdate => {
       const state = clients.get(client) ?? strategy.client.init?.(known) ?? {};
-      const context: ClientContext<never> = { ...known, global: weights, broadcast, state, learningRate: lr, steps };
+      // Of one step each, and as many as NumPy takes in all.
+      const planned = steps - (strategy.client.epochs?.(known, 0) ?? 0);
+      const epochs = strategy.client.epochs?.(known, planned) ?? steps;
+      const told = { global: weights, broadcast, state, learningRate: lr };
+      const context: ClientContext<never> = { ...known, ...told, epochs, steps: epochs };
       const from = strategy.client.beforeTraining?.(context) ?? weights;
       const trained = descend(client, from, strategy.client.gradientHook?.(context));
       const after = strategy.client.afterTraining?.(context, trained);
@@ -102,37 +109,41 @@ test("Ditto's shared model and its clients' own go where NumPy's go", () => {
   });
 });
 
-test("FedPer keeps its clients' last layer to themselves", () => {
-  const { client } = STRATEGIES.get("fedper") as AnyStrategy;
-  const tensors = ["body/kernel", "head/kernel", "head/bias"].map((name, i) => ({
-    name,
-    shape: [2],
-    size: 2,
-    offset: 2 * i,
-    trainable: true,
-  }));
-  const options = { personalLayers: 1 } as never;
-  const global = Float32Array.from([1, 2, 3, 4, 5, 6]);
-  const context: ClientContext<never> = {
-    options,
-    model: { parameters: 6, tensors },
-    clients: 3,
-    global,
-    broadcast: {},
-    learningRate: 0.1,
-    steps: 1,
-    state: {},
-  };
-  expect(client.beforeTraining?.(context)).toEqual(global);
-  const after = client.afterTraining?.(context, Float32Array.from([2, 3, 30, 40, 50, 60]));
-  expect([...(after?.delta ?? [])]).toEqual([1, 1, 0, 0, 0, 0]);
-  const next = client.beforeTraining?.({ ...context, state: after?.state ?? {} });
-  expect([...(next ?? [])]).toEqual([1, 2, 30, 40, 50, 60]);
+test.each([
+  ["fedper", {}],
+  ["fedrep", { headEpochs: paths.fedrep.headEpochs }],
+] as const)("%s's shared body and its clients' own heads go where NumPy's go", (name, options) => {
+  const { path } = paths[name];
+  const rounds = run(name, options);
+  // Nobody sends a head: the server's stays as it was.
+  expectPath(
+    rounds,
+    path.map(({ body }) => [...body, ...start.slice(3)]),
+  );
+  rounds.forEach(({ clients }, round) => {
+    cohorts[round]?.forEach((client, place) => {
+      clients.get(client)?.["head"]?.forEach((value, i) => {
+        expect(value).toBeCloseTo(path[round]?.heads[place]?.[i] ?? NaN, 4);
+      });
+    });
+  });
 });
 
-test("Power-of-Choice trains those of its candidates whose loss is largest", () => {
+test("Power-of-Choice trains those of its candidates that NumPy chooses", () => {
   const { server } = STRATEGIES.get("power-of-choice") as AnyStrategy;
-  const context = { options: { choices: 2 } as never, model, clients: 10 };
-  expect(server.candidates?.(context, 3)).toBe(6);
-  expect(server.select?.(context, [4, 7, 1, 9, 0, 2], [0.5, 2, 0.1, 3, 0.4, 1]).slice(0, 3)).toEqual([9, 7, 2]);
+  const { choices, path } = paths["power-of-choice"];
+  const context = { options: { choices } as never, model, clients: A.length };
+  let weights = Float32Array.from(start);
+  for (const { candidates, losses, chosen, global } of path) {
+    expect(server.candidates?.(context, chosen.length)).toBe(candidates.length);
+    const selected = server.select?.(context, candidates, losses).slice(0, chosen.length);
+    expect(selected?.sort((a, b) => a - b)).toEqual(chosen);
+    const updates = chosen.map((client): StrategyUpdate => {
+      const trained = descend(client, weights);
+      return { client, examples: 10, delta: trained.map((value, i) => value - (weights[i] ?? 0)), sent: {} };
+    });
+    const { delta } = server.aggregate(context, updates, {});
+    weights = weights.map((value, i) => value + (delta[i] ?? 0));
+    weights.forEach((value, i) => expect(value).toBeCloseTo(global[i] ?? NaN, 4));
+  }
 });

@@ -25,8 +25,9 @@ export interface ClientContext<Options> extends StrategyContext<Options> {
   broadcast: Vectors;
   /** What this client has kept since its last round; of `client.init` in its first. */
   state: Vectors;
-  /** eta_l, and the steps of local SGD that it takes in all. */
+  /** eta_l, the epochs that it trains, and the steps of local SGD that it takes in all of them. */
   learningRate: number;
+  epochs: number;
   steps: number;
 }
 
@@ -40,6 +41,17 @@ export interface StrategyUpdate {
   sent: Vectors;
 }
 
+/**
+ * A model of another time that a training holds its own network against, beside w_t, by what both make of each example before their last
+ * layer: see workers/tf/contrast.ts.
+ */
+export interface ModelContrast {
+  previous: Float32Array;
+  /** How much that loss counts beside the labels'. */
+  weight: number;
+  temperature: number;
+}
+
 /** A change of a batch's gradient in place, before it is clipped and stepped by. `weights` are those of the batch. */
 export type GradientHook = (gradient: Float32Array, weights: Float32Array) => void;
 
@@ -51,9 +63,13 @@ export interface Strategy<Options = Record<string, unknown>> {
   client: {
     /** What a client remembers before its first round. */
     init?(context: StrategyContext<Options>): Vectors;
+    /** Epochs that a client trains, where the round plans others. */
+    epochs?(context: StrategyContext<Options>, planned: number): number;
     /** Where the training begins instead of w_t; a new vector. */
     beforeTraining?(context: ClientContext<Options>): Float32Array<ArrayBuffer>;
     gradientHook?(context: ClientContext<Options>): GradientHook;
+    /** A loss of its own beside the labels', which runs on WASM alone. */
+    contrast?(context: ClientContext<Options>): ModelContrast;
     /**
      * What becomes of a training.
      * @param trained the weights after it

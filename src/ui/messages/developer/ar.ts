@@ -796,6 +796,17 @@ export const ar = {
     clientsOf: "{{number}} من {{cohort}}",
     published: "منشورة",
     rejected: "مرفوضة",
+    page: {
+      epsilon: "إبسيلون {{epsilon}} عند دلتا {{delta}}؛ ضجيج التجربة لا يحمي أحدًا.",
+      origin: "مصدرها",
+      what: "ماذا",
+      value: "القيمة",
+      commit: "إيداع Git للشيفرة",
+      data: "‏SHA-256 للبيانات",
+      begun: "بدأت",
+      unknown: "غير معروف",
+      configuration: "الإعدادات",
+    },
     last: "آخر {{count}}؛ وفي ملف CSV كلها.",
   },
   newRun: {

@@ -765,6 +765,17 @@ export const de = {
     clientsOf: "{{number}} von {{cohort}}",
     published: "veröffentlicht",
     rejected: "abgelehnt",
+    page: {
+      epsilon: "Epsilon {{epsilon}} bei Delta {{delta}}; das Rauschen einer Probe schützt niemanden.",
+      origin: "Woher er kommt",
+      what: "Was",
+      value: "Wert",
+      commit: "Git-Commit des Programms",
+      data: "SHA-256 der Daten",
+      begun: "Begonnen",
+      unknown: "nicht bekannt",
+      configuration: "Konfiguration",
+    },
     last: "Die letzten {{count}}; die CSV hat alle.",
   },
   newRun: {

@@ -755,6 +755,17 @@ export const en = {
     clientsOf: "{{number}} of {{cohort}}",
     published: "published",
     rejected: "rejected",
+    page: {
+      epsilon: "Epsilon {{epsilon}} at delta {{delta}}; a rehearsal's noise protects nobody.",
+      origin: "Where it comes from",
+      what: "What",
+      value: "Value",
+      commit: "Git commit of the code",
+      data: "SHA-256 of the data",
+      begun: "Begun",
+      unknown: "not known",
+      configuration: "Configuration",
+    },
     last: "The last {{count}}; the CSV has them all.",
   },
   newRun: {

@@ -695,6 +695,17 @@ export const zhCN = {
     clientsOf: "{{number}} / {{cohort}}",
     published: "已发布",
     rejected: "被拒绝",
+    page: {
+      epsilon: "delta 为 {{delta}} 时 epsilon 为 {{epsilon}}；演练中的噪声不保护任何人。",
+      origin: "来源",
+      what: "项目",
+      value: "值",
+      commit: "代码的 Git 提交",
+      data: "数据的 SHA-256",
+      begun: "开始于",
+      unknown: "未知",
+      configuration: "配置",
+    },
     last: "最近 {{count}} 轮；CSV 里有全部。",
   },
   newRun: {

@@ -1,0 +1,198 @@
+/**
+ * `npm run bench:strategies [-- --state FILE --data PATH --sets NAME,... --partitions NAME,... --strategies NAME,... --seeds N --minutes N
+ * --workers N]`: every strategy on the MNIST CNN and, with --data, on FER2013 with `compact`, where clients are unlike one another: ten of them
+ * in every round (of Power-of-Choice five), as in NIID-Bench (arXiv 2102.02079), with 150 examples each, a fifth of them held out, E = 2,
+ * B = 20, ten rounds from weights drawn at random. Each strategy's learning rate is searched on its set's grid with the first seed, by the
+ * mean accuracy of the last three rounds; its own parameters are those of the table below. What has been run stands in FILE, and is not run
+ * again; after N minutes no other run begins. `accuracy` is of the shared model on 1,000 test examples, the mean of the last three rounds, `own`
+ * of each client's trained model on what it holds out, and `rounds` to the set's target, each with its seeds' deviation. Its last line is
+ * one JSON object.
+ */
+import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { commit } from "../tools/commit.mjs";
+import { fail } from "../tools/faces.mjs";
+import { dataOf, lab, run, startPool } from "../tools/lab/node.mjs";
+import { optionsOf } from "../tools/options.mjs";
+import { root } from "../tools/setup.mjs";
+
+/** What all runs share. */
+const BASE = {
+  ...{ clients: 10, fraction: 1, examplesPerClient: 150, heldOut: 0.2, epochs: 2, batchSize: 20, rounds: 10 },
+  ...{ testExamples: 1000, evaluateEvery: 1 },
+};
+const SETS = {
+  mnist: { config: { dataset: "mnist", model: "mnist-cnn" }, rates: [0.03, 0.1, 0.3], target: 0.9 },
+  fer2013: { config: { dataset: "fer2013", model: "compact" }, rates: [0.01, 0.03, 0.1], target: 0.3 },
+};
+/** The last needs faces: every client has a camera of its own. */
+const PARTITIONS = {
+  "dirichlet-0.1": { partition: "dirichlet-symmetric", alpha: 0.1 },
+  "dirichlet-0.5": { partition: "dirichlet-symmetric", alpha: 0.5 },
+  shards: { partition: "shards", shardsPerClient: 2 },
+  cameras: { partition: "iid", cameraSpread: 1 },
+};
+const server = (serverOptimizer, serverLearningRate, more = {}) => ({ serverOptimizer, serverLearningRate, ...more });
+const strategy = (name, strategyOptions = {}) => ({ strategy: name, strategyOptions });
+/** Each with its own parameters: what its paper or FedOpt's takes for a small federation. */
+const STRATEGIES = {
+  FedAvg: {},
+  FedProx: { proximal: 0.01 },
+  FedNova: { aggregation: "fednova" },
+  SCAFFOLD: strategy("scaffold", { serverLearningRate: 1 }),
+  FedDyn: strategy("feddyn", { alpha: 0.01 }),
+  MOON: strategy("moon", { mu: 1, temperature: 0.5 }),
+  FedAvgM: server("momentum", 0.3, { serverMomentum: 0.9 }),
+  FedMom: server("nesterov", 0.3, { serverMomentum: 0.9 }),
+  FedAdagrad: server("adagrad", 0.01, { serverTau: 0.001 }),
+  FedAdam: server("adam", 0.01, { serverTau: 0.001 }),
+  FedYogi: server("yogi", 0.01, { serverTau: 0.001 }),
+  FedExP: server("fedexp", 1),
+  RFA: { aggregation: "geometric-median" },
+  "Power-of-Choice": { ...strategy("power-of-choice", { choices: 2 }), fraction: 0.5 },
+  Ditto: strategy("ditto", { lambda: 0.1 }),
+  FedPer: strategy("fedper"),
+  FedRep: strategy("fedrep", { headEpochs: 2 }),
+};
+/** Whose shared model has a head that nobody trains. */
+const HEADLESS = ["FedPer", "FedRep"];
+const LAST = 3;
+
+const options = optionsOf(import.meta.url, {
+  state: { type: "string", default: join(root, ".state/strategies.json") },
+  data: { type: "string" },
+  sets: { type: "string" },
+  partitions: { type: "string", default: Object.keys(PARTITIONS).join(",") },
+  strategies: { type: "string", default: Object.keys(STRATEGIES).join(",") },
+  seeds: { type: "count", default: "3" },
+  minutes: { type: "count" },
+  workers: { type: "count" },
+});
+
+/** The names of a list, all of which there are. */
+function chosen(list, known, what) {
+  const names = list.split(",");
+  for (const name of names) {
+    if (!(name in known)) fail(`--${what}: there is no ${name}. There are: ${Object.keys(known).join(", ")}.`);
+  }
+  return names;
+}
+const sets = chosen(options.sets ?? (options.data ? "mnist,fer2013" : "mnist"), SETS, "sets");
+if (sets.includes("fer2013") && !options.data) fail("FER2013 is not part of this project: name your copy with --data.");
+const partitions = chosen(options.partitions, PARTITIONS, "partitions");
+const strategies = chosen(options.strategies, STRATEGIES, "strategies");
+
+/** Runs so far, by what they were run with. */
+const done = existsSync(options.state) ? JSON.parse(readFileSync(options.state, "utf8")) : {};
+function keep() {
+  mkdirSync(dirname(options.state), { recursive: true });
+  writeFileSync(`${options.state}.part`, JSON.stringify(done));
+  renameSync(`${options.state}.part`, options.state);
+}
+
+const until = options.minutes ? Date.now() + options.minutes * 60_000 : Infinity;
+let loaded;
+let workers;
+const data = new Map();
+
+/** Gets a configuration's data and workers ready. */
+async function ready(config) {
+  const camera = config.cameraSpread > 0 ? config.seed : 0;
+  const examples = JSON.stringify([config.dataset, camera]);
+  if (!data.has(examples)) {
+    data.clear();
+    data.set(examples, await dataOf(config, options.data));
+  }
+  const needs = JSON.stringify([examples, config.model, config.strategy]);
+  const own = data.get(examples);
+  if (!workers) workers = await startPool(config, own, options.workers);
+  else if (loaded !== needs) await workers.start(config.model, own, config.strategy);
+  loaded = needs;
+  return own;
+}
+
+/** What a run gave: accuracies by round, of the shared model and of the clients' own; null where it has not been run and time is up. */
+async function outcome(set, partition, name, learningRate, seed) {
+  const changes = { ...BASE, ...SETS[set].config, ...PARTITIONS[partition], ...STRATEGIES[name], learningRate, seed };
+  const config = lab.parseLabConfig({ name: `${set} ${partition} ${name}`, ...changes });
+  const key = JSON.stringify(changes);
+  if (done[key]) return done[key];
+  if (Date.now() > until) return null;
+  const begun = Date.now();
+  const found = { curve: [], own: [] };
+  try {
+    const examples = await ready(config);
+    const { rounds } = await run(config, { data: examples, pool: workers.pool });
+    found.curve = rounds.map(({ testAccuracy }) => testAccuracy);
+    found.own = rounds.map(({ clients }) => {
+      const held = clients.reduce((sum, { heldOut }) => sum + heldOut, 0);
+      return clients.reduce((sum, { heldOut, heldOutAccuracy }) => sum + heldOut * heldOutAccuracy, 0) / held;
+    });
+  } catch (error) {
+    // A learning rate that is too high is an answer, too.
+    if (error.name !== "DivergedError") throw error;
+    found.diverged = true;
+  }
+  done[key] = { ...found, seconds: (Date.now() - begun) / 1000, commit: commit() };
+  keep();
+  const said = found.diverged ? "diverged" : `${percent(lastOf(found.curve))} %, own ${percent(lastOf(found.own))} %`;
+  console.log(`  ${config.name}, rate ${learningRate}, seed ${seed}: ${said} (${done[key].seconds.toFixed(0)} s)`);
+  return done[key];
+}
+
+const mean = (values) => values.reduce((a, b) => a + b, 0) / values.length;
+const deviation = (values) =>
+  values.length < 2 ? 0 : Math.sqrt(values.reduce((sum, x) => sum + (x - mean(values)) ** 2, 0) / (values.length - 1));
+/** The mean of a curve's last rounds; 0 of a run that diverged, or whose rounds were not published. */
+const lastOf = (curve) => (curve.length === 0 ? 0 : mean(curve.slice(-LAST).map((value) => value ?? 0)));
+const percent = (value) => Number((100 * value).toFixed(1));
+
+/** A strategy on one partition: the search, then the other seeds. Null where nothing has been run. */
+async function cell(set, partition, name) {
+  const { rates, target } = SETS[set];
+  const isHeadless = HEADLESS.includes(name);
+  const scoreOf = ({ curve, own }) => lastOf(isHeadless ? own : curve);
+  const tried = [];
+  for (const learningRate of rates) {
+    const found = await outcome(set, partition, name, learningRate, 1);
+    if (found) tried.push({ learningRate, found });
+  }
+  if (tried.length === 0) return null;
+  const [{ learningRate, found: first }] = tried.toSorted((a, b) => scoreOf(b.found) - scoreOf(a.found));
+  const seeds = [first];
+  // A rate that is still to be tried could be the better one.
+  for (let seed = 2; seed <= options.seeds && tried.length === rates.length; seed++) {
+    const found = await outcome(set, partition, name, learningRate, seed);
+    if (found) seeds.push(found);
+  }
+  const reached = seeds.map(({ curve }) =>
+    lab.roundsTo(
+      target,
+      curve.map((accuracy, i) => ({ round: i + 1, accuracy: accuracy ?? 0 })),
+    ),
+  );
+  const all = (values) => `${percent(mean(values))} ± ${percent(deviation(values))}`;
+  const fast = (values) => `${mean(values).toFixed(1)} ± ${deviation(values).toFixed(1)}`;
+  return {
+    ...{ set, partition, strategy: name, learningRate, rates: tried.length, seeds: seeds.length },
+    accuracy: isHeadless ? "" : all(seeds.map(({ curve }) => lastOf(curve))),
+    own: all(seeds.map(({ own }) => lastOf(own))),
+    rounds: isHeadless || reached.includes(null) ? "" : fast(reached),
+  };
+}
+
+const cells = [];
+for (const set of sets) {
+  for (const partition of partitions) {
+    if (PARTITIONS[partition].cameraSpread && set === "mnist") continue;
+    console.log(`${set}, ${partition}:`);
+    for (const name of strategies) {
+      const found = await cell(set, partition, name);
+      if (found) cells.push(found);
+    }
+  }
+}
+await workers?.stop();
+console.table(cells);
+console.log(JSON.stringify({ clients: BASE.clients, rounds: BASE.rounds, cells }));
+process.exit(0);

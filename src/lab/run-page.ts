@@ -1,0 +1,138 @@
+import { exportRun } from "../simulation/export";
+import type { LabRound } from "../simulation/simulation";
+import { filePage, type Part } from "../ui/file-page";
+import { d } from "../ui/i18n/developer";
+import { bytesText, durationText, language, numberText, shareText, t, tickText } from "../ui/i18n/language.svelte";
+import { labelsOf } from "./labels";
+import type { RunRecord } from "./store";
+
+const share = (value: number | null | undefined): string => (typeof value === "number" ? shareText(value, 1) : "–");
+const loss = (value: number | null | undefined): string => (typeof value === "number" ? numberText(value, 3) : "–");
+
+type Key = "testLoss" | "testAccuracy" | "trainLoss" | "trainAccuracy";
+
+/** Test and training over the rounds; nothing of a run too short for a line. */
+function charts({ rounds }: RunRecord): Part[] {
+  if (rounds.length < 2) return [];
+  const values = (key: Key): (number | null)[] => rounds.map((one) => one[key]);
+  const pair = (test: Key, train: Key) => [
+    { name: d("run.test"), color: "var(--curtain)", isDashed: false, values: values(test) },
+    { name: d("run.training"), color: "var(--soft)", isDashed: true, values: values(train) },
+  ];
+  const shared = { rounds: rounds.map(({ round }) => round), axis: d("charts.round") };
+  return [
+    {
+      kind: "chart",
+      title: d("charts.accuracy"),
+      chart: {
+        ...shared,
+        label: d("charts.accuracyByRound"),
+        series: pair("testAccuracy", "trainAccuracy"),
+        range: [0, 1],
+        format: shareText,
+      },
+    },
+    {
+      kind: "chart",
+      title: d("charts.loss"),
+      chart: {
+        ...shared,
+        label: d("charts.lossByRound"),
+        series: pair("testLoss", "trainLoss"),
+        format: tickText,
+      },
+    },
+  ];
+}
+
+const roundRow = (one: LabRound, isAttacked: boolean): string[] => [
+  numberText(one.round),
+  d("run.clientsOf", { number: one.cohort.length - one.left, cohort: one.cohort.length }),
+  loss(one.trainLoss),
+  share(one.trainAccuracy),
+  loss(one.testLoss),
+  share(one.testAccuracy),
+  ...(isAttacked ? [share(one.attackSuccess)] : []),
+  numberText(one.seconds, 1),
+  one.published ? d("run.published") : d("run.rejected"),
+];
+
+/** A run as one HTML file, in the language of the page. @param commit of the code that ran it; null where that is not known */
+export function runPage(run: RunRecord, commit: string | null): string {
+  const { config, rounds, columns, evaluation, on, ended } = run;
+  const { data, privacy } = exportRun(config, run, commit);
+  const total = (key: "bytesUp" | "bytesDown" | "seconds"): number => rounds.reduce((sum, one) => sum + one[key], 0);
+  const isAttacked = rounds.some(({ attackSuccess }) => typeof attackSuccess === "number");
+  const partition = d(`fields.partition.options.${config.partition}`);
+  const cost = {
+    count: rounds.length,
+    down: bytesText(total("bytesDown")),
+    up: bytesText(total("bytesUp")),
+    time: durationText(total("seconds")),
+  };
+  const said = [
+    d("run.federation", { count: config.clients, partition, seed: config.seed }),
+    d("run.cost", cost),
+    on ? d("run.on", { on }) : "",
+    ended ? d(`run.ends.${ended}`) : "",
+  ];
+  const result = evaluation && {
+    examples: numberText(evaluation.examples),
+    accuracy: share(evaluation.accuracy),
+    loss: loss(evaluation.loss),
+  };
+  const noise = privacy && { epsilon: numberText(privacy.epsilon, 2), delta: privacy.delta.toExponential(1) };
+  const texts = [
+    said.filter(Boolean).join(" "),
+    result ? d("run.result", result) : "",
+    noise ? d("run.page.epsilon", noise) : "",
+  ];
+  const parts: Part[] = [...texts.filter(Boolean).map((text): Part => ({ kind: "text", text })), ...charts(run)];
+  if (columns.length > 0) {
+    const head = ["model", "testAccuracy", "testLoss", "ownAccuracy", "ownLoss"] as const;
+    parts.push({
+      kind: "table",
+      caption: d("run.comparison"),
+      head: head.map((key) => d(`run.columns.${key}`)),
+      rows: columns.map(({ name, test, own }) => [
+        d(`run.models.${name}`),
+        ...[test, own].flatMap((one) => [share(one?.accuracy), loss(one?.loss)]),
+      ]),
+    });
+  }
+  if (evaluation) {
+    const names = labelsOf(config.dataset);
+    parts.push({
+      kind: "table",
+      caption: `${d("run.confusion")}. ${d("run.confusionHelp")}`,
+      head: [t("train.shown"), ...names],
+      rows: names.map((name, i) => [name, ...(evaluation.confusion[i] ?? []).map((count) => numberText(count))]),
+    });
+  }
+  const head = [
+    ...(["round", "clients", "trainLoss", "trainAccuracy", "testLoss", "testAccuracy"] as const),
+    ...(isAttacked ? (["attack"] as const) : []),
+    ...(["seconds", "candidate"] as const),
+  ];
+  parts.push(
+    {
+      kind: "table",
+      caption: d("run.rounds"),
+      head: head.map((key) => d(`run.columns.${key}`)),
+      rows: rounds.map((one) => roundRow(one, isAttacked)),
+    },
+    {
+      kind: "table",
+      caption: d("run.page.origin"),
+      head: [d("run.page.what"), d("run.page.value")],
+      rows: [
+        [d("run.page.commit"), commit ?? d("run.page.unknown")],
+        [d("run.page.data"), data ?? d("run.page.unknown")],
+        [d("run.page.begun"), new Date(run.createdAt).toISOString()],
+      ],
+    },
+    { kind: "code", caption: d("run.page.configuration"), text: JSON.stringify(config, null, 1) },
+  );
+  const direction = document.documentElement.dir === "rtl" ? "rtl" : "ltr";
+  return filePage({ language: language.current, direction, title: config.name, parts });
+}
