@@ -42,7 +42,7 @@ async function ask(url, init) {
  */
 export async function evaluateCandidates({ url, task, evaluate, token }, signal) {
   if (!token) fail("--evaluate needs --token, the administrator's: anybody else's word counts as a client's.");
-  const known = lab.TASKS[task];
+  const known = lab.taskNamed(task);
   if (!known) fail(`--task: there is no task ${task}; there are ${Object.keys(lab.TASKS).join(", ")}.`);
   if (known.examples !== "face") fail(`--evaluate reads labelled faces; the task ${task} is about ${known.examples}s.`);
   const { model } = known;

@@ -3,7 +3,7 @@ import { promisify } from "node:util";
 import zlib from "node:zlib";
 import * as v from "valibot";
 import { FederatedClient, type ClientRequest } from "../src/federation/federated-client";
-import { MODELS, summarize, type ModelSummary } from "../src/model/model";
+import { summarize, type ModelSummary } from "../src/model/model";
 import {
   problemSchema,
   taskSchema,
@@ -13,9 +13,8 @@ import {
   type Evaluation,
   type EvaluationTask,
 } from "../src/federation/protocol";
-import { TASKS, type TaskName } from "../src/federation/tasks/registry";
-
-export { TASK_NAMES } from "../src/federation/tasks/registry";
+import { networkOf } from "../src/federation/tasks/network";
+import type { TaskName } from "../src/federation/tasks/registry";
 
 import { seededRandom } from "../src/base/random";
 import { follow, type SecureMember } from "../src/federation/secagg/member";
@@ -82,7 +81,7 @@ export class HeadlessClient {
     readonly task: TaskName,
     readonly signal: AbortSignal,
   ) {
-    this.model = summarize(MODELS[TASKS[task].model]);
+    this.model = summarize(networkOf(task));
     // As many listen as there are requests under way, of all clients that share it.
     setMaxListeners(0, signal);
   }

@@ -41,7 +41,7 @@ async function facesToTrainOn(path, words) {
  * @param {AbortSignal} signal
  */
 export async function trainClients({ url, task, data, labels, clients, rounds }, signal) {
-  const known = lab.TASKS[task];
+  const known = lab.taskNamed(task);
   if (known.examples !== "face") fail(`--data reads labelled faces; the task ${task} is about ${known.examples}s.`);
   const train = await facesToTrainOn(data, labels);
   const { model } = known;

@@ -1,6 +1,7 @@
 import { mount } from "svelte";
 import App from "./App.svelte";
 import "./app.css";
+import { chosenTask } from "../client/task.svelte";
 import { nextTask } from "../ui/idle";
 import { offline } from "./offline.svelte";
 import { startLanguage } from "../ui/i18n/language.svelte";
@@ -11,7 +12,7 @@ const target = document.querySelector("#app");
 if (!target) throw new Error("index.html has lost its #app.");
 // On its way while the texts come; App tells of what goes wrong with it.
 if (router.route !== "/") loadPage(router.route).catch(() => undefined);
-await startLanguage();
+await Promise.all([startLanguage(), chosenTask.settle()]);
 // A slow phone draws the page in pieces, and listens in between.
 await nextTask();
 // What index.html shows until now.

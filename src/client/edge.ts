@@ -30,6 +30,7 @@ import {
   type Task,
   type TaskEvent,
 } from "../federation/protocol";
+import { tasksSchema, type ListedTask, type TaskRequest, type TaskState } from "../federation/tasks/description";
 import type { TaskName } from "../federation/tasks/registry";
 import { EdgeAwayError, edgeNow, EdgeRefusalError, noteClock, PATIENCE, request } from "./http";
 import { sent } from "./sent.svelte";
@@ -83,11 +84,36 @@ async function jsonOf(response: Response, signal?: AbortSignal | null): Promise<
   }
 }
 
-async function read<S extends v.GenericSchema>(schema: S, path: string, init?: RequestInit): Promise<v.InferOutput<S>> {
-  const response = await send(path, init);
+async function read<S extends v.GenericSchema>(
+  schema: S,
+  path: string,
+  init?: RequestInit,
+  patience?: number,
+): Promise<v.InferOutput<S>> {
+  const response = await send(path, init, patience);
   noteClock(response);
   return v.parse(schema, await jsonOf(response, init?.signal));
 }
+
+/** Every task, open or retired. */
+export const getTasks = async (): Promise<ListedTask[]> => (await read(tasksSchema, "/api/tasks")).tasks;
+
+/** Adds a task, or describes one otherwise. */
+export const putTask = (task: TaskName, description: TaskRequest, token: string): Promise<Task> =>
+  read(taskSchema, api(task), { method: "PUT", body: JSON.stringify(description), headers: bearer(token) });
+
+/** Retires a task, or opens it again. */
+export const setTaskState = (task: TaskName, state: TaskState, token: string): Promise<Task> =>
+  read(taskSchema, api(task), { method: "PATCH", body: JSON.stringify({ state }), headers: bearer(token) });
+
+/** Gives an added task its first checkpoint. */
+export const putFirstCheckpoint = (task: TaskName, file: Uint8Array<ArrayBuffer>, token: string): Promise<Task> =>
+  read(
+    taskSchema,
+    `${api(task)}/first-checkpoint`,
+    { method: "PUT", body: file, headers: bearer(token) },
+    PATIENCE.transfer,
+  );
 
 export const getTask = (task: TaskName, signal?: AbortSignal): Promise<Task> =>
   read(taskSchema, api(task), signal ? { signal } : {});

@@ -86,6 +86,8 @@ export const ar = {
       "alarm-failed": "تعذر على الحافة المتابعة وتحاول مجددًا",
       "alerts-set": "تغيّرت التنبيهات",
       "alert-failed": "لم يصل تنبيه",
+      "task-retired": "أُوقفت المهمة",
+      "task-reopened": "فُتحت المهمة من جديد",
     },
   },
   alerts: {

@@ -86,6 +86,8 @@ export const de = {
       "alarm-failed": "Der Edge kam nicht weiter und versucht es erneut",
       "alerts-set": "Benachrichtigungen geändert",
       "alert-failed": "Eine Benachrichtigung kam nicht an",
+      "task-retired": "Aufgabe beendet",
+      "task-reopened": "Aufgabe wieder geöffnet",
     },
   },
   alerts: {

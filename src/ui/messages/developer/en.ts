@@ -93,6 +93,8 @@ export const en = {
       "alarm-failed": "The edge could not go on, and tries again",
       "alerts-set": "Alerts were changed",
       "alert-failed": "An alert did not get through",
+      "task-retired": "Task retired",
+      "task-reopened": "Task opened again",
     } satisfies Record<EventKind, string>,
   },
   alerts: {

@@ -86,6 +86,8 @@ export const zhCN = {
       "alarm-failed": "边缘无法继续，正在重试",
       "alerts-set": "通知已更改",
       "alert-failed": "有通知未送达",
+      "task-retired": "任务已停用",
+      "task-reopened": "任务重新开放",
     },
   },
   alerts: {
