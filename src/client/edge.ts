@@ -30,15 +30,15 @@ import {
   type Task,
   type TaskEvent,
 } from "../federation/protocol";
-import { tasksSchema, type ListedTask, type TaskRequest, type TaskState } from "../federation/tasks/description";
 import type { TaskName } from "../federation/tasks/registry";
 import { EdgeAwayError, edgeNow, EdgeRefusalError, noteClock, PATIENCE, request } from "./http";
 import { sent } from "./sent.svelte";
 import type { SentName } from "../faces/kept";
 
-const api = (task: TaskName): string => `/api/tasks/${task}`;
+export const api = (task: TaskName): string => `/api/tasks/${task}`;
 
-const bearer = (token: string): { authorization: string } => ({ authorization: `Bearer ${token}` });
+/** The header that has the administrator's token. */
+export const bearer = (token: string): { authorization: string } => ({ authorization: `Bearer ${token}` });
 
 /** What a call sends, by the name that the device's own log has for it. */
 function nameOf(path: string): SentName {
@@ -84,7 +84,8 @@ async function jsonOf(response: Response, signal?: AbortSignal | null): Promise<
   }
 }
 
-async function read<S extends v.GenericSchema>(
+/** What the edge answers, checked. @throws EdgeAwayError, EdgeRefusalError */
+export async function read<S extends v.GenericSchema>(
   schema: S,
   path: string,
   init?: RequestInit,
@@ -94,26 +95,6 @@ async function read<S extends v.GenericSchema>(
   noteClock(response);
   return v.parse(schema, await jsonOf(response, init?.signal));
 }
-
-/** Every task, open or retired. */
-export const getTasks = async (): Promise<ListedTask[]> => (await read(tasksSchema, "/api/tasks")).tasks;
-
-/** Adds a task, or describes one otherwise. */
-export const putTask = (task: TaskName, description: TaskRequest, token: string): Promise<Task> =>
-  read(taskSchema, api(task), { method: "PUT", body: JSON.stringify(description), headers: bearer(token) });
-
-/** Retires a task, or opens it again. */
-export const setTaskState = (task: TaskName, state: TaskState, token: string): Promise<Task> =>
-  read(taskSchema, api(task), { method: "PATCH", body: JSON.stringify({ state }), headers: bearer(token) });
-
-/** Gives an added task its first checkpoint. */
-export const putFirstCheckpoint = (task: TaskName, file: Uint8Array<ArrayBuffer>, token: string): Promise<Task> =>
-  read(
-    taskSchema,
-    `${api(task)}/first-checkpoint`,
-    { method: "PUT", body: file, headers: bearer(token) },
-    PATIENCE.transfer,
-  );
 
 export const getTask = (task: TaskName, signal?: AbortSignal): Promise<Task> =>
   read(taskSchema, api(task), signal ? { signal } : {});

@@ -1,25 +1,19 @@
-import type { ListedTask, TaskState } from "../federation/tasks/description";
+import type { TaskState } from "../federation/tasks/description";
 import { BUILT_IN_NAMES, noteTask, taskNamed, type TaskName } from "../federation/tasks/registry";
-import type { ExampleKind, TaskDescription } from "../federation/tasks/task";
+import type { ExampleKind } from "../federation/tasks/task";
+import type { KnownTask } from "./catalogue";
 
 /** What the edge has said last of its tasks, in localStorage; another number where an older page could not read it. */
 const KEPT = "best-actor-tasks/1";
 
-/** A task as this device knows it; `task` is null of a built-in one. */
-interface Known {
-  name: TaskName;
-  state: TaskState;
-  task: TaskDescription | null;
-}
-
 /** The tasks of this deployment: the built-in ones and those that administrators have added, as far as this device has heard. */
 class Tasks {
-  #known = $state.raw<readonly Known[]>([]);
+  #known = $state.raw<readonly KnownTask[]>([]);
   #loading: Promise<void> | undefined;
 
   constructor() {
     try {
-      this.#note(JSON.parse(localStorage.getItem(KEPT) ?? "[]") as Known[]);
+      this.#note(JSON.parse(localStorage.getItem(KEPT) ?? "[]") as KnownTask[]);
     } catch {
       // Somebody else's text. The edge tells them again.
     }
@@ -51,18 +45,14 @@ class Tasks {
   }
 
   async #load(): Promise<void> {
-    // Who only looks at the first page needs neither.
-    const [{ getTasks }, { descriptionOf }] = await Promise.all([
-      import("./edge"),
-      import("../federation/tasks/description"),
-    ]);
-    const listed: readonly ListedTask[] = await getTasks();
-    const known = listed.map(({ name, state, added }) => ({ name, state, task: added && descriptionOf(added) }));
+    // Who only looks at the first page does not need it.
+    const { getTasks } = await import("./catalogue");
+    const known = await getTasks();
     this.#note(known);
     localStorage.setItem(KEPT, JSON.stringify(known));
   }
 
-  #note(known: readonly Known[]): void {
+  #note(known: readonly KnownTask[]): void {
     for (const { name, task } of known) if (task) noteTask(name, task, Date.now());
     this.#known = known;
   }

@@ -3,7 +3,7 @@ import { findTask, type TaskName } from "../federation/tasks/registry";
 import { address } from "../ui/address.svelte";
 
 /** The sections of Rounds, in the order of their tabs. */
-export const VIEWS = ["overview", "round", "clients", "versions", "compare", "privacy", "events"] as const;
+export const VIEWS = ["overview", "round", "clients", "versions", "compare", "privacy", "events", "tasks"] as const;
 export type View = (typeof VIEWS)[number] | "wall";
 
 /** What of Rounds an address shows. */

@@ -17,13 +17,8 @@ import {
   whole,
 } from "../../src/federation/protocol";
 import { roundSchemaOf } from "../../src/federation/default-round";
-import {
-  CHANGEABLE,
-  MOST_TASKS,
-  taskChangeSchema,
-  taskRequestSchema,
-  type TaskState,
-} from "../../src/federation/tasks/description";
+import { CHANGEABLE, MOST_TASKS, taskChangeSchema, type TaskState } from "../../src/federation/tasks/description";
+import { taskRequestSchema } from "../../src/federation/tasks/request";
 import { isBuiltIn, taskConflict, taskNamed, type TaskName } from "../../src/federation/tasks/registry";
 import { FormatError, MAX_HEADER_BYTES } from "../../src/model/safetensors";
 import { secureMessageSchema } from "../../src/federation/secagg/messages";

@@ -22,7 +22,8 @@ import {
   taskNameSchema,
   taskSchema,
 } from "../../src/federation/protocol";
-import { taskChangeSchema, taskRequestSchema, tasksSchema } from "../../src/federation/tasks/description";
+import { taskChangeSchema, tasksSchema } from "../../src/federation/tasks/description";
+import { taskRequestSchema } from "../../src/federation/tasks/request";
 
 import { secureMessageSchema, secureStepSchema } from "../../src/federation/secagg/messages";
 

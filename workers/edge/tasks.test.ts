@@ -105,7 +105,7 @@ test("a first checkpoint is the task's until its first round; then only words an
   const weights = shapes.randomDelta(7);
   const file = encodeCheckpoint(
     shapes.model,
-    weights as Float32Array<ArrayBuffer>,
+    weights,
     { secret: "of its author" },
     "float32",
   );

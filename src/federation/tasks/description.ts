@@ -1,10 +1,7 @@
 import * as v from "valibot";
-import { MODEL_NAMES, type LayerSpec, type ModelName, type ModelSpec } from "../../model/model";
-import { MOST, whyUntrainable } from "../../model/trainable";
-import { DEFAULT_ROUND } from "../default-round";
-import { conflictOf, roundChangeSchema, taskNameSchema, whole, type RoundConfig } from "../protocol";
-import { fit } from "./network";
-import { taskConflict } from "./registry";
+import { MODEL_NAMES, type LayerSpec, type ModelSpec } from "../../model/model";
+import { MOST } from "../../model/trainable";
+import { roundChangeSchema, taskNameSchema, whole, type RoundConfig } from "../protocol";
 import type { TaskDescription, Words } from "./task";
 
 /** A task as an administrator adds it while everything runs: what travels, and what the edge keeps of it. */
@@ -96,36 +93,8 @@ export const taskStateSchema = v.picklist(["open", "retired"]);
 export type TaskState = v.InferOutput<typeof taskStateSchema>;
 export const taskChangeSchema = v.strictObject({ state: taskStateSchema });
 
-const plainSchema = v.strictObject(entries);
-const requestSchema = v.strictObject({ ...entries, state: v.optional(taskStateSchema) });
-
-/** What only all fields together can tell. */
-const fitsTogether = <T extends v.InferOutput<typeof plainSchema>>() =>
-  v.rawCheck<T>(({ dataset, addIssue }) => {
-    if (!dataset.typed) return;
-    const { value } = dataset;
-    const say = (key: "model" | "defaultRound", message: string | undefined): void => {
-      if (message === undefined) return;
-      addIssue({ message, path: [{ type: "object", origin: "value", input: value, key, value: value[key] }] });
-    };
-    const { input, labels } = value;
-    if (input.height !== input.width) {
-      addIssue({
-        message: "pictures are square",
-        path: [{ type: "object", origin: "value", input: value, key: "input", value: input }],
-      });
-    }
-    const task = descriptionOf(value);
-    say("model", whyUntrainable(fit(task), labels.length));
-    const round: RoundConfig = { ...DEFAULT_ROUND, ...task.defaultRound };
-    say("defaultRound", conflictOf(round) ?? taskConflict(task, round));
-  });
-
-/** A task as it is kept. */
-export const addedTaskSchema = v.pipe(plainSchema, fitsTogether());
-/** A task as an administrator sends it, and whether players are to see it at once; where that is not said, it is as it was, or open. */
-export const taskRequestSchema = v.pipe(requestSchema, fitsTogether<v.InferOutput<typeof requestSchema>>());
-export type TaskRequest = v.InferInput<typeof taskRequestSchema>;
+/** A task as it is kept. Whether all of it goes together, request.ts says. */
+export const addedTaskSchema = v.strictObject(entries);
 export type AddedTask = v.InferOutput<typeof addedTaskSchema>;
 
 /** What may change of a task that has had rounds: its words, and how its next rounds are. */
@@ -136,7 +105,7 @@ export function descriptionOf({ title, examples, input, model, labels, defaultRo
   return {
     examples,
     input,
-    model: typeof model === "string" ? (model as ModelName) : networkIn(model, input),
+    model: typeof model === "string" ? model : networkIn(model, input),
     labels: labels.map(({ name }) => name),
     words: { title, labels: labels.map(({ name, words }) => words ?? { en: name }) },
     firstCheckpoint: null,
