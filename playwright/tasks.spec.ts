@@ -114,7 +114,7 @@ test("an administrator adds a task of drawings on the page, a player trains it, 
     await expect(player.getByText(`Zeichnung ${i + 1} von 5`)).toBeVisible();
     drawn.push(await draw(player));
     await player.getByRole("button", { name: "Fertig" }).click();
-    if (i === 0) await player.getByRole("button", { name: "Meine Zeichnungen auf diesem Gerät behalten" }).click();
+    if (i === 0) await player.getByRole("button", { name: "Zeichnungen auf diesem Gerät behalten" }).click();
     await expect(player.getByText(/^(Auf diesem Gerät aufbewahrt|Ist es trotzdem)/)).toBeVisible();
     const yes = player.getByRole("region", { name: "Zeichne:" }).getByRole("button", { name: "Ja, das ist" });
     if (await yes.isVisible()) await yes.click();
@@ -135,21 +135,21 @@ test("an administrator adds a task of drawings on the page, a player trains it, 
     body: JSON.stringify({ goalCount: 1, selectionSeconds: 0 }),
   });
   expect(started.status).toBe(201);
-  await player.getByRole("link", { name: "Trainieren", exact: true }).click();
+  await player.getByRole("link", { name: "Training", exact: true }).click();
   await expect(player.getByLabel("Modell", { exact: true }).locator("option:checked")).toContainText("Formen");
   await player.getByRole("button", { name: "An Runden teilnehmen" }).click();
   const state = async (): Promise<string | undefined> =>
     (await ask<History>("/api/tasks/shapes/rounds")).rounds[0]?.state;
   await expect.poll(state, { timeout: 120_000 }).toBe("published");
   expect(leaksOf(stage.requests, kept)).toEqual([]);
-  await expect(player.getByText("in Runde 1").first()).toBeVisible();
+  await expect(player.getByText("In Runde 1 hat das Modell 4 Zeichnungen")).toBeVisible();
 
   // Digits have drawings of their own, and each its own model.
   await player.goto(`${stage.url}/draw?task=digits`);
   await expect(player.getByText("Ziffer 1 von 5")).toBeVisible();
   await expect(player.getByText("Hier liegen keine.")).toBeVisible();
   await player.getByLabel("Was gezeichnet wird").selectOption("Formen");
-  await expect(player.getByText("5 Zeichnungen liegen hier")).toBeVisible();
+  await expect(player.getByText("5 Zeichnungen liegen hier").first()).toBeVisible();
   await draw(player);
   await player.getByRole("button", { name: "Fertig" }).click();
   await expect(player.getByText("Version 1", { exact: true })).toBeVisible();

@@ -28,7 +28,7 @@ export { networkOf } from "../../src/federation/tasks/network";
 export { BUILT_IN, taskNamed, taskOf } from "../../src/federation/tasks/registry";
 export { CAREFUL, PLAIN } from "../../src/simulation/round";
 export { seededRandom, shuffle } from "../../src/base/random";
-export { HeadlessClient } from "../headless";
+export { HeadlessClient, learnTask } from "../headless";
 export { MODELS, summarize } from "../../src/model/model";
 export { roundsTo } from "../../src/simulation/rounds-to";
 export * as secagg from "./secagg";

@@ -112,6 +112,11 @@ export const ar = {
     descriptionHelp:
       "JSON: ‏title وexamples (‏drawing أو face) وinput وmodel (من القائمة، أو اسم وطبقاته) وlabels مع كلمات لكل لغة وdefaultRound وstate.",
     fromFile: "خذ الوصف من ملف",
+    fromModel: "خذ الشبكة والأوزان من نموذج Layers لـ tfjs أو Keras",
+    fromModelHelp:
+      "‏model.json وملفات ‎.bin معه، تُختار معًا. تُقرأ Conv2D (3 × 3 أو 5 × 5، خطوة 1، ReLU، عدد مرشحات من مضاعفات 8) وBatchNormalization بعدها وMaxPooling2D (2 أو 3، خطوة 2) وDropout وFlatten وDense مع ReLU وsoftmax في النهاية؛ وما عداها يُذكر ويُرفض.",
+    noModel: "لا يوجد model.json بين الملفات.",
+    imported: "قُرئ: {{layers}} طبقات و{{weights}} أوزان. هي نقطة الحفظ الأولى ما لم تختر غيرها.",
     checkpoint: "نقطة الحفظ الأولى",
     checkpointHelp: "ملف safetensors لشبكة المهمة. من دونه تبدأ المهمة عشوائيًا.",
     mistakes: "يجب تصحيح هذا أولًا:",

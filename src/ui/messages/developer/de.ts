@@ -113,6 +113,12 @@ export const de = {
     descriptionHelp:
       "JSON: title, examples (drawing oder face), input, model (aus der Liste, oder ein Name und seine Schichten), labels mit Wörtern nach Sprache, defaultRound, state.",
     fromFile: "Die Beschreibung aus einer Datei nehmen",
+    fromModel: "Netz und Gewichte aus einem Layers-Modell von tfjs oder Keras nehmen",
+    fromModelHelp:
+      "model.json und die .bin-Dateien dazu, zusammen ausgewählt. Gelesen werden Conv2D (3 x 3 oder 5 x 5, Schritt 1, ReLU, ein Vielfaches von 8 Filtern), BatchNormalization dahinter, MaxPooling2D (2 oder 3, Schritt 2), Dropout, Flatten, Dense mit ReLU und ein Softmax am Ende; alles andere wird genannt und abgelehnt.",
+    noModel: "Unter den Dateien ist keine model.json.",
+    imported:
+      "Gelesen: {{layers}} Schichten, {{weights}} Gewichte. Sie sind der erste Checkpoint, wenn du keinen anderen wählst.",
     checkpoint: "Erster Checkpoint",
     checkpointHelp: "Eine safetensors-Datei des Netzes der Aufgabe. Ohne sie beginnt die Aufgabe zufällig.",
     mistakes: "Das muss zuerst stimmen:",

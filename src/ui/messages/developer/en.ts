@@ -120,6 +120,11 @@ export const en = {
     descriptionHelp:
       "JSON: title, examples (drawing or face), input, model (of the list, or a name and its layers), labels with words by language, defaultRound, state.",
     fromFile: "Take the description from a file",
+    fromModel: "Take network and weights from a tfjs or Keras Layers model",
+    fromModelHelp:
+      "model.json and its .bin files, chosen together. Read are Conv2D (3 x 3 or 5 x 5, stride 1, ReLU, a multiple of 8 filters), BatchNormalization behind it, MaxPooling2D (2 or 3, stride 2), Dropout, Flatten, Dense with ReLU, and a softmax at the end; all else is named and refused.",
+    noModel: "There is no model.json among the files.",
+    imported: "Read: {{layers}} layers, {{weights}} weights. They are the first checkpoint, unless you choose another.",
     checkpoint: "First checkpoint",
     checkpointHelp: "A safetensors file of the task's network. Without one, the task starts at random.",
     mistakes: "This has to be put right first:",

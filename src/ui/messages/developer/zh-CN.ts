@@ -112,6 +112,11 @@ export const zhCN = {
     descriptionHelp:
       "JSON：title、examples（drawing 或 face）、input、model（列表中的名称，或一个名称及其各层）、带各语言用语的 labels、defaultRound、state。",
     fromFile: "从文件读取描述",
+    fromModel: "从 tfjs 或 Keras 的 Layers 模型读取网络和权重",
+    fromModelHelp:
+      "同时选择 model.json 及其 .bin 文件。可读取 Conv2D（3 x 3 或 5 x 5，步长 1，ReLU，滤波器数为 8 的倍数）、其后的 BatchNormalization、MaxPooling2D（2 或 3，步长 2）、Dropout、Flatten、带 ReLU 的 Dense，以及最后的 softmax；其他的会被指出并拒绝。",
+    noModel: "文件中没有 model.json。",
+    imported: "已读取：{{layers}} 层，{{weights}} 个权重。除非另选，它们就是第一个检查点。",
     checkpoint: "第一个检查点",
     checkpointHelp: "该任务网络的 safetensors 文件。没有它，任务从随机权重开始。",
     mistakes: "请先改正：",
