@@ -8,7 +8,7 @@ import { expect, test } from "@playwright/test";
 import { drawFaces } from "../src/data/drawn";
 import { NOTEBOOK_ROUND } from "../src/federation/default-round";
 import type { History, Round, Task } from "../src/federation/protocol";
-import { EXAMPLE } from "../src/rounds/example-task";
+import { EXAMPLE } from "../src/federation/tasks/example";
 import { HeadlessClient, randomDelta } from "../tools/headless";
 import { serve } from "../tools/serve.mjs";
 import { root } from "../tools/setup.mjs";

@@ -59,7 +59,12 @@ export interface EvaluationJob {
 export interface LabWorkerApi {
   /** @param strategy the name of a strategy, or in Node its file */
   /** @param model one of the registry, or any network */
-  start(model: ModelName | ModelSpec, data: LabData, backend: "wasm" | "webgpu", strategy?: string | null): Promise<void>;
+  start(
+    model: ModelName | ModelSpec,
+    data: LabData,
+    backend: "wasm" | "webgpu",
+    strategy?: string | null,
+  ): Promise<void>;
   train(task: ClientTask): Promise<ClientResult>;
   evaluate(job: EvaluationJob): Promise<Evaluation>;
 }

@@ -164,12 +164,9 @@ app.put("/api/tasks/:task", async (c) => {
   const { state, ...added } = await readJson(c.req.raw, taskRequestSchema, MAX_TASK_BYTES);
   const answer = await catalogueOf(c.env).add(task, added, state ?? "open");
   if (answer === "full") throw new ProblemError("too-many-tasks", `There may be ${MOST_TASKS} that were added.`);
-  if (answer === "added") {
-    await knowTask(c.env, task);
-    // Here, and not with the first player: whatever cannot be, fails before anybody comes.
-    return c.json(await coordinator(c.env, task).task(), 201);
-  }
   await knowTask(c.env, task);
+  // Its first version is made here, and not with the first player: whatever cannot be, fails before anybody comes.
+  if (answer === "added") return c.json(await coordinator(c.env, task).task(), 201);
   const refused = await coordinator(c.env, task).redescribe(added);
   if (refused) throw new ProblemError(refused, `Of a task with rounds, ${CHANGEABLE.join(", ")} and words may change.`);
   if (state) await setState(c.env, task, state);

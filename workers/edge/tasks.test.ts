@@ -103,12 +103,7 @@ test("a first checkpoint is the task's until its first round; then only words an
   await add(TINY_SHAPES);
   const random = await shapes.get<Task>("");
   const weights = shapes.randomDelta(7);
-  const file = encodeCheckpoint(
-    shapes.model,
-    weights,
-    { secret: "of its author" },
-    "float32",
-  );
+  const file = encodeCheckpoint(shapes.model, weights, { secret: "of its author" }, "float32");
   expect((await bring(file)).status).toBe(200);
   const given = await shapes.get<Task>("");
   expect(given).toMatchObject({ trained: true, checkpoint: { version: 0 } });

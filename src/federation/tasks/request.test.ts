@@ -1,6 +1,6 @@
 import * as v from "valibot";
 import { expect, test } from "vitest";
-import { EXAMPLE } from "../../rounds/example-task";
+import { EXAMPLE } from "./example";
 import { summarize } from "../../model/model";
 import { addedTaskSchema, descriptionOf } from "./description";
 import { fit, networkOf } from "./network";

@@ -1,4 +1,4 @@
-import type { TaskRequest } from "../federation/tasks/request";
+import type { TaskRequest } from "./request";
 
 /** What the form for a new task begins with: a description to be changed, that is right as it is. */
 export const EXAMPLE: TaskRequest = {
