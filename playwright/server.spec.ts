@@ -1,12 +1,14 @@
-import { execFileSync, spawn, type ChildProcess } from "node:child_process";
+import { execFile, execFileSync, spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import { mkdtempSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { promisify } from "node:util";
 import { expect, test } from "@playwright/test";
 import { drawFaces } from "../src/data/drawn";
 import { NOTEBOOK_ROUND } from "../src/federation/default-round";
 import type { History, Round, Task } from "../src/federation/protocol";
+import { EXAMPLE } from "../src/federation/tasks/example";
 import { HeadlessClient, randomDelta } from "../tools/headless";
 import { serve } from "../tools/serve.mjs";
 import { root } from "../tools/setup.mjs";
@@ -95,6 +97,29 @@ test("machines without browsers train on faces of their own, evaluate, and are t
       expect({ backend, examples, initialLoss }).toEqual({ backend: "wasm", examples: 24, initialLoss: null });
       expect(norm).toBeGreaterThan(0);
     }
+  });
+});
+
+test("clients without browsers take part in a task that was added while the edge runs", async () => {
+  await withEdge(async ({ url, adminToken }) => {
+    const machines = (): Promise<{ stdout: string }> =>
+      promisify(execFile)(process.execPath, [
+        ...[join(root, "tools/client.mjs"), "--url", url, "--task", "shapes", "--clients", "2"],
+      ]);
+    await expect(machines()).rejects.toThrow(
+      "--task: there is no task shapes; there are expressions, expressions-compact, digits.",
+    );
+    const call = async (method: string, path: string, body: object): Promise<number> => {
+      const headers = { authorization: `Bearer ${adminToken}` };
+      return (await fetch(`${url}/api/tasks/shapes${path}`, { method, headers, body: JSON.stringify(body) })).status;
+    };
+    expect(await call("PUT", "", EXAMPLE)).toBe(201);
+    expect(await call("POST", "/rounds", { ...NOTEBOOK_ROUND, goalCount: 2, selectionSeconds: 0 })).toBe(201);
+    const { stdout: said } = await machines();
+    expect(said).toContain("round 1: accepted");
+    const ended = async (): Promise<string> =>
+      ((await (await fetch(`${url}/api/tasks/shapes/rounds/1`)).json()) as Round).state;
+    await expect.poll(ended).toBe("published");
   });
 });
 

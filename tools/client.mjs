@@ -1,6 +1,6 @@
 /**
  * `npm run client -- --url URL [--task NAME] [--clients 5] [--rounds 1]`: headless clients take part in rounds with random
- * deltas: a federation to look at without browsers. An administrator starts the rounds.
+ * deltas: a federation to look at without browsers. An administrator starts the rounds. NAME may be a task that was added to the edge.
  *
  * `npm run client -- --url URL [--task NAME] --data DATA [--labels 1=happy,...] [--clients 5] [--rounds 1]`: machines without browsers that
  * train: labelled faces, a CSV, a zip or a folder as the lab takes them, are shared out among clients, or are theirs to whom the data say
@@ -25,9 +25,6 @@ const values = optionsOf(import.meta.url, {
   token: { type: "string" },
 });
 const { module } = await runnerImport(new URL("./headless.ts", import.meta.url).pathname);
-const { TASK_NAMES } = module;
-if (!TASK_NAMES.includes(values.task))
-  fail(`--task: there is no task ${values.task}; there are ${TASK_NAMES.join(", ")}.`);
 const stop = new AbortController();
 process.once("SIGINT", () => stop.abort());
 if (values.evaluate) {
@@ -40,6 +37,7 @@ if (values.data) {
   await trainClients({ ...values, labels: labelsOf(values.labels) }, stop.signal);
   process.exit();
 }
+await module.learnTask(values.url, values.task, stop.signal).catch((error) => fail(`--task: ${error.message}`));
 await Promise.all(
   Array.from({ length: values.clients }, async (_, i) => {
     const client = new module.HeadlessClient(() => values.url, values.task, stop.signal);

@@ -42,17 +42,16 @@ async function ask(url, init) {
  */
 export async function evaluateCandidates({ url, task, evaluate, token }, signal) {
   if (!token) fail("--evaluate needs --token, the administrator's: anybody else's word counts as a client's.");
-  const known = lab.TASKS[task];
-  if (!known) fail(`--task: there is no task ${task}; there are ${Object.keys(lab.TASKS).join(", ")}.`);
+  const known = await lab.learnTask(url, task, signal).catch((error) => fail(`--task: ${error.message}`));
   if (known.examples !== "face") fail(`--evaluate reads labelled faces; the task ${task} is about ${known.examples}s.`);
-  const { model } = known;
   const test = await labelled(evaluate);
+  const model = lab.networkOf(task);
   const { pool, stop } = await startPool({ model }, { train: test, test });
   const examples = Uint32Array.from(test.labels, (_, i) => i);
   const judge = async ({ sha256 }) => {
     const response = await ask(`${url}/api/checkpoints/${sha256}`, { signal });
     const file = new Uint8Array(await response.arrayBuffer());
-    const weights = lab.decodeCheckpoint(file, lab.summarize(lab.MODELS[model]));
+    const weights = lab.decodeCheckpoint(file, lab.summarize(model));
     return pool.evaluate({ weights, of: "test", examples });
   };
   console.log(`Waits for candidates of ${task}, to evaluate them on ${examples.length} faces. Ctrl+C stops it.`);

@@ -3,7 +3,7 @@ import { promisify } from "node:util";
 import zlib from "node:zlib";
 import * as v from "valibot";
 import { FederatedClient, type ClientRequest } from "../src/federation/federated-client";
-import { MODELS, summarize, type ModelSummary } from "../src/model/model";
+import { summarize, type ModelSummary } from "../src/model/model";
 import {
   problemSchema,
   taskSchema,
@@ -13,9 +13,10 @@ import {
   type Evaluation,
   type EvaluationTask,
 } from "../src/federation/protocol";
-import { TASKS, type TaskName } from "../src/federation/tasks/registry";
-
-export { TASK_NAMES } from "../src/federation/tasks/registry";
+import { networkOf } from "../src/federation/tasks/network";
+import { descriptionOf, tasksSchema } from "../src/federation/tasks/description";
+import { findTask, noteTask, type TaskName } from "../src/federation/tasks/registry";
+import type { TaskDescription } from "../src/federation/tasks/task";
 
 import { seededRandom } from "../src/base/random";
 import { follow, type SecureMember } from "../src/federation/secagg/member";
@@ -67,6 +68,37 @@ async function fetchWhole(
   }
 }
 
+/** There is no such task on the edge; its message names those that there are. */
+export class NoTaskError extends Error {
+  override readonly name = "NoTaskError";
+}
+
+/**
+ * What a task is: a built-in one at once, any other as the edge has it, which is asked until it answers.
+ * @throws NoTaskError
+ */
+export async function learnTask(url: string, name: TaskName, signal: AbortSignal): Promise<TaskDescription> {
+  const known = findTask(name);
+  if (known) return known;
+  for (;;) {
+    signal.throwIfAborted();
+    try {
+      const { status, body } = await fetchWhole(`${url}/api/tasks`, {}, signal);
+      if (status < 300) {
+        const { tasks } = v.parse(tasksSchema, jsonOf(body));
+        for (const { name, added } of tasks) if (added) noteTask(name, descriptionOf(added), Date.now());
+        const found = findTask(name);
+        if (found) return found;
+        throw new NoTaskError(`there is no task ${name}; there are ${tasks.map(({ name }) => name).join(", ")}.`);
+      }
+    } catch (error) {
+      if (error instanceof NoTaskError || error instanceof v.ValiError) throw error;
+      signal.throwIfAborted();
+    }
+    await new Promise((resolve) => setTimeout(resolve, 200));
+  }
+}
+
 /** A client that leaves on purpose. */
 class LeftError extends Error {}
 
@@ -75,16 +107,19 @@ class LeftError extends Error {}
  * Every call goes on trying while the edge is away.
  */
 export class HeadlessClient {
-  readonly model: ModelSummary;
-
+  /** @param task which is known here: {@link learnTask} */
   constructor(
     readonly url: () => string,
     readonly task: TaskName,
     readonly signal: AbortSignal,
   ) {
-    this.model = summarize(MODELS[TASKS[task].model]);
     // As many listen as there are requests under way, of all clients that share it.
     setMaxListeners(0, signal);
+  }
+
+  /** Of the task's network. */
+  get model(): ModelSummary {
+    return summarize(networkOf(this.task));
   }
 
   /** The open round that it knows of, and its key for that round; nothing before it has asked. */

@@ -55,13 +55,11 @@ for (const model of models) {
 await close();
 writeFileSync(
   join(root, "src/play/quantiles.ts"),
-  `import type { ModelName } from "../model/model";
-
-/**
+  `/**
  * Made by tools/scoring.mjs from FER2013's PublicTest. By model and label: the 0th, 5th, ... and 100th percentile of the probability
  * that the shipped checkpoint gives to an expression in faces that at least half of ten people give it.
  */
-export const QUANTILES: Partial<Record<ModelName, readonly (readonly number[])[]>> = {
+export const QUANTILES: Readonly<Record<string, readonly (readonly number[])[] | undefined>> = {
 ${Object.entries(tables)
   .map(([model, rows]) => `  ${model}: [\n${rows.map((row) => `    [${row.join(", ")}],`).join("\n")}\n  ],`)
   .join("\n")}

@@ -41,13 +41,13 @@ async function facesToTrainOn(path, words) {
  * @param {AbortSignal} signal
  */
 export async function trainClients({ url, task, data, labels, clients, rounds }, signal) {
-  const known = lab.TASKS[task];
+  const known = await lab.learnTask(url, task, signal).catch((error) => fail(`--task: ${error.message}`));
   if (known.examples !== "face") fail(`--data reads labelled faces; the task ${task} is about ${known.examples}s.`);
   const train = await facesToTrainOn(data, labels);
-  const { model } = known;
   const config = lab.parseLabConfig({
     dataset: "fer2013",
-    model,
+    // Faces are shared out alike whatever network learns from them.
+    model: "compact",
     clients,
     rounds,
     ...lab.CAREFUL,
@@ -61,7 +61,7 @@ export async function trainClients({ url, task, data, labels, clients, rounds },
     fail(`--clients: ${error.message}`);
   }
   const examples = lab.prepare({ train, test: train, rehearsal: await dreams() }, lab.PLAIN_CAMERA);
-  const { pool, stop } = await startPool({ model }, examples);
+  const { pool, stop } = await startPool({ model: lab.networkOf(task) }, examples);
   const sizes = shares.train.map(({ length }) => length);
   console.log(
     `${clients} clients train on ${Math.min(...sizes)} to ${Math.max(...sizes)} faces each. Ctrl+C stops them.`,

@@ -1,5 +1,5 @@
 import { chosenTask } from "../client/task.svelte";
-import { TASKS } from "../federation/tasks/registry";
+import { taskNamed } from "../federation/tasks/registry";
 import { address } from "../ui/address.svelte";
 
 /** The pages by their paths. The edge serves index.html for each of them. */
@@ -9,7 +9,7 @@ export type Route = (typeof ROUTES)[number];
 const route = $derived.by((): Route | null => {
   const path = address.path.replace(/(.)\/$/, "$1");
   // Links, invitations among them, lead to the game; which page that is follows from the task.
-  if (path === "/play" && TASKS[chosenTask.name].examples === "drawing") return "/draw";
+  if (path === "/play" && taskNamed(chosenTask.name).examples === "drawing") return "/draw";
   return ROUTES.find((known) => known === path) ?? null;
 });
 

@@ -1,9 +1,10 @@
 import { applyDifference } from "../federation/difference";
 import { sha256Hex } from "../base/digest";
 import { gunzip } from "../base/gzip";
-import { MODELS, summarize, type ModelSummary } from "../model/model";
+import { summarize, type ModelSummary } from "../model/model";
 import type { CheckpointInfo } from "../federation/protocol";
-import { TASKS, type TaskName } from "../federation/tasks/registry";
+import { networkOf } from "../federation/tasks/network";
+import type { TaskName } from "../federation/tasks/registry";
 import { EdgeAwayError, PATIENCE, request } from "./http";
 
 /** A download does not match its SHA-256. */
@@ -35,8 +36,7 @@ export async function getCheckpoint(
   if (known) return { file: known, bytesDown: 0 };
   const base = difference && (await fromCache(cache, difference.from));
   let bytesDown = base ? difference.bytes : 0;
-  let file =
-    base && (await fromDifference(summarize(MODELS[TASKS[task].model]), base, sha256, difference.bytes, signal));
+  let file = base && (await fromDifference(summarize(networkOf(task)), base, sha256, difference.bytes, signal));
   if (!file) {
     file = await download(urlOf(sha256), bytes, onProgress, signal);
     bytesDown += bytes;

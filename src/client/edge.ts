@@ -35,9 +35,10 @@ import { EdgeAwayError, edgeNow, EdgeRefusalError, noteClock, PATIENCE, request 
 import { sent } from "./sent.svelte";
 import type { SentName } from "../faces/kept";
 
-const api = (task: TaskName): string => `/api/tasks/${task}`;
+export const api = (task: TaskName): string => `/api/tasks/${task}`;
 
-const bearer = (token: string): { authorization: string } => ({ authorization: `Bearer ${token}` });
+/** The header that has the administrator's token. */
+export const bearer = (token: string): { authorization: string } => ({ authorization: `Bearer ${token}` });
 
 /** What a call sends, by the name that the device's own log has for it. */
 function nameOf(path: string): SentName {
@@ -83,8 +84,14 @@ async function jsonOf(response: Response, signal?: AbortSignal | null): Promise<
   }
 }
 
-async function read<S extends v.GenericSchema>(schema: S, path: string, init?: RequestInit): Promise<v.InferOutput<S>> {
-  const response = await send(path, init);
+/** What the edge answers, checked. @throws EdgeAwayError, EdgeRefusalError */
+export async function read<S extends v.GenericSchema>(
+  schema: S,
+  path: string,
+  init?: RequestInit,
+  patience?: number,
+): Promise<v.InferOutput<S>> {
+  const response = await send(path, init, patience);
   noteClock(response);
   return v.parse(schema, await jsonOf(response, init?.signal));
 }

@@ -1,6 +1,6 @@
 import * as v from "valibot";
 import { invitationTokenSchema } from "../federation/protocol";
-import { TASK_NAMES, type TaskName } from "../federation/tasks/registry";
+import { findTask, type TaskName } from "../federation/tasks/registry";
 import { chosenTask } from "./task.svelte";
 
 /**
@@ -31,8 +31,8 @@ export function acceptInvitation(): Invited | undefined {
   const token = location.hash === MARK ? undefined : location.hash.slice(MARK.length + 1);
   if (token !== undefined) history.replaceState(null, "", `${location.pathname}${location.search}${MARK}`);
   const wanted = new URLSearchParams(location.search).get("task");
-  const task = TASK_NAMES.find((name) => name === wanted);
-  if (task === undefined) return "unknown-task";
+  const task = wanted ?? "";
+  if (!findTask(task)) return "unknown-task";
   chosenTask.choose(task);
   if (token === undefined) return "taken";
   if (!v.is(invitationTokenSchema, token)) return "damaged-token";

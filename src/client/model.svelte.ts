@@ -1,5 +1,6 @@
 import type { Task } from "../federation/protocol";
-import { TASKS, type TaskName } from "../federation/tasks/registry";
+import { networkOf } from "../federation/tasks/network";
+import { taskNamed, type TaskName } from "../federation/tasks/registry";
 import type { ExampleKind } from "../federation/tasks/task";
 import type { Sighting, VisionApi } from "../../workers/vision/api";
 import { getSetting } from "../faces/settings";
@@ -55,7 +56,7 @@ class Model {
 
   /** Whether the worker sees what the chosen task is about. */
   get #isOfTask(): boolean {
-    return this.#kind === TASKS[chosenTask.name].examples;
+    return this.#kind === taskNamed(chosenTask.name).examples;
   }
 
   /** True once faces can be found and classified, or drawings be read. */
@@ -92,7 +93,7 @@ class Model {
       return;
     }
     this.problem = undefined;
-    const { examples } = TASKS[name];
+    const { examples } = taskNamed(name);
     if (examples !== this.#kind) {
       this.#vision.stop();
       this.#forgetWorker();
@@ -114,8 +115,8 @@ class Model {
           this.downloading = share;
         });
         this.downloading = undefined;
-        const { model } = TASKS[task.task];
-        await this.#vision.call((api) => api.setCheckpoint(model, Comlink.transfer(file, [file.buffer]), norms));
+        const network = networkOf(task.task);
+        await this.#vision.call((api) => api.setCheckpoint(network, Comlink.transfer(file, [file.buffer]), norms));
         this.#loadedSha256 = task.checkpoint.sha256;
         localStorage.setItem(stateKey(task.task), JSON.stringify(task));
       }

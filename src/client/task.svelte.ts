@@ -1,4 +1,5 @@
-import { DEFAULT_TASK, TASK_NAMES, TASKS, type TaskName } from "../federation/tasks/registry";
+import { DEFAULT_TASK, findTask, taskNamed, type TaskName } from "../federation/tasks/registry";
+import { tasks } from "./tasks.svelte";
 
 /** The player's choice in localStorage. */
 const CHOICE = "best-actor-task";
@@ -28,17 +29,34 @@ const byDevice = (): TaskName => (isPhone() ? PHONE_TASK : DEFAULT_TASK);
 class ChosenTask {
   name = $state<TaskName>(ChosenTask.#wanted());
   /** The last one that is played with the face. */
-  #ofFaces: TaskName = TASKS[this.name].examples === "face" ? this.name : byDevice();
+  #ofFaces: TaskName = taskNamed(this.name).examples === "face" ? this.name : byDevice();
+
+  static #asked(): string | null {
+    return new URLSearchParams(location.search).get("task") ?? localStorage.getItem(CHOICE);
+  }
 
   static #wanted(): TaskName {
-    const wanted = new URLSearchParams(location.search).get("task") ?? localStorage.getItem(CHOICE);
-    return TASK_NAMES.find((name) => name === wanted) ?? byDevice();
+    const wanted = ChosenTask.#asked();
+    return wanted !== null && findTask(wanted) ? wanted : byDevice();
+  }
+
+  /**
+   * Asks the edge, where a task is wanted that this device has not heard of: an added one, by a link or before its list was lost. Where
+   * nobody knows it, or nobody answers, it is as if none had been wanted.
+   */
+  async settle(): Promise<void> {
+    const wanted = ChosenTask.#asked();
+    if (wanted === null || findTask(wanted)) return;
+    await tasks.load().catch(() => undefined);
+    if (!findTask(wanted)) return;
+    this.name = wanted;
+    if (taskNamed(wanted).examples === "face") this.#ofFaces = wanted;
   }
 
   choose(name: TaskName): void {
     localStorage.setItem(CHOICE, name);
     this.name = name;
-    if (TASKS[name].examples === "face") this.#ofFaces = name;
+    if (taskNamed(name).examples === "face") this.#ofFaces = name;
   }
 
   /** Leaves the drawings for the expressions, of the model that was played last. */

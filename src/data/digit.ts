@@ -3,9 +3,9 @@
  * box while preserving their aspect ratio", with grey levels from the anti-aliasing of that, then centred "by computing the center of
  * mass of the pixels, and translating the image so as to position this point at the center of the 28x28 field".
  */
-const [SIDE, BOX] = [28, 20];
+const [MNIST_SIDE, MNIST_BOX] = [28, 20];
 /** Where the centre of mass comes to lie, in pixels from the first: that of MNIST's digits is there to within half a pixel. */
-const MIDDLE = 14;
+const MNIST_MIDDLE = 14;
 /** Ink that is fainter is none. */
 const FAINT = 32;
 /** Ink of a picture that is weaker than this share of its strongest is paper, or a shadow. */
@@ -21,14 +21,15 @@ export interface Levels {
 }
 
 /**
- * A digit of any size, anywhere, as 28 x 28 levels.
+ * A digit, or whatever else was drawn, of any size, anywhere, as 28 x 28 levels, or as a larger or smaller square with the same margins.
  * @param ink 255 where there is ink, 0 where there is none
  * @returns null where there is no ink
  */
-export function asDigit(ink: Levels): Uint8Array<ArrayBuffer> | null {
+export function asDigit(ink: Levels, side = MNIST_SIDE): Uint8Array<ArrayBuffer> | null {
   const box = boxOf(ink);
   if (!box) return null;
-  const scale = BOX / Math.max(box.width, box.height);
+  const middle = (MNIST_MIDDLE * side) / MNIST_SIDE;
+  const scale = Math.round((MNIST_BOX * side) / MNIST_SIDE) / Math.max(box.width, box.height);
   const width = Math.max(1, Math.round(box.width * scale));
   const height = Math.max(1, Math.round(box.height * scale));
   const small = resized(ink, box, width, height);
@@ -40,11 +41,11 @@ export function asDigit(ink: Levels): Uint8Array<ArrayBuffer> | null {
   });
   // A digit with nearly all of its ink at one end still lies within the picture.
   const place = (centre: number, size: number): number =>
-    Math.max(0, Math.min(SIDE - size, Math.round(MIDDLE - centre / mass)));
+    Math.max(0, Math.min(side - size, Math.round(middle - centre / mass)));
   const [left, top] = [place(across, width), place(down, height)];
-  const digit = new Uint8Array(SIDE * SIDE);
+  const digit = new Uint8Array(side * side);
   small.forEach((level, i) => {
-    digit[(top + Math.floor(i / width)) * SIDE + left + (i % width)] = Math.round(level);
+    digit[(top + Math.floor(i / width)) * side + left + (i % width)] = Math.round(level);
   });
   return digit;
 }

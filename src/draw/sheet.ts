@@ -9,24 +9,24 @@ export class UnreadableError extends Error {
   override readonly name = "UnreadableError";
 }
 
-/** What is drawn on a sheet, as a digit of 28 x 28; null where there is nothing. Its ink is what is opaque. */
-export function digitOfSheet(context: CanvasRenderingContext2D): Uint8Array<ArrayBuffer> | null {
+/** What is drawn on a sheet, as a square of so many levels a side; null where there is nothing. Its ink is what is opaque. */
+export function drawingOfSheet(context: CanvasRenderingContext2D, side: number): Uint8Array<ArrayBuffer> | null {
   const { data } = context.getImageData(0, 0, SHEET, SHEET);
   const levels = Uint8Array.from({ length: SHEET * SHEET }, (_, i) => data[4 * i + 3] ?? 0);
-  return asDigit({ levels, width: SHEET, height: SHEET });
+  return asDigit({ levels, width: SHEET, height: SHEET }, side);
 }
 
 /**
- * The digit of a picture's file; null where nothing stands out from its background.
+ * What a picture's file shows, as a square of so many levels a side; null where nothing stands out from its background.
  * @throws UnreadableError
  */
-export async function digitOfPicture(file: Blob): Promise<Uint8Array<ArrayBuffer> | null> {
+export async function drawingOfPicture(file: Blob, side: number): Promise<Uint8Array<ArrayBuffer> | null> {
   const picture = await createImageBitmap(file).catch((cause: unknown) => {
     throw new UnreadableError("This is no picture that the browser can read.", { cause });
   });
   try {
     const ink = inkOf(levelsOf(picture));
-    return ink && asDigit(ink);
+    return ink && asDigit(ink, side);
   } finally {
     picture.close();
   }

@@ -1,9 +1,11 @@
 import { shuffle } from "../base/random";
-import { TASKS } from "../federation/tasks/registry";
 
-/** How many digits a show asks for. */
+/** How many drawings a show asks for. */
 export const SHOW = 5;
 
-/** The digits of a show: different ones, in an order of chance. */
-export const showOf = (random: () => number = Math.random): number[] =>
-  shuffle([...TASKS.digits.labels.keys()], random).slice(0, SHOW);
+/** What a show asks for, of so many labels: different ones, in an order of chance, and of fewer labels than drawings all again. */
+export function showOf(labels: number, random: () => number = Math.random): number[] {
+  const asked: number[] = [];
+  while (asked.length < SHOW) asked.push(...shuffle([...Array(labels).keys()], random));
+  return asked.slice(0, SHOW);
+}

@@ -1,7 +1,7 @@
 import * as v from "valibot";
 import { base64ToUint8Array, uint8ArrayToBase64 } from "uint8array-extras";
 import { EXPRESSIONS, FACE_PIXELS, type Label } from "../model/expressions";
-import { TASK_NAMES } from "../federation/tasks/registry";
+import { taskNameSchema } from "../federation/protocol";
 import { sortOld } from "./labels";
 import { SPLITS, type Drawing, type Example, type Face } from "./kept";
 
@@ -22,7 +22,7 @@ const oldFaceSchema = v.object({
   probabilities: v.pipe(v.array(v.pipe(v.number(), v.minValue(0), v.maxValue(1))), v.length(EXPRESSIONS.length)),
   capturedAt: v.pipe(v.number(), v.minValue(0)),
   split: v.picklist(SPLITS),
-  rounds: v.optional(v.array(v.object({ task: v.picklist(TASK_NAMES), round: v.number() }))),
+  rounds: v.optional(v.array(v.object({ task: taskNameSchema, round: v.number() }))),
 });
 const faceSchema = v.object({
   ...oldFaceSchema.entries,
@@ -33,7 +33,7 @@ const faceSchema = v.object({
 const packed = <E extends Example>({ pixels, ...rest }: E) => ({ ...rest, pixels: uint8ArrayToBase64(pixels) });
 
 /** All faces in one JSON file, their pixels in base64, and drawings where there are some. `more` stands beside them. */
-export const exportFaces = (faces: readonly Face[], drawings: readonly Drawing[] = [], more: object = {}): string =>
+export const exportFaces = (faces: readonly Example[], drawings: readonly Drawing[] = [], more: object = {}): string =>
   JSON.stringify({
     format: FORMAT,
     version: VERSION,

@@ -18,6 +18,8 @@ export interface Example<L extends number = number> {
   label: L;
   /** What the game asked for. */
   prompted: L;
+  /** The added task that it belongs to; absent of faces that show expressions and of digits. */
+  task?: TaskName;
   /** The model's, when it was taken. */
   probabilities: number[];
   /** What the take scored, 0 to 100; null where it is not known, as of faces that were kept before scores were. */
@@ -35,7 +37,7 @@ export interface Example<L extends number = number> {
 /** 48 x 48 grey levels of a face before the camera. */
 export type Face = Example<Label>;
 
-/** A digit as it was drawn, laid out as MNIST's are: 28 x 28 grey levels, ink is 255. */
+/** What was drawn, laid out as MNIST's digits are in as many grey levels as its task has: ink is 255. */
 export type Drawing = Example;
 
 export const SPLITS = ["train", "held-out", "excluded"] as const;

@@ -3,12 +3,13 @@ import { beforeEach, expect, test } from "vitest";
 import { openDB } from "idb";
 import { DEFAULT_ROUND } from "../federation/default-round";
 import { createSigningKey } from "../federation/signing";
+import { BUILT_IN, noteTask } from "../federation/tasks/registry";
 import { usableOf } from "./labels";
 import { destroyDatabase, NewerStorageError, StorageError, StorageFullError, use } from "./database";
 import type { Drawing, NewExample, NewFace, Participation } from "./kept";
 import { beginParticipation, endParticipation, forgetParticipation, keepParticipation } from "./participation";
 import { getSetting, setSetting, settingSizes } from "./settings";
-import { drawingStore, faceStore, storeOf } from "./store";
+import { allOf, drawingStore, faceStore, storeOf } from "./store";
 import { addTake, allTakes, deleteAllTakes } from "./takes";
 
 const face: NewFace = {
@@ -266,6 +267,37 @@ test("faces and drawings are apart: what is done to one kind leaves the other, a
   await faceStore.deleteAll();
   expect(await getSetting("participation")).toBeUndefined();
   expect(await drawingStore.all()).toHaveLength(1);
+});
+
+test("drawings of an added task are its own: no other task's count with them, train with them, or go with them", async () => {
+  for (const name of ["shapes", "signs"]) {
+    noteTask(name, { ...BUILT_IN.digits, labels: ["a", "b"], firstCheckpoint: null }, 1);
+  }
+  const [shapes, signs] = [storeOf("shapes"), storeOf("signs")];
+  const kept = [];
+  for (let i = 0; i < 5; i++) {
+    await drawingStore.add(drawing);
+    await signs.add({ ...drawing, prompted: 1 });
+    kept.push(await shapes.add({ ...drawing, prompted: 0 }));
+  }
+  // Of each task every fifth is held out, however many there are of others.
+  const splits = ["train", "train", "train", "train", "held-out"];
+  for (const store of [drawingStore, shapes, signs]) {
+    expect((await store.all()).toReversed().map(({ split }) => split)).toEqual(splits);
+  }
+  expect((await shapes.all()).map(({ label, task }) => `${task} ${label}`)).toEqual(Array(5).fill("shapes 0"));
+  expect((await drawingStore.all()).map(({ label, task }) => [label, task])).toEqual(Array(5).fill([9, undefined]));
+  expect(await allOf("drawing")).toHaveLength(15);
+  await setSetting("takingPart", true);
+  const ids = kept.map(({ id }) => id);
+  const begun = await participation(ids);
+  await beginParticipation({ ...begun, assignment: { ...begun.assignment, task: "shapes" } });
+  await signs.deleteAll();
+  await drawingStore.deleteAll();
+  expect(await getSetting("participation")).toBeDefined();
+  expect((await shapes.all()).map(({ id }) => id).toReversed()).toEqual(ids);
+  await shapes.delete(ids[0] ?? NaN);
+  expect(await getSetting("participation")).toBeUndefined();
 });
 
 test("an update that was finished before takes were questioned is still sent", async () => {

@@ -1,6 +1,6 @@
 import type { IDBPObjectStore } from "idb";
 import type { ExampleKind } from "../federation/tasks/task";
-import { TASKS, type TaskName } from "../federation/tasks/registry";
+import { findTask, isBuiltIn, taskNamed, type TaskName } from "../federation/tasks/registry";
 import { use, type Schema } from "./database";
 import {
   MADE_OF_EXAMPLES,
@@ -16,20 +16,18 @@ import { sortAnswered, sortTake } from "./labels";
 /** Where each kind is kept. The database's types of the two differ in their labels alone. */
 const STORES = { face: "faces", drawing: "drawings" } as const satisfies Record<ExampleKind, keyof Schema>;
 
-/** How many train or test. */
-async function countUsable(examples: IDBPObjectStore<Schema, ["faces"], "faces", "readwrite">): Promise<number> {
-  const bySplit = examples.index("split");
-  return (await bySplit.count("train")) + (await bySplit.count("held-out"));
-}
-
-/** The examples of one kind that this device keeps. Every method throws StorageError where the browser keeps nothing. */
+/** The examples of one kind that this device keeps for one task, or for all built-in ones of that kind. Every method throws StorageError where the browser keeps nothing. */
 class ExampleStore<E extends Example> {
   /** Told whenever they change, in this tab or in another. */
   readonly #changes: BroadcastChannel;
   readonly #listeners = new Set<() => void>();
   readonly #name: "faces";
 
-  constructor(private readonly kind: ExampleKind) {
+  /** @param task an added one; without it, the built-in ones, which tell the same labels apart */
+  constructor(
+    kind: ExampleKind,
+    private readonly task?: TaskName,
+  ) {
     this.#name = STORES[kind] as "faces";
     this.#changes = new BroadcastChannel(`best-actor-${this.#name}`);
     this.#changes.onmessage = () => this.#tell();
@@ -54,15 +52,27 @@ class ExampleStore<E extends Example> {
   all(): Promise<E[]> {
     return use(async (db) => {
       const found = (await db.getAll(this.#name)) as Example[] as E[];
-      return found.sort((a, b) => b.id - a.id);
+      return found.filter((one) => this.#has(one)).sort((a, b) => b.id - a.id);
     });
+  }
+
+  #has(example: Example): boolean {
+    return example.task === this.task;
+  }
+
+  /** How many train or test. */
+  async #countUsable(examples: IDBPObjectStore<Schema, ["faces"], "faces", "readwrite">): Promise<number> {
+    return (await examples.getAll()).filter((one) => this.#has(one) && one.split !== "excluded").length;
   }
 
   /** Keeps a take. @returns it, with what it is for: see labels.ts */
   async add(take: NewExample<E>): Promise<E> {
     const kept = await use(async (db) => {
       const transaction = db.transaction(this.#name, "readwrite");
-      const example = sortTake(take, await countUsable(transaction.store));
+      const example = {
+        ...sortTake(take, await this.#countUsable(transaction.store)),
+        ...(this.task !== undefined && { task: this.task }),
+      };
       const id = await transaction.store.add(example as Face);
       await transaction.done;
       return { ...example, id } as Example as E;
@@ -101,7 +111,7 @@ class ExampleStore<E extends Example> {
     const changed = await use(async (db) => {
       const transaction = db.transaction(this.#name, "readwrite");
       const before = (await transaction.store.get(id)) as Example | undefined as E | undefined;
-      const after = before && sortAnswered(before, change, await countUsable(transaction.store));
+      const after = before && sortAnswered(before, change, await this.#countUsable(transaction.store));
       if (after) await transaction.store.put(after as Example as Face);
       await transaction.done;
       return after;
@@ -127,7 +137,9 @@ class ExampleStore<E extends Example> {
   /** Deletes all of them and whatever a training has made of them. */
   async deleteAll(): Promise<void> {
     await this.#forget(
-      (examples) => examples.clear(),
+      async (examples) => {
+        for (const one of await examples.getAll()) if (this.#has(one)) await examples.delete(one.id);
+      },
       () => true,
     );
   }
@@ -143,8 +155,8 @@ class ExampleStore<E extends Example> {
       for (const key of MADE_OF_EXAMPLES) await settings.delete(key);
       const kept = (await settings.get("participation")) as Participation | undefined;
       // Faces and drawings have numbers of their own.
-      const isOurs = kept !== undefined && TASKS[kept.assignment.task].examples === this.kind;
-      if (isOurs && isMadeOfThem(kept)) await settings.delete("participation");
+      const isOurs = kept !== undefined && findTask(kept.assignment.task) && storeOf(kept.assignment.task) === this;
+      if (kept && isOurs && isMadeOfThem(kept)) await settings.delete("participation");
       await transaction.done;
     });
     this.#changed();
@@ -154,6 +166,20 @@ class ExampleStore<E extends Example> {
 export const faceStore = new ExampleStore<Face>("face");
 export const drawingStore = new ExampleStore<Drawing>("drawing");
 
-/** Where the examples of a task are kept. */
-export const storeOf = (task: TaskName): ExampleStore<Example> =>
-  TASKS[task].examples === "face" ? faceStore : drawingStore;
+/** Of each added task that was asked for. */
+const ofAdded = new Map<TaskName, ExampleStore<Example>>();
+
+/** Where the examples of a task are kept. @throws UnknownTaskError */
+export function storeOf(task: TaskName): ExampleStore<Example> {
+  const { examples } = taskNamed(task);
+  // Faces show the same expressions, whatever network learns from them.
+  if (examples === "face") return faceStore;
+  if (isBuiltIn(task)) return drawingStore;
+  const store = ofAdded.get(task) ?? new ExampleStore<Example>(examples, task);
+  ofAdded.set(task, store);
+  return store;
+}
+
+/** All examples of a kind on this device, whatever task they belong to. @throws StorageError */
+export const allOf = (kind: ExampleKind): Promise<Example[]> =>
+  use((db) => db.getAll(STORES[kind] as "faces") as Promise<Example[]>);

@@ -1,6 +1,6 @@
 import * as v from "valibot";
 import { roundConfigSchema, type RoundConfig } from "./protocol";
-import { TASKS, type TaskName } from "./tasks/registry";
+import { taskNamed, type TaskName } from "./tasks/registry";
 
 /**
  * A round as the schema says it is where nobody says otherwise. It is apart from the schema because what it says takes a phone a while
@@ -9,13 +9,13 @@ import { TASKS, type TaskName } from "./tasks/registry";
 export const DEFAULT_ROUND: RoundConfig = v.parse(roundConfigSchema, {});
 
 /** A task's round where nobody says otherwise. */
-export const defaultRoundOf = (task: TaskName): RoundConfig => ({ ...DEFAULT_ROUND, ...TASKS[task].defaultRound });
+export const defaultRoundOf = (task: TaskName): RoundConfig => ({ ...DEFAULT_ROUND, ...taskNamed(task).defaultRound });
 
 /** A round's configuration as it is asked for: what is not said is the task's. */
 export const roundSchemaOf = (task: TaskName) =>
   v.pipe(
     v.record(v.string(), v.unknown()),
-    v.transform((said) => ({ ...TASKS[task].defaultRound, ...said })),
+    v.transform((said) => ({ ...taskNamed(task).defaultRound, ...said })),
     roundConfigSchema,
   );
 

@@ -2,8 +2,6 @@ import * as v from "valibot";
 import { AGGREGATION_NAMES, aggregationOf } from "./aggregation/registry";
 import { CODEC_NAMES, DIFFERENCE_CODECS, isRingCodec } from "./codecs/registry";
 import { EVIDENCE_KINDS } from "./guard";
-import { MODEL_NAMES } from "../model/model";
-import { TASK_NAMES } from "./tasks/registry";
 import { webhookSchema } from "./webhook";
 import { LEAST_NOISE, noiseBesideShares } from "./privacy/noise-scale";
 import { FEWEST } from "./secagg/graph";
@@ -14,7 +12,12 @@ import { optimizerRule, SERVER_OPTIMIZER_NAMES } from "./server-optimizers/regis
 export const sha256Schema = v.pipe(v.string(), v.regex(/^[0-9a-f]{64}$/, "not a SHA-256 in hex"));
 export const idSchema = v.pipe(v.string(), v.uuid());
 
-export const taskNameSchema = v.picklist(TASK_NAMES);
+/** A task's name is part of addresses and of keys in the store: nothing in it leads anywhere else. */
+export const taskNameSchema = v.pipe(
+  v.string(),
+  v.maxLength(40),
+  v.regex(/^[a-z][a-z0-9]*(?:-[a-z0-9]+)*$/, "not a task's name: small letters, digits, and single hyphens within"),
+);
 
 export const whole = (min: number, max: number) => v.pipe(v.number(), v.integer(), v.minValue(min), v.maxValue(max));
 export const real = (min: number, max: number) => v.pipe(v.number(), v.minValue(min), v.maxValue(max));
@@ -551,7 +554,10 @@ export type Round = v.InferOutput<typeof roundSchema>;
 
 export const taskSchema = v.object({
   task: taskNameSchema,
-  model: v.picklist(MODEL_NAMES),
+  /** A retired one has no more rounds. */
+  state: v.optional(v.picklist(["open", "retired"]), "open"),
+  /** What its network is called. */
+  model: v.string(),
   checkpoint: checkpointSchema,
   /** False while the checkpoint is still the random initialization. */
   trained: v.boolean(),
@@ -591,9 +597,11 @@ export type Page = v.InferOutput<typeof pageSchema>;
 export const EVENT_KINDS = [
   ...["round-open", "round-published", "round-rejected", "round-abandoned", "early-stop", "rolled-back"],
   ...["dead-letter", "replayed", "nobody-came", "clock-set-back", "alarm-failed", "alerts-set", "alert-failed"],
+  ...["task-retired", "task-reopened"],
 ] as (
   | ("round-open" | "round-published" | "round-rejected" | "round-abandoned" | "early-stop" | "rolled-back")
   | ("dead-letter" | "replayed" | "nobody-came" | "clock-set-back" | "alarm-failed" | "alerts-set" | "alert-failed")
+  | ("task-retired" | "task-reopened")
 )[];
 export type EventKind = (typeof EVENT_KINDS)[number];
 export const ALERTING: readonly EventKind[] = ["round-rejected", "round-abandoned", "dead-letter", "nobody-came"];

@@ -1,5 +1,5 @@
 import type { Evaluation } from "../model/evaluation";
-import { MODELS, summarize, type ModelSummary } from "../model/model";
+import { summarize, type ModelSummary } from "../model/model";
 import { compress } from "./codecs/delta";
 import { isRingCodec } from "./codecs/registry";
 import { clipTo } from "./privacy/clip";
@@ -8,7 +8,7 @@ import { SecureError } from "./secagg/client";
 import { maskedBody, type SecureMember } from "./secagg/member";
 import type { StepOf } from "./secagg/messages";
 import { ringOf, type RingFacts } from "./secagg/ring";
-import { TASKS } from "./tasks/registry";
+import { networkOf } from "./tasks/network";
 import { encodeUpdate, type UpdateMetadata } from "./update";
 
 /** What every client makes of a training, whoever trained: an update in the plan's codec, or a masked vector. */
@@ -28,7 +28,7 @@ export interface Trained {
   backend: UpdateMetadata["backend"];
 }
 
-const modelOf = ({ task }: Assignment): ModelSummary => summarize(MODELS[TASKS[task].model]);
+const modelOf = ({ task }: Assignment): ModelSummary => summarize(networkOf(task));
 
 /**
  * The update of a training in the plan's codec, to be gzipped.

@@ -142,7 +142,7 @@ export type ModelName = keyof typeof MODELS;
 
 export const MODEL_NAMES = Object.keys(MODELS) as [ModelName, ...ModelName[]];
 
-const summaries = new Map<ModelSpec, ModelSummary>();
+const summaries = new WeakMap<ModelSpec, ModelSummary>();
 
 /** What follows from a model's specification, computed once. */
 export function summarize(model: ModelSpec): ModelSummary {

@@ -1,10 +1,8 @@
-import type { ModelName } from "../model/model";
-
 /**
  * Made by tools/scoring.mjs from FER2013's PublicTest. By model and label: the 0th, 5th, ... and 100th percentile of the probability
  * that the shipped checkpoint gives to an expression in faces that at least half of ten people give it.
  */
-export const QUANTILES: Partial<Record<ModelName, readonly (readonly number[])[]>> = {
+export const QUANTILES: Readonly<Record<string, readonly (readonly number[])[] | undefined>> = {
   seed: [
     [
       0.001289, 0.1663, 0.3343, 0.4512, 0.553, 0.6066, 0.6695, 0.7177, 0.7554, 0.8003, 0.8444, 0.8626, 0.8902, 0.9143,

@@ -1,5 +1,4 @@
 import { EXPRESSIONS, type Label } from "../model/expressions";
-import type { ModelName } from "../model/model";
 import { QUANTILES } from "./quantiles";
 
 /** From this score on a take is good, and a row of them goes on. */
@@ -25,7 +24,7 @@ function rankOf(probability: number, quantiles: readonly number[]): number {
  * score is at most {@link GOOD} times its probability's share of neutral's. A model of which no such faces are known scores with its
  * bare probability.
  */
-export function scoreOf(probabilities: readonly number[], prompt: Label, model: ModelName | undefined): number {
+export function scoreOf(probabilities: readonly number[], prompt: Label, model: string | undefined): number {
   const probability = probabilities[prompt] ?? 0;
   const quantiles = model && QUANTILES[model]?.[prompt];
   if (!quantiles) return Math.round(100 * probability);
@@ -38,11 +37,7 @@ export function scoreOf(probabilities: readonly number[], prompt: Label, model: 
 export type Reason = { kind: "rank"; of100: number } | { kind: "neutral" };
 
 /** Why {@link scoreOf} gives what it gives; null where nothing plain can be said. */
-export function reasonFor(
-  probabilities: readonly number[],
-  prompt: Label,
-  model: ModelName | undefined,
-): Reason | null {
+export function reasonFor(probabilities: readonly number[], prompt: Label, model: string | undefined): Reason | null {
   const quantiles = model && QUANTILES[model]?.[prompt];
   if (!quantiles) return null;
   const probability = probabilities[prompt] ?? 0;

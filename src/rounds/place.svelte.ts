@@ -1,9 +1,9 @@
 import { chosenTask } from "../client/task.svelte";
-import { TASK_NAMES, type TaskName } from "../federation/tasks/registry";
+import { findTask, type TaskName } from "../federation/tasks/registry";
 import { address } from "../ui/address.svelte";
 
 /** The sections of Rounds, in the order of their tabs. */
-export const VIEWS = ["overview", "round", "clients", "versions", "compare", "privacy", "events"] as const;
+export const VIEWS = ["overview", "round", "clients", "versions", "compare", "privacy", "events", "tasks"] as const;
 export type View = (typeof VIEWS)[number] | "wall";
 
 /** What of Rounds an address shows. */
@@ -20,7 +20,8 @@ const asked = $derived(new URLSearchParams(address.search));
 export const place = {
   /** At first the task that this device plays. */
   get task(): TaskName {
-    return TASK_NAMES.find((name) => name === asked.get("task")) ?? chosenTask.name;
+    const task = asked.get("task");
+    return task !== null && findTask(task) ? task : chosenTask.name;
   },
 
   get view(): View {

@@ -1,5 +1,5 @@
 import { joinEvaluations, type Evaluation } from "../model/evaluation";
-import type { ModelName } from "../model/model";
+import type { ModelName, ModelSpec } from "../model/model";
 import type { Vectors } from "../federation/strategies/strategy";
 import type { Plan } from "../federation/protocol";
 
@@ -58,7 +58,13 @@ export interface EvaluationJob {
 
 export interface LabWorkerApi {
   /** @param strategy the name of a strategy, or in Node its file */
-  start(model: ModelName, data: LabData, backend: "wasm" | "webgpu", strategy?: string | null): Promise<void>;
+  /** @param model one of the registry, or any network */
+  start(
+    model: ModelName | ModelSpec,
+    data: LabData,
+    backend: "wasm" | "webgpu",
+    strategy?: string | null,
+  ): Promise<void>;
   train(task: ClientTask): Promise<ClientResult>;
   evaluate(job: EvaluationJob): Promise<Evaluation>;
 }

@@ -3,7 +3,8 @@ import { hasRealGpu } from "../../workers/tf/adapter";
 import type { Backend } from "../../workers/tf/backend";
 import type { Probe } from "../../workers/trainer/api";
 import type { CheckpointInfo } from "../federation/protocol";
-import { TASKS, type TaskName } from "../federation/tasks/registry";
+import { networkOf } from "../federation/tasks/network";
+import type { TaskName } from "../federation/tasks/registry";
 import { getSetting, setSetting } from "../faces/settings";
 import { getCheckpoint } from "../client/checkpoints";
 import { createTrainer } from "./trainer";
@@ -37,9 +38,9 @@ export async function probeBackend(
   const { file } = await getCheckpoint(task, checkpoint, undefined, signal);
   const trainer = createTrainer();
   try {
-    const { model } = TASKS[task];
+    const network = networkOf(task);
     return await trainer.call(
-      (api) => api.probe(model, Comlink.transfer(file, [file.buffer]), examples, steps, backend),
+      (api) => api.probe(network, Comlink.transfer(file, [file.buffer]), examples, steps, backend),
       signal,
     );
   } finally {

@@ -1,6 +1,6 @@
-import type { ModelName } from "../model/model";
+import type { ModelSpec } from "../model/model";
 import type { CheckpointInfo } from "../federation/protocol";
-import { TASKS } from "../federation/tasks/registry";
+import { networkOf } from "../federation/tasks/network";
 import type { Evaluation } from "../model/evaluation";
 import { usableOf } from "../faces/labels";
 import type { Example } from "../faces/kept";
@@ -89,7 +89,7 @@ class TrainingEffect {
     };
     const madeOf = [base.sha256, checkpoint.sha256, ...faces.map(({ id, label }) => `${id}:${label}`)].join();
     if (madeOf === this.#madeOf) return;
-    const { model } = TASKS[name];
+    const model = networkOf(name);
     const norms = (await getSetting("localNorms"))?.[name];
     const judgements = await judge(model, [base, checkpoint], faces, norms);
     if (!judgements) return;
@@ -102,7 +102,7 @@ class TrainingEffect {
 
 /** How two checkpoints do on some faces, in a trainer of its own; undefined where one is not on this device, or no face is. */
 async function judge(
-  model: ModelName,
+  model: ModelSpec,
   checkpoints: [CheckpointInfo, CheckpointInfo],
   faces: readonly Example[],
   norms: Float32Array<ArrayBuffer> | undefined,

@@ -1,13 +1,14 @@
 import * as Comlink from "comlink";
 import { isWorse, type Evaluation } from "../model/evaluation";
 import { gzip } from "../base/gzip";
-import { MODELS, summarize, type ModelName } from "../model/model";
+import { summarize, type ModelSpec } from "../model/model";
 import { t } from "../ui/i18n/language.svelte";
 import { reasonOf } from "../ui/i18n/reason";
 import { SecureError } from "../federation/secagg/client";
 import { follow, type SecureMember } from "../federation/secagg/member";
 import type { Assignment, CheckInAnswer, CheckpointInfo, EvaluationTask } from "../federation/protocol";
-import { TASKS, type TaskName } from "../federation/tasks/registry";
+import { networkOf } from "../federation/tasks/network";
+import { findTask, taskNamed, type TaskName } from "../federation/tasks/registry";
 import { createSigningKey } from "../federation/signing";
 import { clipTrained, encodeTrained, maskClipped } from "../federation/trained-update";
 import { CONSENTS } from "../faces/consent.svelte";
@@ -168,6 +169,11 @@ class Participant {
   async #resumable(): Promise<Participation | undefined> {
     const kept = await getSetting("participation");
     if (!kept) return undefined;
+    // Of a task that nobody knows here any more.
+    if (!findTask(kept.assignment.task)) {
+      await endParticipation(kept);
+      return undefined;
+    }
     const consent = consentFor(kept.assignment.task);
     await consent.loaded;
     // Consent that was withdrawn takes back what was not sent yet.
@@ -335,7 +341,7 @@ class Participant {
   /** A training that has made this device's own faces harder to recognize is not sent: the round goes on without it. */
   async #keepBack(participation: Participation, result: TrainingResult, signal: AbortSignal): Promise<void> {
     const { assignment, key } = participation;
-    const reason = t("train.keptBack", { context: TASKS[assignment.task].examples });
+    const reason = t("train.keptBack", { context: taskNamed(assignment.task).examples });
     // Its peers go on without it, as without anybody who leaves.
     if (assignment.secure) throw new SecureError(reason);
     await clientOf()
@@ -384,10 +390,10 @@ class Participant {
     const [backend] = await this.#backends({ task, checkpoint: base }, signal);
     this.#show({ kind: "evaluating", round }, signal);
     const norms = (await getSetting("localNorms"))?.[task];
-    const { model: name } = TASKS[task];
+    const network = networkOf(task);
     const judge = async (checkpoint: CheckpointInfo): Promise<Evaluation> => {
       const { file } = await getCheckpoint(task, checkpoint, undefined, signal);
-      return this.#trainer.call((api) => api.evaluate(name, file, pack(heldOut, name), backend, norms), signal);
+      return this.#trainer.call((api) => api.evaluate(network, file, pack(heldOut, network), backend, norms), signal);
     };
     const before = await judge(base);
     const after = await judge(candidate);
@@ -421,12 +427,12 @@ class Participant {
     const backends = await this.#backends(assignment, signal);
     const localNorms = (await getSetting("localNorms"))?.[assignment.task];
     const rehearsal = assignment.plan.rehearse > 0 ? await getDreams(assignment.task, signal) : undefined;
-    const { model } = TASKS[assignment.task];
+    const network = networkOf(assignment.task);
     const job = (backend: Backend): TrainingJob => ({
-      model,
+      model: network,
       checkpoint: file,
-      train: pack(train, model),
-      heldOut: pack(chosen(participation.heldOut), model),
+      train: pack(train, network),
+      heldOut: pack(chosen(participation.heldOut), network),
       plan: assignment.plan,
       rehearsal,
       seed,
@@ -533,11 +539,11 @@ async function keepAwake(): Promise<WakeLockSentinel | undefined> {
 }
 
 /** Whether the player lets us train on what a task learns from. */
-const consentFor = (task: TaskName): (typeof CONSENTS)["face"] => CONSENTS[TASKS[task].examples];
+const consentFor = (task: TaskName): (typeof CONSENTS)["face"] => CONSENTS[taskNamed(task).examples];
 
 /** Examples as the trainer takes them for a model. */
-export function pack(examples: readonly Example[], model: ModelName): Examples {
-  const { inputs } = summarize(MODELS[model]);
+export function pack(examples: readonly Example[], model: ModelSpec): Examples {
+  const { inputs } = summarize(model);
   const pixels = new Uint8Array(examples.length * inputs);
   examples.forEach((one, i) => {
     pixels.set(one.pixels, i * inputs);

@@ -1,5 +1,5 @@
 import type { ExampleKind } from "../federation/tasks/task";
-import { TASKS, type TaskName } from "../federation/tasks/registry";
+import { findTask, type TaskName } from "../federation/tasks/registry";
 import { CONSENTS } from "../faces/consent.svelte";
 import { destroyDatabase } from "../faces/database";
 import { forgetTrainings } from "../faces/participation";
@@ -26,7 +26,7 @@ export async function withdrawConsent(kind: ExampleKind): Promise<Withdrawn> {
   await participant.leave();
   await forgetTrainings();
   await sent.loaded;
-  const isMadeOfThem = ({ task }: { task: TaskName }): boolean => TASKS[task].examples === kind;
+  const isMadeOfThem = ({ task }: { task: TaskName }): boolean => findTask(task)?.examples === kind;
   const sending = underWay?.update && { ...underWay.assignment, key: underWay.key };
   const update = [sending, sent.lastUpdate].find((one) => one && isMadeOfThem(one));
   return update ? clientOf().withdrawUpdate(update, update.key) : "nothing-sent";

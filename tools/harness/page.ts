@@ -32,7 +32,7 @@ async function train(
   const trainer = createTrainer();
   try {
     const probe = await trainer.call((api) =>
-      api.probe(model, Comlink.transfer(file, [file.buffer]), faces, steps, backend),
+      api.probe(MODELS[model], Comlink.transfer(file, [file.buffer]), faces, steps, backend),
     );
     return { ...probe, totalMs: performance.now() - begun };
   } finally {
@@ -89,7 +89,7 @@ async function trained(model: ModelName, pauseAt: number | null, plan: Partial<P
     labels: Uint8Array.from({ length: count }, (_, i) => i % 7),
   });
   const job: TrainingJob = {
-    model,
+    model: MODELS[model],
     checkpoint: encodeSafetensors(summarize(MODELS[model]).tensors, initializeWeights(MODELS[model], 2013), {}),
     train: faces(9),
     heldOut: faces(1),
@@ -145,7 +145,7 @@ async function startVision(model: ModelName, checkpoint: Uint8Array<ArrayBuffer>
   const worker = new Worker(new URL("../../workers/vision/index.ts", import.meta.url), { type: "module" });
   vision = Comlink.wrap<VisionApi>(worker);
   await vision.start();
-  await vision.setCheckpoint(model, checkpoint);
+  await vision.setCheckpoint(MODELS[model], checkpoint);
 }
 
 /**

@@ -49,7 +49,7 @@ export async function againstEdge(config, { data, pool, url, token }) {
       if (!response.ok) throw new DataError(`The edge refused: ${answer.detail}`);
       return answer;
     };
-    const undreamed = lab.TASKS[task].dreams === null && { agreement: 0 };
+    const undreamed = lab.taskNamed(task).dreams === null && { agreement: 0 };
     const before = (await ask("")).checkpoint.version;
     const everybody = lab.roundOf({ ...config, fraction: 1 }, config, config.clients);
     await ask("/rounds", {

@@ -59,7 +59,7 @@ async function faces(path, labels) {
 
 /** The dreamed faces that the app serves. */
 export async function dreams() {
-  const { model, dreams } = lab.TASKS.expressions;
+  const { model, dreams } = lab.BUILT_IN.expressions;
   const file = new Uint8Array(readFileSync(join(root, "public", dreams)));
   return lab.decodeDreams(file, lab.summarize(lab.MODELS[model]).inputs);
 }
@@ -81,7 +81,7 @@ export async function dataOf(config, path, labels = null) {
 export function startOf({ start, model, seed }) {
   const spec = lab.MODELS[model];
   if (start === "initialize") return lab.initializeWeights(spec, seed);
-  const file = readFileSync(join(root, "public", lab.TASKS[lab.taskOf(model)].firstCheckpoint));
+  const file = readFileSync(join(root, "public", lab.BUILT_IN[lab.taskOf(model)].firstCheckpoint));
   return lab.decodeCheckpoint(new Uint8Array(file), lab.summarize(spec));
 }
 

@@ -23,6 +23,7 @@ import { isKept, type NoiseRule } from "../../src/federation/round/rule";
 import { initialMoments, type ServerMoments } from "../../src/federation/server-optimizers/optimizer";
 import { optimizerRule, type ServerOptimizer } from "../../src/federation/server-optimizers/registry";
 import { BLOCK, stepModel } from "../../src/federation/server-optimizers/step-model";
+import { knowTask } from "./catalogue";
 import { checkpointKey, differenceKey, momentsKey, residualKey, type Env } from "./env";
 import { nameOf } from "./identity";
 import { log } from "./log";
@@ -125,14 +126,17 @@ export class Aggregator extends DurableObject<Env> {
   #isCleared = false;
   #turn: Promise<unknown> = Promise.resolve();
   protected readonly task: TaskName;
-  protected readonly model: ModelSummary;
 
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env);
     // Its name is the task's, the round's and the shard's.
     this.task = v.parse(taskNameSchema, nameOf(ctx).split("/")[0]);
-    this.model = modelOf(this.task);
     this.createTables();
+    void ctx.blockConcurrencyWhile(() => knowTask(env, this.task));
+  }
+
+  protected get model(): ModelSummary {
+    return modelOf(this.task);
   }
 
   /**

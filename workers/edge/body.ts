@@ -7,6 +7,10 @@ import { ProblemError } from "./problem";
 export const MAX_JSON_BYTES = 16_384;
 /** The longest message of a secure round: two lists of a thousand shares. */
 export const MAX_SECURE_BYTES = 262_144;
+/** The longest description of a task: 64 labels with words in a few languages, and the layers of a network. */
+export const MAX_TASK_BYTES = 65_536;
+/** How long a task's first checkpoint may take: as long as the largest takes at 70 KB a second. */
+export const FIRST_CHECKPOINT_MS = 300_000;
 /** The deepest nesting that any schema has is four. */
 const MAX_DEPTH = 8;
 /** How long a JSON body may take. Nobody's is longer than a second's work of the slowest phone connection. */
@@ -42,15 +46,19 @@ export async function readSigned<S extends v.GenericSchema>(
   return parseJson(schema, body);
 }
 
-/** A whole body, which is neither longer than `maximum` nor slower than {@link JSON_MS}. */
-async function readBody(request: Request, maximum: number): Promise<Uint8Array<ArrayBuffer>> {
+/** A whole body, which is neither longer than `maximum` nor slower than it may be. @throws ProblemError `too-large`, `too-slow`, `truncated` */
+export async function readBody(
+  request: Request,
+  maximum: number,
+  milliseconds = JSON_MS,
+): Promise<Uint8Array<ArrayBuffer>> {
   const tooLarge = (): ProblemError => new ProblemError("too-large", `At most ${maximum} bytes are read here.`);
   if (Number(request.headers.get("content-length") ?? 0) > maximum) throw tooLarge();
   const body = new Uint8Array(maximum + 1);
   const reader = (request.body as ReadableStream<Uint8Array> | null)?.getReader();
   if (!reader) return new Uint8Array(0);
   let length = 0;
-  const over = Date.now() + JSON_MS;
+  const over = Date.now() + milliseconds;
   try {
     for (;;) {
       const { value, done } = await inTime(reader.read(), over - Date.now());

@@ -20,18 +20,20 @@ import {
   type Task,
   type TaskEvent,
 } from "../../src/federation/protocol";
-import { TASKS } from "../../src/federation/tasks/registry";
+import { isSameTask, type AddedTask, type TaskState } from "../../src/federation/tasks/description";
+import { networkOf } from "../../src/federation/tasks/network";
 import { dueAt } from "../../src/federation/round/life";
 import { hidesCohort } from "../../src/federation/round/rule";
 import type { SecureMessage, SecureStep } from "../../src/federation/secagg/messages";
 import type { Signer } from "../../src/federation/signing";
-import { addressOf, networkOf } from "./address";
+import { addressOf, networkOf as networkOfAddress } from "./address";
 import { Admission, type Admitted, type StoredUpload, type UploadAnswer } from "./admission";
+import { catalogueOf, knowTask, note } from "./catalogue";
 import { CheckIns } from "./check-ins";
 import { clean } from "./cleaning";
-import type { Env } from "./env";
+import { checkpointKey, type Env } from "./env";
 import { EventLog } from "./event-log";
-import { publishFirst } from "./first-checkpoint";
+import { publishFirst, type FirstCheckpoint } from "./first-checkpoint";
 import { nameOf } from "./identity";
 import { Invitations, type Uninvited } from "./invitations";
 import { log } from "./log";
@@ -110,6 +112,7 @@ export class Coordinator extends DurableObject<Env> {
     this.#invitations = new Invitations(ctx.storage.sql);
     this.#checkIns = new CheckIns(this.#context, this.#driver, this.#secure, this.#invitations);
     void ctx.blockConcurrencyWhile(async () => {
+      await knowTask(env, task);
       await publishFirst(this.#context);
       // Whatever ended the object before may have ended it between a transition and its alarm.
       await this.#schedule();
@@ -123,7 +126,8 @@ export class Coordinator extends DurableObject<Env> {
     const { task } = this.#context;
     const { rounds } = this.#store;
     const round = rounds.open()?.number ?? null;
-    return { task, model: TASKS[task].model, checkpoint, trained, round, privacy: rounds.mechanisms() };
+    const state = this.#store.settings.isRetired ? "retired" : "open";
+    return { task, state, model: networkOf(task).name, checkpoint, trained, round, privacy: rounds.mechanisms() };
   }
 
   /** The latest rounds, or those before one. */
@@ -137,7 +141,8 @@ export class Coordinator extends DurableObject<Env> {
   }
 
   /** Opens a round that waits for clients, unless one is under way. */
-  async startRounds(config: RoundConfig): Promise<Round | "round-open"> {
+  async startRounds(config: RoundConfig): Promise<Round | "round-open" | "task-retired"> {
+    if (this.#store.settings.isRetired) return "task-retired";
     const number = this.ctx.storage.transactionSync(() => {
       if (this.#store.rounds.open()) return undefined;
       this.#store.settings.setEarlyStop(null);
@@ -159,6 +164,53 @@ export class Coordinator extends DurableObject<Env> {
     if (refused) return "fixed" in refused ? { fixed: refused.fixed } : { conflict: refused.conflict };
     await this.#schedule();
     return this.#view.round(driven.before.number);
+  }
+
+  /** Retires the task, or opens it again. What it has published stays. */
+  async setState(state: TaskState): Promise<"round-open" | undefined> {
+    if (state === "retired" && this.#store.rounds.open()) return "round-open";
+    // From here on nobody starts rounds; the list follows, and where that fails, asking again heals it.
+    this.#store.settings.setRetired(state === "retired");
+    await catalogueOf(this.env).setState(this.#context.task, state);
+    this.#context.events.add(state === "retired" ? "task-retired" : "task-reopened", null);
+    return undefined;
+  }
+
+  /**
+   * Describes an added task otherwise: its words and default round at any time, all the rest, with another first version at random, until
+   * its first round. No round begins meanwhile.
+   */
+  redescribe(added: AddedTask): Promise<"has-rounds" | undefined> {
+    const { task, env } = this.#context;
+    return this.ctx.blockConcurrencyWhile(async () => {
+      const known = await catalogueOf(env).get(task);
+      const isSame = known !== null && isSameTask(known.added, added);
+      if (!isSame && this.#store.rounds.hasBeen()) return "has-rounds";
+      note(task, await catalogueOf(env).change(task, added));
+      if (!isSame) await this.#beginWith(undefined);
+      return undefined;
+    });
+  }
+
+  /** Takes a checkpoint that lies in the store as the first version of an added task, until its first round. */
+  setFirst(checkpoint: FirstCheckpoint): Promise<"has-rounds" | undefined> {
+    return this.ctx.blockConcurrencyWhile(async () => {
+      if (this.#store.rounds.hasBeen()) return "has-rounds";
+      await this.#beginWith(checkpoint);
+      return undefined;
+    });
+  }
+
+  /** Begins again, with this checkpoint or at random. */
+  async #beginWith(checkpoint: FirstCheckpoint | undefined): Promise<void> {
+    const before = this.#store.checkpoints.current();
+    this.#store.checkpoints.forgetFirst();
+    if (checkpoint) {
+      this.#store.checkpoints.add({ version: 0, trained: true, ...checkpoint }, "published", null, Date.now());
+    } else await publishFirst(this.#context);
+    const after = this.#store.checkpoints.current();
+    // Its file names the task, so that no other task has it.
+    if (before && before.sha256 !== after?.sha256) await this.env.STORE.delete(checkpointKey(before.sha256));
   }
 
   checkpoints(): CheckpointRecord[] {
@@ -269,7 +321,8 @@ export class Coordinator extends DurableObject<Env> {
   }
 
   /** Tells a client to train, to evaluate, or when to ask again. Asking again is harmless and gets the same answer. */
-  async checkIn(signer: Signer, checkIn: CheckIn): Promise<CheckInAnswer | "replayed" | Uninvited> {
+  async checkIn(signer: Signer, checkIn: CheckIn): Promise<CheckInAnswer | "replayed" | "task-retired" | Uninvited> {
+    if (this.#store.settings.isRetired) return "task-retired";
     await this.#noticeClock(Date.now());
     const { events } = this.#driver;
     const answer = await this.#checkIns.answer(signer, checkIn);
@@ -407,7 +460,7 @@ export class Coordinator extends DurableObject<Env> {
 
   /** A watcher's WebSocket. */
   override async fetch(request: Request): Promise<Response> {
-    const socket = this.#watchers.add(networkOf(addressOf(request, this.env)));
+    const socket = this.#watchers.add(networkOfAddress(addressOf(request, this.env)));
     if (!socket) return Promise.resolve(new Response("Too many watch already.", { status: 503 }));
     return Promise.resolve(new Response(null, { status: 101, webSocket: socket }));
   }

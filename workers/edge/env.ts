@@ -1,5 +1,6 @@
 import type { TaskName } from "../../src/federation/tasks/registry";
 import type { Aggregator } from "./aggregator";
+import type { Catalogue } from "./catalogue";
 import type { Coordinator } from "./coordinator";
 import type { Hub } from "./hub";
 import type { Judge } from "./judge";
@@ -11,6 +12,7 @@ export interface Env {
   AGGREGATOR: DurableObjectNamespace<Aggregator>;
   HUB: DurableObjectNamespace<Hub>;
   JUDGE: DurableObjectNamespace<Judge>;
+  CATALOGUE: DurableObjectNamespace<Catalogue>;
   /** Checkpoints for good, updates until they are merged. */
   STORE: R2Bucket;
   UPDATES: Queue<UpdateMessage>;

@@ -1,19 +1,25 @@
 import { decodeCheckpoint, encodeCheckpoint } from "../../src/model/checkpoint";
 import { sha256Hex } from "../../src/base/digest";
 import { initializeWeights } from "../../src/model/initialize";
-import { MODELS, summarize } from "../../src/model/model";
+import { summarize } from "../../src/model/model";
+import { FormatError } from "../../src/model/safetensors";
 import { normOf } from "../../src/federation/privacy/clip";
-import { TASKS } from "../../src/federation/tasks/registry";
-import { checkpointKey } from "./env";
+import { networkOf } from "../../src/federation/tasks/network";
+import { taskNamed, type TaskName } from "../../src/federation/tasks/registry";
+import { checkpointKey, type Env } from "./env";
 import type { TaskContext } from "./round-driver";
+import type { StoredCheckpoint } from "./store/checkpoints";
 
 /** Seed of the initialization: the year of FER2013. */
 const INITIAL_SEED = 2013;
 
+/** A checkpoint in the store that is to be a task's first version. */
+export type FirstCheckpoint = Pick<StoredCheckpoint, "sha256" | "bytes" | "norm">;
+
 /** Publishes version 0, once: the checkpoint that was deployed with the app, else a seeded random initialization. */
 export async function publishFirst(context: TaskContext): Promise<void> {
   const { store, env, task } = context;
-  const spec = MODELS[TASKS[task].model];
+  const spec = networkOf(task);
   const model = summarize(spec);
   if (store.checkpoints.nextVersion() > 0) {
     // An older edge has not noted how large the weights are that updates are held against.
@@ -38,9 +44,36 @@ export async function publishFirst(context: TaskContext): Promise<void> {
 
 async function deployedCheckpoint({ env, task }: TaskContext): Promise<Uint8Array<ArrayBuffer> | undefined> {
   const { INITIAL_CHECKPOINTS: others } = env;
-  const path = others ? others[task] : TASKS[task].firstCheckpoint;
-  if (path === undefined) return undefined;
+  const path = others ? others[task] : taskNamed(task).firstCheckpoint;
+  if (path === undefined || path === null) return undefined;
   const response = await env.ASSETS.fetch(new URL(path, "https://assets"));
   if (!response.ok) throw new Error(`${path} is not among the deployed files.`);
   return new Uint8Array(await response.arrayBuffer());
+}
+
+/**
+ * Stores a file as the first version of an added task.
+ * @param file a checkpoint of the task's network, which is read tensor by tensor
+ * @throws FormatError where it is none, or says what no weights can be
+ */
+export async function storeFirst(
+  { STORE }: Env,
+  task: TaskName,
+  file: Uint8Array<ArrayBuffer>,
+): Promise<FirstCheckpoint> {
+  const model = summarize(networkOf(task));
+  const weights = decodeCheckpoint(file, model);
+  for (const { name, offset, size } of model.tensors) {
+    const values = weights.subarray(offset, offset + size);
+    if (!values.every(Number.isFinite))
+      throw new FormatError("not-finite", `${name} holds a number that is not finite.`);
+    if (name.endsWith("/moving_variance") && values.some((value) => value < 0)) {
+      throw new FormatError("not-finite", `${name} holds a negative variance, which has no root.`);
+    }
+  }
+  // Written anew, so that nothing of its header is anybody's, and no two tasks have one file.
+  const own = encodeCheckpoint(model, weights, { task, version: "0" }, "float32");
+  const sha256 = await sha256Hex(own);
+  await STORE.put(checkpointKey(sha256), own, { sha256 });
+  return { sha256, bytes: own.length, norm: normOf(weights) };
 }

@@ -1,4 +1,5 @@
 import { Hono, type Context } from "hono";
+import * as v from "valibot";
 import { PROBLEMS, type ProblemCode } from "../../src/federation/problems";
 import {
   alertsSchema,
@@ -12,24 +13,31 @@ import {
   pageSchema,
   roundChangeSchema,
   sha256Schema,
+  taskNameSchema,
   whole,
 } from "../../src/federation/protocol";
 import { roundSchemaOf } from "../../src/federation/default-round";
-import { taskConflict, TASK_NAMES, TASKS, type TaskName } from "../../src/federation/tasks/registry";
+import { CHANGEABLE, MOST_TASKS, taskChangeSchema, type TaskState } from "../../src/federation/tasks/description";
+import { taskRequestSchema } from "../../src/federation/tasks/request";
+import { isBuiltIn, taskConflict, taskNamed, type TaskName } from "../../src/federation/tasks/registry";
+import { FormatError, MAX_HEADER_BYTES } from "../../src/model/safetensors";
 import { secureMessageSchema } from "../../src/federation/secagg/messages";
 import { SigningError, verify, type Signer } from "../../src/federation/signing";
 import { addressOf, isForeign, isOwnMachine } from "./address";
-import { MAX_SECURE_BYTES, parse, readJson, readSigned } from "./body";
+import { FIRST_CHECKPOINT_MS, MAX_SECURE_BYTES, MAX_TASK_BYTES, parse, readBody, readJson, readSigned } from "./body";
+import { catalogueOf, knowAll, knowTask } from "./catalogue";
 import { count, countNow } from "./count";
 import { checkpointKey, differenceKey, updateKey, type Env, type UpdateMessage } from "./env";
+import { storeFirst, type FirstCheckpoint } from "./first-checkpoint";
 import { limit, limitByAddress, requireAdmin } from "./limits";
 import { prometheus } from "./metrics";
 import { methodsOf, openApi } from "./openapi";
 import { ProblemError } from "./problem";
 import { takeRoom } from "./room";
-import { headOf, lengthOf, storeUpdate, type UploadHead } from "./upload";
+import { headOf, lengthOf, modelOf, storeUpdate, type UploadHead } from "./upload";
 
 export { Aggregator } from "./aggregator";
+export { Catalogue } from "./catalogue";
 export { Coordinator } from "./coordinator";
 export { Hub } from "./hub";
 export { Judge } from "./judge";
@@ -55,10 +63,12 @@ const app = new Hono<{ Bindings: Env }>();
 
 const coordinator = (env: Env, task: TaskName) => env.COORDINATOR.get(env.COORDINATOR.idFromName(task));
 
-/** The task in the path. @throws ProblemError `not-found` */
-function taskOf(c: Context<{ Bindings: Env }>): TaskName {
-  const task = TASK_NAMES.find((name) => name === c.req.param("task"));
-  if (!task) throw new ProblemError("not-found", `There is no such task; there are ${TASK_NAMES.join(", ")}.`);
+/** The task in the path, which is known in this isolate then. @throws ProblemError `not-found` */
+async function taskOf(c: Context<{ Bindings: Env }>): Promise<TaskName> {
+  const task = c.req.param("task") ?? "";
+  if (!v.is(taskNameSchema, task))
+    throw new ProblemError("not-found", "No task has such a name; GET /api/tasks lists all.");
+  await knowTask(c.env, task);
   return task;
 }
 
@@ -83,7 +93,7 @@ async function signerOf(c: Context<{ Bindings: Env }>): Promise<Signer> {
  * @throws ProblemError `bad-signature`, `stale`, `other-key`, `replayed`
  */
 async function requireOwner(c: Context<{ Bindings: Env }>, id: string, signer?: Signer): Promise<void> {
-  const claim = await coordinator(c.env, taskOf(c)).claim(signer ?? (await signerOf(c)), id);
+  const claim = await coordinator(c.env, await taskOf(c)).claim(signer ?? (await signerOf(c)), id);
   if (claim !== "claimed") throw new ProblemError(claim);
 }
 
@@ -115,7 +125,10 @@ app.use("/api/*", async (c, next) => {
 
 app.get("/api/health", async (c) => {
   const versions = await Promise.all(
-    TASK_NAMES.map(async (task) => [task, (await coordinator(c.env, task).task()).checkpoint.version] as const),
+    (await knowAll(c.env)).map(async (task) => {
+      const { checkpoint } = await coordinator(c.env, task).task();
+      return [task, checkpoint.version] as const;
+    }),
   );
   return c.json({ ok: true, checkpoints: Object.fromEntries(versions) });
 });
@@ -126,7 +139,7 @@ app.get("/api/openapi.json", (c) => c.json(openApi()));
 
 app.get("/api/metrics", async (c) => {
   const tasks = await Promise.all(
-    TASK_NAMES.map(async (task) => [task, await coordinator(c.env, task).metrics()] as const),
+    (await knowAll(c.env)).map(async (task) => [task, await coordinator(c.env, task).metrics()] as const),
   );
   return c.text(prometheus(tasks), 200, { "content-type": "text/plain; version=0.0.4; charset=utf-8" });
 });
@@ -138,20 +151,78 @@ app.get("/api/share", async (c) => {
   return c.json({ origins: isAsked ? await (await SHARED.fetch("http://shared/")).json<string[]>() : [] });
 });
 
-app.get("/api/tasks/:task", async (c) => c.json(await coordinator(c.env, taskOf(c)).task()));
+app.get("/api/tasks", async (c) => {
+  const listed = await catalogueOf(c.env).list();
+  return c.json({ tasks: listed.map(({ revision: _, ...task }) => task) });
+});
+
+/** Adds a task, or describes one otherwise. */
+app.put("/api/tasks/:task", async (c) => {
+  await requireAdmin(c.req.raw, c.env);
+  const task = parse(taskNameSchema, c.req.param("task"));
+  if (isBuiltIn(task)) throw new ProblemError("built-in");
+  const { state, ...added } = await readJson(c.req.raw, taskRequestSchema, MAX_TASK_BYTES);
+  const answer = await catalogueOf(c.env).add(task, added, state ?? "open");
+  if (answer === "full") throw new ProblemError("too-many-tasks", `There may be ${MOST_TASKS} that were added.`);
+  await knowTask(c.env, task);
+  // Its first version is made here, and not with the first player: whatever cannot be, fails before anybody comes.
+  if (answer === "added") return c.json(await coordinator(c.env, task).task(), 201);
+  const refused = await coordinator(c.env, task).redescribe(added);
+  if (refused) throw new ProblemError(refused, `Of a task with rounds, ${CHANGEABLE.join(", ")} and words may change.`);
+  if (state) await setState(c.env, task, state);
+  return c.json(await coordinator(c.env, task).task());
+});
+
+/** Retires a task, a built-in one too, or opens it again. */
+app.patch("/api/tasks/:task", async (c) => {
+  await requireAdmin(c.req.raw, c.env);
+  const task = await taskOf(c);
+  await setState(c.env, task, (await readJson(c.req.raw, taskChangeSchema)).state);
+  return c.json(await coordinator(c.env, task).task());
+});
+
+/** @throws ProblemError `round-open` */
+async function setState(env: Env, task: TaskName, state: TaskState): Promise<void> {
+  const refused = await coordinator(env, task).setState(state);
+  if (refused) throw new ProblemError(refused, "Stop the round first, then retire the task.");
+}
+
+/** Takes a file as the first version of an added task, for as long as it has had no round. */
+app.put("/api/tasks/:task/first-checkpoint", async (c) => {
+  await requireAdmin(c.req.raw, c.env);
+  const task = await taskOf(c);
+  if (isBuiltIn(task)) throw new ProblemError("built-in");
+  const most = 8 + MAX_HEADER_BYTES + 4 * modelOf(task).parameters;
+  const file = await readBody(c.req.raw, most, FIRST_CHECKPOINT_MS);
+  let first: FirstCheckpoint;
+  try {
+    first = await storeFirst(c.env, task, file);
+  } catch (error) {
+    if (error instanceof FormatError) throw new ProblemError(error.code, error.message);
+    throw error;
+  }
+  const refused = await coordinator(c.env, task).setFirst(first);
+  if (refused) {
+    await c.env.STORE.delete(checkpointKey(first.sha256));
+    throw new ProblemError(refused);
+  }
+  return c.json(await coordinator(c.env, task).task());
+});
+
+app.get("/api/tasks/:task", async (c) => c.json(await coordinator(c.env, await taskOf(c)).task()));
 
 app.get("/api/tasks/:task/rounds", async (c) =>
-  c.json(await coordinator(c.env, taskOf(c)).history(parse(pageSchema, c.req.query()))),
+  c.json(await coordinator(c.env, await taskOf(c)).history(parse(pageSchema, c.req.query()))),
 );
 
 app.get("/api/tasks/:task/rounds/:round", async (c) => {
-  const round = await coordinator(c.env, taskOf(c)).round(numberOf(c, "round", 1));
+  const round = await coordinator(c.env, await taskOf(c)).round(numberOf(c, "round", 1));
   if (!round) throw new ProblemError("not-found", "There is no such round.");
   return c.json(round);
 });
 
 app.get("/api/tasks/:task/live", async (c) => {
-  const stub = coordinator(c.env, taskOf(c));
+  const stub = coordinator(c.env, await taskOf(c));
   if (isForeign(c.req.raw)) throw new ProblemError("foreign-origin");
   if (c.req.header("upgrade")?.toLowerCase() !== "websocket") {
     c.header("upgrade", "websocket");
@@ -167,7 +238,7 @@ app.post("/api/tasks/:task/check-ins", async (c) => {
   // Before anything of it is read.
   await limit(c.env.CLIENT_LIMIT, signer.client);
   const checkIn = await readSigned(c.req.raw, checkInSchema);
-  const answer = await coordinator(c.env, taskOf(c)).checkIn(signer, checkIn);
+  const answer = await coordinator(c.env, await taskOf(c)).checkIn(signer, checkIn);
   if (typeof answer === "string") throw new ProblemError(answer);
   if (answer.decision === "wait") c.header("retry-after", String(Math.ceil(answer.retryAfterSeconds)));
   return c.json(answer);
@@ -213,7 +284,7 @@ app.get("/api/checkpoints/:sha256/difference", async (c) => {
 });
 
 app.put("/api/tasks/:task/rounds/:round/updates/:id", async (c) => {
-  const task = taskOf(c);
+  const task = await taskOf(c);
   const round = numberOf(c, "round", 1);
   const id = parse(idSchema, c.req.param("id"));
   const stub = coordinator(c.env, task);
@@ -271,7 +342,7 @@ const isOfTheBody = (code: ProblemCode): boolean => [411, 413, 415, 422].include
 app.delete("/api/tasks/:task/rounds/:round/updates/:id", async (c) => {
   const id = parse(idSchema, c.req.param("id"));
   await requireOwner(c, id);
-  const status = await coordinator(c.env, taskOf(c)).withdraw(numberOf(c, "round", 1), id);
+  const status = await coordinator(c.env, await taskOf(c)).withdraw(numberOf(c, "round", 1), id);
   if (status === "not-found") throw new ProblemError(status, "There is no such update.");
   return c.json({ status });
 });
@@ -279,14 +350,14 @@ app.delete("/api/tasks/:task/rounds/:round/updates/:id", async (c) => {
 app.get("/api/tasks/:task/rounds/:round/secure/:id", async (c) => {
   const id = parse(idSchema, c.req.param("id"));
   await requireOwner(c, id);
-  return c.json(await coordinator(c.env, taskOf(c)).secure(numberOf(c, "round", 1), id, null));
+  return c.json(await coordinator(c.env, await taskOf(c)).secure(numberOf(c, "round", 1), id, null));
 });
 
 app.post("/api/tasks/:task/rounds/:round/secure/:id", async (c) => {
   const id = parse(idSchema, c.req.param("id"));
   await requireOwner(c, id);
   const message = await readSigned(c.req.raw, secureMessageSchema, MAX_SECURE_BYTES);
-  const answer = await coordinator(c.env, taskOf(c)).secure(numberOf(c, "round", 1), id, message);
+  const answer = await coordinator(c.env, await taskOf(c)).secure(numberOf(c, "round", 1), id, message);
   if ("refused" in answer) throw new ProblemError("secure-refused", answer.refused);
   return c.json(answer);
 });
@@ -294,8 +365,8 @@ app.post("/api/tasks/:task/rounds/:round/secure/:id", async (c) => {
 app.post("/api/tasks/:task/evaluations/:id", async (c) => {
   const id = parse(idSchema, c.req.param("id"));
   await requireOwner(c, id);
-  const evaluation = countedAsSaid(taskOf(c), await readSigned(c.req.raw, evaluationSchema));
-  const status = await coordinator(c.env, taskOf(c)).evaluated(id, evaluation);
+  const evaluation = countedAsSaid(await taskOf(c), await readSigned(c.req.raw, evaluationSchema));
+  const status = await coordinator(c.env, await taskOf(c)).evaluated(id, evaluation);
   if (status === "not-asked") {
     throw new ProblemError("not-possible", "The round does not ask for counts by class: leave confusion out.");
   }
@@ -304,7 +375,7 @@ app.post("/api/tasks/:task/evaluations/:id", async (c) => {
 
 /** @throws ProblemError where an evaluation's counts are of other classes than the task's, or of another number of examples than it says */
 function countedAsSaid(task: TaskName, evaluation: Evaluation): Evaluation {
-  const classes = TASKS[task].labels.length;
+  const classes = taskNamed(task).labels.length;
   const { confusion = [] } = evaluation;
   if (evaluation.confusion && [confusion, ...confusion].some(({ length }) => length !== classes)) {
     throw new ProblemError(
@@ -322,8 +393,8 @@ function countedAsSaid(task: TaskName, evaluation: Evaluation): Evaluation {
 
 app.put("/api/tasks/:task/rounds/:round/evaluation", async (c) => {
   await requireAdmin(c.req.raw, c.env);
-  const evaluation = countedAsSaid(taskOf(c), await readJson(c.req.raw, evaluationSchema));
-  const status = await coordinator(c.env, taskOf(c)).operatorEvaluated(numberOf(c, "round", 1), evaluation);
+  const evaluation = countedAsSaid(await taskOf(c), await readJson(c.req.raw, evaluationSchema));
+  const status = await coordinator(c.env, await taskOf(c)).operatorEvaluated(numberOf(c, "round", 1), evaluation);
   if (status === "not-evaluating") {
     throw new ProblemError("not-possible", "No candidate of this round waits to be evaluated.");
   }
@@ -332,20 +403,20 @@ app.put("/api/tasks/:task/rounds/:round/evaluation", async (c) => {
 
 app.post("/api/tasks/:task/rounds", async (c) => {
   await requireAdmin(c.req.raw, c.env);
-  const task = taskOf(c);
+  const task = await taskOf(c);
   const config = await readJson(c.req.raw, roundSchemaOf(task));
-  const conflict = conflictOf(config) ?? taskConflict(task, config);
+  const conflict = conflictOf(config) ?? taskConflict(taskNamed(task), config);
   if (conflict !== undefined) throw new ProblemError("contradiction", conflict);
   const round = await coordinator(c.env, task).startRounds(config);
-  if (round === "round-open") throw new ProblemError("round-open");
+  if (typeof round === "string") throw new ProblemError(round);
   return c.json(round, 201);
 });
 
 app.patch("/api/tasks/:task/rounds/current", async (c) => {
   await requireAdmin(c.req.raw, c.env);
-  const task = taskOf(c);
+  const task = await taskOf(c);
   const change = await readJson(c.req.raw, roundChangeSchema);
-  const impossible = taskConflict(task, change);
+  const impossible = taskConflict(taskNamed(task), change);
   if (impossible !== undefined) throw new ProblemError("contradiction", impossible);
   const round = await coordinator(c.env, task).changeRound(change);
   if (round === "no-open-round") throw new ProblemError(round);
@@ -356,11 +427,11 @@ app.patch("/api/tasks/:task/rounds/current", async (c) => {
   return c.json(round);
 });
 
-app.get("/api/tasks/:task/checkpoints", async (c) => c.json(await coordinator(c.env, taskOf(c)).checkpoints()));
+app.get("/api/tasks/:task/checkpoints", async (c) => c.json(await coordinator(c.env, await taskOf(c)).checkpoints()));
 
 app.post("/api/tasks/:task/checkpoints/:version/restore", async (c) => {
   await requireAdmin(c.req.raw, c.env);
-  const checkpoints = await coordinator(c.env, taskOf(c)).rollBack(numberOf(c, "version", 0));
+  const checkpoints = await coordinator(c.env, await taskOf(c)).rollBack(numberOf(c, "version", 0));
   if (checkpoints === "round-open") throw new ProblemError(checkpoints, "Stop the round first, then go back.");
   if (checkpoints === "not-found") throw new ProblemError(checkpoints, "No published checkpoint has this version.");
   return c.json(checkpoints);
@@ -368,7 +439,9 @@ app.post("/api/tasks/:task/checkpoints/:version/restore", async (c) => {
 
 app.post("/api/tasks/:task/invitations", async (c) => {
   await requireAdmin(c.req.raw, c.env);
-  const invitation = await coordinator(c.env, taskOf(c)).invite(await readJson(c.req.raw, invitationRequestSchema));
+  const invitation = await coordinator(c.env, await taskOf(c)).invite(
+    await readJson(c.req.raw, invitationRequestSchema),
+  );
   if (!invitation) throw new ProblemError("too-many-invitations", "Revoke some that are not needed any more.");
   c.header("cache-control", "no-store");
   return c.json(invitation, 201);
@@ -376,46 +449,46 @@ app.post("/api/tasks/:task/invitations", async (c) => {
 
 app.get("/api/tasks/:task/invitations", async (c) => {
   await requireAdmin(c.req.raw, c.env);
-  return c.json(await coordinator(c.env, taskOf(c)).invitations());
+  return c.json(await coordinator(c.env, await taskOf(c)).invitations());
 });
 
 app.delete("/api/tasks/:task/invitations/:id", async (c) => {
   await requireAdmin(c.req.raw, c.env);
-  const wasThere = await coordinator(c.env, taskOf(c)).revokeInvitation(parse(idSchema, c.req.param("id")));
+  const wasThere = await coordinator(c.env, await taskOf(c)).revokeInvitation(parse(idSchema, c.req.param("id")));
   if (!wasThere) throw new ProblemError("not-found", "There is no such invitation.");
   return c.json({ status: "revoked" });
 });
 
 app.get("/api/tasks/:task/dead-letters", async (c) => {
   await requireAdmin(c.req.raw, c.env);
-  return c.json(await coordinator(c.env, taskOf(c)).deadLetters());
+  return c.json(await coordinator(c.env, await taskOf(c)).deadLetters());
 });
 
 app.post("/api/tasks/:task/dead-letters/:id/replay", async (c) => {
   await requireAdmin(c.req.raw, c.env);
-  const status = await coordinator(c.env, taskOf(c)).replay(parse(idSchema, c.req.param("id")));
+  const status = await coordinator(c.env, await taskOf(c)).replay(parse(idSchema, c.req.param("id")));
   if (status !== "replayed") throw new ProblemError(status);
   return c.json({ status }, 202);
 });
 
-app.get("/api/tasks/:task/events", async (c) => c.json(await coordinator(c.env, taskOf(c)).events()));
+app.get("/api/tasks/:task/events", async (c) => c.json(await coordinator(c.env, await taskOf(c)).events()));
 
 app.get("/api/tasks/:task/alerts", async (c) => {
   await requireAdmin(c.req.raw, c.env);
   c.header("cache-control", "no-store");
-  return c.json(await coordinator(c.env, taskOf(c)).alerts());
+  return c.json(await coordinator(c.env, await taskOf(c)).alerts());
 });
 
 app.put("/api/tasks/:task/alerts", async (c) => {
   await requireAdmin(c.req.raw, c.env);
   const alerts = await readJson(c.req.raw, alertsSchema);
-  return c.json(await coordinator(c.env, taskOf(c)).setAlerts(alerts));
+  return c.json(await coordinator(c.env, await taskOf(c)).setAlerts(alerts));
 });
 
 app.put("/api/tasks/:task/rounds/:round/note", async (c) => {
   await requireAdmin(c.req.raw, c.env);
   const number = numberOf(c, "round", 1);
-  const round = await coordinator(c.env, taskOf(c)).setNote(number, await readJson(c.req.raw, noteSchema));
+  const round = await coordinator(c.env, await taskOf(c)).setNote(number, await readJson(c.req.raw, noteSchema));
   if (round === "not-found") throw new ProblemError(round, "There is no such round.");
   if (round === "not-possible") throw new ProblemError(round, "There are as many notes as there may be.");
   return c.json(round);
@@ -423,7 +496,7 @@ app.put("/api/tasks/:task/rounds/:round/note", async (c) => {
 
 app.delete("/api/tasks/:task/rounds/current", async (c) => {
   await requireAdmin(c.req.raw, c.env);
-  const round = await coordinator(c.env, taskOf(c)).stopRound();
+  const round = await coordinator(c.env, await taskOf(c)).stopRound();
   if (round === "no-open-round") throw new ProblemError("no-open-round");
   return c.json(round);
 });

@@ -2,9 +2,10 @@ import { DurableObject } from "cloudflare:workers";
 import { CheckpointReader, type ReadBytes } from "../../src/model/checkpoint";
 import { decodeDreams, DreamsError } from "../../src/model/dreams";
 import { compareAnswers, type DreamVerdict } from "../../src/federation/guard";
-import { MODELS, summarize, type ModelSpec } from "../../src/model/model";
+import { summarize, type ModelSpec } from "../../src/model/model";
 import { FormatError } from "../../src/model/safetensors";
-import { TASKS, type TaskName } from "../../src/federation/tasks/registry";
+import { networkOf } from "../../src/federation/tasks/network";
+import { taskNamed, type TaskName } from "../../src/federation/tasks/registry";
 import { Forward } from "../tf/kernels/forward";
 import kernels from "../tf/kernels/kernels-simd-single.wasm";
 import { checkpointKey, type Env } from "./env";
@@ -51,7 +52,7 @@ export class Judge extends DurableObject<Env> {
   }
 
   async #judge(task: TaskName, base: string, candidate: string): Promise<DreamVerdict | NotJudged> {
-    const model = MODELS[TASKS[task].model];
+    const model = networkOf(task);
     try {
       const dreams = await this.#dreams(task);
       const before = await this.#answers(model, base, dreams);
@@ -83,12 +84,12 @@ export class Judge extends DurableObject<Env> {
 
   /** The pixels of a task's dreamed pictures. */
   async #dreams(task: TaskName): Promise<Uint8Array> {
-    const { dreams, model } = TASKS[task];
+    const { dreams } = taskNamed(task);
     if (dreams === null) throw new JudgeError("no-dreams", `The task ${task} has no dreamed pictures.`);
     const response = await this.env.ASSETS.fetch(new URL(dreams, "https://assets"));
     if (!response.ok) throw new JudgeError("no-dreams", `${dreams} is not among the deployed files.`);
     try {
-      return await decodeDreams(new Uint8Array(await response.arrayBuffer()), summarize(MODELS[model]).inputs);
+      return await decodeDreams(new Uint8Array(await response.arrayBuffer()), summarize(networkOf(task)).inputs);
     } catch (error) {
       if (error instanceof DreamsError) throw new JudgeError("no-dreams", error.message);
       throw error;

@@ -19,9 +19,11 @@ import {
   roundSchema,
   sharedSchema,
   taskEventsSchema,
+  taskNameSchema,
   taskSchema,
 } from "../../src/federation/protocol";
-import { TASK_NAMES } from "../../src/federation/tasks/registry";
+import { taskChangeSchema, tasksSchema } from "../../src/federation/tasks/description";
+import { taskRequestSchema } from "../../src/federation/tasks/request";
 
 import { secureMessageSchema, secureStepSchema } from "../../src/federation/secagg/messages";
 
@@ -66,6 +68,42 @@ export const ENDPOINTS: Endpoint[] = [
     answers: { 200: sharedSchema },
   },
   { method: "get", path: "/api/metrics", summary: "Counts and gauges for Prometheus", answers: { 200: "text/plain" } },
+  {
+    method: "get",
+    path: "/api/tasks",
+    summary: "Every task, open or retired, and what those are that an administrator has added",
+    answers: { 200: tasksSchema },
+  },
+  {
+    method: "put",
+    path: task,
+    summary: "Add a task, or describe one otherwise; of one that has had rounds, its words and default round",
+    admin: true,
+    body: taskRequestSchema,
+    answers: { 200: taskSchema, 201: taskSchema },
+    problems: ["built-in", "has-rounds", "round-open", "too-many-tasks"],
+  },
+  {
+    method: "patch",
+    path: task,
+    summary: "Retire a task, whose checkpoints and history stay, or open it again",
+    admin: true,
+    body: taskChangeSchema,
+    answers: { 200: taskSchema },
+    problems: ["round-open"],
+  },
+  {
+    method: "put",
+    path: `${task}/first-checkpoint`,
+    summary: "Give an added task its first checkpoint, a safetensors file of its network, before its first round",
+    admin: true,
+    body: "binary",
+    answers: { 200: taskSchema },
+    problems: [
+      ...["built-in", "has-rounds", "too-large", "too-slow", "truncated", "header-too-large", "bad-header"],
+      ...["wrong-shape", "wrong-length", "not-finite"],
+    ] as ProblemCode[],
+  },
   { method: "get", path: task, summary: "A task: its model and current checkpoint", answers: { 200: taskSchema } },
   {
     method: "get",
@@ -96,7 +134,7 @@ export const ENDPOINTS: Endpoint[] = [
     signed: true,
     body: checkInSchema,
     answers: { 200: checkInAnswerSchema },
-    problems: ["bad-request", "too-many-requests", "not-invited", "invitation-used-up"],
+    problems: ["bad-request", "too-many-requests", "not-invited", "invitation-used-up", "task-retired"],
   },
   {
     method: "get",
@@ -192,7 +230,7 @@ export const ENDPOINTS: Endpoint[] = [
     admin: true,
     body: roundConfigSchema,
     answers: { 201: roundSchema },
-    problems: ["contradiction", "round-open"],
+    problems: ["contradiction", "round-open", "task-retired"],
   },
   {
     method: "patch",
@@ -312,19 +350,19 @@ export function methodsOf(path: string): string[] | undefined {
 
 type Json = Record<string, unknown>;
 
-const PARAMETERS: Record<string, Json> = {
-  task: { type: "string", enum: TASK_NAMES },
-  round: { type: "integer", minimum: 1, maximum: 1e9 },
-  id: { type: "string", format: "uuid" },
-  sha256: { type: "string", pattern: "^[0-9a-f]{64}$" },
-  version: { type: "integer", minimum: 0, maximum: 1e9 },
-};
-
 /** What travels as JSON, as JSON Schema 2020-12, which is what OpenAPI 3.1 uses. */
 function schemaOf(schema: v.GenericSchema, typeMode: "input" | "output"): Json {
   const { $schema: _, ...rest } = toJsonSchema(schema, { target: "draft-2020-12", typeMode, errorMode: "ignore" });
   return rest;
 }
+
+const PARAMETERS: Record<string, Json> = {
+  task: schemaOf(taskNameSchema, "input"),
+  round: { type: "integer", minimum: 1, maximum: 1e9 },
+  id: { type: "string", format: "uuid" },
+  sha256: { type: "string", pattern: "^[0-9a-f]{64}$" },
+  version: { type: "integer", minimum: 0, maximum: 1e9 },
+};
 
 const content = (schema: v.GenericSchema | string): Json =>
   typeof schema === "string" ? { [schema]: {} } : { "application/json": { schema: schemaOf(schema, "output") } };

@@ -1,7 +1,7 @@
-import { MODELS, summarize } from "../../src/model/model";
+import { summarize } from "../../src/model/model";
 import { isRingCodec } from "../../src/federation/codecs/registry";
 import type { Assignment, RoundConfig } from "../../src/federation/protocol";
-import { TASKS } from "../../src/federation/tasks/registry";
+import { networkOf } from "../../src/federation/tasks/network";
 import type { RoundLife } from "../../src/federation/round/life";
 import { ringFactsOf } from "../../src/federation/round/secure";
 import { whyUnusable } from "../../src/federation/secagg/check";
@@ -22,7 +22,7 @@ export class SecureRounds {
   ring({ number, config }: Pick<RoundLife, "number" | "config">): Ring {
     const { codec } = config;
     if (!isRingCodec(codec)) throw new Error(`There is no ring for ${codec}.`);
-    const model = summarize(MODELS[TASKS[this.context.task].model]);
+    const model = summarize(networkOf(this.context.task));
     return ringOf(model, { codec, ...this.facts(number, config) });
   }
 

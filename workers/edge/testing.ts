@@ -8,7 +8,7 @@ import {
 import { env } from "cloudflare:workers";
 import { afterEach, beforeEach, expect, vi } from "vitest";
 import { decodeCheckpoint } from "../../src/model/checkpoint";
-import { MODELS, summarize, type ModelSummary } from "../../src/model/model";
+import { summarize, type ModelSummary } from "../../src/model/model";
 import type {
   Assignment,
   CheckInAnswer,
@@ -19,7 +19,8 @@ import type {
   Task,
 } from "../../src/federation/protocol";
 import { FederatedClient } from "../../src/federation/federated-client";
-import { TASKS, type TaskName } from "../../src/federation/tasks/registry";
+import { networkOf } from "../../src/federation/tasks/network";
+import type { TaskName } from "../../src/federation/tasks/registry";
 import { seededRandom } from "../../src/base/random";
 import { createSigningKey, sign, type Signable } from "../../src/federation/signing";
 import { NOTEBOOK_ROUND } from "../../src/federation/default-round";
@@ -58,11 +59,9 @@ const clock = Date.now.bind(Date);
 
 /** What the edge's tests do with a task, as its clients and its administrator do it. */
 export class TestTask {
-  readonly model;
   readonly #api: string;
 
   constructor(readonly name: TaskName) {
-    this.model = summarize(MODELS[TASKS[name].model]);
     this.#api = `http://edge/api/tasks/${name}`;
     beforeEach(async () => {
       await reset();
@@ -83,6 +82,11 @@ export class TestTask {
   readonly #keys = new Map<string, CryptoKeyPair>();
   /** Whose keys the assignments were given to. */
   readonly #owners = new Map<string, CryptoKeyPair>();
+
+  /** Of its network; an added task is known here once it was asked for. */
+  get model(): ModelSummary {
+    return summarize(networkOf(this.name));
+  }
 
   fetch(path: string, init?: RequestInit): Promise<Response> {
     return fetchEdge(`${this.#api}${path}`, init);

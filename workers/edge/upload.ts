@@ -1,7 +1,8 @@
 import { uint8ArrayToHex } from "uint8array-extras";
 import { largestPayload } from "../../src/federation/codecs/delta";
-import { MODELS, summarize, type ModelSummary } from "../../src/model/model";
-import { TASKS, type TaskName } from "../../src/federation/tasks/registry";
+import { summarize, type ModelSummary } from "../../src/model/model";
+import { networkOf } from "../../src/federation/tasks/network";
+import type { TaskName } from "../../src/federation/tasks/registry";
 import { FormatError, MAX_HEADER_BYTES } from "../../src/model/safetensors";
 import { Unpacker } from "../../src/federation/secagg/ring";
 import { UpdateReader, type UpdateSummary } from "../../src/federation/update";
@@ -10,7 +11,7 @@ import { updateKey, type Env } from "./env";
 import { ProblemError } from "./problem";
 import { keepingSink, StoreError, streamingSink } from "./sink";
 
-export const modelOf = (task: TaskName): ModelSummary => summarize(MODELS[TASKS[task].model]);
+export const modelOf = (task: TaskName): ModelSummary => summarize(networkOf(task));
 
 /** Bytes of a body that are read, checked and passed on at once. A body comes in pieces of 4 KB, each with a cost of its own. */
 const CHUNK = 1 << 18;

@@ -4,7 +4,7 @@ import { WorkerBridge } from "../../src/client/worker-bridge";
 import { decodeCheckpoint } from "../../src/model/checkpoint";
 import { drawnLabels } from "../../src/data/drawn";
 import { STRATEGIES } from "../../src/federation/strategies/registry";
-import { taskOf, TASKS } from "../../src/federation/tasks/registry";
+import { BUILT_IN, taskOf } from "../../src/federation/tasks/registry";
 import { FACE_PIXELS } from "../../src/model/expressions";
 import { decodeDreams } from "../../src/model/dreams";
 import { initializeWeights } from "../../src/model/initialize";
@@ -38,13 +38,13 @@ async function dataOf({ dataset, rehearse }: LabConfig): Promise<LabData> {
   const data = dataset === "drawn" ? drawnData() : await readDataset(dataset);
   if (!data) throw isMissing(dataset);
   if (rehearse === 0) return data;
-  return { ...data, rehearsal: await decodeDreams(await download(TASKS.expressions.dreams), FACE_PIXELS) };
+  return { ...data, rehearsal: await decodeDreams(await download(BUILT_IN.expressions.dreams), FACE_PIXELS) };
 }
 
 async function startOf({ start, model, seed }: LabConfig): Promise<Float32Array<ArrayBuffer>> {
   const task = taskOf(model);
   if (start === "initialize" || !task) return initializeWeights(MODELS[model], seed);
-  return decodeCheckpoint(await download(TASKS[task].firstCheckpoint), summarize(MODELS[model]));
+  return decodeCheckpoint(await download(BUILT_IN[task].firstCheckpoint), summarize(MODELS[model]));
 }
 
 const createClient = (name: string): Worker =>

@@ -7,7 +7,7 @@ import { STRATEGIES, type AnyStrategy } from "../../src/federation/strategies/re
 import type { ClientContext } from "../../src/federation/strategies/strategy";
 import { localSteps } from "../../src/federation/aggregation/fednova";
 import type { ClientResult, ClientTask, EvaluationJob, LabData, LabWorkerApi } from "../../src/simulation/pool";
-import { MODELS, summarize, type ModelName, type ModelSummary } from "../../src/model/model";
+import { MODELS, summarize, type ModelName, type ModelSpec, type ModelSummary } from "../../src/model/model";
 import type { Backend } from "../tf/backend";
 import { letMessagesIn } from "../life";
 import { Network } from "../tf/network";
@@ -43,11 +43,16 @@ export class LabWorker implements LabWorkerApi {
       Promise.resolve(STRATEGIES.get(name)),
   ) {}
 
-  async start(model: ModelName, data: LabData, backend: Backend, strategy: string | null = null): Promise<void> {
+  async start(
+    model: ModelName | ModelSpec,
+    data: LabData,
+    backend: Backend,
+    strategy: string | null = null,
+  ): Promise<void> {
     await this.startBackend(backend);
     this.strategy = strategy === null ? undefined : await this.strategyNamed(strategy);
     this.#network?.dispose();
-    this.#network = new Network(MODELS[model]);
+    this.#network = new Network(typeof model === "string" ? MODELS[model] : model);
     this.#data = data as Record<"train" | "test", Examples>;
     this.#triggered = data.triggered as Examples | undefined;
     this.#rehearsal = data.rehearsal;

@@ -1,5 +1,5 @@
 import type { Evaluation } from "../../src/model/evaluation";
-import type { ModelName } from "../../src/model/model";
+import type { ModelSpec } from "../../src/model/model";
 import type { Plan } from "../../src/federation/protocol";
 import type { Backend } from "../tf/backend";
 import type { Rung, Started } from "../tf/rungs";
@@ -18,7 +18,7 @@ export interface Position {
 }
 
 export interface TrainingJob {
-  model: ModelName;
+  model: ModelSpec;
   /** The base checkpoint, a safetensors file. */
   checkpoint: Uint8Array<ArrayBuffer>;
   train: Examples;
@@ -136,7 +136,7 @@ export interface TrainerApi {
   ): Promise<TrainingResult>;
   /** Takes `steps` steps on a batch of `examples` generated ones from a checkpoint of a model. */
   probe(
-    model: ModelName,
+    model: ModelSpec,
     checkpoint: Uint8Array<ArrayBuffer>,
     examples: number,
     steps: number,
@@ -144,7 +144,7 @@ export interface TrainerApi {
   ): Promise<Probe>;
   /** How a checkpoint of a model does on some examples. */
   evaluate(
-    model: ModelName,
+    model: ModelSpec,
     checkpoint: Uint8Array<ArrayBuffer>,
     examples: Examples,
     backend: Backend,

@@ -3,7 +3,7 @@ import * as Comlink from "comlink";
 import { putNorms, takeNorms } from "../../src/model/batch-norm";
 import { delta } from "../../src/federation/fedavg";
 import { seededRandom } from "../../src/base/random";
-import { MODELS, summarize } from "../../src/model/model";
+import { summarize } from "../../src/model/model";
 import { decodeCheckpoint } from "../../src/model/checkpoint";
 import { letMessagesIn, showLife } from "../life";
 import { prepareWasm, startBackend } from "../tf/backend";
@@ -25,7 +25,7 @@ const train: TrainerApi["train"] = async (job, onProgress, onSnapshot) => {
   const { backend, resume } = job;
   await startBackend(backend);
   pauseWanted = false;
-  const spec = MODELS[job.model];
+  const { model: spec } = job;
   const base = decodeCheckpoint(job.checkpoint, summarize(spec));
   const isLocal = job.plan.batchNorm === "local";
   if (isLocal && job.localNorms) putNorms(summarize(spec), base, job.localNorms);
@@ -109,10 +109,9 @@ const train: TrainerApi["train"] = async (job, onProgress, onSnapshot) => {
   }
 };
 
-const probe: TrainerApi["probe"] = async (model, checkpoint, count, steps, backend) => {
+const probe: TrainerApi["probe"] = async (spec, checkpoint, count, steps, backend) => {
   const begun = performance.now();
   await startBackend(backend);
-  const spec = MODELS[model];
   const { inputs, classes } = summarize(spec);
   const before = tf.memory().numTensors;
   const network = new Network(spec);
@@ -147,9 +146,8 @@ const probe: TrainerApi["probe"] = async (model, checkpoint, count, steps, backe
   }
 };
 
-const evaluateCheckpoint: TrainerApi["evaluate"] = async (model, checkpoint, faces, backend, localNorms) => {
+const evaluateCheckpoint: TrainerApi["evaluate"] = async (spec, checkpoint, faces, backend, localNorms) => {
   await startBackend(backend);
-  const spec = MODELS[model];
   const weights = decodeCheckpoint(checkpoint, summarize(spec));
   if (localNorms) putNorms(summarize(spec), weights, localNorms);
   const network = new Network(spec);

@@ -1,4 +1,4 @@
-import type { ModelName } from "../../src/model/model";
+import type { ModelSpec } from "../../src/model/model";
 import type { Rung, Started } from "../tf/rungs";
 
 /** A face that was found, in shares of the picture's width and height. */
@@ -31,7 +31,7 @@ export interface VisionApi {
   start(): Promise<void>;
   /** Takes a checkpoint of a model, a safetensors file, for all later pictures. */
   setCheckpoint(
-    model: ModelName,
+    model: ModelSpec,
     checkpoint: Uint8Array<ArrayBuffer>,
     /** This device's own batch normalization, where it keeps one. */
     localNorms?: Float32Array<ArrayBuffer>,

@@ -3,7 +3,7 @@ import * as tf from "@tensorflow/tfjs-core";
 import * as Comlink from "comlink";
 import { putNorms } from "../../src/model/batch-norm";
 import { FACE_SIZE } from "../../src/model/expressions";
-import { MODELS, summarize, type ModelName } from "../../src/model/model";
+import { summarize, type ModelSpec } from "../../src/model/model";
 import { request } from "../../src/client/http";
 import { decodeCheckpoint } from "../../src/model/checkpoint";
 import { prepareWasm, startBackend } from "../tf/backend";
@@ -59,12 +59,11 @@ async function start(): Promise<void> {
 }
 
 async function setCheckpoint(
-  model: ModelName,
+  spec: ModelSpec,
   checkpoint: Uint8Array<ArrayBuffer>,
   localNorms?: Float32Array<ArrayBuffer>,
 ): Promise<void> {
   await startBackend("wasm");
-  const spec = MODELS[model];
   const weights = decodeCheckpoint(checkpoint, summarize(spec));
   if (localNorms) putNorms(summarize(spec), weights, localNorms);
   if (classifier?.spec !== spec) {

@@ -10,13 +10,13 @@ import { MODELS, summarize } from "../../model/model";
 import { Forward } from "../../../workers/tf/kernels/forward";
 import { DEFAULT_ROUND, defaultRoundOf, roundSchemaOf } from "../default-round";
 import { conflictOf } from "../protocol";
-import { taskConflict, TASK_NAMES, TASKS } from "./registry";
+import { BUILT_IN, BUILT_IN_NAMES, taskConflict } from "./registry";
 
 const root = join(import.meta.dirname, "../../..");
 const publicFile = (path: string): Uint8Array<ArrayBuffer> => new Uint8Array(readFileSync(join(root, "public", path)));
 
-test.each(TASK_NAMES)("%s: what its file says fits together", async (name) => {
-  const { model, labels, input, firstCheckpoint, dreams } = TASKS[name];
+test.each(BUILT_IN_NAMES)("%s: what its file says fits together", async (name) => {
+  const { model, labels, input, firstCheckpoint, dreams } = BUILT_IN[name];
   const summary = summarize(MODELS[model]);
   expect(summary.classes).toBe(labels.length);
   expect(new Set(labels).size).toBe(labels.length);
@@ -31,13 +31,13 @@ test.each(TASK_NAMES)("%s: what its file says fits together", async (name) => {
   const round = defaultRoundOf(name);
   expect(v.parse(roundSchemaOf(name), {})).toEqual(round);
   expect(conflictOf(round)).toBeUndefined();
-  expect(taskConflict(name, round)).toBeUndefined();
+  expect(taskConflict(BUILT_IN[name], round)).toBeUndefined();
 });
 
 test("what an administrator says of a round goes before what the task says, and that before the general", () => {
   expect(v.parse(roundSchemaOf("digits"), { epochs: 7 })).toEqual({
     ...DEFAULT_ROUND,
-    ...TASKS.digits.defaultRound,
+    ...BUILT_IN.digits.defaultRound,
     epochs: 7,
   });
   expect(v.parse(roundSchemaOf("digits"), { rehearse: 2 }).rehearse).toBe(2);
@@ -48,10 +48,10 @@ test("what an administrator says of a round goes before what the task says, and 
 });
 
 test("a task without dreamed pictures cannot rehearse them, nor be judged by them; digits are not mirrored", () => {
-  expect(taskConflict("digits", { rehearse: 1 })).toMatch("rehearse must be 0");
-  expect(taskConflict("digits", { agreement: 0.8 })).toMatch("agreement must be 0");
-  expect(taskConflict("digits", { augment: true })).toMatch("augment false");
-  expect(taskConflict("expressions", { rehearse: 1, agreement: 0.8, augment: true })).toBeUndefined();
+  expect(taskConflict(BUILT_IN.digits, { rehearse: 1 })).toMatch("rehearse must be 0");
+  expect(taskConflict(BUILT_IN.digits, { agreement: 0.8 })).toMatch("agreement must be 0");
+  expect(taskConflict(BUILT_IN.digits, { augment: true })).toMatch("augment false");
+  expect(taskConflict(BUILT_IN.expressions, { rehearse: 1, agreement: 0.8, augment: true })).toBeUndefined();
 });
 
 test("the checkpoint of the digits that ships reads MNIST's test digits", async () => {
@@ -59,9 +59,9 @@ test("the checkpoint of the digits that ships reads MNIST's test digits", async 
   const [{ data: pixels }, { data: labels }] = ["images-idx3", "labels-idx1"].map((name) =>
     decodeIdx(readFileSync(join(folder, `t10k-${name}-ubyte`))),
   ) as [ReturnType<typeof decodeIdx>, ReturnType<typeof decodeIdx>];
-  const spec = MODELS[TASKS.digits.model];
+  const spec = MODELS[BUILT_IN.digits.model];
   const summary = summarize(spec);
-  const weights = decodeCheckpoint(publicFile(TASKS.digits.firstCheckpoint), summary);
+  const weights = decodeCheckpoint(publicFile(BUILT_IN.digits.firstCheckpoint), summary);
   const kernels = await WebAssembly.compile(readFileSync(join(root, "workers/tf/kernels/kernels-simd-single.wasm")));
   const count = 500;
   const logits = await new Forward(kernels).logits(

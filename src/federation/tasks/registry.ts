@@ -5,28 +5,64 @@ import { expressions } from "./expressions";
 import { expressionsCompact } from "./expressions-compact";
 import type { TaskDescription } from "./task";
 
-/** The tasks of this deployment: the edge, the pages, the lab and the clients without a browser read here what there is to do. */
-export const TASKS = { expressions, "expressions-compact": expressionsCompact, digits } as const satisfies Record<
+/** The tasks that every deployment has. Others are added by an administrator while it runs: see description.ts. */
+export const BUILT_IN = { expressions, "expressions-compact": expressionsCompact, digits } as const satisfies Record<
   string,
   TaskDescription
 >;
-export type TaskName = keyof typeof TASKS;
-export const TASK_NAMES = Object.keys(TASKS) as [TaskName, ...TaskName[]];
-export const DEFAULT_TASK: TaskName = "expressions";
+export type BuiltInName = keyof typeof BUILT_IN;
+export const BUILT_IN_NAMES = Object.keys(BUILT_IN) as [BuiltInName, ...BuiltInName[]];
+export const DEFAULT_TASK: BuiltInName = "expressions";
+
+/** A task's name: one of the built-in ones, or of one that an administrator has added. */
+export type TaskName = string;
+
+/** There is no such task, or nobody here has heard of it yet. */
+export class UnknownTaskError extends Error {
+  override readonly name = "UnknownTaskError";
+}
+
+/** Those that were added, as far as they are known here: the edge is asked for them, and what it says is noted with {@link noteTask}. */
+const added = new Map<TaskName, { task: TaskDescription; revision: number }>();
+
+export const isBuiltIn = (name: TaskName): name is BuiltInName => Object.hasOwn(BUILT_IN, name);
+
+/** A task by its name; undefined where it is not known here. */
+export const findTask = (name: TaskName): TaskDescription | undefined =>
+  isBuiltIn(name) ? BUILT_IN[name] : added.get(name)?.task;
+
+/** A task by its name. @throws UnknownTaskError */
+export function taskNamed(name: TaskName): TaskDescription {
+  const task = findTask(name);
+  if (!task) throw new UnknownTaskError(`The task ${name} is not known here.`);
+  return task;
+}
+
+/**
+ * Notes what an added task is, unless something newer or the same is known. The built-in ones stay as they are.
+ * @param revision higher with each change of the task
+ */
+export function noteTask(name: TaskName, task: TaskDescription, revision: number): void {
+  const known = added.get(name);
+  if (isBuiltIn(name) || (known && known.revision >= revision)) return;
+  // What follows from it is computed once for each: one that says the same stays what it is.
+  const isSame = JSON.stringify(known?.task) === JSON.stringify(task);
+  added.set(name, { task: known && isSame ? known.task : task, revision });
+}
 
 /** The task whose network a model is: its first checkpoint is that model's. */
-export const taskOf = (model: ModelName): TaskName | undefined =>
-  TASK_NAMES.find((name) => TASKS[name].model === model);
+export const taskOf = (model: ModelName): BuiltInName | undefined =>
+  BUILT_IN_NAMES.find((name) => BUILT_IN[name].model === model);
 
 /** Why the rounds of a task cannot be as a configuration says, or a part of one; undefined where they can. */
 export function taskConflict(
-  task: TaskName,
+  { examples, dreams }: Pick<TaskDescription, "examples" | "dreams">,
   { augment = false, rehearse = 0, agreement = 0 }: Partial<RoundConfig>,
 ): string | undefined {
-  if (augment && TASKS[task].examples !== "face") {
-    return "Augmentation mirrors faces, which no digit survives: choose augment false.";
+  if (augment && examples !== "face") {
+    return "Augmentation mirrors faces, which no drawing survives: choose augment false.";
   }
-  if (TASKS[task].dreams !== null || (rehearse === 0 && agreement === 0)) return undefined;
+  if (dreams !== null || (rehearse === 0 && agreement === 0)) return undefined;
   const asked = rehearse > 0 ? "rehearse" : "agreement";
-  return `The task ${task} has no dreamed pictures: ${asked} must be 0.`;
+  return `This task has no dreamed pictures: ${asked} must be 0.`;
 }

@@ -1,23 +1,31 @@
-import type { ModelName } from "../../model/model";
+import type { ModelName, ModelSpec } from "../../model/model";
 import type { RoundConfig } from "../protocol";
 
 /** What a task's examples are, and so how they are taken: a face is acted before the camera, a drawing is drawn on a canvas. */
 export type ExampleKind = "face" | "drawing";
 
+/** A text by language, in BCP 47's tags; English is always there. */
+export type Words = Readonly<Record<string, string>> & { readonly en: string };
+
 /** All there is to say of a task. Its name is its key in the registry, and part of addresses and of what is kept: it never changes. */
 export interface TaskDescription {
-  /** The network that learns it. */
-  model: ModelName;
+  /** The network that learns it: one of the registry, fitted to input and labels (network.ts), or the layers of another. */
+  model: ModelName | ModelSpec;
   examples: ExampleKind;
   /** One example, of levels from 0 to 255. */
   input: { height: number; width: number; channels: 1 };
   /**
-   * What is told apart, in the order of the network's classes. Their words in four languages, and how to act them, stand in
-   * src/ui/messages; digits are their own word.
+   * What is told apart, in the order of the network's classes. The words of the built-in tasks in four languages, and how to act the
+   * expressions, stand in src/ui/messages; digits are their own word.
    */
   labels: readonly string[];
-  /** The file in `public` that its first version is, unless a deployment says otherwise (INITIAL_CHECKPOINTS). */
-  firstCheckpoint: string;
+  /** What an added task and its labels are called. */
+  words?: { title: Words; labels: readonly Words[] };
+  /**
+   * The file in `public` that its first version is, unless a deployment says otherwise (INITIAL_CHECKPOINTS); null of an added task, which
+   * starts at random until it is given one.
+   */
+  firstCheckpoint: string | null;
   /** The file in `public` with pictures that rehearse what the base knows (src/model/dreams.ts); null where there are none. */
   dreams: string | null;
   /** In what its rounds differ from the defaults of src/federation/protocol.ts, where nobody says otherwise. */

@@ -94,6 +94,11 @@ export class CheckpointTable {
     );
   }
 
+  /** Forgets the first version, which another is to take the place of. */
+  forgetFirst(): void {
+    this.db.run("DELETE FROM checkpoints WHERE version = 0");
+  }
+
   setStatus(version: number, status: CheckpointRecord["status"]): void {
     this.db.run("UPDATE checkpoints SET status = ? WHERE version = ?", status, version);
   }

@@ -140,6 +140,11 @@ export class RoundTable {
     return this.db.one(roundRow, `SELECT ${COLUMNS} FROM rounds WHERE number = ?`, number);
   }
 
+  /** Whether the task has had any. */
+  hasBeen(): boolean {
+    return this.db.exists("SELECT 1 FROM rounds LIMIT 1");
+  }
+
   exists(number: number): boolean {
     return this.db.exists("SELECT 1 FROM rounds WHERE number = ?", number);
   }

@@ -63,6 +63,15 @@ export class SettingsTable {
     this.#set("quiet-round", String(round));
   }
 
+  /** Whether nobody takes part in the task any more. */
+  get isRetired(): boolean {
+    return this.#get("retired") !== undefined;
+  }
+
+  setRetired(isRetired: boolean): void {
+    this.#set("retired", isRetired ? "1" : null);
+  }
+
   #get(key: string): string | undefined {
     return this.db.first(row, "SELECT value FROM settings WHERE key = ?", key)?.value;
   }

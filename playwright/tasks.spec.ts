@@ -1,0 +1,171 @@
+import AxeBuilder from "@axe-core/playwright";
+import type { Page } from "@playwright/test";
+import type { History, Task } from "../src/federation/protocol";
+import { fit } from "../src/federation/tasks/network";
+import { encodeCheckpoint } from "../src/model/checkpoint";
+import { initializeWeights } from "../src/model/initialize";
+import { summarize } from "../src/model/model";
+import { expect, storedFaces, test } from "./stage";
+import { leaksOf } from "./wire";
+
+/** How one may draw the shapes: strokes through points, in shares of the sheet. */
+const STROKES: Record<string, [number, number][]> = {
+  Kreis: Array.from({ length: 25 }, (_, i) => [
+    0.5 + 0.35 * Math.cos((i / 12) * Math.PI),
+    0.5 + 0.35 * Math.sin((i / 12) * Math.PI),
+  ]),
+  Quadrat: [[0.2, 0.2], [0.8, 0.2], [0.8, 0.8], [0.2, 0.8], [0.2, 0.2]],
+  triangle: [[0.5, 0.15], [0.85, 0.8], [0.15, 0.8], [0.5, 0.15]],
+}; // prettier-ignore
+const NAMES = ["Kreis", "Quadrat", "triangle"];
+
+/** German words where there are some, English where there are none. */
+const SHAPES = {
+  title: { en: "Shapes", de: "Formen" },
+  examples: "drawing",
+  input: { height: 24, width: 24, channels: 1 },
+  model: {
+    name: "small",
+    layers: [
+      { kind: "conv2d", name: "conv", filters: 8, size: 5, padding: "same" },
+      { kind: "maxPool", name: "pool", window: 2 },
+      { kind: "flatten", name: "flatten" },
+      { kind: "dense", name: "dense", units: 32, activation: "relu" },
+      { kind: "dense", name: "shape", units: 3, activation: "softmax" },
+    ],
+  },
+  labels: [
+    { name: "circle", words: { en: "circle", de: "Kreis" } },
+    { name: "square", words: { en: "square", de: "Quadrat" } },
+    { name: "triangle", words: { en: "triangle" } },
+  ],
+  defaultRound: { batchNorm: "average", distill: 0, tolerance: null, epochs: 20, learningRate: 0.05 },
+} as const;
+
+async function draw(page: Page): Promise<string> {
+  const name = await page.getByTestId("asked").innerText();
+  const sheet = page.getByLabel("Zeichenfeld");
+  await sheet.scrollIntoViewIfNeeded();
+  const box = await sheet.boundingBox();
+  const [first, ...others] = STROKES[name] ?? [];
+  if (!box || !first) throw new Error(`There is no sheet, or no way to draw ${name}.`);
+  const move = ([x, y]: [number, number]): Promise<void> =>
+    page.mouse.move(box.x + x * box.width, box.y + y * box.height, { steps: 2 });
+  await move(first);
+  await page.mouse.down();
+  for (const point of others) await move(point);
+  await page.mouse.up();
+  return name;
+}
+
+test("an administrator adds a task of drawings on the page, a player trains it, a round is published, and it is retired", async ({
+  page,
+  stage,
+  browser,
+}, info) => {
+  const ask = async <T>(path: string): Promise<T> => (await (await fetch(`${stage.url}${path}`)).json()) as T;
+  await page.goto(`${stage.url}/rounds?view=tasks`);
+  await page.getByRole("textbox", { name: /^Name/ }).fill("Shapes!");
+  const description = page.getByRole("textbox", { name: /^Description/ });
+  const wrong = { ...SHAPES, input: { height: 24, width: 24, channels: 3 }, labels: SHAPES.labels.slice(0, 2) };
+  await description.fill(JSON.stringify(wrong));
+  await page.getByLabel("Admin token").fill(stage.adminToken);
+  await page.getByRole("button", { name: "Add or change" }).click();
+  // Before anything is sent, field by field.
+  const mistakes = page.getByRole("alert").getByRole("listitem");
+  await expect(mistakes).toHaveCount(2);
+  await expect(mistakes.first()).toContainText("Name: not a task's name");
+  await expect(mistakes.last()).toContainText("input.channels");
+  await description.fill(JSON.stringify({ ...wrong, input: SHAPES.input }));
+  await page.getByRole("textbox", { name: /^Name/ }).fill("shapes");
+  await page.getByRole("button", { name: "Add or change" }).click();
+  await expect(mistakes).toHaveText(["model: Its last layer has 3 units, and there are 2 labels."]);
+  expect((await ask<{ tasks: unknown[] }>("/api/tasks")).tasks).toHaveLength(3);
+
+  await description.fill(JSON.stringify(SHAPES));
+  const network = fit({ model: { ...SHAPES.model, inputShape: [24, 24, 1] }, input: SHAPES.input, labels: NAMES });
+  const weights = initializeWeights(network, 5);
+  const file = { name: "shapes.safetensors", mimeType: "application/octet-stream" };
+  // What is no checkpoint of it is told, and nobody plays with what is not there.
+  await page.getByLabel("First checkpoint").setInputFiles({ ...file, buffer: Buffer.from("no safetensors at all") });
+  await page.getByRole("button", { name: "Add or change" }).click();
+  await expect(page.getByRole("alert")).toBeVisible();
+  await expect(page.getByRole("row", { name: "shapes" })).toContainText("retired");
+  const buffer = Buffer.from(encodeCheckpoint(summarize(network), weights, {}, "float32"));
+  await page.getByLabel("First checkpoint").setInputFiles({ ...file, buffer });
+  await page.getByRole("button", { name: "Add or change" }).click();
+  await expect(page.getByText("shapes is there.")).toBeVisible();
+  await expect(page.getByRole("row", { name: "shapes" })).toContainText("open");
+  expect(await ask<Task>("/api/tasks/shapes")).toMatchObject({ trained: true, model: "small", state: "open" });
+  const { violations } = await new AxeBuilder({ page }).analyze();
+  expect(violations).toEqual([]);
+  await page.setViewportSize({ width: 390, height: 844 });
+  expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBe(390);
+  await info.attach("tasks-390", { body: await page.screenshot({ fullPage: true }), contentType: "image/png" });
+  await page.setViewportSize({ width: 1280, height: 900 });
+  await info.attach("tasks-1280", { body: await page.screenshot({ fullPage: true }), contentType: "image/png" });
+
+  // A player whose browser has never heard of it comes by a link, and reads German where there is some.
+  const context = await browser.newContext({ locale: "de-DE" });
+  const player = await context.newPage();
+  await player.goto(`${stage.url}/play?task=shapes`);
+  const drawn: string[] = [];
+  for (let i = 0; i < 5; i++) {
+    await expect(player.getByText(`Zeichnung ${i + 1} von 5`)).toBeVisible();
+    drawn.push(await draw(player));
+    await player.getByRole("button", { name: "Fertig" }).click();
+    if (i === 0) await player.getByRole("button", { name: "Zeichnungen auf diesem Gerät behalten" }).click();
+    await expect(player.getByText(/^(Auf diesem Gerät aufbewahrt|Ist es trotzdem)/)).toBeVisible();
+    const yes = player.getByRole("region", { name: "Zeichne:" }).getByRole("button", { name: "Ja, das ist" });
+    if (await yes.isVisible()) await yes.click();
+    await expect(player.getByText(/Auf diesem Gerät aufbewahrt/)).toBeVisible();
+    if (i < 4) await player.getByRole("button", { name: "Nächste Zeichnung" }).click();
+  }
+  await info.attach("draw", { body: await player.screenshot({ fullPage: true }), contentType: "image/png" });
+  const kept = await storedFaces(player, "drawings");
+  expect(kept.map(({ label }) => NAMES[label])).toEqual(drawn);
+  expect(kept.map(({ pixels }) => pixels.length)).toEqual(drawn.map(() => 576));
+  expect((await new AxeBuilder({ page: player }).analyze()).violations).toEqual([]);
+
+  await page.getByRole("link", { name: "Shapes" }).click();
+  // What is not said is the task's.
+  const started = await fetch(`${stage.url}/api/tasks/shapes/rounds`, {
+    method: "POST",
+    headers: { authorization: `Bearer ${stage.adminToken}` },
+    body: JSON.stringify({ goalCount: 1, selectionSeconds: 0 }),
+  });
+  expect(started.status).toBe(201);
+  await player.getByRole("link", { name: "Training", exact: true }).click();
+  await expect(player.getByLabel("Modell", { exact: true }).locator("option:checked")).toContainText("Formen");
+  await player.getByRole("button", { name: "An Runden teilnehmen" }).click();
+  const state = async (): Promise<string | undefined> =>
+    (await ask<History>("/api/tasks/shapes/rounds")).rounds[0]?.state;
+  await expect.poll(state, { timeout: 120_000 }).toBe("published");
+  expect(leaksOf(stage.requests, kept)).toEqual([]);
+  await expect(player.getByText("In Runde 1 hat das Modell 4 Zeichnungen")).toBeVisible();
+
+  // Digits have drawings of their own, and each its own model.
+  await player.goto(`${stage.url}/draw?task=digits`);
+  await expect(player.getByText("Ziffer 1 von 5")).toBeVisible();
+  await expect(player.getByText("Hier liegen keine.")).toBeVisible();
+  await player.getByLabel("Was gezeichnet wird").selectOption("Formen");
+  await expect(player.getByText("5 Zeichnungen liegen hier").first()).toBeVisible();
+  await draw(player);
+  await player.getByRole("button", { name: "Fertig" }).click();
+  await expect(player.getByText("Version 1", { exact: true })).toBeVisible();
+
+  await page.getByRole("link", { name: "Tasks" }).click();
+  await page.getByRole("button", { name: "Retire: shapes" }).click();
+  await page.getByRole("dialog").getByRole("button", { name: "Retire", exact: true }).click();
+  await expect(page.getByText("shapes is retired.")).toBeVisible();
+  await expect(page.getByRole("row", { name: "shapes" })).toContainText("retired");
+  expect((await ask<History>("/api/tasks/shapes/rounds")).rounds[0]?.state).toBe("published");
+  // Who comes next is offered what is open; what was kept is still there.
+  await player.goto(`${stage.url}/draw?task=digits`);
+  await expect(player.getByText("Dieses Gerät spielt und trainiert jetzt Ziffern.")).toBeVisible();
+  await expect(player.getByLabel("Was gezeichnet wird")).toBeHidden();
+  expect(await storedFaces(player, "drawings")).toHaveLength(kept.length + 1);
+  await page.getByRole("button", { name: "Open again: shapes" }).click();
+  await expect(page.getByText("shapes is open.")).toBeVisible();
+  await context.close();
+});

@@ -1,0 +1,39 @@
+import { descriptionOf, tasksSchema, type TaskState } from "../federation/tasks/description";
+import { taskSchema, type Task } from "../federation/protocol";
+import type { TaskName } from "../federation/tasks/registry";
+import type { TaskRequest } from "../federation/tasks/request";
+import type { TaskDescription } from "../federation/tasks/task";
+import { api, bearer, read } from "./edge";
+import { PATIENCE } from "./http";
+
+/** What there is to ask of the edge's list of tasks. */
+
+/** A task as this device knows it; `task` is null of a built-in one. */
+export interface KnownTask {
+  name: TaskName;
+  state: TaskState;
+  task: TaskDescription | null;
+}
+
+/** Every task, open or retired. @throws EdgeAwayError, EdgeRefusalError */
+export async function getTasks(): Promise<KnownTask[]> {
+  const { tasks } = await read(tasksSchema, "/api/tasks");
+  return tasks.map(({ name, state, added }) => ({ name, state, task: added && descriptionOf(added) }));
+}
+
+/** Adds a task, or describes one otherwise. */
+export const putTask = (task: TaskName, description: TaskRequest, token: string): Promise<Task> =>
+  read(taskSchema, api(task), { method: "PUT", body: JSON.stringify(description), headers: bearer(token) });
+
+/** Retires a task, or opens it again. */
+export const setTaskState = (task: TaskName, state: TaskState, token: string): Promise<Task> =>
+  read(taskSchema, api(task), { method: "PATCH", body: JSON.stringify({ state }), headers: bearer(token) });
+
+/** Gives an added task its first checkpoint. */
+export const putFirstCheckpoint = (task: TaskName, file: Uint8Array<ArrayBuffer>, token: string): Promise<Task> =>
+  read(
+    taskSchema,
+    `${api(task)}/first-checkpoint`,
+    { method: "PUT", body: file, headers: bearer(token) },
+    PATIENCE.transfer,
+  );

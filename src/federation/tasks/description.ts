@@ -1,0 +1,138 @@
+import * as v from "valibot";
+import { MODEL_NAMES, type LayerSpec, type ModelSpec } from "../../model/model";
+import { MOST } from "../../model/trainable";
+import { roundChangeSchema, taskNameSchema, whole, type RoundConfig } from "../protocol";
+import type { TaskDescription, Words } from "./task";
+
+/** A task as an administrator adds it while everything runs: what travels, and what the edge keeps of it. */
+
+/** Tasks that may be added to a deployment, those that were retired among them. */
+export const MOST_TASKS = 32;
+
+/** A few words, of which none turns the text around it: no control characters, no overrides of the direction. */
+const text = v.pipe(
+  v.string(),
+  v.trim(),
+  v.minLength(1),
+  v.maxLength(60),
+  v.regex(/^[^\p{Cc}\u202a-\u202e\u2066-\u2069]*$/u, "a control character"),
+);
+const languageTag = v.pipe(v.string(), v.regex(/^[a-z]{2,3}(?:-[A-Za-z0-9]{2,8}){0,3}$/, "not a language tag"));
+/** Words by language; English is what is shown where another is missing. */
+export const wordsSchema = v.pipe(
+  v.record(languageTag, text),
+  v.check((words) => "en" in words, "English words, en, are missing"),
+  v.check((words) => Object.keys(words).length <= 16, "more than 16 languages"),
+  v.transform((words) => words as Words),
+);
+
+const layerName = v.pipe(v.string(), v.regex(/^[A-Za-z][\w-]{0,63}$/, "not a layer's name"));
+const layerSchema = v.variant("kind", [
+  v.strictObject({
+    kind: v.literal("conv2d"),
+    name: layerName,
+    filters: whole(1, 1024),
+    size: v.picklist([3, 5]),
+    padding: v.picklist(["same", "valid"]),
+  }),
+  v.strictObject({ kind: v.literal("batchNorm"), name: layerName }),
+  v.strictObject({ kind: v.literal("maxPool"), name: layerName, window: v.picklist([2, 3]) }),
+  v.strictObject({
+    kind: v.literal("dropout"),
+    name: layerName,
+    rate: v.pipe(v.number(), v.minValue(0), v.maxValue(0.95)),
+  }),
+  v.strictObject({ kind: v.literal("flatten"), name: layerName }),
+  v.strictObject({
+    kind: v.literal("dense"),
+    name: layerName,
+    units: whole(1, 4096),
+    activation: v.picklist(["relu", "softmax"]),
+  }),
+]);
+
+const side = whole(8, MOST.side);
+/** The fields of a task, without what only all of them together can tell. */
+const entries = {
+  /** What it is called. */
+  title: wordsSchema,
+  examples: v.picklist(["face", "drawing"]),
+  input: v.strictObject({ height: side, width: side, channels: v.literal(1) }),
+  /** A network of the registry, whose last layer gets a unit for each label, or a name and the layers of another. */
+  model: v.union([
+    v.picklist(MODEL_NAMES),
+    v.strictObject({
+      name: taskNameSchema,
+      layers: v.pipe(v.array(layerSchema), v.minLength(1), v.maxLength(MOST.layers)),
+    }),
+  ]),
+  /** What is told apart, in the order of the network's classes; where there are no words, their names are shown. */
+  labels: v.pipe(
+    v.array(
+      v.strictObject({
+        name: v.pipe(v.string(), v.regex(/^[a-z0-9][a-z0-9-]{0,31}$/, "not a label's name")),
+        words: v.optional(wordsSchema),
+      }),
+    ),
+    v.minLength(2),
+    v.maxLength(64),
+    v.check((labels) => new Set(labels.map(({ name }) => name)).size === labels.length, "two labels of one name"),
+  ),
+  /** In what its rounds differ from the defaults, where nobody says otherwise. */
+  defaultRound: v.optional(
+    v.pipe(
+      roundChangeSchema,
+      v.transform((change) => change as Partial<RoundConfig>),
+    ),
+    {},
+  ),
+};
+
+export const taskStateSchema = v.picklist(["open", "retired"]);
+/** Whether players take part in a task. A retired one's checkpoints and history can still be read. */
+export type TaskState = v.InferOutput<typeof taskStateSchema>;
+export const taskChangeSchema = v.strictObject({ state: taskStateSchema });
+
+/** A task as it is kept. Whether all of it goes together, request.ts says. */
+export const addedTaskSchema = v.strictObject(entries);
+export type AddedTask = v.InferOutput<typeof addedTaskSchema>;
+
+/** What may change of a task that has had rounds: its words, and how its next rounds are. */
+export const CHANGEABLE = ["title", "defaultRound"] as const;
+
+/** An added task as everybody else reads it. */
+export function descriptionOf({ title, examples, input, model, labels, defaultRound }: AddedTask): TaskDescription {
+  return {
+    examples,
+    input,
+    model: typeof model === "string" ? model : networkIn(model, input),
+    labels: labels.map(({ name }) => name),
+    words: { title, labels: labels.map(({ name, words }) => words ?? { en: name }) },
+    firstCheckpoint: null,
+    dreams: null,
+    // Without dreamed pictures there is nothing to rehearse, nor to be judged by.
+    defaultRound: { rehearse: 0, agreement: 0, ...defaultRound },
+  };
+}
+
+const networkIn = (
+  { name, layers }: { name: string; layers: readonly LayerSpec[] },
+  { height, width, channels }: TaskDescription["input"],
+): ModelSpec => ({ name, inputShape: [height, width, channels], layers });
+
+/** Whether two descriptions differ in what may not change once a task has had rounds. */
+export function isSameTask(one: AddedTask, other: AddedTask): boolean {
+  const lasting = ({ examples, input, model, labels }: AddedTask): string =>
+    JSON.stringify([examples, input, model, labels.map(({ name }) => name)]);
+  return lasting(one) === lasting(other);
+}
+
+/** One of all tasks that there are. */
+export const listedTaskSchema = v.object({
+  name: taskNameSchema,
+  state: taskStateSchema,
+  /** What an administrator has added it as; null of a built-in one. */
+  added: v.nullable(addedTaskSchema),
+});
+export type ListedTask = v.InferOutput<typeof listedTaskSchema>;
+export const tasksSchema = v.object({ tasks: v.array(listedTaskSchema) });

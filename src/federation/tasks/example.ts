@@ -1,0 +1,15 @@
+import type { TaskRequest } from "./request";
+
+/** What the form for a new task begins with: a description to be changed, that is right as it is. */
+export const EXAMPLE: TaskRequest = {
+  title: { en: "Shapes" },
+  examples: "drawing",
+  input: { height: 28, width: 28, channels: 1 },
+  model: "mnist-cnn",
+  labels: [
+    { name: "circle", words: { en: "circle" } },
+    { name: "square", words: { en: "square" } },
+    { name: "triangle", words: { en: "triangle" } },
+  ],
+  defaultRound: { batchNorm: "average", distill: 0, tolerance: null },
+};

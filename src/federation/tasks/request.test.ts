@@ -1,0 +1,52 @@
+import * as v from "valibot";
+import { expect, test } from "vitest";
+import { EXAMPLE } from "./example";
+import { summarize } from "../../model/model";
+import { addedTaskSchema, descriptionOf } from "./description";
+import { fit, networkOf } from "./network";
+import { findTask, noteTask, taskNamed, UnknownTaskError } from "./registry";
+import { taskRequestSchema } from "./request";
+
+const fieldsOf = (description: object): (string | null)[] =>
+  (v.safeParse(taskRequestSchema, description).issues ?? []).map((issue) => v.getDotPath(issue));
+
+test("the form's example is right as it is, and its network has a unit for each label", () => {
+  const task = descriptionOf(v.parse(taskRequestSchema, EXAMPLE));
+  const { classes, inputs, parameters } = summarize(fit(task));
+  // As Keras counts them: 832 + 51,264 + 1,606,144 + 513 * 3.
+  expect([classes, inputs, parameters]).toEqual([3, 784, 1_659_779]);
+  // What is kept of it is read again, and is the same.
+  const { state: _, ...added } = v.parse(taskRequestSchema, { ...EXAMPLE, state: "open" });
+  expect(v.parse(addedTaskSchema, JSON.parse(JSON.stringify(added)))).toEqual(added);
+});
+
+test("faces are the expressions at their size, whatever network learns them", () => {
+  const labels = ["angry", "disgust", "fear", "happy", "sad", "surprise", "neutral"].map((name) => ({ name }));
+  const faces = {
+    ...EXAMPLE,
+    examples: "face",
+    model: "compact",
+    input: { height: 48, width: 48, channels: 1 },
+    labels,
+  };
+  expect(fieldsOf(faces)).toEqual([]);
+  expect(fieldsOf({ ...faces, labels: labels.toReversed() })).toEqual(["labels"]);
+  // After four poolings nothing is left of 28 x 28, either.
+  expect(fieldsOf({ ...faces, input: EXAMPLE.input })).toEqual(["input", "model"]);
+});
+
+test("a task is known once it is noted, by what is newest, and no built-in one is ever another", () => {
+  expect(() => taskNamed("noted")).toThrow(UnknownTaskError);
+  const task = descriptionOf(v.parse(taskRequestSchema, EXAMPLE));
+  noteTask("noted", task, 2);
+  const network = networkOf("noted");
+  // The same again changes nothing that was computed of it; something older is not believed.
+  noteTask("noted", { ...task }, 3);
+  noteTask("noted", { ...task, labels: ["a", "b"] }, 1);
+  expect(networkOf("noted")).toBe(network);
+  noteTask("noted", { ...task, labels: ["a", "b"] }, 4);
+  expect(summarize(networkOf("noted")).classes).toBe(2);
+  noteTask("digits", task, 9);
+  expect(findTask("digits")?.labels).toHaveLength(10);
+  expect(findTask("constructor")).toBeUndefined();
+});

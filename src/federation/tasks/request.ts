@@ -1,0 +1,37 @@
+import * as v from "valibot";
+import { EXPRESSIONS, FACE_SIZE } from "../../model/expressions";
+import { whyUntrainable } from "../../model/trainable";
+import { DEFAULT_ROUND } from "../default-round";
+import { conflictOf, type RoundConfig } from "../protocol";
+import { addedTaskSchema, descriptionOf, taskStateSchema } from "./description";
+import { fit } from "./network";
+import { taskConflict } from "./registry";
+
+const plainSchema = v.strictObject({ ...addedTaskSchema.entries, state: v.optional(taskStateSchema) });
+
+/**
+ * A task as an administrator sends it, and whether players are to see it at once; where that is not said, it is as it was, or open. Apart
+ * from its description, which players read too, because what it is held against takes a phone a while.
+ */
+export const taskRequestSchema = v.pipe(
+  plainSchema,
+  v.rawCheck(({ dataset, addIssue }) => {
+    if (!dataset.typed) return;
+    const { value } = dataset;
+    const say = (key: "input" | "model" | "labels" | "defaultRound", message: string | undefined): void => {
+      if (message === undefined) return;
+      addIssue({ message, path: [{ type: "object", origin: "value", input: value, key, value: value[key] }] });
+    };
+    const { examples, input, labels } = value;
+    if (input.height !== input.width) say("input", "pictures are square");
+    if (examples === "face" && input.width !== FACE_SIZE) say("input", `faces are ${FACE_SIZE} x ${FACE_SIZE}`);
+    if (examples === "face" && labels.map(({ name }) => name).join() !== EXPRESSIONS.join()) {
+      say("labels", `faces show ${EXPRESSIONS.join(", ")}, in this order`);
+    }
+    const task = descriptionOf(value);
+    say("model", whyUntrainable(fit(task), labels.length));
+    const round: RoundConfig = { ...DEFAULT_ROUND, ...task.defaultRound };
+    say("defaultRound", conflictOf(round) ?? taskConflict(task, round));
+  }),
+);
+export type TaskRequest = v.InferInput<typeof taskRequestSchema>;

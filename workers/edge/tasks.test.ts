@@ -1,0 +1,248 @@
+import { env } from "cloudflare:workers";
+import { listDurableObjectIds } from "cloudflare:test";
+import { describe, expect, test } from "vitest";
+import { MOST_TASKS, type ListedTask } from "../../src/federation/tasks/description";
+import type { Problem, Task } from "../../src/federation/protocol";
+import { decodeCheckpoint, encodeCheckpoint } from "../../src/model/checkpoint";
+import { MODELS, summarize, type ModelSummary } from "../../src/model/model";
+import { encodeSafetensors } from "../../src/model/safetensors";
+import { fetchEdge, TestTask, worst } from "./testing";
+
+const shapes = new TestTask("shapes");
+
+/** Three shapes that are drawn, by McMahan's CNN with three classes. */
+const SHAPES = {
+  title: { en: "Shapes", de: "Formen" },
+  examples: "drawing",
+  input: { height: 28, width: 28, channels: 1 },
+  model: "mnist-cnn",
+  labels: [
+    { name: "circle", words: { en: "circle", de: "Kreis" } },
+    { name: "square", words: { en: "square", de: "Quadrat" } },
+    { name: "triangle" },
+  ],
+  defaultRound: { batchNorm: "average" },
+} as const;
+
+/** A network so small that its updates are quick: 8 filters, 3 classes. */
+const TINY = {
+  name: "tiny",
+  layers: [
+    { kind: "conv2d", name: "conv", filters: 8, size: 3, padding: "same" },
+    { kind: "maxPool", name: "pool", window: 2 },
+    { kind: "flatten", name: "flat" },
+    { kind: "dense", name: "last", units: 3, activation: "softmax" },
+  ],
+} as const;
+const TINY_SHAPES = { ...SHAPES, model: TINY };
+
+const listed = async (): Promise<ListedTask[]> =>
+  (await (await fetchEdge("http://edge/api/tasks")).json<{ tasks: ListedTask[] }>()).tasks;
+const add = async (description: object = SHAPES, task = shapes): Promise<void> => {
+  const answer = await task.admin("PUT", "", description);
+  expect([answer.status, await answer.clone().text()]).toEqual([201, await answer.text()]);
+};
+const bring = (file: Uint8Array<ArrayBuffer>, token = "test-token", task = shapes): Promise<Response> =>
+  task.fetch("/first-checkpoint", { method: "PUT", headers: { authorization: `Bearer ${token}` }, body: file });
+const codeOf = async (answer: Response): Promise<string> => `${answer.status} ${(await answer.json<Problem>()).code}`;
+
+test("a task is added, plays rounds, is retired, and what it has published can still be read", async () => {
+  const { tasks: before } = await (await fetchEdge("http://edge/api/tasks")).json<{ tasks: ListedTask[] }>();
+  expect(before.map(({ name, state }) => `${name} ${state}`)).toEqual([
+    ...["expressions open", "expressions-compact open", "digits open"],
+  ]);
+  expect((await shapes.fetch("")).status).toBe(404);
+  await add();
+  expect((await listed()).at(-1)).toEqual({ name: "shapes", state: "open", added: SHAPES });
+  const first = await shapes.get<Task>("");
+  expect(first).toMatchObject({ task: "shapes", model: "mnist-cnn", trained: false, state: "open" });
+  // The numbers of weights that Keras gives this network with three classes: 832 + 51,264 + 1,606,144 + 1,539.
+  expect(shapes.model.parameters).toBe(1_659_779);
+  const start = await shapes.download(first);
+
+  await shapes.startRound({ goalCount: 2 });
+  const [one, other] = await shapes.cohort(2);
+  if (!one || !other) throw new Error("No cohort.");
+  const deltas = [shapes.randomDelta(1), shapes.randomDelta(2)] as const;
+  await shapes.send(one, deltas[0], 4);
+  await shapes.send(other, deltas[1], 12);
+  const task = await shapes.published(1);
+  const mean = (i: number): number => (start[i] ?? NaN) + ((deltas[0][i] ?? NaN) * 4 + (deltas[1][i] ?? NaN) * 12) / 16;
+  expect(worst(await shapes.download(task), mean)).toBeLessThan(1e-6);
+
+  await shapes.startRound({ goalCount: 1 });
+  expect(await codeOf(await shapes.admin("PATCH", "", { state: "retired" }))).toBe("409 round-open");
+  expect((await shapes.admin("DELETE", "/rounds/current")).status).toBe(200);
+  expect((await shapes.admin("PATCH", "", { state: "retired" })).status).toBe(200);
+  expect((await listed()).at(-1)).toMatchObject({ name: "shapes", state: "retired" });
+  expect(await codeOf(await shapes.admin("POST", "/rounds", {}))).toBe("409 task-retired");
+  const key = await shapes.keyOf("late", null);
+  const body = JSON.stringify({ examples: 9, heldOut: 0, round: null });
+  expect(await codeOf(await shapes.fetchSigned("/check-ins", key, { method: "POST", body }))).toBe("409 task-retired");
+  // History and weights stay.
+  expect((await shapes.get<{ rounds: unknown[] }>("/rounds")).rounds).toHaveLength(2);
+  expect(worst(await shapes.download(await shapes.get<Task>("")), mean)).toBeLessThan(1e-6);
+  expect((await shapes.admin("PATCH", "", { state: "open" })).status).toBe(200);
+  await shapes.startRound({ goalCount: 1 });
+});
+
+test("a built-in task is retired and opened, but never described otherwise", async () => {
+  const digits = (init: RequestInit): Promise<Response> =>
+    fetchEdge("http://edge/api/tasks/digits", { headers: { authorization: "Bearer test-token" }, ...init });
+  const change = (state: string): Promise<Response> => digits({ method: "PATCH", body: JSON.stringify({ state }) });
+  expect((await change("retired")).status).toBe(200);
+  expect((await listed()).find(({ name }) => name === "digits")).toMatchObject({ state: "retired", added: null });
+  expect(await codeOf(await digits({ method: "PUT", body: JSON.stringify(SHAPES) }))).toBe("409 built-in");
+  const path = "http://edge/api/tasks/digits/first-checkpoint";
+  const headers = { authorization: "Bearer test-token" };
+  expect(await codeOf(await fetchEdge(path, { method: "PUT", headers, body: new Uint8Array(9) }))).toBe("409 built-in");
+  expect((await change("open")).status).toBe(200);
+});
+
+test("a first checkpoint is the task's until its first round; then only words and default round change", async () => {
+  await add(TINY_SHAPES);
+  const random = await shapes.get<Task>("");
+  const weights = shapes.randomDelta(7);
+  const file = encodeCheckpoint(shapes.model, weights, { secret: "of its author" }, "float32");
+  expect((await bring(file)).status).toBe(200);
+  const given = await shapes.get<Task>("");
+  expect(given).toMatchObject({ trained: true, checkpoint: { version: 0 } });
+  expect(await shapes.download(given)).toEqual(weights);
+  const stored = await shapes.file(given);
+  expect(new TextDecoder().decode(stored)).not.toContain("of its author");
+  // What it took the place of is gone.
+  expect((await fetchEdge(`http://edge/api/checkpoints/${random.checkpoint.sha256}`)).status).toBe(404);
+
+  // All may change before the first round: another network, which begins at random.
+  const four = { ...SHAPES, model: "mnist-2nn", labels: [...SHAPES.labels, { name: "star" }] };
+  expect((await shapes.admin("PUT", "", four)).status).toBe(200);
+  expect(await shapes.get<Task>("")).toMatchObject({ model: "mnist-2nn", trained: false });
+  expect(shapes.model.classes).toBe(4);
+  expect((await shapes.admin("PUT", "", TINY_SHAPES)).status).toBe(200);
+
+  await shapes.startRound({ goalCount: 1 });
+  await shapes.admin("DELETE", "/rounds/current");
+  expect(await codeOf(await shapes.admin("PUT", "", four))).toBe("409 has-rounds");
+  expect(await codeOf(await bring(file))).toBe("409 has-rounds");
+  const reworded = { ...TINY_SHAPES, title: { en: "Three shapes" }, defaultRound: { epochs: 7 } };
+  expect((await shapes.admin("PUT", "", reworded)).status).toBe(200);
+  expect((await listed()).at(-1)?.added).toMatchObject({ title: { en: "Three shapes" } });
+  const round = await (await shapes.admin("POST", "/rounds", {})).json<{ config: object }>();
+  expect(round.config).toMatchObject({ epochs: 7, rehearse: 0, agreement: 0 });
+});
+
+describe("liars", () => {
+  const wrongs: [what: string, description: object, field: string][] = [
+    ["one label", { ...SHAPES, labels: [{ name: "circle" }] }, "labels"],
+    ["65 labels", { ...SHAPES, labels: Array.from({ length: 65 }, (_, i) => ({ name: `l${i}` })) }, "labels"],
+    ["two labels of one name", { ...SHAPES, labels: [{ name: "a" }, { name: "a" }] }, "labels"],
+    ["a label that leads elsewhere", { ...SHAPES, labels: [{ name: "../a" }, { name: "b" }] }, "labels.0.name"],
+    ["words that turn the text around", { ...SHAPES, title: { en: "a\u202eb" } }, "title.en"],
+    ["words without English", { ...SHAPES, title: { de: "Formen" } }, "title"],
+    ["a language that is none", { ...SHAPES, title: { en: "a", "__proto__ ": "b" } }, "title"],
+    ["a huge input", { ...SHAPES, input: { height: 4096, width: 4096, channels: 1 } }, "input.height"],
+    ["a flat input", { ...SHAPES, input: { height: 28, width: 27, channels: 1 } }, "input"],
+    ["a network that nobody knows", { ...SHAPES, model: "gpt" }, "model"],
+    ["a network of other classes", { ...SHAPES, model: { ...TINY, layers: [...TINY.layers.slice(0, 3), { ...TINY.layers[3], units: 9 }] } }, "model"],
+    ["a network too large", { ...SHAPES, model: { name: "big", layers: [TINY.layers[2], { kind: "dense", name: "d1", units: 4096, activation: "relu" }, { kind: "dense", name: "d2", units: 4096, activation: "relu" }, { ...TINY.layers[3] }] } }, "model"],
+    ["filters that the kernels do not take", { ...SHAPES, model: { ...TINY, layers: [{ ...TINY.layers[0], filters: 7 }, ...TINY.layers.slice(1)] } }, "model"],
+    ["a tensor's name that leads elsewhere", { ...SHAPES, model: { ...TINY, layers: [{ ...TINY.layers[0], name: "../x" }, ...TINY.layers.slice(1)] } }, "model"],
+    ["rounds that rehearse nothing", { ...SHAPES, defaultRound: { rehearse: 3 } }, "defaultRound"],
+    ["rounds that mirror drawings", { ...SHAPES, defaultRound: { augment: true } }, "defaultRound"],
+    ["rounds of an unknown field", { ...SHAPES, defaultRound: { unheardOf: 1 } }, "defaultRound"],
+    ["a field that nobody knows", { ...SHAPES, webhook: "http://elsewhere" }, "webhook"],
+  ]; // prettier-ignore
+
+  test.each(wrongs)("%s is refused, and the field is named", async (_, description, field) => {
+    const answer = await shapes.admin("PUT", "", description);
+    const problem = await answer.json<Problem>();
+    expect([400, 422]).toContain(answer.status);
+    expect(problem.detail).toContain(field);
+    expect(await listed()).toHaveLength(3);
+  });
+
+  test("who has no token changes nothing, and a name that is none makes no object", async () => {
+    const objects = async (): Promise<number> => (await listDurableObjectIds(env.COORDINATOR)).length;
+    expect(await codeOf(await shapes.admin("PUT", "", SHAPES, "guessed"))).toBe("401 unauthorized");
+    expect((await shapes.fetch("", { method: "PUT", body: JSON.stringify(SHAPES) })).status).toBe(401);
+    await add();
+    expect(await codeOf(await shapes.admin("PATCH", "", { state: "retired" }, "guessed"))).toBe("401 unauthorized");
+    expect(await codeOf(await bring(new Uint8Array(9), "guessed"))).toBe("401 unauthorized");
+    expect((await shapes.get<Task>("")).state).toBe("open");
+    const known = await objects();
+    const names = ["..%2fdigits", "%2e%2e", "Shapes", "shapes%00", "shapes%2frounds", "a--b", "-a", "x".repeat(41), "constructor", "__proto__", "squares"]; // prettier-ignore
+    for (const name of names) {
+      const url = `http://edge/api/tasks/${name}`;
+      const headers = { authorization: "Bearer test-token" };
+      expect([404, 405], name).toContain((await fetchEdge(url)).status);
+      expect([404, 405], name).toContain((await fetchEdge(`${url}/rounds`)).status);
+      if (name === "squares" || name === "constructor") continue;
+      const put = await fetchEdge(url, { method: "PUT", headers, body: JSON.stringify(SHAPES) });
+      expect([400, 404, 405], name).toContain(put.status);
+    }
+    expect(await objects()).toBe(known);
+    expect(await listed()).toHaveLength(4);
+  });
+
+  test("a first checkpoint of other shapes, with numbers that are none, cut short or too large is not taken", async () => {
+    await add(TINY_SHAPES);
+    const before = await shapes.get<Task>("");
+    const { model } = shapes;
+    const weights = (change: (i: number) => number = () => 0.1): Float32Array<ArrayBuffer> =>
+      Float32Array.from({ length: model.parameters }, (_, i) => change(i));
+    const raw = (of: ModelSummary, values: Float32Array): Uint8Array<ArrayBuffer> =>
+      encodeSafetensors(of.tensors, values, {});
+    const good = raw(model, weights());
+    const compact = summarize(MODELS.compact);
+    const files: [Uint8Array<ArrayBuffer>, string][] = [
+      [
+        raw(
+          model,
+          weights((i) => (i === 5 ? NaN : 0)),
+        ),
+        "422 not-finite",
+      ],
+      [
+        raw(
+          model,
+          weights((i) => (i === 80 ? Infinity : 0)),
+        ),
+        "422 not-finite",
+      ],
+      [raw(compact, new Float32Array(compact.parameters)).slice(0, good.length), "422 wrong-shape"],
+      [raw(compact, new Float32Array(compact.parameters)), "413 too-large"],
+      [good.slice(0, -4), "422 wrong-length"],
+      [good.slice(0, 4), "422 truncated"],
+      [new Uint8Array(0), "422 truncated"],
+      [new Uint8Array(64).fill(255), "422 header-too-large"],
+    ];
+    for (const [file, code] of files) expect([code, await codeOf(await bring(file))]).toEqual([code, code]);
+    expect(await shapes.get<Task>("")).toEqual(before);
+    expect(decodeCheckpoint(await shapes.file(before), model)).toHaveLength(model.parameters);
+    expect((await bring(good)).status).toBe(200);
+  });
+
+  test("a negative variance is no weight", async () => {
+    const normed = {
+      name: "normed",
+      layers: [TINY.layers[0], { kind: "batchNorm", name: "norm" }, ...TINY.layers.slice(1)],
+    };
+    await add({ ...SHAPES, model: normed });
+    const weights = new Float32Array(shapes.model.parameters);
+    const variance = shapes.model.tensors.find(({ name }) => name === "norm/moving_variance");
+    weights[variance?.offset ?? NaN] = -1;
+    expect(await codeOf(await bring(encodeSafetensors(shapes.model.tensors, weights, {})))).toBe("422 not-finite");
+  });
+
+  test("there are as many tasks as there may be, retired ones counted", async () => {
+    for (let i = 0; i < MOST_TASKS; i++) {
+      const url = `http://edge/api/tasks/task-${i}`;
+      const headers = { authorization: "Bearer test-token" };
+      const body = JSON.stringify({ ...TINY_SHAPES, state: "retired" });
+      expect((await fetchEdge(url, { method: "PUT", headers, body })).status).toBe(201);
+    }
+    expect(await codeOf(await shapes.admin("PUT", "", SHAPES))).toBe("409 too-many-tasks");
+    expect((await shapes.fetch("")).status).toBe(404);
+    expect(await listed()).toHaveLength(3 + MOST_TASKS);
+  });
+});
