@@ -209,12 +209,6 @@ export function conflictOf(config: RoundConfig): string | undefined {
   if (strategy !== undefined) return strategy;
   const aggregation = aggregationOf(config.aggregation);
   const optimizer = optimizerRule(config.serverOptimizer);
-  if (!aggregation.isLinear) {
-    const least = aggregation.leastUpdates(config.byzantine);
-    if (config.goalCount < least) {
-      return `To bear ${config.byzantine} wrong updates, ${config.aggregation} needs ${least}: choose a higher goal count, or fewer to bear.`;
-    }
-  }
   if (config.topology === "gossip" && !aggregation.isLinear) {
     return "Hubs can gossip about sums only; a robust average needs every update in one place. Choose the mean, or the central topology.";
   }
@@ -270,6 +264,12 @@ export function conflictOf(config: RoundConfig): string | undefined {
       } catch (error) {
         return (error as Error).message;
       }
+    }
+  }
+  if (!aggregation.isLinear) {
+    const least = aggregation.leastUpdates(config.byzantine);
+    if (config.goalCount < least) {
+      return `To bear ${config.byzantine} wrong updates, ${config.aggregation} needs ${least}: choose a higher goal count, or fewer to bear.`;
     }
   }
   return undefined;
