@@ -17,6 +17,8 @@ export const taskNameSchema = v.pipe(
   v.string(),
   v.maxLength(40),
   v.regex(/^[a-z][a-z0-9]*(?:-[a-z0-9]+)*$/, "not a task's name: small letters, digits, and single hyphens within"),
+  // What is kept by task is kept in objects, too.
+  v.check((name) => !(name in {}), "a name that every object has"),
 );
 
 export const whole = (min: number, max: number) => v.pipe(v.number(), v.integer(), v.minValue(min), v.maxValue(max));
@@ -278,7 +280,10 @@ export function conflictOf(config: RoundConfig): string | undefined {
 /** A change of an open round: any of its fields. Absent ones stay as they are. */
 export const roundChangeSchema = v.pipe(
   v.record(v.string(), v.unknown()),
-  v.check((change) => Object.keys(change).every((key) => key in roundConfigSchema.entries), "an unknown field"),
+  v.check(
+    (change) => Object.keys(change).every((key) => Object.hasOwn(roundConfigSchema.entries, key)),
+    "an unknown field",
+  ),
   v.rawTransform(({ dataset, addIssue, NEVER }) => {
     const parsed: Record<string, unknown> = {};
     for (const [key, value] of Object.entries(dataset.value)) {

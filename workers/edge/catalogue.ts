@@ -34,6 +34,9 @@ export interface Described {
 /** The one list of the tasks that administrators have added, and of those, built-in ones among them, that are retired. */
 export class Catalogue extends DurableObject<Env> {
   readonly #db: Database;
+  /** What is asked for most, and by anybody: made once after each change. */
+  #listed: (ListedTask & { revision: number })[] | undefined;
+  #listedText: string | undefined;
 
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env);
@@ -43,6 +46,19 @@ export class Catalogue extends DurableObject<Env> {
 
   /** Every task there is, the built-in ones first. */
   list(): (ListedTask & { revision: number })[] {
+    return (this.#listed ??= this.#list());
+  }
+
+  /** The same as players read it: JSON. */
+  listText(): string {
+    return (this.#listedText ??= JSON.stringify({ tasks: this.list().map(({ revision: _, ...task }) => task) }));
+  }
+
+  #changed(): void {
+    this.#listed = this.#listedText = undefined;
+  }
+
+  #list(): (ListedTask & { revision: number })[] {
     const state = (name: TaskName): TaskState =>
       this.#db.exists("SELECT 1 FROM retired WHERE name = ?", name) ? "retired" : "open";
     const rows = this.#db.all(addedRow, "SELECT name, description, revision FROM added ORDER BY name");
@@ -64,6 +80,7 @@ export class Catalogue extends DurableObject<Env> {
       if (this.#db.number("SELECT count(*) AS n FROM added") >= MOST_TASKS) return "full";
       this.#db.run("INSERT INTO added VALUES (?, ?, ?)", name, JSON.stringify(added), Date.now());
       this.setState(name, state);
+      this.#changed();
       return "added";
     });
   }
@@ -78,12 +95,20 @@ export class Catalogue extends DurableObject<Env> {
       revision,
       name,
     );
+    this.#changed();
     return { added, revision };
+  }
+
+  /** Takes back a task that could not begin. */
+  remove(name: TaskName): void {
+    this.#db.run("DELETE FROM added WHERE name = ?", name);
+    this.setState(name, "open");
   }
 
   setState(name: TaskName, state: TaskState): void {
     if (state === "open") this.#db.run("DELETE FROM retired WHERE name = ?", name);
     else this.#db.run("INSERT OR IGNORE INTO retired VALUES (?)", name);
+    this.#changed();
   }
 }
 
@@ -98,13 +123,15 @@ export function note(name: TaskName, { added, revision }: Described): void {
 /**
  * Makes sure that a task is known in this isolate as it is now: everything that is about a task begins with this. A name that nobody has
  * given to one makes nothing and keeps nothing.
+ * @returns the revision of its description
  * @throws ProblemError `not-found`
  */
-export async function knowTask(env: Env, name: TaskName): Promise<void> {
-  if (isBuiltIn(name)) return;
+export async function knowTask(env: Env, name: TaskName): Promise<number> {
+  if (isBuiltIn(name)) return 0;
   const described = await catalogueOf(env).get(name);
   if (!described) throw new ProblemError("not-found", `There is no task ${name}; GET /api/tasks lists all.`);
   note(name, described);
+  return described.revision;
 }
 
 /** The names of all tasks, each of which is then known here. */

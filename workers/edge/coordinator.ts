@@ -179,23 +179,31 @@ export class Coordinator extends DurableObject<Env> {
   /**
    * Describes an added task otherwise: its words and default round at any time, all the rest, with another first version at random, until
    * its first round. No round begins meanwhile.
+   * @param state what it is to be afterwards; undefined: as it is
    */
-  redescribe(added: AddedTask): Promise<"has-rounds" | undefined> {
+  redescribe(added: AddedTask, state: TaskState | undefined): Promise<"has-rounds" | "round-open" | undefined> {
     const { task, env } = this.#context;
     return this.ctx.blockConcurrencyWhile(async () => {
+      if (state === "retired" && this.#store.rounds.open()) return "round-open";
       const known = await catalogueOf(env).get(task);
       const isSame = known !== null && isSameTask(known.added, added);
       if (!isSame && this.#store.rounds.hasBeen()) return "has-rounds";
       note(task, await catalogueOf(env).change(task, added));
       if (!isSame) await this.#beginWith(undefined);
-      return undefined;
+      return state && this.setState(state);
     });
   }
 
-  /** Takes a checkpoint that lies in the store as the first version of an added task, until its first round. */
-  setFirst(checkpoint: FirstCheckpoint): Promise<"has-rounds" | undefined> {
+  /**
+   * Takes a checkpoint as the first version of an added task, until its first round. Its file is stored here, where no other call deletes
+   * one meanwhile.
+   * @param revision of the description that it was read by
+   */
+  setFirst(checkpoint: FirstCheckpoint, revision: number): Promise<"has-rounds" | "task-changed" | undefined> {
+    const { task, env } = this.#context;
     return this.ctx.blockConcurrencyWhile(async () => {
       if (this.#store.rounds.hasBeen()) return "has-rounds";
+      if ((await catalogueOf(env).get(task))?.revision !== revision) return "task-changed";
       await this.#beginWith(checkpoint);
       return undefined;
     });
@@ -206,7 +214,9 @@ export class Coordinator extends DurableObject<Env> {
     const before = this.#store.checkpoints.current();
     this.#store.checkpoints.forgetFirst();
     if (checkpoint) {
-      this.#store.checkpoints.add({ version: 0, trained: true, ...checkpoint }, "published", null, Date.now());
+      const { file, ...stored } = checkpoint;
+      await this.env.STORE.put(checkpointKey(stored.sha256), file, { sha256: stored.sha256 });
+      this.#store.checkpoints.add({ version: 0, trained: true, ...stored }, "published", null, Date.now());
     } else await publishFirst(this.#context);
     const after = this.#store.checkpoints.current();
     // Its file names the task, so that no other task has it.

@@ -6,15 +6,17 @@ import { FormatError } from "../../src/model/safetensors";
 import { normOf } from "../../src/federation/privacy/clip";
 import { networkOf } from "../../src/federation/tasks/network";
 import { taskNamed, type TaskName } from "../../src/federation/tasks/registry";
-import { checkpointKey, type Env } from "./env";
+import { checkpointKey } from "./env";
 import type { TaskContext } from "./round-driver";
 import type { StoredCheckpoint } from "./store/checkpoints";
 
 /** Seed of the initialization: the year of FER2013. */
 const INITIAL_SEED = 2013;
 
-/** A checkpoint in the store that is to be a task's first version. */
-export type FirstCheckpoint = Pick<StoredCheckpoint, "sha256" | "bytes" | "norm">;
+/** A checkpoint that is to be a task's first version, and its file. */
+export interface FirstCheckpoint extends Pick<StoredCheckpoint, "sha256" | "bytes" | "norm"> {
+  file: Uint8Array<ArrayBuffer>;
+}
 
 /** Publishes version 0, once: the checkpoint that was deployed with the app, else a seeded random initialization. */
 export async function publishFirst(context: TaskContext): Promise<void> {
@@ -44,7 +46,8 @@ export async function publishFirst(context: TaskContext): Promise<void> {
 
 async function deployedCheckpoint({ env, task }: TaskContext): Promise<Uint8Array<ArrayBuffer> | undefined> {
   const { INITIAL_CHECKPOINTS: others } = env;
-  const path = others ? others[task] : taskNamed(task).firstCheckpoint;
+  const other = others && Object.hasOwn(others, task) ? others[task] : undefined;
+  const path = others ? other : taskNamed(task).firstCheckpoint;
   if (path === undefined || path === null) return undefined;
   const response = await env.ASSETS.fetch(new URL(path, "https://assets"));
   if (!response.ok) throw new Error(`${path} is not among the deployed files.`);
@@ -52,15 +55,11 @@ async function deployedCheckpoint({ env, task }: TaskContext): Promise<Uint8Arra
 }
 
 /**
- * Stores a file as the first version of an added task.
+ * Reads a file that is to be the first version of an added task.
  * @param file a checkpoint of the task's network, which is read tensor by tensor
  * @throws FormatError where it is none, or says what no weights can be
  */
-export async function storeFirst(
-  { STORE }: Env,
-  task: TaskName,
-  file: Uint8Array<ArrayBuffer>,
-): Promise<FirstCheckpoint> {
+export async function readFirst(task: TaskName, file: Uint8Array<ArrayBuffer>): Promise<FirstCheckpoint> {
   const model = summarize(networkOf(task));
   const weights = decodeCheckpoint(file, model);
   for (const { name, offset, size } of model.tensors) {
@@ -73,7 +72,5 @@ export async function storeFirst(
   }
   // Written anew, so that nothing of its header is anybody's, and no two tasks have one file.
   const own = encodeCheckpoint(model, weights, { task, version: "0" }, "float32");
-  const sha256 = await sha256Hex(own);
-  await STORE.put(checkpointKey(sha256), own, { sha256 });
-  return { sha256, bytes: own.length, norm: normOf(weights) };
+  return { sha256: await sha256Hex(own), bytes: own.length, norm: normOf(weights), file: own };
 }

@@ -28,7 +28,7 @@ import { FIRST_CHECKPOINT_MS, MAX_SECURE_BYTES, MAX_TASK_BYTES, parse, readBody,
 import { catalogueOf, knowAll, knowTask } from "./catalogue";
 import { count, countNow } from "./count";
 import { checkpointKey, differenceKey, updateKey, type Env, type UpdateMessage } from "./env";
-import { storeFirst, type FirstCheckpoint } from "./first-checkpoint";
+import { readFirst, type FirstCheckpoint } from "./first-checkpoint";
 import { limit, limitByAddress, requireAdmin } from "./limits";
 import { prometheus } from "./metrics";
 import { methodsOf, openApi } from "./openapi";
@@ -152,8 +152,7 @@ app.get("/api/share", async (c) => {
 });
 
 app.get("/api/tasks", async (c) => {
-  const listed = await catalogueOf(c.env).list();
-  return c.json({ tasks: listed.map(({ revision: _, ...task }) => task) });
+  return c.body(await catalogueOf(c.env).listText(), 200, { "content-type": "application/json" });
 });
 
 /** Adds a task, or describes one otherwise. */
@@ -165,11 +164,21 @@ app.put("/api/tasks/:task", async (c) => {
   const answer = await catalogueOf(c.env).add(task, added, state ?? "open");
   if (answer === "full") throw new ProblemError("too-many-tasks", `There may be ${MOST_TASKS} that were added.`);
   await knowTask(c.env, task);
-  // Its first version is made here, and not with the first player: whatever cannot be, fails before anybody comes.
-  if (answer === "added") return c.json(await coordinator(c.env, task).task(), 201);
-  const refused = await coordinator(c.env, task).redescribe(added);
-  if (refused) throw new ProblemError(refused, `Of a task with rounds, ${CHANGEABLE.join(", ")} and words may change.`);
-  if (state) await setState(c.env, task, state);
+  if (answer === "added") {
+    try {
+      // Its first version is made here, and not with the first player: whatever cannot be, fails before anybody comes.
+      await coordinator(c.env, task).task();
+    } catch (error) {
+      await catalogueOf(c.env).remove(task);
+      throw error;
+    }
+    if (state === "retired") await setState(c.env, task, state);
+    return c.json(await coordinator(c.env, task).task(), 201);
+  }
+  const refused = await coordinator(c.env, task).redescribe(added, state);
+  if (refused === "has-rounds")
+    throw new ProblemError(refused, `Of a task with rounds, ${CHANGEABLE.join(", ")} and words may change.`);
+  if (refused) throw new ProblemError(refused, STOP_FIRST);
   return c.json(await coordinator(c.env, task).task());
 });
 
@@ -181,31 +190,31 @@ app.patch("/api/tasks/:task", async (c) => {
   return c.json(await coordinator(c.env, task).task());
 });
 
+const STOP_FIRST = "Stop the round first, then retire the task.";
+
 /** @throws ProblemError `round-open` */
 async function setState(env: Env, task: TaskName, state: TaskState): Promise<void> {
   const refused = await coordinator(env, task).setState(state);
-  if (refused) throw new ProblemError(refused, "Stop the round first, then retire the task.");
+  if (refused) throw new ProblemError(refused, STOP_FIRST);
 }
 
 /** Takes a file as the first version of an added task, for as long as it has had no round. */
 app.put("/api/tasks/:task/first-checkpoint", async (c) => {
   await requireAdmin(c.req.raw, c.env);
-  const task = await taskOf(c);
+  const task = parse(taskNameSchema, c.req.param("task"));
   if (isBuiltIn(task)) throw new ProblemError("built-in");
+  const revision = await knowTask(c.env, task);
   const most = 8 + MAX_HEADER_BYTES + 4 * modelOf(task).parameters;
   const file = await readBody(c.req.raw, most, FIRST_CHECKPOINT_MS);
   let first: FirstCheckpoint;
   try {
-    first = await storeFirst(c.env, task, file);
+    first = await readFirst(task, file);
   } catch (error) {
     if (error instanceof FormatError) throw new ProblemError(error.code, error.message);
     throw error;
   }
-  const refused = await coordinator(c.env, task).setFirst(first);
-  if (refused) {
-    await c.env.STORE.delete(checkpointKey(first.sha256));
-    throw new ProblemError(refused);
-  }
+  const refused = await coordinator(c.env, task).setFirst(first, revision);
+  if (refused) throw new ProblemError(refused);
   return c.json(await coordinator(c.env, task).task());
 });
 

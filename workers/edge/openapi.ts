@@ -100,7 +100,16 @@ export const ENDPOINTS: Endpoint[] = [
     body: "binary",
     answers: { 200: taskSchema },
     problems: [
-      ...["built-in", "has-rounds", "too-large", "too-slow", "truncated", "header-too-large", "bad-header"],
+      ...[
+        "built-in",
+        "has-rounds",
+        "task-changed",
+        "too-large",
+        "too-slow",
+        "truncated",
+        "header-too-large",
+        "bad-header",
+      ],
       ...["wrong-shape", "wrong-length", "not-finite"],
     ] as ProblemCode[],
   },

@@ -124,11 +124,64 @@ test("a first checkpoint is the task's until its first round; then only words an
   await shapes.admin("DELETE", "/rounds/current");
   expect(await codeOf(await shapes.admin("PUT", "", four))).toBe("409 has-rounds");
   expect(await codeOf(await bring(file))).toBe("409 has-rounds");
+  // Nor does its own first version, sent once more, take anything away.
+  const kept = await shapes.get<Task>("");
+  expect(await codeOf(await bring(await shapes.file(kept)))).toBe("409 has-rounds");
+  expect(await shapes.download(kept)).toHaveLength(shapes.model.parameters);
   const reworded = { ...TINY_SHAPES, title: { en: "Three shapes" }, defaultRound: { epochs: 7 } };
   expect((await shapes.admin("PUT", "", reworded)).status).toBe(200);
   expect((await listed()).at(-1)?.added).toMatchObject({ title: { en: "Three shapes" } });
   const round = await (await shapes.admin("POST", "/rounds", {})).json<{ config: object }>();
   expect(round.config).toMatchObject({ epochs: 7, rehearse: 0, agreement: 0 });
+});
+
+test("of two first checkpoints sent at once one is the task's, with its file; one for another description is not taken", async () => {
+  await add(TINY_SHAPES);
+  const [one, other] = [1, 2].map((seed) =>
+    encodeCheckpoint(shapes.model, shapes.randomDelta(seed), { task: "x" }, "float32"),
+  ) as [Uint8Array<ArrayBuffer>, Uint8Array<ArrayBuffer>];
+  for (let i = 0; i < 20; i++) {
+    await bring(one);
+    const answers = await Promise.all([bring(other), bring(one)]);
+    expect(answers.map(({ status }) => status)).toEqual([200, 200]);
+    expect(await shapes.download(await shapes.get<Task>(""))).toHaveLength(shapes.model.parameters);
+  }
+  // Half of it is there when the labels change their places.
+  let send: (() => void) | undefined;
+  const rest = new Promise<void>((resolve) => (send = resolve));
+  const slow = new ReadableStream<Uint8Array>({
+    async start(controller) {
+      controller.enqueue(one.slice(0, 100));
+      await rest;
+      controller.enqueue(one.slice(100));
+      controller.close();
+    },
+  });
+  const answer = shapes.fetch("/first-checkpoint", {
+    method: "PUT",
+    headers: { authorization: "Bearer test-token" },
+    body: slow,
+  });
+  const turned = { ...TINY_SHAPES, labels: [...SHAPES.labels].reverse() };
+  await new Promise((resolve) => setTimeout(resolve, 200));
+  expect((await shapes.admin("PUT", "", turned)).status).toBe(200);
+  send?.();
+  expect(await codeOf(await answer)).toBe("409 task-changed");
+  expect(await shapes.get<Task>("")).toMatchObject({ trained: false });
+});
+
+test("a task that is added retired takes nobody in until it is opened, and one that cannot be retired stays as it is", async () => {
+  await add({ ...TINY_SHAPES, state: "retired" });
+  expect(await shapes.get<Task>("")).toMatchObject({ state: "retired" });
+  expect((await listed()).at(-1)?.state).toBe("retired");
+  expect(await codeOf(await shapes.admin("POST", "/rounds", {}))).toBe("409 task-retired");
+  expect((await shapes.admin("PATCH", "", { state: "open" })).status).toBe(200);
+  await shapes.startRound({ goalCount: 1 });
+  const refused = await shapes.admin("PUT", "", { ...TINY_SHAPES, title: { en: "Gone" }, state: "retired" });
+  expect(await codeOf(refused)).toBe("409 round-open");
+  expect((await listed()).at(-1)).toMatchObject({ state: "open", added: { title: { en: "Shapes" } } });
+  const change = await shapes.admin("PATCH", "/rounds/current", { toString: 1 });
+  expect(change.status).toBe(400);
 });
 
 describe("liars", () => {
@@ -150,6 +203,7 @@ describe("liars", () => {
     ["rounds that rehearse nothing", { ...SHAPES, defaultRound: { rehearse: 3 } }, "defaultRound"],
     ["rounds that mirror drawings", { ...SHAPES, defaultRound: { augment: true } }, "defaultRound"],
     ["rounds of an unknown field", { ...SHAPES, defaultRound: { unheardOf: 1 } }, "defaultRound"],
+    ["rounds of a field that every object has", { ...SHAPES, defaultRound: { toString: 1 } }, "defaultRound"],
     ["a field that nobody knows", { ...SHAPES, webhook: "http://elsewhere" }, "webhook"],
   ]; // prettier-ignore
 
