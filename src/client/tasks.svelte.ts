@@ -49,7 +49,10 @@ class Tasks {
     const { getTasks } = await import("./catalogue");
     const known = await getTasks();
     this.#note(known);
-    localStorage.setItem(KEPT, JSON.stringify(known));
+    // Of a deployment that has the built-in ones, all of them open, there is nothing to remember.
+    if (known.some(({ task, state }) => task !== null || state === "retired")) {
+      localStorage.setItem(KEPT, JSON.stringify(known));
+    } else localStorage.removeItem(KEPT);
   }
 
   #note(known: readonly KnownTask[]): void {
