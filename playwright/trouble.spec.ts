@@ -140,8 +140,10 @@ test("a clock that is a year off, an edge that goes, a tab that is closed in mid
   await expect(second.getByText("The server is away")).toBeVisible();
   stage.cut = false;
   await expect(second.getByText("accepted", { exact: true })).toBeVisible({ timeout: 120_000 });
-  // The tab that took over signs by its own clock until the edge tells it that it is wrong.
-  expect(stage.requests.filter(({ method }) => method === "PUT").map(({ status }) => status)).toEqual([401, 202]);
+  // The tab that took over signs by its own clock until the edge tells it that it is wrong, which any answer may have done before.
+  const answers = stage.requests.filter(({ method }) => method === "PUT").map(({ status }) => status);
+  expect(answers.filter((status) => status !== 401)).toEqual([202]);
+  expect(answers.length).toBeLessThanOrEqual(2);
   const { rounds } = (await (await fetch(`${stage.url}/api/tasks/expressions-compact/rounds`)).json()) as {
     rounds: { cohort: { uploadedAt: number | null }[] }[];
   };
