@@ -77,7 +77,15 @@ async function both(name, seed) {
   const { target, ...row } = ROWS[name];
   const rounds = row.model === "mnist-cnn" ? options["cnn-rounds"] : options.rounds;
   const config = lab.parseLabConfig({
-    ...{ ...row, name, seed, rounds, dataset: "mnist", clients: 100, fraction: 0.1, epochs: 1, batchSize: 10 },
+    ...row,
+    name,
+    seed,
+    rounds,
+    dataset: "mnist",
+    clients: 100,
+    fraction: 0.1,
+    epochs: 1,
+    batchSize: 10,
     evaluateEvery: 1,
   });
   // Short: Ray's sockets lie in it, whose paths may have 107 letters.

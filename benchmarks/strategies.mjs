@@ -18,8 +18,15 @@ import { root } from "../tools/setup.mjs";
 
 /** What all runs share. */
 const BASE = {
-  ...{ clients: 10, fraction: 1, examplesPerClient: 150, heldOut: 0.2, epochs: 2, batchSize: 20, rounds: 10 },
-  ...{ testExamples: 1000, evaluateEvery: 1 },
+  clients: 10,
+  fraction: 1,
+  examplesPerClient: 150,
+  heldOut: 0.2,
+  epochs: 2,
+  batchSize: 20,
+  rounds: 10,
+  testExamples: 1000,
+  evaluateEvery: 1,
 };
 const SETS = {
   mnist: { config: { dataset: "mnist", model: "mnist-cnn" }, rates: [0.03, 0.1, 0.3], target: 0.9 },
@@ -174,7 +181,12 @@ async function cell(set, partition, name) {
   const all = (values) => `${percent(mean(values))} ± ${percent(deviation(values))}`;
   const fast = (values) => `${mean(values).toFixed(1)} ± ${deviation(values).toFixed(1)}`;
   return {
-    ...{ set, partition, strategy: name, learningRate, rates: tried.length, seeds: seeds.length },
+    set,
+    partition,
+    strategy: name,
+    learningRate,
+    rates: tried.length,
+    seeds: seeds.length,
     accuracy: isHeadless ? "" : all(seeds.map(({ curve }) => lastOf(curve))),
     own: all(seeds.map(({ own }) => lastOf(own))),
     rounds: isHeadless || reached.includes(null) ? "" : fast(reached),
