@@ -334,6 +334,8 @@ function teachNumbers(inside: Seen["numbers"][], outside: Seen["numbers"][]): (s
 
 /** Of an audit, the chance to be wrong. */
 const ERROR = 0.01;
+/** Of 400 thresholds one is the best by luck alone: what is learned has to be surer than what is judged. */
+const LESSON_ERROR = 1e-5;
 
 /** How many of sorted numbers lie above a threshold. */
 function above(sorted: Float64Array, threshold: number): number {
@@ -348,11 +350,11 @@ function above(sorted: Float64Array, threshold: number): number {
 
 /** The guess by one threshold that bounds epsilon best in the runs that the attacker learns from; either answer can be the telling one. */
 function bestGuess(inside: number[], outside: number[], delta: number) {
-  const boundOf = (threshold: number, isAbove: boolean, yes: Float64Array, no: Float64Array): number => {
+  const boundOf = (threshold: number, isAbove: boolean, yes: Float64Array, no: Float64Array, error: number): number => {
     const [telling, silent] = isAbove ? [yes, no] : [no, yes];
     const hits = (of: Float64Array): number => (isAbove ? above(of, threshold) : of.length - above(of, threshold));
-    const { low } = clopperPearson(hits(telling), telling.length, ERROR);
-    const { high } = clopperPearson(hits(silent), silent.length, ERROR);
+    const { low } = clopperPearson(hits(telling), telling.length, error);
+    const { high } = clopperPearson(hits(silent), silent.length, error);
     return low > delta ? Math.max(0, Math.log((low - delta) / high)) : 0;
   };
   const [yes, no] = [Float64Array.from(inside).sort(), Float64Array.from(outside).sort()];
@@ -365,13 +367,13 @@ function bestGuess(inside: number[], outside: number[], delta: number) {
       [all[all.length - 1 - place] ?? 0, true],
       [all[place] ?? 0, false],
     ] as const) {
-      const bound = boundOf(threshold, isAbove, yes, no);
+      const bound = boundOf(threshold, isAbove, yes, no, LESSON_ERROR);
       if (bound > best.bound) best = { threshold, isAbove, bound };
     }
   }
   return {
     boundOf: (yes: number[], no: number[]) =>
-      boundOf(best.threshold, best.isAbove, Float64Array.from(yes).sort(), Float64Array.from(no).sort()),
+      boundOf(best.threshold, best.isAbove, Float64Array.from(yes).sort(), Float64Array.from(no).sort(), ERROR),
   };
 }
 
