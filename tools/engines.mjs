@@ -103,7 +103,9 @@ async function openFirefox({ sharedMemory }) {
     headless: true,
     protocolTimeout: 600_000,
     extraPrefsFirefox: preferences,
+    args: ["--remote-allow-system-access"],
   });
+  await leaveWorkersAlone(browser);
   const page = await browser.newPage();
   const errors = [];
   page.on("console", (message) => message.type() === "error" && errors.push(message.text()));
@@ -122,6 +124,24 @@ async function openFirefox({ sharedMemory }) {
     errors: async () => errors.splice(0).filter(isOurs),
     close: () => browser.close(),
   };
+}
+
+/**
+ * Lets Firefox start workers of workers as it does for a player. For every WebDriver session it listens to them (as its developer
+ * tools do), and the worker that starts another one then waits for the page's thread on the same condition variable on which the new
+ * one waits for events: WorkerPrivate::SetIsDebuggerRegistered wakes only one of them. When it is the wrong one, about once in a hundred
+ * starts on a busy machine, both wait for ever.
+ */
+async function leaveWorkersAlone({ connection }) {
+  const { result } = await connection.send("browsingContext.getTree", { "moz:scope": "chrome" });
+  const actor = "chrome://remote/content/shared/js-process-actors/WebDriverWorkerListenerActor.sys.mjs";
+  const answer = await connection.send("script.evaluate", {
+    expression: `ChromeUtils.importESModule("${actor}").unregisterWebDriverWorkerListenerActor()`,
+    target: { context: result.contexts[0].context },
+    awaitPromise: false,
+  });
+  // An older one has no such listener.
+  if (answer.result.type !== "success") console.warn("Firefox goes on listening to workers:", answer.result);
 }
 
 const freePort = () =>

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes workers/tf/oracle.safetensors: what PyTorch computes, in float64, for the seed CNN on a fixed batch.
+"""Writes workers/tf/oracle.safetensors and oracle-compact.safetensors: what PyTorch computes, in float64, for a model on a fixed batch.
 
     python3 tools/oracle.py
 
@@ -54,7 +54,17 @@ def generator(seed):
 
 
 def trainable(model):
-    return [(name, tensor) for name, tensor, _ in tensors(model) if isinstance(tensor, nn.Parameter)]
+    """(name, tensor, side) of those that are trained: see `tensors`."""
+    return [one for one in tensors(model) if isinstance(one[1], nn.Parameter)]
+
+
+def theirs(flat, parameter, side):
+    """From our layout to PyTorch's: the inverse of `ours`."""
+    if parameter.dim() == 4:
+        return flat.reshape([parameter.shape[i] for i in (2, 3, 1, 0)]).permute(3, 2, 0, 1)
+    if not side:
+        return flat.reshape(parameter.shape[1], parameter.shape[0]).T
+    return flat.reshape(side, side, -1, parameter.shape[0]).permute(3, 2, 0, 1).flatten(1)
 
 
 def summary(values):
@@ -63,38 +73,42 @@ def summary(values):
 
 
 def main():
-    model = build("seed").double()
+    write("seed", ("sgd", "momentum", "adam", "careful"), "oracle")
+    write("compact", ("sgd", "careful"), "oracle-compact")
+
+
+def write(network, kinds, file):
+    model = build(network).double()
     for layer in model:
         if isinstance(layer, nn.Dropout):
             layer.p = 0.0
     random = generator(SEED)
     with torch.no_grad():
-        for name, parameter in trainable(model):
+        for name, parameter, side in trainable(model):
             if not name.endswith("/kernel"):
                 continue
             fan = parameter[0].numel() + parameter.numel() // parameter.shape[1]
             limit = (6 / fan) ** 0.5
             flat = np.array([(next(random) * 2 - 1) * limit for _ in range(parameter.numel())], dtype=np.float32)
-            shape = [parameter.shape[i] for i in ((2, 3, 1, 0) if parameter.dim() == 4 else (1, 0))]
-            back = (3, 2, 0, 1) if parameter.dim() == 4 else (1, 0)
-            parameter.copy_(torch.from_numpy(flat.astype(np.float64)).reshape(shape).permute(back))
+            parameter.copy_(theirs(torch.from_numpy(flat.astype(np.float64)), parameter, side))
     random = generator(48)
     pixels = np.array([int(next(random) * 256) for _ in range(FACES * 48 * 48)], dtype=np.float64)
     x = torch.from_numpy(np.float32(pixels / 255).astype(np.float64)).reshape(FACES, 1, 48, 48)
     y = torch.arange(FACES) % 7
-    begin = {name: tensor.detach().clone() for name, tensor in trainable(model)}
+    begin = {name: tensor.detach().clone() for name, tensor, _ in trainable(model)}
     out = {}
     # What careful SGD needs beyond that: statistics of batch normalization, and a teacher's logits.
     random = generator(7)
     statistics = {name: [next(random) for _ in range(tensor.numel())]
-                  for name, tensor, yes in tensors(model) if not yes}
+                  for name, tensor, _ in tensors(model) if not isinstance(tensor, nn.Parameter)}
     teacher = torch.tensor([[next(random) * 4 - 2 for _ in range(7)] for _ in range(FACES)], dtype=torch.float64)
     # The rates are of the size that each optimizer's steps need to stay where float32 and float64 agree.
-    for kind, rate in (("sgd", RATE), ("momentum", RATE), ("adam", 1e-6), ("careful", RATE)):
+    for kind in kinds:
+        rate = 1e-6 if kind == "adam" else RATE
         careful = kind == "careful"
         with torch.no_grad():
-            for name, tensor, yes in tensors(model):
-                if yes:
+            for name, tensor, _ in tensors(model):
+                if isinstance(tensor, nn.Parameter):
                     tensor.copy_(begin[name])
                 elif careful:
                     values = np.float32(np.array(statistics[name]) * 0.5 + (0.5 if name.endswith("variance") else 0))
@@ -122,17 +136,17 @@ def main():
                 loss = loss + DISTILL * TEMPERATURE**2 * apart
             loss.backward()
             if kind in ("sgd", "careful") and step == 0:
-                for name, tensor in trainable(model):
+                for name, tensor, side in trainable(model):
                     if tensor.grad is not None:
                         title = "gradient" if kind == "sgd" else "careful-gradient"
-                        out[f"{title}/{name}"] = summary(ours(tensor.grad).ravel())
+                        out[f"{title}/{name}"] = summary(ours(tensor.grad, side).ravel())
             optimizer.step()
-        for name, tensor in trainable(model):
+        for name, tensor, side in trainable(model):
             if tensor.requires_grad:
-                out[f"{kind}/{name}"] = summary((ours(tensor) - ours(begin[name])).ravel())
+                out[f"{kind}/{name}"] = summary((ours(tensor, side) - ours(begin[name], side)).ravel())
         out[f"losses/{kind}"] = np.array(losses, dtype=np.float32)
-        print(kind, losses)
-    path = os.path.join(HERE, "..", "workers", "tf", "oracle.safetensors")
+        print(network, kind, losses)
+    path = os.path.join(HERE, "..", "workers", "tf", f"{file}.safetensors")
     write_safetensors(path, out, {"source": f"PyTorch {torch.__version__}, float64"})
 
 

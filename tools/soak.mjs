@@ -1,6 +1,6 @@
 /**
  * `npm run test:soak`: the tests that `npm test` runs at a part of their length, at all of it: a thousand rounds whose storage is weighed,
- * the lab against the edge in every pair of settings, fifty kills, and the interface fuzzed where Python has Schemathesis. About twenty
+ * the lab against the edge in every pair of settings, fifty kills, the seed CNN's gradients on a software GPU, and the interface fuzzed where Python has Schemathesis. About twenty
  * minutes.
  */
 import { spawnSync } from "node:child_process";
@@ -11,6 +11,15 @@ const runs = [
   ["vitest/vitest.mjs", "run", "--config", "workers/edge/vitest.config.ts", "growth.test", "lab.test"],
   ["vite/bin/vite.js", "build", "--logLevel", "warn"],
   ["@playwright/test/cli.js", "test", "--config", "playwright/faults.config.ts", "faults.spec"],
+  [
+    "@playwright/test/cli.js",
+    "test",
+    "--config",
+    "playwright/playwright.config.ts",
+    "exactness.spec",
+    "--grep",
+    "PyTorch",
+  ],
 ].map(([module, ...args]) => [`${root}node_modules/${module}`, ...args]);
 runs.push([`${root}tools/fuzz.mjs`, "--minutes", "2", "--if-at-hand"]);
 let failed = 0;

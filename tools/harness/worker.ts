@@ -54,14 +54,19 @@ function sample(values: Float32Array): number[] {
 }
 
 /** Losses of `steps` steps on the oracle's batch, gradients of the first, changes of the weights after the last. */
-async function oracle(backend: "wasm" | "webgpu" | "cpu", steps: number, optimizer: keyof typeof RATES) {
+async function oracle(
+  backend: "wasm" | "webgpu" | "cpu",
+  model: "seed" | "compact",
+  steps: number,
+  optimizer: keyof typeof RATES,
+) {
   await start(backend);
   const isCareful = optimizer === "careful";
   const plan: StepPlan = isCareful
     ? { ...sgd(RATES.careful), batchNorm: "frozen" }
     : { ...sgd(RATES[optimizer]), optimizer };
-  const { tensors, classes } = summarize(MODELS.seed);
-  const begin = initializeWeights(MODELS.seed, 2013);
+  const { tensors, classes } = summarize(MODELS[model]);
+  const begin = initializeWeights(MODELS[model], 2013);
   const random = seededRandom(7);
   if (isCareful) {
     for (const { name, offset, size, trainable } of tensors) {
@@ -70,10 +75,10 @@ async function oracle(backend: "wasm" | "webgpu" | "cpu", steps: number, optimiz
       for (let i = offset; i < offset + size; i++) begin[i] = random() * 0.5 + least;
     }
   }
-  const network = new Network(MODELS.seed);
+  const network = new Network(MODELS[model]);
   network.setWeights(begin);
   const { pixels, labels } = faces(FACES);
-  const batch: Batch = { x: picturesToTensor(pixels, MODELS.seed.inputShape), labels };
+  const batch: Batch = { x: picturesToTensor(pixels, MODELS[model].inputShape), labels };
   if (isCareful) {
     batch.labels = labels.subarray(0, LABELLED);
     const logits = Float32Array.from({ length: FACES * classes }, () => random() * 4 - 2);
