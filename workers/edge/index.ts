@@ -123,14 +123,24 @@ app.use("/api/*", async (c, next) => {
   await next();
 });
 
+/** Asks every task for something; one whose object does not start says nothing of the others. */
+async function askAll<T>(env: Env, ask: (task: TaskName) => Promise<T>): Promise<[TaskName, T | null][]> {
+  const answerOf = async (task: TaskName): Promise<T | null> => {
+    try {
+      return await ask(task);
+    } catch (error) {
+      console.error(`The task ${task} does not answer:`, error);
+      return null;
+    }
+  };
+  return Promise.all((await knowAll(env)).map(async (task) => [task, await answerOf(task)] as const));
+}
+
 app.get("/api/health", async (c) => {
-  const versions = await Promise.all(
-    (await knowAll(c.env)).map(async (task) => {
-      const { checkpoint } = await coordinator(c.env, task).task();
-      return [task, checkpoint.version] as const;
-    }),
-  );
-  return c.json({ ok: true, checkpoints: Object.fromEntries(versions) });
+  const versions = await askAll(c.env, async (task) => (await coordinator(c.env, task).task()).checkpoint.version);
+  const silent = versions.filter(([, version]) => version === null).map(([task]) => task);
+  const checkpoints = Object.fromEntries(versions.filter(([, version]) => version !== null));
+  return c.json({ ok: silent.length === 0, checkpoints, silent }, silent.length === 0 ? 200 : 503);
 });
 
 app.get("/api/problems", (c) => c.json(PROBLEMS));
@@ -138,9 +148,7 @@ app.get("/api/problems", (c) => c.json(PROBLEMS));
 app.get("/api/openapi.json", (c) => c.json(openApi()));
 
 app.get("/api/metrics", async (c) => {
-  const tasks = await Promise.all(
-    (await knowAll(c.env)).map(async (task) => [task, await coordinator(c.env, task).metrics()] as const),
-  );
+  const tasks = await askAll(c.env, (task) => coordinator(c.env, task).metrics());
   return c.text(prometheus(tasks), 200, { "content-type": "text/plain; version=0.0.4; charset=utf-8" });
 });
 

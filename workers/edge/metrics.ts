@@ -11,18 +11,19 @@ export interface TaskMetrics {
   refusals: Record<string, number>;
 }
 
-/** The tasks' counts in Prometheus's text format (version 0.0.4). */
-export function prometheus(tasks: readonly (readonly [TaskName, TaskMetrics])[]): string {
+/** The tasks' counts in Prometheus's text format (version 0.0.4); null of a task that does not answer. */
+export function prometheus(tasks: readonly (readonly [TaskName, TaskMetrics | null])[]): string {
   const lines: string[] = [];
   const family = (
     name: string,
     type: "gauge" | "counter",
     help: string,
     values: (task: TaskMetrics) => object,
+    ofSilent: object = {},
   ): void => {
     lines.push(`# HELP best_actor_${name} ${help}`, `# TYPE best_actor_${name} ${type}`);
     for (const [task, metrics] of tasks) {
-      for (const [labels, value] of Object.entries(values(metrics))) {
+      for (const [labels, value] of Object.entries(metrics ? values(metrics) : ofSilent)) {
         lines.push(`best_actor_${name}{task="${task}"${labels}} ${String(value)}`);
       }
     }
@@ -31,6 +32,7 @@ export function prometheus(tasks: readonly (readonly [TaskName, TaskMetrics])[])
     (label: string, key: "updates" | "rounds" | "refusals") =>
     (metrics: TaskMetrics): object =>
       Object.fromEntries(Object.entries(metrics[key]).map(([name, n]) => [`,${label}="${name}"`, n]));
+  family("task_up", "gauge", "Whether the task answers.", () => ({ "": 1 }), { "": 0 });
   family("checkpoint_version", "gauge", "Version of the checkpoint that clients get.", (m) => ({ "": m.checkpoint }));
   family("waiting_clients", "gauge", "Clients that wait to be chosen.", (m) => ({ "": m.waiting }));
   family("check_ins_per_second", "gauge", "Check-ins, averaged over ten seconds.", (m) =>

@@ -40,19 +40,24 @@ interface Endpoint {
   signed?: true;
   body?: v.GenericSchema | "binary";
   /** By status; a string names a media type. */
-  answers: Partial<Record<200 | 201 | 202 | 206 | 101, v.GenericSchema | string>>;
+  answers: Partial<Record<200 | 201 | 202 | 206 | 503 | 101, v.GenericSchema | string>>;
   problems?: ProblemCode[];
 }
 
 const statusSchema = v.object({ status: v.string() });
+const healthSchema = v.object({
+  ok: v.boolean(),
+  checkpoints: v.record(v.string(), v.number()),
+  silent: v.array(v.string()),
+});
 const task = "/api/tasks/:task";
 
 export const ENDPOINTS: Endpoint[] = [
   {
     method: "get",
     path: "/api/health",
-    summary: "Whether the edge answers, and each task's version",
-    answers: { 200: v.object({ ok: v.boolean(), checkpoints: v.record(v.string(), v.number()) }) },
+    summary: "Whether the edge answers, each task's version, and which tasks do not answer",
+    answers: { 200: healthSchema, 503: healthSchema },
   },
   { method: "get", path: "/api/openapi.json", summary: "This description", answers: { 200: "application/json" } },
   {

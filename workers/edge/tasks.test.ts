@@ -46,6 +46,30 @@ const bring = (file: Uint8Array<ArrayBuffer>, token = "test-token", task = shape
   task.fetch("/first-checkpoint", { method: "PUT", headers: { authorization: `Bearer ${token}` }, body: file });
 const codeOf = async (answer: Response): Promise<string> => `${answer.status} ${(await answer.json<Problem>()).code}`;
 
+test("a task that cannot start says nothing of the others, in health and metrics", async () => {
+  const initial = env.INITIAL_CHECKPOINTS as Record<string, string>;
+  initial["digits"] = "models/nowhere.safetensors";
+  try {
+    const health = await fetchEdge("http://edge/api/health");
+    expect([health.status, await health.json()]).toEqual([
+      503,
+      { ok: false, checkpoints: { expressions: 0, "expressions-compact": 0 }, silent: ["digits"] },
+    ]);
+    const metrics = await (await fetchEdge("http://edge/api/metrics")).text();
+    const up = metrics.split("\n").filter((line) => line.startsWith("best_actor_task_up{"));
+    expect(up).toEqual([
+      `best_actor_task_up{task="expressions"} 1`,
+      `best_actor_task_up{task="expressions-compact"} 1`,
+      `best_actor_task_up{task="digits"} 0`,
+    ]);
+    expect(metrics).toContain(`best_actor_checkpoint_version{task="expressions"} 0`);
+    expect(metrics).not.toContain(`best_actor_checkpoint_version{task="digits"}`);
+  } finally {
+    delete initial["digits"];
+  }
+  expect((await fetchEdge("http://edge/api/health")).status).toBe(200);
+});
+
 test("a task is added, plays rounds, is retired, and what it has published can still be read", async () => {
   const { tasks: before } = await (await fetchEdge("http://edge/api/tasks")).json<{ tasks: ListedTask[] }>();
   expect(before.map(({ name, state }) => `${name} ${state}`)).toEqual([
@@ -230,9 +254,9 @@ describe("liars", () => {
       const headers = { authorization: "Bearer test-token" };
       expect([404, 405], name).toContain((await fetchEdge(url)).status);
       expect([404, 405], name).toContain((await fetchEdge(`${url}/rounds`)).status);
-      if (name === "squares" || name === "constructor") continue;
+      if (name === "squares") continue;
       const put = await fetchEdge(url, { method: "PUT", headers, body: JSON.stringify(SHAPES) });
-      expect([400, 404, 405], name).toContain(put.status);
+      expect(name === "constructor" ? [422] : [400, 404, 405], name).toContain(put.status);
     }
     expect(await objects()).toBe(known);
     expect(await listed()).toHaveLength(4);
