@@ -101,7 +101,7 @@ export async function layers(N: number): Promise<LayerPass[]> {
   for (const [at, layer] of specs.entries()) {
     const [H = 0, W = 0, I = 1] = shapes[at - 1] ?? [];
     if (layer.kind === "conv2d" && I > 1) {
-      const plane = { N, H, W, I, O: layer.filters, pad: layer.padding === "same" ? 1 : 0 };
+      const plane = { N, H, W, I, O: layer.filters, S: 3, pad: layer.padding === "same" ? 1 : 0 };
       // Each in a memory of its own, which is free again after it.
       passes.push(...measure(layer.name, plane, await startMachine()));
     }
@@ -128,7 +128,7 @@ function measure(
   const signed = (): number => random() * 2 - 1;
   const [x, w, dy] = [put(sizes.x, () => random() * 2), put(sizes.w, signed), put(sizes.y, signed)];
   const [y, dx, dw, zeros, packed] = [put(sizes.y), put(sizes.x), put(sizes.w), put(Math.max(I, O)), put(sizes.w)];
-  const back = { N, H: OH, W: OW, I: O, O: I, pad: 2 - pad };
+  const back = { N, H: OH, W: OW, I: O, O: I, S: 3, pad: 2 - pad };
   const one = [y, dx, dw];
   const lengths = [OH * OW * O, H * W * I, 9 * I * O];
   const begin = { x: heap.floats(x, H * W * I).slice(), w: heap.floats(w, sizes.w).slice() };
@@ -206,9 +206,11 @@ function transforms(
     OH * OW * O,
   ].map((size) => heap.allocate(size * 4));
   const [x = 0, w = 0, U = 0, V = 0, scratch = 0, y = 0] = sizes;
-  const filter = least(() => machine.run("winogradFilter", w, U, I, O, 0));
-  const input = least(() => machine.run("winogradInput", x, V, 0, 1, H, W, I, pad, 0, I, 0, tiles));
-  const output = least(() => machine.run("winogradPanels", V, 0, U, 0, y, 0, 0, 0, 0, scratch, 1, H, W, few, O, pad));
+  const filter = least(() => machine.run("winogradFilter", w, U, I, O, 3, 0));
+  const input = least(() => machine.run("winogradInput", x, V, 0, 1, H, W, I, 3, pad, 0, I, 0, tiles));
+  const output = least(() =>
+    machine.run("winogradPanels", V, 0, U, 0, y, 0, 0, 0, 0, scratch, 1, H, W, few, O, 3, pad),
+  );
   for (const place of sizes) heap.free(place);
   return filter + N * (input + output);
 }

@@ -384,11 +384,11 @@ export function registerFusedKernels(backend: WasmBackend, pool: KernelPool): vo
     return packed;
   }
 
-  /** A filter for Winograd's algorithm, in one row for eight output channels. */
+  /** A filter of 3 x 3 for Winograd's algorithm, in one row for eight output channels. */
   function packWinograd(kernel: tf.TensorInfo): tf.TensorInfo {
     const [, , I, O] = kernel.shape as [number, number, number, number];
     const transformed = output(O / 8, pool.sizeOf("winogradFilterSize", I, O) / (O / 8));
-    run("winogradFilter", kernel, transformed, I, O, 0);
+    run("winogradFilter", kernel, transformed, I, O, 3, 0);
     return transformed;
   }
 
@@ -404,10 +404,10 @@ export function registerFusedKernels(backend: WasmBackend, pool: KernelPool): vo
     const [N, H, W, I] = x.shape as [number, number, number, number];
     const [S, , , O] = kernel.shape as [number, number, number, number];
     const after: After = { bias, scale: 0, shift: 0 };
-    if (I > 1 && isWinograd(S, { N, H, W, pad })) {
+    if (I > 1 && isWinograd({ N, H, W, S, pad })) {
       const filter = { w: pointer(kernel), isTurned: false };
       const places = { x: pointer(x), filter, y: pointer(y) };
-      winogradConv(machine, places, { N, H, W, I, O, pad }, { bias: pointer(bias), relu: true, scale: 0, shift: 0 });
+      winogradConv(machine, places, { N, H, W, I, O, S, pad }, { bias: pointer(bias), relu: true, scale: 0, shift: 0 });
       return;
     }
     const packed = pack(kernel);
@@ -428,7 +428,7 @@ export function registerFusedKernels(backend: WasmBackend, pool: KernelPool): vo
     if (packed.shape.length === 2) {
       const after = { bias: pointer(bias), relu: true, scale: place(scale), shift: place(shift) };
       const places = { x: pointer(x), filter: { U: pointer(packed) }, y: pointer(y) };
-      winogradConv(machine, places, { N, H, W, I, O, pad }, after);
+      winogradConv(machine, places, { N, H, W, I, O, S, pad }, after);
       return;
     }
     if (I > 1) {
@@ -583,9 +583,9 @@ export function registerFusedKernels(backend: WasmBackend, pool: KernelPool): vo
         run("filterGradient", near, dz, padded, scratch, size, N, OH, OW, K, O, 1, 0);
         floats(dKernel).set(floats(padded).subarray(0, S * S * O));
       });
-    } else if (isWinograd(S, { N, H, W, pad })) {
+    } else if (isWinograd({ N, H, W, S, pad })) {
       const places = { x: pointer(x), dy: pointer(dz), dw: pointer(dKernel) };
-      winogradFilterGradient(machine, places, { N, H, W, I, O, pad });
+      winogradFilterGradient(machine, places, { N, H, W, I, O, S, pad });
     } else {
       const size = pool.sizeOf("filterGradientScratch", N, H, W, O, S, pad);
       withScratch([size * pool.threads], (scratch) => {
@@ -605,9 +605,9 @@ export function registerFusedKernels(backend: WasmBackend, pool: KernelPool): vo
     }
     const dx = output(...inputShape);
     const around = S - 1 - pad;
-    if (isWinograd(S, { N, H: OH, W: OW, pad: around })) {
+    if (isWinograd({ N, H: OH, W: OW, S, pad: around })) {
       const places = { x: pointer(dz), filter: { w: pointer(kernel), isTurned: true }, y: pointer(dx) };
-      const plane = { N, H: OH, W: OW, I: O, O: I, pad: around };
+      const plane = { N, H: OH, W: OW, I: O, O: I, S, pad: around };
       winogradConv(machine, places, plane, { bias: 0, relu: false, scale: 0, shift: 0 });
       return [dx];
     }
@@ -621,7 +621,7 @@ export function registerFusedKernels(backend: WasmBackend, pool: KernelPool): vo
   register<"kernel">(NAMES.pack, ({ kernel }, { H, W, pad }) => {
     check(kernel);
     const [S, , I] = kernel.shape as [number, number, number];
-    return [I > 1 && isWinograd(S, { N: 1, H, W, pad }) ? packWinograd(kernel) : pack(kernel)];
+    return [S === 3 && I > 1 && isWinograd({ N: 1, H, W, S, pad }) ? packWinograd(kernel) : pack(kernel)];
   });
 
   register<"x" | "kernel" | "bias" | "scale" | "shift">(

@@ -1,8 +1,9 @@
 /*
- * Convolutions of 3 x 3 with a quarter of the multiplications: Winograd's minimal filtering F(4x4, 3x3) as Lavin and Gray 2015
- * (arXiv 1509.09308, section 4.3) write it, Y = A^T [(G g G^T) . (B^T d B)] A for tiles of 4 x 4 outputs, and for the filter's
- * gradient its adjoint, dg = G^T [sum over tiles of (B^T d B) . (A dy A^T)] G. Interpolated at 0, +-5/8, +-3/2 and infinity, whose
- * errors are less than half of those at 0, +-1, +-2 (compare Barabasz et al. 2020, arXiv 1803.10986).
+ * Convolutions with squares S of 3 or 5 with a quarter, or with 9 of 25, of the multiplications: Winograd's minimal filtering F(4x4, 3x3)
+ * and F(2x2, 5x5) as Lavin and Gray 2015 (arXiv 1509.09308, section 4.3) write it, Y = A^T [(G g G^T) . (B^T d B)] A for tiles of R x R
+ * outputs, R = 7 - S, and for the filter's gradient its adjoint, dg = G^T [sum over tiles of (B^T d B) . (A dy A^T)] G. Interpolated at 0,
+ * +-5/8, +-3/2 and infinity, whose errors are less than half of those at 0, +-1, +-2 (compare Barabasz et al. 2020, arXiv 1803.10986).
+ * Six points are six points: B is the same for both.
  *
  * A tile's 36 transformed values lie in 36 matrices, whose products run in the order in which they lie:
  *   V = B^T d B: [36][tiles][I] for outputs, [36][I / 4][tiles][4] for the filter's gradient
@@ -28,12 +29,17 @@
 #define SKEW 16
 
 typedef struct {
-  /* Of the picture, its rows and columns of tiles, and what lies before its first pixel. */
-  int H, W, rows, columns, pad;
+  /* Of the picture, its rows and columns of tiles, what lies before its first pixel, and how many outputs a side of a tile has. */
+  int H, W, rows, columns, pad, R;
 } grid;
 
-static inline grid tilesOf(int H, int W, int pad) {
-  grid g = {H, W, (H + 2 * pad + 1) / 4, (W + 2 * pad + 1) / 4, pad};
+static inline int outputSide(int side, int S, int pad) { return side + 2 * pad - S + 1; }
+
+static inline int cover(int side, int R) { return (side + R - 1) / R; }
+
+static inline grid tilesOf(int H, int W, int S, int pad) {
+  int R = 7 - S;
+  grid g = {H, W, cover(outputSide(H, S, pad), R), cover(outputSide(W, S, pad), R), pad, R};
   return g;
 }
 
@@ -72,20 +78,33 @@ static inline void inputs(v *d, int step) {
   d[5 * step] = fma(all(A2 * B2), d1, fma(all(-A2 - B2), d3, d5));
 }
 
-/* A^T of six values: the first four. */
-static inline void outputs(v *m, int step) {
+/* A^T of six values: the first R. */
+static inline void outputs(v *m, int step, int R) {
   v m0 = m[0], m5 = m[5 * step];
   v sumA = add(m[step], m[2 * step]), differenceA = sub(m[step], m[2 * step]);
   v sumB = add(m[3 * step], m[4 * step]), differenceB = sub(m[3 * step], m[4 * step]);
   m[0] = add(m0, add(sumA, sumB));
   m[step] = fma(all(A), differenceA, mul(all(B), differenceB));
+  if (R == 2) {
+    m[step] = add(m[step], m5);
+    return;
+  }
   m[2 * step] = fma(all(A2), sumA, mul(all(B2), sumB));
   m[3 * step] = fma(all(A * A2), differenceA, fma(all(B * B2), differenceB, m5));
 }
 
-/* A of the first four of six values. */
-static inline void outputsAdjoint(v *y, int step) {
-  v y0 = y[0], y1 = y[step], y2 = y[2 * step], y3 = y[3 * step];
+/* A of the first R of six values. */
+static inline void outputsAdjoint(v *y, int step, int R) {
+  v y0 = y[0], y1 = y[step];
+  if (R == 2) {
+    y[2 * step] = fma(all(-A), y1, y0);
+    y[3 * step] = fma(all(B), y1, y0);
+    y[4 * step] = fma(all(-B), y1, y0);
+    y[5 * step] = y1;
+    y[step] = fma(all(A), y1, y0);
+    return;
+  }
+  v y2 = y[2 * step], y3 = y[3 * step];
   v evenA = fma(all(A2), y2, y0), oddA = fma(all(A2), y3, y1);
   v evenB = fma(all(B2), y2, y0), oddB = fma(all(B2), y3, y1);
   y[step] = fma(all(A), oddA, evenA);
@@ -95,25 +114,37 @@ static inline void outputsAdjoint(v *y, int step) {
   y[5 * step] = y3;
 }
 
-/* G of the first three of six values. */
-static inline void filters(v *g, int step) {
-  v g0 = g[0], g1 = g[step], g2 = g[2 * step];
+/* G of the first S of six values. */
+static inline void filters(v *g, int step, int S) {
+  v g0 = g[0], g1 = g[step], g2 = g[2 * step], last = g2;
   v evenA = fma(all(A2 * NA), g2, mul(all(NA), g0)), oddA = mul(all(A * NA), g1);
   v evenB = fma(all(B2 * NB), g2, mul(all(NB), g0)), oddB = mul(all(B * NB), g1);
+  if (S == 5) {
+    v g3 = g[3 * step];
+    last = g[4 * step];
+    evenA = fma(all(A2 * A2 * NA), last, evenA), oddA = fma(all(A * A2 * NA), g3, oddA);
+    evenB = fma(all(B2 * B2 * NB), last, evenB), oddB = fma(all(B * B2 * NB), g3, oddB);
+  }
   g[0] = mul(all(N0), g0);
   g[step] = add(evenA, oddA);
   g[2 * step] = sub(evenA, oddA);
   g[3 * step] = add(evenB, oddB);
   g[4 * step] = sub(evenB, oddB);
-  g[5 * step] = g2;
+  g[5 * step] = last;
 }
 
-/* G^T of six values: the first three. */
-static inline void filtersAdjoint(v *u, int step) {
+/* G^T of six values: the first S. */
+static inline void filtersAdjoint(v *u, int step, int S) {
   v sumA = add(u[step], u[2 * step]), differenceA = sub(u[step], u[2 * step]);
   v sumB = add(u[3 * step], u[4 * step]), differenceB = sub(u[3 * step], u[4 * step]);
   u[0] = fma(all(N0), u[0], fma(all(NA), sumA, mul(all(NB), sumB)));
   u[step] = fma(all(A * NA), differenceA, mul(all(B * NB), differenceB));
+  if (S == 5) {
+    u[2 * step] = fma(all(A2 * NA), sumA, mul(all(B2 * NB), sumB));
+    u[3 * step] = fma(all(A * A2 * NA), differenceA, mul(all(B * B2 * NB), differenceB));
+    u[4 * step] = fma(all(A2 * A2 * NA), sumA, fma(all(B2 * B2 * NB), sumB, u[5 * step]));
+    return;
+  }
   u[2 * step] = fma(all(A2 * NA), sumA, fma(all(B2 * NB), sumB, u[5 * step]));
 }
 
@@ -125,7 +156,7 @@ static __attribute__((noinline)) void transformInput(const float *x, float *out,
     return;
   }
   int n = tile / (g.rows * g.columns), r = tile % (g.rows * g.columns);
-  int h = r / g.columns * 4 - g.pad, w = r % g.columns * 4 - g.pad;
+  int h = r / g.columns * g.R - g.pad, w = r % g.columns * g.R - g.pad;
   const float *image = x + (int64_t)n * g.H * g.W * I;
   if (h >= 0 && w >= 0 && h + 6 <= g.H && w + 6 <= g.W) {
     for (int j = 0; j < 6; j++)
@@ -145,15 +176,15 @@ static __attribute__((noinline)) void transformInput(const float *x, float *out,
 }
 
 
-/* G g G^T of the filter w [9][I][O] for eight output channels from o on; or of w [9][O][I], turned by 180 degrees. */
-static __attribute__((noinline)) void transformFilter(const float *w, float *U, int I, int O, int o, int turned) {
+/* G g G^T of the filter w [S * S][I][O] for eight output channels from o on; or of w [S * S][O][I], turned by 180 degrees. */
+static __attribute__((noinline)) void transformFilter(const float *w, float *U, int I, int O, int S, int o, int turned) {
   for (int i = 0; i < I; i += 4)
     for (int half = 0; half < 8; half += 4) {
       v g[4][36];
-      for (int tap = 0; tap < 9; tap++) {
-        int to = tap / 3 * 6 + tap % 3;
+      for (int tap = 0; tap < S * S; tap++) {
+        int to = tap / S * 6 + tap % S;
         if (turned) {
-          const float *p = w + ((int64_t)(8 - tap) * O + o + half) * I + i;
+          const float *p = w + ((int64_t)(S * S - 1 - tap) * O + o + half) * I + i;
           v a = load(p), b = load(p + I), c = load(p + 2 * I), d = load(p + 3 * I);
           v ab = wasm_i32x4_shuffle(a, b, 0, 4, 1, 5), cd = wasm_i32x4_shuffle(c, d, 0, 4, 1, 5);
           v AB = wasm_i32x4_shuffle(a, b, 2, 6, 3, 7), CD = wasm_i32x4_shuffle(c, d, 2, 6, 3, 7);
@@ -165,9 +196,9 @@ static __attribute__((noinline)) void transformFilter(const float *w, float *U, 
           for (int k = 0; k < 4; k++) g[k][to] = load(w + ((int64_t)tap * I + i + k) * O + o + half);
       }
       for (int k = 0; k < 4; k++) {
-        for (int j = 0; j < 3; j++) filters(g[k] + j, 6);
+        for (int j = 0; j < S; j++) filters(g[k] + j, 6, S);
         for (int r = 0; r < 6; r++) {
-          filters(g[k] + r * 6, 1);
+          filters(g[k] + r * 6, 1, S);
           for (int j = 0; j < 6; j++) store(U + (r * 6 + j) * matrixOf(I) + (i + k) * 8 + half, g[k][r * 6 + j]);
         }
       }
@@ -177,10 +208,10 @@ static __attribute__((noinline)) void transformFilter(const float *w, float *U, 
 /* Floats of U. */
 EXPORT(winogradFilterSize) int winogradFilterSize(int I, int O) { return (int)(O / 8 * panelOf(I)); }
 
-/* U of a whole filter [9][I][O], or of [9][O][I] turned by 180 degrees for the gradient of the input. */
-EXPORT(winogradFilter) void winogradFilter(const float *w, float *U, int I, int O, int turned, int t, int T) {
+/* U of a whole filter [S * S][I][O], or of [S * S][O][I] turned by 180 degrees for the gradient of the input. */
+EXPORT(winogradFilter) void winogradFilter(const float *w, float *U, int I, int O, int S, int turned, int t, int T) {
   for (int panel = first(O / 8, t, T); panel < first(O / 8, t + 1, T); panel++)
-    transformFilter(w, U + panel * panelOf(I), I, O, panel * 8, turned);
+    transformFilter(w, U + panel * panelOf(I), I, O, S, panel * 8, turned);
 }
 
 /* Where outputs go, and what becomes of them: what is not null of + bias, ReLU, * scale + shift. */
@@ -220,14 +251,14 @@ static inline void multiply(const float *V, const float *U, float *M, int I) {
 /* Eight output channels from o on of one tile: A^T M A. */
 static void transformOutput(const float *M, target to, grid g, int tile, int o) {
   int n = tile / (g.rows * g.columns), r = tile % (g.rows * g.columns);
-  int h = r / g.columns * 4, w = r % g.columns * 4;
-  int high = to.H - h < 4 ? to.H - h : 4, wide = to.W - w < 4 ? to.W - w : 4;
+  int h = r / g.columns * g.R, w = r % g.columns * g.R;
+  int high = to.H - h < g.R ? to.H - h : g.R, wide = to.W - w < g.R ? to.W - w : g.R;
   for (int half = 0; half < 8; half += 4) {
     v m[36];
     for (int i = 0; i < 36; i++) m[i] = load(M + i * 8 + half);
-    for (int j = 0; j < 6; j++) outputs(m + j, 6);
+    for (int j = 0; j < 6; j++) outputs(m + j, 6, g.R);
     for (int i = 0; i < high; i++) {
-      outputs(m + i * 6, 1);
+      outputs(m + i * 6, 1, g.R);
       float *row = to.y + (((int64_t)n * to.H + h + i) * to.W + w) * to.O + o + half;
       for (int j = 0; j < wide; j++) {
         v s = m[i * 6 + j];
@@ -260,12 +291,12 @@ EXPORT(winogradConvScratch) int winogradConvScratch(int I) {
   return (int)(36 * byTile(blockOf(I), I).matrix) + blockOf(I) * 288;
 }
 
-/* conv of kernels.c for S = 3, with U by winogradFilter. Threads share the tiles. */
+/* conv of kernels.c for S = 3 or 5, with U by winogradFilter. Threads share the tiles. */
 EXPORT(winogradConv)
 void winogradConv(const float *x, const float *U, float *y, const float *bias, int relu, const float *scale,
-                  const float *shift, float *scratch, int N, int H, int W, int I, int O, int pad, int t, int T) {
-  grid g = tilesOf(H, W, pad);
-  target to = {y, bias, scale, shift, relu, O, H + 2 * pad - 2, W + 2 * pad - 2};
+                  const float *shift, float *scratch, int N, int H, int W, int I, int O, int S, int pad, int t, int T) {
+  grid g = tilesOf(H, W, S, pad);
+  target to = {y, bias, scale, shift, relu, O, outputSide(H, S, pad), outputSide(W, S, pad)};
   int tiles = N * g.rows * g.columns, block = blockOf(I), end = first(fours(tiles), t + 1, T) * 4;
   layout l = byTile(block, I);
   float *V = scratch + (int64_t)t * winogradConvScratch(I), *M = V + 36 * l.matrix;
@@ -283,9 +314,9 @@ void winogradConv(const float *x, const float *U, float *y, const float *bias, i
  * Threads share the tiles.
  */
 EXPORT(winogradInput)
-void winogradInput(const float *x, float *V, int grouped, int N, int H, int W, int I, int pad, int c, int C, int from,
+void winogradInput(const float *x, float *V, int grouped, int N, int H, int W, int I, int S, int pad, int c, int C, int from,
                    int count, int t, int T) {
-  grid g = tilesOf(H, W, pad);
+  grid g = tilesOf(H, W, S, pad);
   layout l = grouped ? byGroup(count, C, 4) : byTile(count, C);
   int tiles = N * g.rows * g.columns;
   for (int four = first(fours(count), t, T); four < first(fours(count), t + 1, T); four++)
@@ -301,19 +332,19 @@ EXPORT(winogradSize) int winogradSize(int tiles, int C) { return (int)(36 * byGr
 EXPORT(winogradPanelsScratch) int winogradPanelsScratch(int I) { return (int)panelOf(I) + 64 * 288; }
 
 /*
- * conv of kernels.c for S = 3 where all tiles are few (at most 64), V holds all of them, and the filter is what must be read: threads share
- * the output channels, and each transforms its own of the filter w ([9][I][O], or turned [9][O][I]), unless U holds them.
+ * conv of kernels.c for S = 3 or 5 where all tiles are few (at most 64), V holds all of them, and the filter is what must be read: threads
+ * share the output channels, and each transforms its own of the filter w ([S * S][I][O], or turned [S * S][O][I]), unless U holds them.
  */
 EXPORT(winogradPanels)
 void winogradPanels(const float *V, const float *w, const float *U, int turned, float *y, const float *bias, int relu,
-                    const float *scale, const float *shift, float *scratch, int N, int H, int W, int I, int O, int pad,
+                    const float *scale, const float *shift, float *scratch, int N, int H, int W, int I, int O, int S, int pad,
                     int t, int T) {
-  grid g = tilesOf(H, W, pad);
-  target to = {y, bias, scale, shift, relu, O, H + 2 * pad - 2, W + 2 * pad - 2};
+  grid g = tilesOf(H, W, S, pad);
+  target to = {y, bias, scale, shift, relu, O, outputSide(H, S, pad), outputSide(W, S, pad)};
   int tiles = N * g.rows * g.columns;
   float *own = scratch + (int64_t)t * winogradPanelsScratch(I), *M = own + panelOf(I);
   for (int panel = first(O / 8, t, T); panel < first(O / 8, t + 1, T); panel++) {
-    if (!U) transformFilter(w, own, I, O, panel * 8, turned);
+    if (!U) transformFilter(w, own, I, O, S, panel * 8, turned);
     panelOutputs(V, byTile(tiles, I).matrix, U ? U + panel * panelOf(I) : own, M, to, g, I, 0,
                  fours(tiles) * 4, tiles, panel * 8);
   }
@@ -321,24 +352,24 @@ void winogradPanels(const float *V, const float *w, const float *U, int turned, 
 
 /* A dy A^T of `count` tiles from tile `from` on, as winogradProducts takes it. H and W are dy's. Threads share the tiles. */
 EXPORT(winogradOutputGradient)
-void winogradOutputGradient(const float *dy, float *D, int N, int H, int W, int O, int from, int count, int t, int T) {
-  int rows = (H + 3) / 4, columns = (W + 3) / 4, tiles = N * rows * columns;
+void winogradOutputGradient(const float *dy, float *D, int N, int H, int W, int O, int S, int from, int count, int t, int T) {
+  int R = 7 - S, rows = cover(H, R), columns = cover(W, R), tiles = N * rows * columns;
   layout l = byGroup(count, O, 8);
   for (int k = first(fours(count), t, T) * 4; k < first(fours(count), t + 1, T) * 4; k++) {
     int tile = from + k, n = tile / (rows * columns), r = tile % (rows * columns);
-    int h = r / columns * 4, w = r % columns * 4;
+    int h = r / columns * R, w = r % columns * R;
     const float *corner = dy + (((int64_t)n * H + h) * W + w) * O;
     for (int o = 0; o < O; o += 4) {
       v d[36];
-      for (int i = 0; i < 4; i++)
-        for (int j = 0; j < 4; j++) {
+      for (int i = 0; i < R; i++)
+        for (int j = 0; j < R; j++) {
           int inside = tile < tiles && h + i < H && w + j < W;
           d[i * 6 + j] = inside ? load(corner + ((int64_t)i * W + j) * O + o) : all(0);
         }
       float *out = D + k * l.tile + o / 8 * l.group + o % 8;
-      for (int j = 0; j < 4; j++) outputsAdjoint(d + j, 6);
+      for (int j = 0; j < R; j++) outputsAdjoint(d + j, 6, R);
       for (int i = 0; i < 6; i++) {
-        outputsAdjoint(d + i * 6, 1);
+        outputsAdjoint(d + i * 6, 1, R);
         for (int j = 0; j < 6; j++) store(out + (i * 6 + j) * l.matrix, d[i * 6 + j]);
       }
     }
@@ -373,17 +404,17 @@ void winogradProducts(const float *V, const float *D, float *dU, int count, int 
   }
 }
 
-/* dw [9][I][O], of whose input channels c..c + C, from dU [36][C][O]: G^T dU G. Threads share the channels. */
+/* dw [S * S][I][O], of whose input channels c..c + C, from dU [36][C][O]: G^T dU G. Threads share the channels. */
 EXPORT(winogradFilterGradient)
-void winogradFilterGradient(const float *dU, float *dw, int I, int O, int c, int C, int t, int T) {
+void winogradFilterGradient(const float *dU, float *dw, int I, int O, int S, int c, int C, int t, int T) {
   for (int i = first(C, t, T); i < first(C, t + 1, T); i++)
     for (int o = 0; o < O; o += 4) {
       v u[36];
       for (int k = 0; k < 36; k++) u[k] = load(dU + ((int64_t)k * C + i) * O + o);
-      for (int j = 0; j < 6; j++) filtersAdjoint(u + j, 6);
-      for (int r = 0; r < 3; r++) {
-        filtersAdjoint(u + r * 6, 1);
-        for (int j = 0; j < 3; j++) store(dw + ((int64_t)(r * 3 + j) * I + c + i) * O + o, u[r * 6 + j]);
+      for (int j = 0; j < 6; j++) filtersAdjoint(u + j, 6, S);
+      for (int r = 0; r < S; r++) {
+        filtersAdjoint(u + r * 6, 1, S);
+        for (int j = 0; j < S; j++) store(dw + ((int64_t)(r * S + j) * I + c + i) * O + o, u[r * 6 + j]);
       }
     }
 }

@@ -33,7 +33,7 @@ function machineOf(threads: number): { machine: Machine; heap: Heap } {
 }
 
 interface Tensors {
-  /** N x H x W x I, 3 x 3 x I x O, N x OH x OW x O, and one of each of O channels. */
+  /** N x H x W x I, S x S x I x O, N x OH x OW x O, and one of each of O channels. */
   x: Float32Array;
   w: Float32Array;
   dy: Float32Array;
@@ -42,24 +42,25 @@ interface Tensors {
   shift: Float32Array;
 }
 
-const outputOf = ({ H, W, pad }: Plane): [number, number] => [H + 2 * pad - 2, W + 2 * pad - 2];
+const outputOf = ({ H, W, S, pad }: Plane): [number, number] => [H + 2 * pad - S + 1, W + 2 * pad - S + 1];
 
 function draw(plane: Plane, seed: number): Tensors {
-  const { N, H, W, I, O } = plane;
+  const { N, H, W, I, O, S } = plane;
   const [OH, OW] = outputOf(plane);
   const random = seededRandom(seed);
   const values = (length: number) => Float32Array.from({ length }, () => random() * 2 - 1);
-  const [x, w, dy] = [values(N * H * W * I), values(9 * I * O), values(N * OH * OW * O)];
+  const [x, w, dy] = [values(N * H * W * I), values(S * S * I * O), values(N * OH * OW * O)];
   return { x, w, dy, bias: values(O), scale: values(O), shift: values(O) };
 }
 
 /** The convolution as it is defined, in float64: what `visit` is told of are all its products, by places in x, w and y. */
-function products({ N, H, W, I, O, pad }: Plane, visit: (x: number, w: number, y: number) => void): void {
-  const [OH, OW] = [H + 2 * pad - 2, W + 2 * pad - 2];
+function products(plane: Plane, visit: (x: number, w: number, y: number) => void): void {
+  const { N, H, W, I, O, S, pad } = plane;
+  const [OH, OW] = outputOf(plane);
   for (let pixel = 0; pixel < N * OH * OW; pixel++) {
     const [n, oh, ow] = [Math.floor(pixel / (OH * OW)), Math.floor(pixel / OW) % OH, pixel % OW];
-    for (let tap = 0; tap < 9; tap++) {
-      const [h, w] = [oh + Math.floor(tap / 3) - pad, ow + (tap % 3) - pad];
+    for (let tap = 0; tap < S * S; tap++) {
+      const [h, w] = [oh + Math.floor(tap / S) - pad, ow + (tap % S) - pad];
       if (h < 0 || h >= H || w < 0 || w >= W) continue;
       for (let i = 0; i < I; i++) {
         for (let o = 0; o < O; o++) visit(((n * H + h) * W + w) * I + i, (tap * I + i) * O + o, pixel * O + o);
@@ -86,7 +87,7 @@ function expected(plane: Plane, { x, w, dy, bias, scale, shift }: Tensors): Resu
 
 function found(plane: Plane, tensors: Tensors, threads: number): Results {
   const { machine, heap } = machineOf(threads);
-  const { N, I, O, pad } = plane;
+  const { N, I, O, S, pad } = plane;
   const [OH, OW] = outputOf(plane);
   const put = (values: Float32Array): number => {
     const place = heap.allocate(values.length * 4);
@@ -102,11 +103,11 @@ function found(plane: Plane, tensors: Tensors, threads: number): Results {
   };
   const filter = { w: places.w, isTurned: false };
   const U = heap.allocate(machine.sizeOf("winogradFilterSize", I, O) * 4);
-  machine.run("winogradFilter", places.w, U, I, O, 0);
+  machine.run("winogradFilter", places.w, U, I, O, S, 0);
   const after = { bias: places.bias, relu: true, scale: places.scale, shift: places.shift };
   const nothing = { bias: 0, relu: false, scale: 0, shift: 0 };
   const turned = { w: places.w, isTurned: true };
-  const back = { N, H: OH, W: OW, I: O, O: I, pad: 2 - pad };
+  const back = { N, H: OH, W: OW, I: O, O: I, S, pad: S - 1 - pad };
   return {
     y: made(dy.length, (y) => winogradConv(machine, { x: places.x, filter, y }, plane, after)),
     folded: made(dy.length, (y) => winogradConv(machine, { x: places.x, filter: { U }, y }, plane, after)),
@@ -130,11 +131,12 @@ const NAMES = ["y", "folded", "transformed", "dx", "dw"] as const;
 
 const planes = fc.record({
   N: fc.integer({ min: 1, max: 5 }),
-  H: fc.integer({ min: 3, max: 15 }),
-  W: fc.integer({ min: 3, max: 15 }),
+  H: fc.integer({ min: 5, max: 15 }),
+  W: fc.integer({ min: 5, max: 15 }),
   // dx has as many channels as x, and comes in panels of eight; dy's are read in eights.
   I: fc.constantFrom(8, 16, 24, 40),
   O: fc.constantFrom(8, 16, 24, 40),
+  S: fc.constantFrom(3, 5),
   pad: fc.constantFrom(0, 1, 2),
 });
 
@@ -151,22 +153,27 @@ test("Winograd's convolution and both gradients are those of the definition in f
       numRuns: 40,
       examples: [
         // One output, one tile; more tiles than threads share channels of.
-        [{ N: 1, H: 3, W: 3, I: 8, O: 8, pad: 0 }, 1],
-        [{ N: 5, H: 15, W: 13, I: 8, O: 16, pad: 1 }, 2],
+        [{ N: 1, H: 3, W: 3, I: 8, O: 8, S: 3, pad: 0 }, 1],
+        [{ N: 1, H: 5, W: 5, I: 8, O: 8, S: 5, pad: 0 }, 1],
+        [{ N: 5, H: 15, W: 13, I: 8, O: 16, S: 3, pad: 1 }, 2],
+        [{ N: 5, H: 15, W: 13, I: 8, O: 16, S: 5, pad: 2 }, 2],
       ],
     },
   );
 });
 
-test("channels and tiles that do not fit into one block of the filter's gradient come one block after the other", () => {
-  const plane = { N: 2, H: 20, W: 19, I: 136, O: 512, pad: 1 };
-  const tensors = draw(plane, 3);
-  const dw = new Float64Array(tensors.w.length);
-  products(plane, (i, j, k) => {
-    dw[j] = (dw[j] as number) + (tensors.dy[k] as number) * (tensors.x[i] as number);
-  });
-  expect(error(found(plane, tensors, 1).dw, dw)).toBeLessThan(2e-6);
-});
+test.each([3, 5])(
+  "what does not fit into one block of the gradient of a filter of %i comes one block after the other",
+  (S) => {
+    const plane = { N: 3, H: 9, W: 8, I: 136, O: 512, S, pad: 1 };
+    const tensors = draw(plane, 3);
+    const dw = new Float64Array(tensors.w.length);
+    products(plane, (i, j, k) => {
+      dw[j] = (dw[j] as number) + (tensors.dy[k] as number) * (tensors.x[i] as number);
+    });
+    expect(error(found(plane, tensors, 1).dw, dw)).toBeLessThan(2e-6);
+  },
+);
 
 test("the bits of a convolution and its gradients do not depend on the number of threads", () => {
   fc.assert(
@@ -175,6 +182,6 @@ test("the bits of a convolution and its gradients do not depend on the number of
       const [one, many] = [found(plane, tensors, 1), found(plane, tensors, threads)];
       for (const name of NAMES) expect(many[name], name).toEqual(one[name]);
     }),
-    { numRuns: 20, examples: [[{ N: 5, H: 15, W: 15, I: 24, O: 8, pad: 1 }, 3, 4]] },
+    { numRuns: 20, examples: [[{ N: 5, H: 15, W: 15, I: 24, O: 8, S: 3, pad: 1 }, 3, 4]] },
   );
 });
