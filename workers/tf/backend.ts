@@ -3,6 +3,7 @@ import { setThreadsCount, setWasmPaths } from "@tensorflow/tfjs-backend-wasm";
 import simd from "@tensorflow/tfjs-backend-wasm/dist/tfjs-backend-wasm-simd.wasm?url";
 import threaded from "@tensorflow/tfjs-backend-wasm/dist/tfjs-backend-wasm-threaded-simd.wasm?url";
 import { useForDense } from "./dense-steps";
+import { useForDescent } from "./descent";
 import { realGpu } from "./adapter";
 import { compileFrom, download } from "./download";
 import { chooseThreads, registerFusedKernels, type WasmBackend } from "./fused";
@@ -107,6 +108,7 @@ export function startWasm(source = ownOrigin(MAX_THREADS), highest: Rung = RUNGS
     chooseThreads(backend, pool);
     registerFusedKernels(backend, pool);
     useForDense(backend, pool);
+    useForDescent(backend, pool);
     return { pool, rung, threads: pool.threads, active: pool.active, startMs: performance.now() - begun };
   })();
   return wasm;

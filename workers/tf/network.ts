@@ -13,6 +13,7 @@ import type { GradientHook } from "../../src/federation/strategies/strategy";
 import { Activations } from "./activations";
 import { contrastiveLoss, type Contrast } from "./contrast";
 import { DenseSteps, type DenseWeights } from "./dense-steps";
+import { canDescend, descend, squaredNorm } from "./descent";
 import {
   convRelu,
   convReluAffine,
@@ -97,6 +98,9 @@ export class Network {
   /** How many moments our kernels have of the optimizer. */
   #moments = 0;
 
+  /** Whether weights were changed in place since {@link #renewLast}. */
+  #isDescended = false;
+
   /** Of a network of dense layers on our kernels; null of any other. */
   #dense: DenseSteps | null | undefined;
 
@@ -151,7 +155,21 @@ export class Network {
       const buffer = this.#own.logits(x.dataSync<"float32">(), n);
       return tf.tensor({ buffer, zeroCopy: true }, [n, this.#summary.classes]);
     }
+    this.#renewLast();
     return tf.tidy(() => this.#forward(x, this.#still));
+  }
+
+  /**
+   * Gives the last layer's kernel a place of its own again after steps in place: tfjs's matrix product keeps what it multiplies by packed
+   * for as long as that lies where it was, and does not see that it has changed.
+   */
+  #renewLast(): void {
+    if (!this.#isDescended) return;
+    this.#isDescended = false;
+    const last = this.spec.layers.at(-1);
+    if (last?.kind !== "dense") return;
+    const kernel = this.#variable(`${last.name}/kernel`);
+    tf.tidy(() => kernel.assign(tf.add(kernel, 0)));
   }
 
   /** A block with the moving statistics. */
@@ -164,6 +182,7 @@ export class Network {
    */
   representations(x: tf.Tensor4D): tf.Tensor2D {
     if (this.#own) throw new Error(ON_WASM);
+    this.#renewLast();
     return tf.tidy(() => {
       let found: tf.Tensor2D | undefined;
       this.#forward(x, this.#still, null, (z) => {
@@ -189,6 +208,7 @@ export class Network {
           .filter(({ kind }) => kind === "dense")
           .map(({ name }) => this.#denseWeights(name));
         const { loss, hits } = this.#dense.step(batch.x, labels, dense, plan.learningRate, plan.labelWeights);
+        this.#isDescended = true;
         return { loss, accuracy: hits / labels.length };
       }
     }
@@ -321,10 +341,20 @@ export class Network {
    */
   #apply(gradients: Map<string, tf.Tensor>, { learningRate, optimizer, proximal, clipNorm }: StepPlan): void {
     this.#steps += 1;
-    const anchor = this.#anchor;
+    const anchor = proximal === 0 ? undefined : this.#anchor;
+    if (optimizer === "sgd" && !anchor && canDescend()) {
+      const norm = clipNorm > 0 ? Math.sqrt(squaredNorm(gradients.values())) : 0;
+      const rate = learningRate * (clipNorm > 0 ? Math.min(1, clipNorm / (norm + 1e-12)) : 1);
+      for (const [name, gradient] of gradients) {
+        descend(this.#variable(name), gradient, rate);
+        gradient.dispose();
+      }
+      this.#isDescended = true;
+      return;
+    }
     /** One tensor's, clipped by a factor for all of them: one after the other, so that only one is there twice. */
     const whole = (name: string, gradient: tf.Tensor): tf.Tensor => {
-      if (proximal === 0 || !anchor) return gradient;
+      if (!anchor) return gradient;
       const { offset, size, shape } = this.#tensor(name);
       const start = tf.tensor(anchor.subarray(offset, offset + size), [...shape]);
       return tf.add(gradient, tf.mul(tf.sub(this.#variable(name), start), proximal));
@@ -368,6 +398,7 @@ export class Network {
     seed: number | null,
     onStatistics: (norm: string, mean: tf.Tensor1D, variance: tf.Tensor1D) => void,
   ): { loss: tf.Scalar; logits: tf.Tensor2D; gradients: Map<string, tf.Tensor> } {
+    this.#renewLast();
     const { layers, labelWeights, batchNorm } = plan;
     const names = this.#trained(plan);
     const activations = new Activations();

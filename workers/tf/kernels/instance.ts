@@ -22,6 +22,8 @@ export const KERNELS = [
   "denseForward",
   "denseBackward",
   "denseDescend",
+  "descend",
+  "squares",
 ] as const;
 export type Kernel = (typeof KERNELS)[number];
 
@@ -32,6 +34,7 @@ export const SIZES = [
   "winogradConvScratch",
   "winogradPanelsScratch",
   "winogradSize",
+  "squaresSize",
 ] as const;
 export type Size = (typeof SIZES)[number];
 

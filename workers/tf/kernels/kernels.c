@@ -512,3 +512,35 @@ void denseDescend(const float *x, const float *dy, float *w, float *b, const flo
     b[o] += *rate * sum;
   }
 }
+
+/* A step of SGD in place: w -= rate * g for n weights. `rate` is the bits of a float32. Threads share the weights. */
+EXPORT(descend) void descend(float *w, const float *g, uint32_t rate, int n, int t, int T) {
+  union {
+    uint32_t bits;
+    float value;
+  } by = {rate};
+  v step = wasm_f32x4_splat(-by.value);
+  for (int i = first(n / 4, t, T); i < first(n / 4, t + 1, T); i++) store(w + 4 * i, fma(step, load(g + 4 * i), load(w + 4 * i)));
+  if (t > 0) return;
+  for (int i = n / 4 * 4; i < n; i++) w[i] -= by.value * g[i];
+}
+
+/* Numbers whose squares are summed by one thread: how they are summed does not depend on how many there are. */
+#define SUMMED 4096
+
+/* Float32 that the sums of squares of n numbers take. */
+EXPORT(squaresSize) int squaresSize(int n) { return (n + SUMMED - 1) / SUMMED * 2; }
+
+/* The sum of squares of each SUMMED of n numbers. Threads share the sums. */
+EXPORT(squares) void squares(const float *g, double *sums, int n, int t, int T) {
+  int count = (n + SUMMED - 1) / SUMMED;
+  for (int k = first(count, t, T); k < first(count, t + 1, T); k++) {
+    wide sum = {wasm_f64x2_const_splat(0), wasm_f64x2_const_splat(0)};
+    int i = k * SUMMED, end = least(i + SUMMED, n);
+    for (; i + 4 <= end; i += 4) accumulate(&sum, mul(load(g + i), load(g + i)));
+    v128_t all = wasm_f64x2_add(sum.low, sum.high);
+    double rest = wasm_f64x2_extract_lane(all, 0) + wasm_f64x2_extract_lane(all, 1);
+    for (; i < end; i++) rest += (double)g[i] * g[i];
+    sums[k] = rest;
+  }
+}
