@@ -513,14 +513,18 @@ void denseDescend(const float *x, const float *dy, float *w, float *b, const flo
   }
 }
 
-/* A step of SGD in place: w -= rate * g for n weights. `rate` is the bits of a float32. Threads share the weights. */
+/*
+ * A step of SGD in place: w -= rate * g for n weights, rounded after the product and after the sum, as tfjs does it. `rate` is the bits of a
+ * float32. Threads share the weights.
+ */
 EXPORT(descend) void descend(float *w, const float *g, uint32_t rate, int n, int t, int T) {
   union {
     uint32_t bits;
     float value;
   } by = {rate};
   v step = wasm_f32x4_splat(-by.value);
-  for (int i = first(n / 4, t, T); i < first(n / 4, t + 1, T); i++) store(w + 4 * i, fma(step, load(g + 4 * i), load(w + 4 * i)));
+  for (int i = first(n / 4, t, T) * 4; i < first(n / 4, t + 1, T) * 4; i += 4)
+    store(w + i, add(load(w + i), mul(step, load(g + i))));
   if (t > 0) return;
   for (int i = n / 4 * 4; i < n; i++) w[i] -= by.value * g[i];
 }
