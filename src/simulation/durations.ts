@@ -1,6 +1,7 @@
 import { normal, seededRandom } from "../base/random";
 import { clientSeed } from "./cohort";
 import type { LabConfig } from "./config";
+import type { LabRound } from "./simulation";
 
 /**
  * How long trainings take, as simulated time has it; whatever the distribution, its mean is `meanDuration`, m:
@@ -39,4 +40,13 @@ function secondsOf(config: DurationConfig, client: number, round: number, place:
     case "half-normal":
       return meanDuration * Math.sqrt(Math.PI / 2) * Math.abs(normal(random));
   }
+}
+
+/** Whether a run's simulated time says more than its number of rounds. */
+export const isTimed = ({ mode, durations, clientSeconds }: LabConfig): boolean =>
+  mode === "async" || durations !== "equal" || clientSeconds !== null;
+
+/** How many versions a round's updates were behind, on average; null where that is no question. */
+export function stalenessOf({ staleness = [] }: Pick<LabRound, "staleness">): number | null {
+  return staleness.length === 0 ? null : staleness.reduce((a, b) => a + b, 0) / staleness.length;
 }

@@ -136,7 +136,8 @@ export async function gossipRound(playing: Playing): Promise<Played> {
   if (number % config.evaluateEvery === 0 || number === config.rounds) {
     report("evaluating", 0, 1);
     found = await Promise.all(models.map(playing.evaluate));
-    state.evaluation = joinEvaluations(found);
+    // All clients' answers, to each of the test examples.
+    state.evaluation = { ...joinEvaluations(found), examples: found[0]?.examples ?? 0 };
   }
   if (state.clock !== undefined) {
     state.clock += Math.max(0, ...staying.map((place) => durationOf(config, cohort[place] as number, number, place)));
