@@ -13,13 +13,13 @@ import { keepOf } from "./stepped";
  * A federation without a server. Every client has a model of its own; in each round a share C of them train theirs, and then all average
  * with their neighbours: DFedAvg (Sun, Li and Wang 2021, arXiv 2104.11375, algorithm 1), with push-sum (Kempe, Dobra and Gehrke 2003) in the
  * place of a fixed mixing matrix, so that examples can weigh, as in FedAvg. The clients stand on a circle; in step t each gives half of its sum
- * to the one `2^(t mod neighbours)` further on (the exponential graph of Assran et al. 2019, arXiv 1811.10792, which the hubs of a live round
- * follow, too). It is the hubs' own arithmetic: src/federation/gossip.ts.
+ * to the one `2^(t mod neighbours)` further on (the exponential graph of Assran et al. 2019, arXiv 1811.10792). It is the arithmetic of a
+ * live round's hubs: src/federation/gossip.ts.
  */
 
 /** Numbers of each client that are mixed at once: what its links hold of them must fit into memory for all clients. */
 const BLOCK = 1 << 14;
-/** Bytes of the clients' models. */
+/** Bytes of the clients' models, before and after a round. */
 const MODELS_BYTES = 2 ** 31;
 
 /** To whom a client gives in a step. */
@@ -77,47 +77,50 @@ const examplesOf = ({ train }: Shares, { maxExamples }: LabConfig): number[] =>
 /** @throws CohortTooLargeError where the clients' models do not fit into memory */
 export async function gossipRound(playing: Playing): Promise<Played> {
   const { config, state, model, shares, number, rules, pool, signal, report } = playing;
-  if (config.clients * model.parameters * 4 > MODELS_BYTES) {
+  if (2 * config.clients * model.parameters * 4 > MODELS_BYTES) {
     throw new CohortTooLargeError(
-      `${config.clients} clients have a model each, which is more than two gigabytes: choose fewer, or a smaller model.`,
+      `${config.clients} clients have a model each, before and after a round, which is more than two gigabytes: choose fewer, or a smaller model.`,
     );
   }
   const models = (state.models ?? allOf(config).map(() => state.weights)).map((weights) => weights.slice());
   const scheduled = config.schedule?.[(number - 1) % config.schedule.length];
   const draw = { size: expectedCohort(config) };
-  const cohort = scheduled ?? drawCohort(allOf(config), draw, drawsOf(config, number)).sort((a, b) => a - b);
+  // Whoever a schedule names twice has one model all the same.
+  const cohort =
+    (scheduled && [...new Set(scheduled)]) ??
+    drawCohort(allOf(config), draw, drawsOf(config, number)).sort((a, b) => a - b);
   const staying = stayingOf(config, number, cohort);
   const plan = planOf(config, state.learningRate);
   report("training", 0, staying.length);
   let done = 0;
+  const keep = keepOf(config, rules);
   const trainings = staying.map(async (place) => {
     const client = cohort[place] as number;
+    const own = models[client] as Float32Array;
     signal?.throwIfAborted();
     const train = shares.train[client] ?? new Uint32Array();
-    const result = await pool.train({
-      weights: models[client] as Float32Array,
+    const { delta, ...result } = await pool.train({
+      weights: own,
       plan,
       seed: clientSeed(config.seed, number, place),
       train,
       heldOut: shares.heldOut[client] ?? new Uint32Array(),
       norms: state.norms.get(client) ?? null,
     });
+    for (const tensor of model.tensors) {
+      if (keep(model, tensor)) continue;
+      for (let i = tensor.offset; i < tensor.offset + tensor.size; i++) {
+        own[i] = (own[i] as number) + (delta[i] as number);
+      }
+    }
     done += 1;
     report("training", done, staying.length);
     return { client, examples: Math.min(train.length, config.maxExamples), result };
   });
   const results = await Promise.all(trainings);
   signal?.throwIfAborted();
-  const keep = keepOf(config, rules);
   const facts = { count: results.length, examples: 0, loss: 0, accuracy: 0, below: 0 };
   for (const { client, examples, result } of results) {
-    const own = models[client] as Float32Array;
-    for (const tensor of model.tensors) {
-      if (keep(model, tensor)) continue;
-      for (let i = tensor.offset; i < tensor.offset + tensor.size; i++) {
-        own[i] = (own[i] as number) + (result.delta[i] as number);
-      }
-    }
     if (result.norms) state.norms.set(client, result.norms);
     facts.examples += examples;
     facts.loss += result.loss * examples;

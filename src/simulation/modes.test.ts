@@ -7,6 +7,7 @@ import { parseLabConfig, type LabConfig, type LabInput } from "./config";
 import { durationOf } from "./durations";
 import oracle from "./modes-oracle.json";
 import { LabPool, type LabData, type LabWorkerApi } from "./pool";
+import { roundOf, SimulatedRound } from "./simulated-round";
 import { runLab, type LabState } from "./simulation";
 
 // @module-tag slow
@@ -179,6 +180,18 @@ test("who is too slow for its deadline comes too late, and who left holds a roun
     [0, 50],
     [0, 100],
   ]);
+});
+
+test("a round that is given up ends the trainings that it began, and not those of the rounds before", () => {
+  const late = config({ mode: "async", fraction: 0.6, deadlineSeconds: 10 });
+  const round = new SimulatedRound(2, roundOf(late, late, 3), 1000);
+  round.carry("1/0", 1);
+  round.join("2/0");
+  round.join("2/1");
+  expect(round.take("2/1", 5000)).toBe(true);
+  round.at(11_000);
+  expect(round.life).toMatchObject({ state: "abandoned", endedAt: 11_000 });
+  expect(["1/0", "2/0", "2/1"].map((id) => round.isTraining(id))).toEqual([true, false, false]);
 });
 
 test("durations have their mean whatever their distribution, and the deviation that a textbook says", () => {

@@ -41,7 +41,7 @@ export interface Played {
 export const metricsOf = (
   client: number,
   examples: number,
-  { loss, accuracy, heldOut }: ClientResult,
+  { loss, accuracy, heldOut }: Pick<ClientResult, "loss" | "accuracy" | "heldOut">,
 ): ClientMetrics => ({
   client,
   examples,

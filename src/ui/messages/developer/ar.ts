@@ -738,7 +738,7 @@ export const ar = {
         equal: "متساوية",
         "log-normal": "لوغاريتمي طبيعي",
         exponential: "أُسّي",
-        "half-normal": "نصف طبيعي (ورقة FedBuff)",
+        "half-normal": "نصف طبيعي",
       },
     },
     meanDuration: { name: "متوسط الزمن", help: "ثوانٍ محاكاة للتدريب الواحد" },

@@ -717,7 +717,7 @@ export const de = {
         equal: "Alle gleich",
         "log-normal": "Lognormal",
         exponential: "Exponentiell",
-        "half-normal": "Halbnormal (FedBuffs Artikel)",
+        "half-normal": "Halbnormal",
       },
     },
     meanDuration: { name: "Mittlere Zeit", help: "simulierte Sekunden eines Trainings" },

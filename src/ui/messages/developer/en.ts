@@ -706,7 +706,7 @@ export const en = {
         equal: "All alike",
         "log-normal": "Log-normal",
         exponential: "Exponential",
-        "half-normal": "Half-normal (FedBuff's paper)",
+        "half-normal": "Half-normal",
       },
     },
     meanDuration: { name: "Mean time", help: "simulated seconds of a training" },

@@ -656,7 +656,7 @@ export const zhCN = {
         equal: "全部相同",
         "log-normal": "对数正态",
         exponential: "指数",
-        "half-normal": "半正态（FedBuff 论文）",
+        "half-normal": "半正态",
       },
     },
     meanDuration: { name: "平均时间", help: "一次训练的模拟秒数" },
