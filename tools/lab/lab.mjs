@@ -252,7 +252,8 @@ async function main() {
   }
   await stop();
   for (const { states } of rows) tell(config, states);
-  if (rows.length > 1) console.log(`\n${tableOf(rows)}\n\n${chartOf(rows)}\n`);
+  const isTimed = grid.some((one) => lab.isTimed(one.config));
+  if (rows.length > 1) console.log(`\n${tableOf(rows, isTimed)}\n\n${chartOf(rows)}\n`);
   const said = rows.map(({ changes, states }) => {
     const last = states.at(-1);
     const own = { ...config, ...changes };
