@@ -161,6 +161,36 @@ test("a run pauses, goes on after a reload, and gives what the terminal gives", 
   expect(stage.requests.filter(({ method }) => method !== "GET")).toEqual([]);
 });
 
+test("an asynchronous run tells its simulated time, clients that gossip their spread, and what goes with neither is said", async ({
+  page,
+  stage,
+}) => {
+  await page.goto(`${stage.url}/lab`);
+  const { personalEpochs: _, serverOptimizer: __, ...plain } = CONFIG;
+  const small = { ...plain, rounds: 3, dropOut: 0 };
+  await loadConfig(page, { ...small, name: "Late", mode: "async", overSelection: 2, durations: "exponential" });
+  await page.getByText("Who waits for whom, and simulated time").click();
+  await expect(page.getByLabel("Mean time")).toHaveValue("60");
+  await page.getByLabel(/or every client averages/).selectOption("gossip");
+  await page.getByRole("button", { name: "Start" }).click();
+  await expect(page.getByRole("alert")).toContainText("choose mode sync, or topology central");
+  await page.getByLabel(/or every client averages/).selectOption("central");
+  await page.getByRole("button", { name: "Start" }).click();
+  await expect(page.getByText(/of simulated time\./)).toBeVisible();
+  await expect(page.getByText("All rounds are done.")).toBeVisible();
+  await expect(page.getByRole("img", { name: "Accuracy by simulated time" })).toBeVisible();
+  const late = await exported(page);
+  expect(late.rounds.map(({ staleness }) => staleness?.length)).toEqual([3, 3, 3]);
+
+  await loadConfig(page, { ...small, name: "Alone", topology: "gossip" });
+  await page.getByRole("button", { name: "Start" }).click();
+  await expect(page.getByText("All rounds are done.")).toBeVisible();
+  await expect(page.getByText(/The clients' models: standard deviation \d/)).toBeVisible();
+  await page.getByText("Rounds as a table").click();
+  await expect(page.getByRole("columnheader", { name: "± between clients" })).toBeVisible();
+  expect((await new AxeBuilder({ page }).analyze()).violations.map(({ id }) => id)).toEqual([]);
+});
+
 test("a CSV is imported, its wrong lines are named, and a run trains on it", async ({ page, stage }) => {
   await page.goto(`${stage.url}/lab`);
   await importFile(page, "notes.csv", "what,ever\n1,2\n");

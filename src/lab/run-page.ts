@@ -1,4 +1,5 @@
 import { exportRun } from "../simulation/export";
+import { isTimed, stalenessOf } from "../simulation/durations";
 import type { LabRound } from "../simulation/simulation";
 import { filePage, type Part } from "../ui/file-page";
 import { d } from "../ui/i18n/developer";
@@ -9,10 +10,30 @@ import type { RunRecord } from "./store";
 const share = (value: number | null | undefined): string => (typeof value === "number" ? shareText(value, 1) : "–");
 const loss = (value: number | null | undefined): string => (typeof value === "number" ? numberText(value, 3) : "–");
 
+/** How far the clients' models are from one another, where they gossip; "" where they do not. */
+export function spreadText({ rounds }: Pick<RunRecord, "rounds">): string {
+  const spread = rounds.findLast((round) => round.spread)?.spread;
+  if (!spread) return "";
+  const { deviation, least, most } = spread;
+  return d("run.spread", { deviation: share(deviation), least: share(least), most: share(most) });
+}
+
+/** How much simulated time a run has taken; "" where that says no more than its rounds. */
+export function simulatedText({ config, rounds }: Pick<RunRecord, "config" | "rounds">): string {
+  const time = rounds.at(-1)?.time;
+  return time === undefined || !isTimed(config) ? "" : d("run.simulated", { time: durationText(time) });
+}
+
+/** How many versions the updates of an asynchronous round were behind, on average. */
+export function behindText(round: LabRound): string {
+  const behind = stalenessOf(round);
+  return behind === null ? "–" : numberText(behind, 1);
+}
+
 type Key = "testLoss" | "testAccuracy" | "trainLoss" | "trainAccuracy";
 
-/** Test and training over the rounds; nothing of a run too short for a line. */
-function charts({ rounds }: RunRecord): Part[] {
+/** Test and training over the rounds, and the test over simulated time; nothing of a run too short for a line. */
+function charts({ rounds, config }: RunRecord): Part[] {
   if (rounds.length < 2) return [];
   const values = (key: Key): (number | null)[] => rounds.map((one) => one[key]);
   const pair = (test: Key, train: Key) => [
@@ -20,6 +41,19 @@ function charts({ rounds }: RunRecord): Part[] {
     { name: d("run.training"), color: "var(--soft)", isDashed: true, values: values(train) },
   ];
   const shared = { rounds: rounds.map(({ round }) => round), axis: d("charts.round") };
+  const times = rounds.flatMap(({ time }) => time ?? []);
+  const overTime: Part = {
+    kind: "chart",
+    title: d("charts.accuracyOverTime"),
+    chart: {
+      rounds: times,
+      axis: d("charts.timeAxis"),
+      label: d("charts.accuracyByTime"),
+      series: pair("testAccuracy", "trainAccuracy").slice(0, 1),
+      range: [0, 1],
+      format: shareText,
+    },
+  };
   return [
     {
       kind: "chart",
@@ -42,17 +76,27 @@ function charts({ rounds }: RunRecord): Part[] {
         format: tickText,
       },
     },
+    ...(isTimed(config) && times.length === rounds.length ? [overTime] : []),
   ];
 }
 
-const roundRow = (one: LabRound, isAttacked: boolean): string[] => [
+interface Shown {
+  isAttacked: boolean;
+  hasSpread: boolean;
+  isLate: boolean;
+}
+
+const roundRow = (one: LabRound, { isAttacked, hasSpread, isLate }: Shown): string[] => [
   numberText(one.round),
   d("run.clientsOf", { number: one.cohort.length - one.left, cohort: one.cohort.length }),
   loss(one.trainLoss),
   share(one.trainAccuracy),
   loss(one.testLoss),
   share(one.testAccuracy),
+  ...(hasSpread ? [share(one.spread?.deviation)] : []),
   ...(isAttacked ? [share(one.attackSuccess)] : []),
+  ...(isLate ? [behindText(one)] : []),
+  one.time === undefined ? "–" : numberText(one.time, 0),
   numberText(one.seconds, 1),
   one.published ? d("run.published") : d("run.rejected"),
 ];
@@ -62,7 +106,11 @@ export function runPage(run: RunRecord, commit: string | null): string {
   const { config, rounds, columns, evaluation, on, ended } = run;
   const { data, privacy } = exportRun(config, run, commit);
   const total = (key: "bytesUp" | "bytesDown" | "seconds"): number => rounds.reduce((sum, one) => sum + one[key], 0);
-  const isAttacked = rounds.some(({ attackSuccess }) => typeof attackSuccess === "number");
+  const shown: Shown = {
+    isAttacked: rounds.some(({ attackSuccess }) => typeof attackSuccess === "number"),
+    hasSpread: rounds.some(({ spread }) => spread !== undefined),
+    isLate: config.mode === "async",
+  };
   const partition = d(`fields.partition.options.${config.partition}`);
   const cost = {
     count: rounds.length,
@@ -74,6 +122,7 @@ export function runPage(run: RunRecord, commit: string | null): string {
     d("run.federation", { count: config.clients, partition, seed: config.seed }),
     d("run.cost", cost),
     on ? d("run.on", { on }) : "",
+    simulatedText(run),
     ended ? d(`run.ends.${ended}`) : "",
   ];
   const result = evaluation && {
@@ -85,6 +134,7 @@ export function runPage(run: RunRecord, commit: string | null): string {
   const texts = [
     said.filter(Boolean).join(" "),
     result ? d("run.result", result) : "",
+    spreadText(run),
     noise ? d("run.page.epsilon", noise) : "",
   ];
   const parts: Part[] = [...texts.filter(Boolean).map((text): Part => ({ kind: "text", text })), ...charts(run)];
@@ -111,15 +161,17 @@ export function runPage(run: RunRecord, commit: string | null): string {
   }
   const head = [
     ...(["round", "clients", "trainLoss", "trainAccuracy", "testLoss", "testAccuracy"] as const),
-    ...(isAttacked ? (["attack"] as const) : []),
-    ...(["seconds", "candidate"] as const),
+    ...(shown.hasSpread ? (["spread"] as const) : []),
+    ...(shown.isAttacked ? (["attack"] as const) : []),
+    ...(shown.isLate ? (["staleness"] as const) : []),
+    ...(["time", "seconds", "candidate"] as const),
   ];
   parts.push(
     {
       kind: "table",
       caption: d("run.rounds"),
       head: head.map((key) => d(`run.columns.${key}`)),
-      rows: rounds.map((one) => roundRow(one, isAttacked)),
+      rows: rounds.map((one) => roundRow(one, shown)),
     },
     {
       kind: "table",

@@ -157,7 +157,10 @@ export const runBytes = (): Promise<number> =>
   use(async (db) => {
     const records = JSON.stringify(await db.getAll("runs")).length;
     const vectors = (state: LabState): number =>
-      [state.weights, state.moments?.first, state.moments?.second, ...state.norms.values(), ...state.residuals.values()]
+      [
+        ...[state.weights, state.moments?.first, state.moments?.second, ...state.norms.values()],
+        ...[...state.residuals.values(), ...(state.models ?? []), ...(state.series?.bases.values() ?? [])],
+      ]
         .map((vector) => vector?.byteLength ?? 0)
         .reduce((a, b) => a + b, 0);
     return records + (await db.getAll("states")).reduce((sum, state) => sum + vectors(state), 0);

@@ -9,6 +9,9 @@ export const ABOUT = {
   "mcmahan-2nn": "Rounds to 97 % on MNIST with the two-layer network: row B = 10 of the paper's table 1.",
   "mcmahan-2nn-non-iid": "The same with two shards of one digit each a client.",
   "mcmahan-cnn": "Rounds to 99 % on MNIST with the convolutional network: table 2.",
+  fedbuff:
+    "Like the first, without waiting: clients with very unlike devices, a version after every five updates, by simulated time.",
+  gossip: "Sixteen clients without a server: each has a model of its own and averages it with two neighbours.",
   "warm-start": "Fifty players in the dark, heads tilted, improve the shipped checkpoint.",
 };
 

@@ -8,15 +8,16 @@ import { robustAverage, type BlockAverage } from "../federation/aggregation/robu
 import { linearWeight } from "../federation/aggregation/weights";
 import { addGaussian } from "../federation/privacy/discrete-gaussian";
 import { seededBits } from "../federation/privacy/random-bits";
-import { clipOf, factorOf, mostExamples } from "../federation/round/bounds";
+import { factorOf } from "../federation/round/bounds";
+import type { RoundConfig } from "../federation/protocol";
 import { noiseRuleOf } from "../federation/round/rule";
 import type { StrategyUpdate, Vectors } from "../federation/strategies/strategy";
 import { attackersOf, poisonUpdate } from "./attack";
 import { clientSeed } from "./cohort";
 import type { LabConfig } from "./config";
 import { MaskedSum } from "./masked-sum";
+import { metricsOf } from "./played";
 import type { ClientResult } from "./pool";
-import type { SimulatedRound } from "./simulated-round";
 import type { LabState } from "./simulation";
 import { aggregated, type RunStrategy, type StrategyState } from "./strategy-round";
 
@@ -40,12 +41,25 @@ export interface ClientMetrics {
   heldOutAccuracy: number;
 }
 
-/** A client's training that has ended. */
-export interface Training {
+/** An update that counts in a round: whose it is, and how far it reaches. */
+export interface Arrival {
   client: number;
-  /** Its place in the cohort. */
-  place: number;
-  examples: number;
+  /** Of the training's own randomness. */
+  seed: number;
+  /** What the training begins from, and its learning rate. */
+  weights: Float32Array<ArrayBuffer>;
+  learningRate: number;
+  /** n_k, as the client says it; the most that it may count for. */
+  claimed: number;
+  most: number;
+  /** The largest norm that its delta may have; 0 is none. */
+  clip: number;
+  /** Versions that its base is behind. */
+  staleness: number;
+}
+
+/** One whose training has ended. */
+export interface Training extends Arrival {
   result: ClientResult;
 }
 
@@ -75,7 +89,6 @@ export interface Collected {
 
 /**
  * The average of a round's updates, taken in the cohort's order whichever comes first.
- * @param round says which of them count
  * @param claims examples that the members of its cohort say they have, those who leave included
  * @throws RangeError of a robust rule
  */
@@ -84,10 +97,9 @@ export async function collect(
   config: LabConfig,
   model: ModelSummary,
   { weights, residuals: before }: Pick<LabState, "weights" | "residuals">,
-  { round, claims }: { round: SimulatedRound; claims: readonly number[] },
+  { number, rules, claims }: { number: number; rules: RoundConfig; claims: readonly number[] },
   strategic: { run: RunStrategy; state: StrategyState } | null,
 ): Promise<Collected> {
-  const rules = round.life.config;
   const robust = isRobust(config);
   if ((robust || strategic) && trainings.length * model.parameters * 4 > ROBUST_BYTES) {
     throw new CohortTooLargeError(
@@ -112,42 +124,32 @@ export async function collect(
   const kept = new Map<number, Vectors>();
   const sent: StrategyUpdate[] = [];
   const sum = robust || rules.secure ? null : new WeightedSum(model.parameters);
-  const masked = rules.secure ? new MaskedSum(model, rules, round.life.number, claims) : null;
+  const masked = rules.secure ? new MaskedSum(model, rules, number, claims) : null;
   const updates: Float32Array[] = [];
   const attackers = attackersOf(config);
-  const clip = clipOf(rules, normOf(weights));
-  const most = mostExamples(rules, claims);
   for (const training of trainings) {
-    const { client, place, examples: own, result } = await training;
+    const { client, seed, claimed, most, clip, staleness, result } = await training;
     const isAttacker = attackers.has(client);
-    const claimed = claims[place] ?? own;
     let delta = isAttacker ? poisonUpdate(result.delta, config) : result.delta;
     let residual: Float32Array | undefined;
     let bytes = delta.byteLength;
     // A secure round's vectors are rounded for their ring, and keep nothing of what that loses.
     if (config.codec !== "float32" && !masked) {
       const lost = config.errorFeedback ? (residuals.get(client) ?? before.get(client)) : undefined;
-      const seed = clientSeed(config.seed, round.life.number, client);
-      const compressed = compress(model, delta, lost, { codec: config.codec, share: config.topShare, seed });
+      const compressed = compress(model, delta, lost, {
+        codec: config.codec,
+        share: config.topShare,
+        seed: clientSeed(config.seed, number, client),
+      });
       bytes = (await gzip(compressed.payload)).length;
       delta = compressed.decoded;
       if (config.errorFeedback) ({ residual } = compressed);
     }
-    if (!round.take(String(place))) continue;
     if (residual) residuals.set(client, residual);
     if (result.norms) norms.set(client, result.norms);
     const examples = Math.min(claimed, most);
     facts.count += 1;
-    const { heldOut } = result;
-    facts.clients.push({
-      client,
-      examples,
-      loss: result.loss,
-      accuracy: result.accuracy,
-      heldOut: heldOut.examples,
-      heldOutLoss: heldOut.loss,
-      heldOutAccuracy: heldOut.accuracy,
-    });
+    facts.clients.push(metricsOf(client, examples, result));
     facts.bytes += bytes;
     facts.examples += examples;
     facts.loss += result.loss * examples;
@@ -163,9 +165,9 @@ export async function collect(
       kept.set(client, state);
       facts.bytes += Object.values(more).reduce((total, { byteLength }) => total + byteLength, 0);
     } else if (masked) {
-      facts.bytes += masked.add(delta, claimed, clientSeed(config.seed, round.life.number, place)) - bytes;
+      facts.bytes += masked.add(delta, claimed, seed) - bytes;
     } else if (sum) {
-      const update = { examples, norm, initialLoss: result.initialLoss, staleness: 0 };
+      const update = { examples, norm, initialLoss: result.initialLoss, staleness };
       const { weight, denominator } = linearWeight(update, rules, clip);
       sum.addPart(0, delta, weight);
       sum.addTotals({ count: 1, examples, denominator });
@@ -197,9 +199,7 @@ export async function collect(
     const denominator = noise?.denominator ?? linearOf(config.aggregation).divisor(sum.totals);
     const average: BlockAverage = (start, length) =>
       Promise.resolve(sum.sum.slice(start, start + length).map((value) => value / denominator));
-    const noised = noise
-      ? withNoise(average, noise.deviation, clientSeed(config.seed, round.life.number, -2))
-      : average;
+    const noised = noise ? withNoise(average, noise.deviation, clientSeed(config.seed, number, -2)) : average;
     return { average: noised, facts, norms, residuals, strategy: null };
   }
   const { aggregation, byzantine } = config;

@@ -18,7 +18,7 @@ function boundsOf(schema: v.GenericSchema): string {
     case "string":
       return `text${orNull}`;
     case "array":
-      return `a list of lists of client numbers${orNull}`;
+      return `a list: see src/simulation/config.ts${orNull}`;
     case "record":
       return "an object";
     case "strict_object":

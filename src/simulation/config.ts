@@ -6,6 +6,7 @@ import { taskOf } from "../federation/tasks/registry";
 import { nearestOf } from "../base/nearest";
 import { ATTACKS } from "./attack";
 import { expectedCohort } from "./cohort";
+import { DURATIONS } from "./durations";
 import { roundOf } from "./simulated-round";
 
 /** A federation to rehearse. Configuration and data decide every number of a run, on any machine with the same arithmetic. */
@@ -63,6 +64,30 @@ const entries = {
   ),
   /** Share of the chosen that leave before their update. */
   dropOut: v.optional(real(0, 0.95), 0),
+  /**
+   * `async`: FedBuff. A round is over at C times the clients' updates, and over-selection times as many train at once; the edge takes
+   * up to 3 of that.
+   */
+  mode: round.mode,
+  overSelection: v.optional(real(1, 1000), 1.3),
+  maxStaleness: round.maxStaleness,
+  /** `gossip`: there is no server, and every client averages its own model with its neighbours'. See gossip-round.ts. */
+  topology: round.topology,
+  /** To how many others a client gives, and how many times in a round. */
+  neighbours: v.optional(whole(1, 13), 2),
+  gossipSteps: v.optional(whole(1, 100), 2),
+  /** Simulated time of the trainings: see durations.ts. Who needs longer than the deadline comes too late. */
+  durations: v.optional(v.picklist(DURATIONS), "equal"),
+  meanDuration: v.optional(real(0.001, 86_400), 60),
+  /** sigma of log-normal durations. */
+  durationSpread: v.optional(real(0, 3), 1),
+  durationPer: v.optional(v.picklist(["training", "client"]), "training"),
+  /** What was measured of devices in the place of a distribution: seconds of each client's trainings; more clients begin again at the first. */
+  clientSeconds: v.optional(
+    v.nullable(v.pipe(v.array(real(0.001, 86_400)), v.minLength(1), v.maxLength(10_000))),
+    null,
+  ),
+  deadlineSeconds: round.deadlineSeconds,
   ...planEntries,
   /** Moving statistics of batch normalization: averaged like all else, or never federated, as the notebook had it. */
   statistics: v.optional(v.picklist(["average", "never"]), "average"),
@@ -152,6 +177,47 @@ const RULES: [(config: v.InferOutput<v.StrictObjectSchema<typeof entries, undefi
     ({ strategy, noise, updateClip, maxUpdateNorm, secure }) =>
       strategy === null || (noise === 0 && updateClip === 0 && maxUpdateNorm === 0 && !secure),
     "A strategy is given updates as they are: choose noise, updateClip and maxUpdateNorm 0, and secure false.",
+  ],
+  [
+    ({ mode, strategy }) => mode === "sync" || strategy === null,
+    "A strategy with a state knows updates of one and the same base only: choose mode sync, or no strategy.",
+  ],
+  [
+    ({ mode, schedule }) => mode === "sync" || schedule === null,
+    "In an asynchronous run whoever has nothing to do trains: choose mode sync, or no schedule.",
+  ],
+  [
+    ({ mode, topology }) => mode === "sync" || topology === "central",
+    "Clients that gossip have no server that could buffer updates: choose mode sync, or topology central.",
+  ],
+  [
+    ({ topology, strategy, aggregation, serverOptimizer, serverLearningRate }) =>
+      topology === "central" ||
+      (strategy === null && aggregation === "mean" && serverOptimizer === "sgd" && serverLearningRate === 1),
+    "Clients that gossip have no server and average with their neighbours: choose no strategy, aggregation mean, and serverOptimizer sgd with serverLearningRate 1.",
+  ],
+  [
+    ({ topology, prior, updateClip, maxUpdateNorm, maxExamplesRatio, tolerance, stopPatience }) =>
+      topology === "central" ||
+      ([prior, updateClip, maxUpdateNorm, maxExamplesRatio, stopPatience].every((value) => value === 0) &&
+        tolerance === null),
+    "Where clients gossip nobody bounds updates, judges a model or stops the others: choose prior, updateClip, maxUpdateNorm, maxExamplesRatio and stopPatience 0, and tolerance null.",
+  ],
+  [
+    ({ topology, codec }) => topology === "central" || codec === "float32",
+    "Clients that gossip send sums in full: choose codec float32.",
+  ],
+  [
+    ({ topology, attack }) => topology === "central" || attack === "none",
+    "Attacks are on a server's average: choose attack none, or topology central.",
+  ],
+  [
+    ({ topology, personalEpochs }) => topology === "central" || personalEpochs === 0,
+    "Clients that gossip have a model of their own already: choose personalEpochs 0.",
+  ],
+  [
+    ({ topology, neighbours, clients }) => topology === "central" || 2 ** (neighbours - 1) < clients,
+    "A client's last neighbour, 2^(neighbours - 1) further on, would be itself or come round again: choose fewer neighbours.",
   ],
   [
     ({ augment, dataset }) => !augment || dataset !== "mnist",

@@ -36,8 +36,10 @@ test("a configuration comes back from an exported run, and from a bare one", () 
 });
 
 test("rounds become lines of CSV with as many cells as its head", () => {
-  const lines = roundsToCsv([ROUND, ROUND]).split("\r\n");
+  const late = { ...ROUND, time: 90, staleness: [0, 3], spread: { deviation: 0.1, least: 0.2, most: 0.5 } };
+  const lines = roundsToCsv([ROUND, late]).split("\r\n");
   expect(lines).toHaveLength(4);
-  expect(lines[1]).toBe("1,2,1,20,1.5,0.5,,,,true,0.1,2,8,4,0.5");
+  expect(lines[1]).toBe("1,2,1,20,1.5,0.5,,,,true,0.1,2,8,4,0.5,,,,,");
+  expect(lines[2]).toBe("1,2,1,20,1.5,0.5,,,,true,0.1,2,8,4,0.5,90,1.5,0.1,0.2,0.5");
   expect(lines[0]?.split(",")).toHaveLength(lines[1]?.split(",").length ?? 0);
 });

@@ -1,5 +1,6 @@
 import { deltaFor, epsilon } from "../federation/privacy/accountant";
 import type { LabConfig } from "./config";
+import { stalenessOf } from "./durations";
 import type { LabState } from "./simulation";
 
 /** A finished or paused run in one file: its configuration, from which it can be run again, and what came of it. */
@@ -60,6 +61,7 @@ export function roundsToCsv(rounds: LabState["rounds"]): string {
   const head = [
     ...["round", "clients", "left", "examples", "train_loss", "train_accuracy", "test_loss", "test_accuracy"],
     ...["attack_success", "published", "learning_rate", "step_norm", "bytes_down", "bytes_up", "seconds"],
+    ...["simulated_seconds", "staleness", "accuracy_deviation", "accuracy_least", "accuracy_most"],
   ];
   const lines = rounds.map((one) =>
     [
@@ -74,6 +76,7 @@ export function roundsToCsv(rounds: LabState["rounds"]): string {
         one.bytesUp,
         one.seconds,
       ],
+      ...[one.time, stalenessOf(one), one.spread?.deviation, one.spread?.least, one.spread?.most],
     ]
       .map((value) => value ?? "")
       .join(","),

@@ -105,6 +105,18 @@ export const PRESETS: ReadonlyMap<PresetName, Preset> = new Map([
     target: 0.99,
     epochs: 5,
   }),
+  preset("fedbuff", {
+    ...DRAWN,
+    mode: "async",
+    overSelection: 2,
+    durations: "log-normal",
+    durationPer: "client",
+  }),
+  preset("gossip", {
+    ...DRAWN,
+    ...{ clients: 16, fraction: 1, rounds: 6, testExamples: 140 },
+    ...{ topology: "gossip", neighbours: 2, gossipSteps: 1 },
+  }),
   preset("warm-start", {
     dataset: "fer2013",
     model: "compact",

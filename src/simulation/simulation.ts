@@ -1,38 +1,37 @@
 import { checkpointPieces } from "../model/checkpoint";
 import type { Evaluation } from "../model/evaluation";
-import type { Evidence } from "../federation/guard";
-import { MODELS, summarize, type TensorSpec } from "../model/model";
-import { checkWeights } from "../federation/plausible";
-import { normOf } from "../federation/privacy/clip";
+import { MODELS, summarize } from "../model/model";
 import type { RoundConfig } from "../federation/protocol";
 import { seededRandom, shuffle } from "../base/random";
-import { isKept, keepsBatchNorm, optimizerOf } from "../federation/round/rule";
 import { seededBits } from "../federation/privacy/random-bits";
-import { drawCohort } from "../federation/round/draw";
 import { afterRound } from "../federation/round/series";
 import type { AnyStrategy } from "../federation/strategies/registry";
-import type { BlockAverage } from "../federation/aggregation/robust-average";
-import { shrinkage } from "../federation/aggregation/weights";
-import { initialMoments, type ServerMoments } from "../federation/server-optimizers/optimizer";
-import { optimizerRule } from "../federation/server-optimizers/registry";
-import { stepModel } from "../federation/server-optimizers/step-model";
-import { attackSuccess, claimsOf } from "./attack";
-import { allOf, clientSeed, drawsOf, expectedCohort, planOf, shareOut, stayingOf } from "./cohort";
-import { collect, type ClientMetrics, type Collected } from "./collect";
+import type { ServerMoments } from "../federation/server-optimizers/optimizer";
+import type { AsyncSeries } from "./async-series";
+import { centralRound } from "./central-round";
+import { clientSeed, expectedCohort, shareOut } from "./cohort";
+import type { ClientMetrics } from "./collect";
 import { brief, compare, ownEvaluation } from "./compare";
 import type { LabConfig } from "./config";
 import { digestOf } from "./data";
-import type { ClientTask, LabData, LabPool } from "./pool";
-import { roundOf, SimulatedRound } from "./simulated-round";
-import { broadcastOf, firstState, lossOn, selected, strategyOf, type StrategyState } from "./strategy-round";
+import { gossipRound } from "./gossip-round";
+import type { Played } from "./played";
+import type { LabData, LabPool } from "./pool";
+import { roundOf } from "./simulated-round";
+import { strategyOf, type StrategyState } from "./strategy-round";
 
 /** One round of a run, as it is charted and exported. */
 export interface LabRound {
   /** From 1. */
   round: number;
-  /** The clients that were chosen, and how many of them left. */
+  /**
+   * The clients that were chosen, and how many of them left or came too late; in an asynchronous round those whose updates count, in the
+   * order in which they came.
+   */
   cohort: number[];
   left: number;
+  /** In an asynchronous round, how many versions each update's base is behind. */
+  staleness?: number[];
   examples: number;
   /** Means over the cohort's last epochs, weighted by their examples, dropout on. */
   trainLoss: number | null;
@@ -40,6 +39,8 @@ export interface LabRound {
   /** On the test examples; null in rounds without an evaluation. */
   testLoss: number | null;
   testAccuracy: number | null;
+  /** Where clients gossip, of their models' accuracies: the standard deviation, the least and the most. The mean is `testAccuracy`. */
+  spread?: { deviation: number; least: number; most: number };
   /** How often the attackers got what they want on the test examples; null without an evaluation or an attack that wants any. */
   attackSuccess: number | null;
   /** False where the candidate was rejected, or there was none: `reason` says why. Runs of older versions do not tell. */
@@ -54,6 +55,8 @@ export interface LabRound {
   bytesDown: number;
   bytesUp: number;
   seconds: number;
+  /** Simulated seconds from the run's beginning to the round's end: see durations.ts. Runs of older versions do not tell. */
+  time?: number;
 }
 
 /** How a checkpoint does: on the test examples, and on what the clients held out of their own. */
@@ -67,7 +70,14 @@ export interface LabColumn {
 export interface LabState {
   /** Rounds done. */
   round: number;
+  /** What clients get; where they gossip, the mean of their models. */
   weights: Float32Array<ArrayBuffer>;
+  /** Simulated milliseconds. Runs of older versions do not tell. */
+  clock?: number;
+  /** Of an asynchronous run, from its first round on. */
+  series?: AsyncSeries;
+  /** The clients' own models where they gossip, from their first round on. */
+  models?: Float32Array<ArrayBuffer>[];
   moments: ServerMoments | null;
   /** Of clients that keep their batch normalization to themselves. */
   norms: Map<number, Float32Array>;
@@ -127,10 +137,6 @@ export class OtherDataError extends Error {
   }
 }
 
-const byNumber = (a: number, b: number): number => a - b;
-
-const isStatistic = ({ trainable }: TensorSpec): boolean => !trainable;
-
 /**
  * Runs a federation: the clients' trainings in the pool's workers, everything that a server does here, with the edge's own
  * strategies. The result is the same however many workers there are.
@@ -162,6 +168,7 @@ export async function runLab(run: LabRun): Promise<LabState> {
       ended: null,
     },
     weights: run.start.slice(),
+    clock: 0,
     data: digest,
     learningRate: config.learningRate,
   };
@@ -187,116 +194,24 @@ export async function runLab(run: LabRun): Promise<LabState> {
     signal?.throwIfAborted();
     const begun = now();
     const number = state.round + 1;
-    const own = strategic && (state.strategy ?? firstState(strategic));
-    const size = expectedCohort(config);
-    const lossOf = (client: number): Promise<number> =>
-      lossOn(pool, state.weights, shares.train[client] ?? new Uint32Array());
     const scheduled = config.schedule?.[(number - 1) % config.schedule.length];
     const { learningRate, updateClip = config.updateClip } = state;
-    const rules = roundOf(config, { learningRate, updateClip }, scheduled?.length ?? size);
-    const round = new SimulatedRound(number, { ...rules, rounds: config.rounds - state.round });
-    const draws = drawsOf(config, number);
-    const candidates = strategic?.strategy.server.candidates?.(strategic.context, size) ?? size;
-    const chosen = async (): Promise<number[]> =>
-      !strategic
-        ? round.draw(allOf(config), draws)
-        : selected(strategic, drawCohort(allOf(config), { size: candidates }, draws).sort(byNumber), size, lossOf);
-    const cohort = scheduled ?? (await chosen());
-    const broadcast = strategic && own && broadcastOf(strategic, own);
-    const staying = stayingOf(config, number, cohort);
-    const trains = round.begin(
-      cohort.map((_, place) => String(place)),
-      config.clients,
-    );
-    report("training", 0, staying.length);
-    let done = 0;
-    const plan = planOf(config, state.learningRate);
-    const trainings = (trains ? staying : []).map(async (place) => {
-      const client = cohort[place] as number;
-      signal?.throwIfAborted();
-      const task: ClientTask = {
-        weights: state.weights,
-        plan,
-        seed: clientSeed(config.seed, number, place),
-        train: shares.train[client] ?? new Uint32Array(),
-        heldOut: shares.heldOut[client] ?? new Uint32Array(),
-        norms: state.norms.get(client) ?? null,
-        ...(broadcast && {
-          strategy: {
-            options: config.strategyOptions,
-            clients: config.clients,
-            broadcast,
-            state: own.clients.get(client) ?? null,
-          },
-        }),
-      };
-      const result = await pool.train(task);
-      done += 1;
-      report("training", done, staying.length);
-      return { client, place, examples: task.train.length, result };
-    });
-    const { average, facts, norms, residuals, strategy } = await collect(
-      ...([trainings, config, model, state, { round, claims: claimsOf(config, shares, cohort) }] as const),
-      strategic && own && { run: strategic, state: own },
-    );
-    signal?.throwIfAborted();
-    for (const [client, own] of norms) state.norms.set(client, own);
-    for (const [client, own] of residuals) state.residuals.set(client, own);
-    const merges = round.close();
-    if (merges && !average) {
-      round.conclude({
-        type: "failed",
-        reason: "Fewer clients have sent a vector than open their sum.",
-        lasting: true,
-      });
-    }
-    const candidate = merges && average ? await stepped(state, rules, config, average, facts) : null;
-    let published = false;
-    let stepNorm = 0;
-    let found: { evaluation: Evaluation | null; success: number | null } = { evaluation: null, success: null };
-    if (candidate && "failure" in candidate) {
-      round.conclude({ type: "failed", reason: candidate.failure, lasting: true });
-    } else if (candidate) {
-      stepNorm = normOf(candidate.weights.map((value, i) => value - (state.weights[i] as number)));
-      if (number % config.evaluateEvery === 0 || number === config.rounds) {
-        report("evaluating", 0, 1);
-        const evaluation = await evaluate(candidate.weights);
-        found = {
-          evaluation,
-          success: await attackSuccess(config, { data, pool, weights: candidate.weights }, evaluation),
-        };
-      }
-      const evidence = evidenceOf(found.evaluation, state.evaluation);
-      published = round.conclude({ type: "merged", version: number, dreams: null, evidence });
-      if (published) {
-        state.weights = candidate.weights;
-        state.moments = candidate.moments;
-        // Who has a state takes it over with the checkpoint that came of it.
-        if (strategy) state.strategy = strategy;
-        state.evaluation = found.evaluation ?? state.evaluation;
-      }
-    }
+    const rules = {
+      ...roundOf(config, { learningRate, updateClip }, scheduled?.length ?? expectedCohort(config)),
+      rounds: config.rounds - state.round,
+    };
+    const play = config.topology === "gossip" ? gossipRound : centralRound;
+    const playing = { config, data, pool, signal, model, shares, strategic, state, number, rules, down };
+    const played = await play({ ...playing, evaluate, report });
     state.rounds.push({
       round: number,
-      cohort,
-      left: cohort.length - staying.length,
-      published,
-      reason: round.life.reason,
-      stepNorm,
-      examples: facts.examples,
-      trainLoss: facts.count > 0 ? facts.loss : null,
-      trainAccuracy: facts.count > 0 ? facts.accuracy : null,
-      testLoss: found.evaluation?.loss ?? null,
-      testAccuracy: found.evaluation?.accuracy ?? null,
-      attackSuccess: found.success,
-      learningRate: state.learningRate,
-      clients: facts.clients,
-      bytesDown: cohort.length * (down + 4 * model.parameters * Object.keys(broadcast ?? {}).length),
-      bytesUp: facts.bytes,
+      ...played.round,
+      learningRate,
+      ...(state.clock !== undefined && { time: state.clock / 1000 }),
       seconds: (now() - begun) / 1000,
     });
     state.round = number;
-    const next = settle(state, config, round.life.config, facts);
+    const next = settle(state, config, played.rules, played.facts);
     state.learningRate = next.learningRate;
     state.updateClip = next.updateClip;
     state.ended = next.ended;
@@ -306,59 +221,12 @@ export async function runLab(run: LabRun): Promise<LabState> {
   return state;
 }
 
-/** The weights that a round's average makes of a run's, and the optimizer's moments after it; or why nobody could use them. */
-async function stepped(
-  { weights: base, moments: before }: LabState,
-  rules: RoundConfig,
-  config: LabConfig,
-  average: BlockAverage,
-  { examples, meanSquare }: Collected["facts"],
-): Promise<{ weights: Float32Array<ArrayBuffer>; moments: ServerMoments | null } | { failure: string }> {
-  const model = summarize(MODELS[config.model]);
-  const weights = base.slice();
-  const optimizer = optimizerOf(rules);
-  const moments = optimizerRule(optimizer.kind).remembers
-    ? copyMoments(before ?? initialMoments(model.parameters, optimizer))
-    : null;
-  await stepModel(model, weights, {
-    optimizer,
-    average,
-    meanSquare,
-    share: shrinkage(examples, rules.prior),
-    keep: (tensor) =>
-      isKept(model, tensor, keepsBatchNorm(rules)) || (config.statistics === "never" && isStatistic(tensor)),
-    moments: (start, length) => Promise.resolve(moments && part(moments, start, length)),
-  });
-  try {
-    checkWeights(model, weights, normOf(base));
-  } catch (error) {
-    if (!(error instanceof RangeError)) throw error;
-    return { failure: error.message };
-  }
-  return { weights, moments };
-}
-
-/** What the test says of a candidate: in a rehearsal the operator has faces of its own. */
-const evidenceOf = (candidate: Evaluation | null, base: Evaluation | null): Evidence[] =>
-  candidate && base
-    ? [
-        {
-          kind: "operator",
-          examples: candidate.examples,
-          loss: candidate.loss,
-          accuracy: candidate.accuracy,
-          baseLoss: base.loss,
-          baseAccuracy: base.accuracy,
-        },
-      ]
-    : [];
-
 /** Whether the run goes on, and with which learning rate. */
 function settle(
   state: LabState,
   config: LabConfig,
   rules: RoundConfig,
-  { count: counted, below }: Collected["facts"],
+  { count: counted, below }: Played["facts"],
 ): Pick<LabState, "ended" | "learningRate" | "updateClip"> {
   const { learningRate, rounds } = state;
   const { updateClip } = rules;
@@ -379,13 +247,3 @@ function settle(
     updateClip: next?.updateClip ?? updateClip,
   };
 }
-
-const copyMoments = ({ first, second }: ServerMoments): ServerMoments => ({
-  first: first.slice(),
-  second: second.slice(),
-});
-
-const part = ({ first, second }: ServerMoments, start: number, length: number): ServerMoments => ({
-  first: first.subarray(start, start + length),
-  second: second.subarray(start, start + length),
-});

@@ -36,6 +36,11 @@ export async function againstEdge(config, { data, pool, url, token }) {
       "An edge trains the model of a task (seed, compact, mnist-cnn) from the shipped checkpoint: choose one, and start shipped.",
     );
   }
+  if (config.mode === "async" || config.topology === "gossip") {
+    throw new DataError(
+      "Real clients in the terminal go from round to round together: choose mode sync and topology central.",
+    );
+  }
   const edge = url ? { url, token, stop: async () => undefined } : await ownEdge();
   const model = lab.summarize(lab.MODELS[config.model]);
   const shares = lab.shareOut(config, data.train);

@@ -125,6 +125,15 @@ function durationOf(seconds) {
   return hours > 0 ? `${hours}:${two(minutes)}:${two(seconds % 60)}` : `${minutes}:${two(seconds % 60)}`;
 }
 
+/** What only asynchronous rounds, and those of clients that gossip, have to say. */
+function modeNote(one) {
+  const behind = lab.stalenessOf(one);
+  if (behind !== null) return `  ${behind.toFixed(1)} versions behind`;
+  if (!one.spread) return "";
+  const { deviation, least, most } = one.spread;
+  return `  clients ± ${percent(deviation)}, ${percent(least)} to ${percent(most)}`;
+}
+
 /** One run, with what it prints; goes on from the state in the folder, where there is one. */
 async function once(config, data, pool, folder) {
   const file = folder && join(folder, "state.bin");
@@ -151,7 +160,9 @@ async function once(config, data, pool, folder) {
     write("rounds.csv", lab.roundsToCsv(state.rounds));
     write("state.bin", v8.serialize(state));
   };
-  console.log("\n  round  cohort   train loss  accuracy    test loss  accuracy   seconds     left");
+  const isTimed = lab.isTimed(config);
+  const timed = isTimed ? "  sim. time" : "";
+  console.log(`\n  round  cohort   train loss  accuracy    test loss  accuracy   seconds     left${timed}`);
   try {
     return await run(config, {
       data,
@@ -178,9 +189,10 @@ async function once(config, data, pool, folder) {
             percent(one.testAccuracy).padStart(10),
             one.seconds.toFixed(1).padStart(10),
             (rounds > 0 ? durationOf(left) : "").padStart(9),
+            isTimed ? durationOf(one.time ?? 0).padStart(11) : "",
           ],
         ];
-        console.log(`${cells.join("")}${one.published ? "" : `  not published: ${one.reason}`}`);
+        console.log(`${cells.join("")}${modeNote(one)}${one.published ? "" : `  not published: ${one.reason}`}`);
       },
     });
   } catch (error) {
@@ -240,9 +252,12 @@ async function main() {
   }
   await stop();
   for (const { states } of rows) tell(config, states);
-  if (rows.length > 1) console.log(`\n${tableOf(rows)}\n\n${chartOf(rows)}\n`);
+  const isTimed = grid.some((one) => lab.isTimed(one.config));
+  if (rows.length > 1) console.log(`\n${tableOf(rows, isTimed)}\n\n${chartOf(rows)}\n`);
   const said = rows.map(({ changes, states }) => {
     const last = states.at(-1);
+    const own = { ...config, ...changes };
+    const between = last.rounds.findLast((one) => one.spread)?.spread;
     return {
       name: config.name,
       ...(grid.length > 1 && { sweep: changes }),
@@ -250,6 +265,8 @@ async function main() {
       rounds: last.round,
       accuracy: last.evaluation?.accuracy ?? null,
       loss: last.evaluation?.loss ?? null,
+      ...(lab.isTimed(own) && { simulatedSeconds: last.rounds.at(-1)?.time ?? null }),
+      ...(between && { spread: between }),
     };
   });
   console.log(JSON.stringify(said.length > 1 ? said : said[0]));

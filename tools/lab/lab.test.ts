@@ -228,6 +228,25 @@ test("a sweep runs its grid, goes on where it was, and is refused with other dat
   }
 }, 600_000);
 
+test("asynchronous rounds tell their simulated time and go on where they were, and clients that gossip their spread", async () => {
+  const run = (...pairs: string[]) => {
+    const few = ["rounds=2", "clients=4", "fraction=0.5", "examplesPerClient=20", "testExamples=10", ...pairs];
+    return lab("--preset", "mcmahan-2nn", ...few.flatMap((pair) => ["--set", pair]));
+  };
+  const out = join(folder, "late");
+  const late = ["--preset", "fedbuff", "--out", out, "--set", "rounds=1", "--set", "clients=8"];
+  const [first, again] = [await lab(...late), await lab(...late)];
+  expect(first.code, first.said).toBe(0);
+  expect(first.said).toContain("versions behind");
+  expect(resultOf(first.said)).toMatchObject({ rounds: 1, simulatedSeconds: expect.any(Number) as number });
+  expect(again.said).toContain("Going on after round 1.");
+  expect(resultOf(again.said)).toEqual(resultOf(first.said));
+  const alone = await run("topology=gossip");
+  expect(alone.said).toContain("clients ± ");
+  expect(resultOf(alone.said)).toMatchObject({ spread: { least: expect.any(Number) as number } });
+  expect((await run("mode=async", "strategy=scaffold")).said).toContain("one and the same base");
+}, 600_000);
+
 test("help lists every key with its bounds", async () => {
   const { code, said } = await lab("--help");
   expect(code).toBe(0);

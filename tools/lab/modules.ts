@@ -16,6 +16,7 @@ export { configHelp } from "../../src/simulation/config-help";
 export { poison } from "../../src/simulation/attack";
 export { decodeDreams } from "../../src/model/dreams";
 export { clientNumbers, drawnData, isTest, prepare, shared } from "../../src/simulation/data";
+export { isTimed, stalenessOf } from "../../src/simulation/durations";
 export { configOf, exportRun, roundsToCsv } from "../../src/simulation/export";
 export { LabPool } from "../../src/simulation/pool";
 export { PRESETS } from "../../src/simulation/presets";

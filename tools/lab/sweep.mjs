@@ -56,8 +56,8 @@ export function spread(values, digits = 3) {
 const curveOf = (state) =>
   state.rounds.flatMap(({ round, testAccuracy: accuracy }) => (accuracy === null ? [] : [{ round, accuracy }]));
 
-/** One row for each combination: name, rounds, last and best accuracy, loss; and its curve in a line of bars. */
-export function tableOf(rows) {
+/** One row for each combination: name, rounds, last and best accuracy, loss, and where that says more than the rounds simulated seconds. */
+export function tableOf(rows, isTimed) {
   const cells = rows.map(({ changes, states }) => {
     const curves = states.map(curveOf);
     const best = curves.map((curve) =>
@@ -72,9 +72,17 @@ export function tableOf(rows) {
       spread(states.map(({ evaluation }) => evaluation?.accuracy ?? null)),
       spread(best),
       spread(states.map(({ evaluation }) => evaluation?.loss ?? null)),
+      ...(isTimed
+        ? [
+            spread(
+              states.map(({ rounds }) => rounds.at(-1)?.time),
+              0,
+            ),
+          ]
+        : []),
     ];
   });
-  const head = ["combination", "rounds", "accuracy", "best", "loss"];
+  const head = ["combination", "rounds", "accuracy", "best", "loss", ...(isTimed ? ["simulated s"] : [])];
   const widths = head.map((title, i) => Math.max(title.length, ...cells.map((row) => row[i].length)));
   const line = (row) => row.map((cell, i) => (i === 0 ? cell.padEnd(widths[i]) : cell.padStart(widths[i]))).join("  ");
   return [line(head), ...cells.map(line)].join("\n");

@@ -11,7 +11,7 @@ import { DEFAULT_ROUND } from "../../src/federation/default-round";
 import { hidesCohort } from "../../src/federation/round/rule";
 import { LEAST_NOISE } from "../../src/federation/privacy/noise-scale";
 import { AGGREGATION_NAMES } from "../../src/federation/aggregation/registry";
-import { conflictOf, type RoundConfig } from "../../src/federation/protocol";
+import { conflictOf, type Assignment, type History, type RoundConfig } from "../../src/federation/protocol";
 import { seededRandom } from "../../src/base/random";
 import { SERVER_OPTIMIZER_NAMES } from "../../src/federation/server-optimizers/registry";
 import { encodeUpdate } from "../../src/federation/update";
@@ -312,3 +312,72 @@ test.each(env.SOAK ? pairwise() : [SECURE, NOISY, ...pairwise().filter(({ secure
     expect(Math.abs(beyond)).toBeLessThan(bound);
   },
 );
+
+test("an asynchronous run comes to what the edge does with clients that come in the same order", async () => {
+  const rounds = 5;
+  const config = labConfig({
+    ...{ mode: "async", fraction: 3 / CLIENTS, overSelection: 3, maxStaleness: 2, rounds },
+    ...{ serverOptimizer: "momentum", maxUpdateNorm: 0.02, clientSeconds: [3.1, 5.3, 7.9, 11.7, 13.3, 17.9, 61] },
+  });
+  const start = Float32Array.from(await task.download(await task.get("")));
+  const { train } = shareOut(config, { labels });
+  // What a client learns hangs on how often it has been counted before: by that the lab and the edge's clients know it alike.
+  const learner = () => {
+    const times = new Map<number, number>();
+    return (client: number): Float32Array<ArrayBuffer> => {
+      times.set(client, (times.get(client) ?? 0) + 1);
+      return deltaOf(1000 * client + (times.get(client) ?? 0));
+    };
+  };
+  const inLab = learner();
+  const pool = new LabPool([
+    {
+      ...worker,
+      train: async (job) => ({
+        ...(await worker.train(job)),
+        delta: inLab(train.findIndex(([first]) => first === job.train[0])),
+      }),
+    },
+  ]);
+  const run = await runLab({ config, data, pool, start });
+
+  await task.startRound({ ...roundOf(config, config, 3), rounds, tolerance: null });
+  const onEdge = learner();
+  const names = train.map(() => crypto.randomUUID());
+  const atWork = new Map<number, { assignment: Assignment; base: number }>();
+  const staleness: number[][] = [];
+  for (const { round: number, cohort } of run.rounds) {
+    const begun = new Set<number>();
+    const begin = async (client: number): Promise<void> => {
+      if (atWork.has(client) || begun.has(client)) return;
+      begun.add(client);
+      const answer = await task.checkIn(names[client] ?? "", { examples: train[client]?.length ?? 0 });
+      if (answer.decision !== "train") throw new Error(`not taken: ${JSON.stringify(answer)}`);
+      atWork.set(client, { assignment: answer.assignment, base: number - 1 });
+    };
+    for (const [client, { base }] of atWork) if (number - 1 - base > config.maxStaleness) atWork.delete(client);
+    for (const client of train.keys()) await begin(client);
+    for (const client of cohort) {
+      const { assignment } = atWork.get(client) ?? {};
+      if (!assignment) throw new Error(`Client ${client} is not at work.`);
+      await task.send(assignment, onEdge(client), train[client]?.length);
+      atWork.delete(client);
+      if (client !== cohort.at(-1)) await begin(client);
+    }
+    await task.published(number);
+    const { rounds } = await task.get<History>("/rounds");
+    staleness.push(
+      (rounds[number - 1]?.cohort ?? []).flatMap(({ state, staleness }) => (state === "counted" ? [staleness] : [])),
+    );
+  }
+  const sorted = (all: readonly (readonly number[] | undefined)[]) => all.map((one = []) => one.toSorted());
+  expect(sorted(staleness)).toEqual(sorted(run.rounds.map((round) => round.staleness)));
+  expect(Math.max(...staleness.flat())).toBe(2);
+  const theirs = await task.download(await task.published(rounds));
+  let [worst, step] = [0, 0];
+  theirs.forEach((value, i) => {
+    worst = Math.max(worst, Math.abs(value - (run.weights[i] ?? NaN)));
+    step = Math.max(step, Math.abs(value - (start[i] ?? NaN)));
+  });
+  expect(worst / step).toBeLessThan(1e-4);
+});
