@@ -105,6 +105,17 @@ export const PRESETS: ReadonlyMap<PresetName, Preset> = new Map([
     target: 0.99,
     epochs: 5,
   }),
+  preset("own-data", {
+    dataset: "own",
+    model: "compact",
+    clients: 5,
+    fraction: 1,
+    epochs: 5,
+    batchSize: 10,
+    optimizer: "adam",
+    learningRate: 0.001,
+    rounds: 20,
+  }),
   preset("warm-start", {
     dataset: "fer2013",
     model: "compact",

@@ -1,7 +1,8 @@
+import type { PictureKind } from "../data/own-labels";
 import { checkpointPieces } from "../model/checkpoint";
 import type { Evaluation } from "../model/evaluation";
 import type { Evidence } from "../federation/guard";
-import { MODELS, summarize, type TensorSpec } from "../model/model";
+import { summarize, type ModelSummary, type TensorSpec } from "../model/model";
 import { checkWeights } from "../federation/plausible";
 import { normOf } from "../federation/privacy/clip";
 import type { RoundConfig } from "../federation/protocol";
@@ -23,6 +24,7 @@ import { brief, compare, ownEvaluation } from "./compare";
 import type { LabConfig } from "./config";
 import { digestOf } from "./data";
 import type { ClientTask, LabData, LabPool } from "./pool";
+import { networkFor } from "./network";
 import { roundOf, SimulatedRound } from "./simulated-round";
 import { broadcastOf, firstState, lossOn, selected, strategyOf, type StrategyState } from "./strategy-round";
 
@@ -77,6 +79,8 @@ export interface LabState {
   strategy?: StrategyState | null;
   /** Digest of the data that it runs on: see `digestOf`. Runs of older versions do not tell. */
   data?: string;
+  /** What its pictures and labels are, where they are of somebody's own. */
+  kind?: PictureKind;
   learningRate: number;
   /** That of the next round, where it follows the norms. Runs of older versions do not tell: theirs stays. */
   updateClip?: number | undefined;
@@ -134,11 +138,11 @@ const isStatistic = ({ trainable }: TensorSpec): boolean => !trainable;
 /**
  * Runs a federation: the clients' trainings in the pool's workers, everything that a server does here, with the edge's own
  * strategies. The result is the same however many workers there are.
- * @throws OtherDataError, LabConfigError of a strategy, PartitionError, CohortTooLargeError, RangeError of a robust rule, DivergedError (by name) of a training
+ * @throws OtherDataError, LabConfigError of a strategy or of pictures that the model does not take, PartitionError, CohortTooLargeError, RangeError of a robust rule, DivergedError (by name) of a training
  */
 export async function runLab(run: LabRun): Promise<LabState> {
   const { config, data, pool, signal, onProgress, onRound, now = () => performance.now() } = run;
-  const model = summarize(MODELS[config.model]);
+  const model = summarize(networkFor(config.model, data.kind));
   const strategic = strategyOf(config, model, run.strategy);
   const digest = await digestOf(data);
   if (run.resume && run.resume.data !== digest) throw new OtherDataError(run.resume.data);
@@ -163,6 +167,7 @@ export async function runLab(run: LabRun): Promise<LabState> {
     },
     weights: run.start.slice(),
     data: digest,
+    ...(data.kind && { kind: data.kind }),
     learningRate: config.learningRate,
   };
   const evaluate = (weights: Float32Array): Promise<Evaluation> =>
@@ -250,7 +255,7 @@ export async function runLab(run: LabRun): Promise<LabState> {
         lasting: true,
       });
     }
-    const candidate = merges && average ? await stepped(state, rules, config, average, facts) : null;
+    const candidate = merges && average ? await stepped(state, model, { rules, config, average, facts }) : null;
     let published = false;
     let stepNorm = 0;
     let found: { evaluation: Evaluation | null; success: number | null } = { evaluation: null, success: null };
@@ -309,12 +314,14 @@ export async function runLab(run: LabRun): Promise<LabState> {
 /** The weights that a round's average makes of a run's, and the optimizer's moments after it; or why nobody could use them. */
 async function stepped(
   { weights: base, moments: before }: LabState,
-  rules: RoundConfig,
-  config: LabConfig,
-  average: BlockAverage,
-  { examples, meanSquare }: Collected["facts"],
+  model: ModelSummary,
+  {
+    rules,
+    config,
+    average,
+    facts: { examples, meanSquare },
+  }: { rules: RoundConfig; config: LabConfig; average: BlockAverage; facts: Collected["facts"] },
 ): Promise<{ weights: Float32Array<ArrayBuffer>; moments: ServerMoments | null } | { failure: string }> {
-  const model = summarize(MODELS[config.model]);
   const weights = base.slice();
   const optimizer = optimizerOf(rules);
   const moments = optimizerRule(optimizer.kind).remembers

@@ -665,7 +665,12 @@ export const de = {
     dataset: {
       name: "Daten",
       help: "die die Clients haben",
-      options: { drawn: "Gezeichnete Gesichter", fer2013: "Gesichter (FER2013)", mnist: "Ziffern (MNIST)" },
+      options: {
+        drawn: "Gezeichnete Gesichter",
+        fer2013: "Gesichter (FER2013)",
+        mnist: "Ziffern (MNIST)",
+        own: "Eigene Bilder",
+      },
     },
     model: { name: "Modell", help: "die ersten zwei nehmen Gesichter, die anderen Ziffern" },
     start: {
@@ -855,6 +860,7 @@ export const de = {
       "mcmahan-2nn": "Runden bis 97 % auf MNIST mit dem zweischichtigen Netz: Zeile B = 10 der Tabelle 1 des Artikels.",
       "mcmahan-2nn-non-iid": "Dasselbe mit zwei Stücken von je einer Ziffer pro Client.",
       "mcmahan-cnn": "Runden bis 99 % auf MNIST mit dem Faltungsnetz: Tabelle 2.",
+      "own-data": "Eigene Bilder, gleich mit welchen Labels, Größen und Farben, von Grund auf gelernt.",
       "warm-start": "Fünfzig Spieler im Dunkeln, die Köpfe geneigt, verbessern den mitgelieferten Checkpoint.",
     },
   },

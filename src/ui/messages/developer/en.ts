@@ -654,7 +654,7 @@ export const en = {
     dataset: {
       name: "Data",
       help: "that the clients have",
-      options: { drawn: "Drawn faces", fer2013: "Faces (FER2013)", mnist: "Digits (MNIST)" },
+      options: { drawn: "Drawn faces", fer2013: "Faces (FER2013)", mnist: "Digits (MNIST)", own: "Your own pictures" },
     },
     model: { name: "Model", help: "the first two take faces, the others digits" },
     start: {

@@ -604,7 +604,7 @@ export const zhCN = {
     dataset: {
       name: "数据",
       help: "客户端所拥有的",
-      options: { drawn: "绘制的脸", fer2013: "脸（FER2013）", mnist: "数字（MNIST）" },
+      options: { drawn: "绘制的脸", fer2013: "脸（FER2013）", mnist: "数字（MNIST）", own: "自己的图片" },
     },
     model: { name: "模型", help: "前两个用于脸，其余用于数字" },
     start: {
@@ -779,6 +779,7 @@ export const zhCN = {
       "mcmahan-2nn": "用两层网络在 MNIST 上达到 97 % 的轮数：论文表 1 中 B = 10 的一行。",
       "mcmahan-2nn-non-iid": "同上，每个客户端有两个单一数字的分片。",
       "mcmahan-cnn": "用卷积网络在 MNIST 上达到 99 % 的轮数：表 2。",
+      "own-data": "从头学习你自己的图片，无论标签、尺寸和颜色。",
       "warm-start": "五十名玩家在昏暗中歪着头，改进自带的检查点。",
     },
   },
