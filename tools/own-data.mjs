@@ -93,21 +93,15 @@ export async function picturesIn(path, said, kind = null) {
   }
   for (const sample of samples) {
     sample[0] = order.places[sample[0]];
-    sample[1] = inChannels(sample[1], from, channels, modules);
+    sample[1] = modules.inChannels(sample[1], from, channels);
   }
   const meaning = ({ word, name, count }) => `${word || "(none)"} = ${name ?? "left out"} (${count})`;
+  const column = csv?.column ? ` of the column ${csv.column}` : "";
   console.error(
     `${path}: ${samples.length} pictures of ${width} x ${height} ${channels === 3 ? "in colour" : "in grey"}; ` +
-      `labels taken as ${words.table.map(meaning).join(", ")}.`,
+      `labels${column} taken as ${words.table.map(meaning).join(", ")}.`,
   );
   return { kind: { labels: order.labels, input: { height, width, channels } }, samples };
-}
-
-function inChannels(pixels, from, to, { greyLevels }) {
-  if (from === to) return pixels;
-  return to === 1
-    ? greyLevels(pixels, from)
-    : Uint8Array.from({ length: pixels.length * 3 }, (_, i) => pixels[Math.floor(i / 3)]);
 }
 
 /** The size that all pictures have. */

@@ -102,6 +102,11 @@ export class FerCsvReader {
     return this.#shape;
   }
 
+  /** The column that holds the labels of a file that is not FER2013's; undefined before its first picture. */
+  get column(): string | undefined {
+    return this.#columns && this.#names?.[this.#columns.emotion];
+  }
+
   /**
    * The faces, and the errors of wrong lines, in a piece of the file, in their order.
    * @throws FerCsvError `not-csv`, `wrong-header` when there is nothing to be had from the whole file; OwnDataError when somebody has to

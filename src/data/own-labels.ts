@@ -66,6 +66,11 @@ export class OwnLabels {
     this.#names = [...(fixed ?? new Set(given?.values()))];
   }
 
+  /** Every label so far, at its number. */
+  get names(): readonly string[] {
+    return this.#names;
+  }
+
   /** The number of a word's label, which {@link finish} puts in order; null: it is left out. */
   read(raw: string): number | null {
     const word = raw.trim().toLowerCase();

@@ -313,7 +313,7 @@ test("pictures of any label, size and colour are learned, and a run goes on with
   ];
   const trained = await lab("--data", csv, ...wide);
   expect(trained.said).toContain(
-    "30 pictures of 12 x 8 in grey; labels taken as bird = bird (10), cat = pet (10), dog = pet (10)",
+    "30 pictures of 12 x 8 in grey; labels of the column animal taken as bird = bird (10), cat = pet (10), dog = pet (10)",
   );
   expect(trained.code, trained.said).toBe(0);
 }, 600_000);
