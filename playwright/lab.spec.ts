@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import AxeBuilder from "@axe-core/playwright";
 import type { Page } from "@playwright/test";
+import sharp from "sharp";
 import { BlobWriter, TextReader, Uint8ArrayReader, ZipWriter } from "@zip.js/zip.js";
 import { drawFaces } from "../src/data/drawn";
 import { EXPRESSIONS, FACE_PIXELS } from "../src/model/expressions";
@@ -346,6 +347,81 @@ test("transparent pictures are paper, backslashes are folders, and numbers of an
   const { first, labels } = await samples(page);
   expect(first).toEqual(Array.from({ length: 24 }, (_, i) => (i % 2 === 0 ? 64 : 255)));
   expect(labels.slice(0, 12)).toEqual([5, 5, 2, 2, 1, 1, 3, 3, 4, 4, 0, 0]);
+});
+
+test("pictures of other labels, sizes and colours are asked about, learned in colour, and drawn under their names", async ({
+  page,
+  stage,
+}) => {
+  await page.goto(`${stage.url}/lab`);
+  // Three colours, 20 wide and 24 high, that are one and the same in grey.
+  const colours = { rot: [200, 38, 90], green: [40, 110, 90], blue: [76, 79, 150] } as const;
+  const zip = new ZipWriter(new BlobWriter("application/zip"));
+  for (const [name, [r, g, b]] of Object.entries(colours)) {
+    for (let i = 0; i < 12; i++) {
+      const raw = Buffer.alloc(20 * 24 * 3);
+      for (let at = 0; at < raw.length; at += 3) raw.set([r + ((at + i) % 20), g + (at % 17), b + (at % 13)], at);
+      const png = await sharp(raw, { raw: { width: 20, height: 24, channels: 3 } })
+        .png()
+        .toBuffer();
+      await zip.add(`pets/${i < 9 ? "train" : "test"}/${name}/${i}.png`, new Uint8ArrayReader(png));
+    }
+  }
+  await importFile(page, "pets.zip", Buffer.from(await (await zip.close()).arrayBuffer()));
+  const form = page.getByRole("form", { name: "How are these pictures to be read?" });
+  await expect(form.getByLabel("Width in pixels")).toHaveValue("20");
+  await expect(form.getByLabel("Height in pixels")).toHaveValue("24");
+  await expect(form.getByLabel("Colours")).toHaveValue("3");
+  expect(await samples(page)).toMatchObject({ chunks: 0 });
+  await form.getByLabel("rot: 12 examples").fill("red");
+  await form.getByRole("button", { name: "Import" }).click();
+  const report = page.getByRole("status").filter({ hasText: "36 pictures were imported" });
+  await report.getByText("What its labels were taken for").click();
+  await expect(report).toContainText("rot: 12 examples → red");
+  await expect(page.getByText("20 × 24, In colour; labels: blue, green, red.")).toBeVisible();
+  // PNG loses nothing: the numbers are those that were drawn, the order of the labels is that of the form.
+  const { first, labels } = await samples(page);
+  expect(labels.slice(0, 2)).toEqual([2, 2]);
+  expect(first[0]).toBe(200);
+
+  const own = { ...CONFIG, start: "initialize", dataset: "own", examplesPerClient: 0, clients: 3, fraction: 1 };
+  const changes = {
+    serverOptimizer: "sgd",
+    partition: "iid",
+    heldOut: 0,
+    dropOut: 0,
+    optimizer: "adam",
+    learningRate: 0.001,
+  };
+  const config = { ...own, ...changes, personalEpochs: 0, rounds: 4, epochs: 3 };
+  await loadConfig(page, config);
+  await expect(page.getByText("The model compact does not take these pictures of 20 x 24")).toBeVisible();
+  await loadConfig(page, { ...config, model: "mnist-cnn" });
+  await expect(page.getByRole("img", { name: /3 clients have 27 examples/ })).toBeVisible();
+  await expect(page.getByRole("listitem").filter({ hasText: /^green$/ })).toBeVisible();
+  await page.getByRole("button", { name: "Start" }).click();
+  await expect(page.getByText("All rounds are done.")).toBeVisible();
+  await page.getByText("Confusion matrix on the test examples").first().click();
+  await expect(page.getByRole("columnheader", { name: "red" })).toBeVisible();
+  const run = await exported(page);
+  expect(run.kind).toEqual({ labels: ["blue", "green", "red"], input: { height: 24, width: 20, channels: 3 } });
+  expect(run.evaluation).toMatchObject({ accuracy: 1, examples: 9 });
+
+  // A CSV that does not say which column is meant, nor how its numbers lie.
+  const levels = Array.from({ length: 96 }, (_, i) => i).join(" ");
+  const rows = Array.from({ length: 20 }, (_, i) => `${["cat", "dog"][i % 2]},${i},${levels}`);
+  await importFile(page, "animals.csv", `animal,number,levels\n${rows.join("\n")}\n`);
+  await expect(form.getByRole("alert")).toContainText("say which holds the labels");
+  expect((await new AxeBuilder({ page }).analyze()).violations.map(({ id }) => id)).toEqual([]);
+  await form.getByLabel("Column with the labels").fill("animal");
+  await form.getByLabel("Width in pixels").fill("12");
+  await form.getByLabel("Height in pixels").fill("8");
+  await form.getByRole("button", { name: "Look again" }).click();
+  await expect(form.getByLabel("Column with the labels")).toHaveValue("animal");
+  await expect(form.getByText("Each picture has 12 × 8 pixels.")).toBeVisible();
+  await form.getByRole("button", { name: "Import" }).click();
+  await expect(page.getByText("12 × 8, Grey levels; labels: cat, dog.")).toBeVisible();
+  await expect(page.getByText("18 to train on, 2 to test with")).toBeVisible();
 });
 
 test("an import that fails or is cancelled keeps nothing, and Privacy lists what the lab keeps", async ({

@@ -1,4 +1,4 @@
-/** Labelled faces from a file, for the benchmarks and the lab. */
+/** Labelled faces from a file, for the benchmarks and the lab; pictures with labels of their own: see own-data.mjs. */
 import { createReadStream, openAsBlob, readdirSync, readFileSync, statSync } from "node:fs";
 import { open } from "node:fs/promises";
 import { basename, join, relative } from "node:path";
@@ -33,7 +33,7 @@ export function labelsOf(text) {
   );
 }
 
-const readers = async () => (await runnerImport(join(root, "tools/readers.ts"))).module;
+export const readers = async () => (await runnerImport(join(root, "tools/readers.ts"))).module;
 
 /**
  * The faces of a file or folder as [label, pixels, usage, client]: usage is `train` or `test`, or null where nobody says; client is whose
@@ -44,11 +44,20 @@ const readers = async () => (await runnerImport(join(root, "tools/readers.ts")))
  * @param {Record<string, number> | null} labels what the data's labels mean, where they are not FER2013's: `{ 1: 5 }` takes 1 for surprise
  */
 export async function* facesOf(path, labels = null) {
-  const stat = statSync(path, { throwIfNoEntry: false });
-  if (!stat) fail(`There is no ${path}.`);
   const modules = await readers();
   const words = new modules.LabelWords(labels);
-  const found = stat.isDirectory() ? folderOf(path, words, modules) : fileOf(path, words, modules);
+  const found = examplesIn(path, {
+    modules,
+    words,
+    csv: () => new modules.FerCsvReader(words),
+    isCsv: modules.isFaceCsv,
+    hasRecords: true,
+    picture: async (bytes) => {
+      const { data } = await pictureOf(bytes, { width: SIDE, height: SIDE });
+      return modules.greyLevels(data, 3);
+    },
+    whyNot: () => `its folder is none of ${LABELS.join(", ")}, or was left out`,
+  });
   const report = leftOut(path);
   if (labels === null) {
     // Nothing is used before it is known that the numbers are FER2013's.
@@ -73,8 +82,18 @@ function questionOf(path, table) {
   );
 }
 
+/**
+ * Examples as [label, pixels, usage, client], and errors of what is left out, of a file or a folder.
+ * @param reading how its labels, its CSV and its pictures are read
+ */
+export async function* examplesIn(path, reading) {
+  const stat = statSync(path, { throwIfNoEntry: false });
+  if (!stat) fail(`There is no ${path}.`);
+  yield* stat.isDirectory() ? folderOf(path, reading) : fileOf(path, reading);
+}
+
 /** Counts what was left out and tells the first ones; without an argument it tells how many there were. */
-function leftOut(path) {
+export function leftOut(path) {
   let wrong = 0;
   return (face) => {
     if (face === undefined) {
@@ -98,18 +117,19 @@ async function headOf(path, length) {
   }
 }
 
-/** Faces and errors of one file, whatever it is. */
-async function* fileOf(path, words, modules) {
-  const kind = modules.fileKind(await headOf(path, modules.HEAD));
-  if (kind === "zip") yield* zipOf(path, words, modules);
-  else if (kind === "gzip") yield* gzipOf(path, words, modules);
-  else if (kind === "text") yield* csvOf(path, createReadStream(path, { highWaterMark: 1 << 20 }), words, modules);
+/** Examples and errors of one file, whatever it is. */
+async function* fileOf(path, reading) {
+  const { fileKind, HEAD } = reading.modules;
+  const kind = fileKind(await headOf(path, HEAD));
+  if (kind === "zip") yield* zipOf(path, reading);
+  else if (kind === "gzip") yield* gzipOf(path, reading);
+  else if (kind === "text") yield* csvOf(path, createReadStream(path, { highWaterMark: 1 << 20 }), reading);
   else if (kind === "idx") fail(`${path} is one of MNIST's files: choose --set dataset=mnist, which needs no --data.`);
   else fail(`${path} is a single picture: name a folder that has a folder of pictures for each label.`);
 }
 
 /** Records, or a packed CSV. */
-async function* gzipOf(path, words, modules) {
+async function* gzipOf(path, reading) {
   const packed = createReadStream(path);
   const stream = packed.pipe(createGunzip());
   packed.on("error", (error) => stream.destroy(error));
@@ -121,10 +141,11 @@ async function* gzipOf(path, words, modules) {
     if (first) stream.unshift(first);
     // Records begin with a label, which is no printable character.
     if (first && first[0] >= LABELS.length) {
-      yield* csvOf(path, stream, words, modules);
+      yield* csvOf(path, stream, reading);
       return;
     }
     stream.destroy();
+    if (!reading.hasRecords) fail(`${path} holds records of faces: choose --set dataset=fer2013.`);
   } catch (error) {
     if (!error.code?.startsWith("Z_")) throw error;
     fail(`${path} cannot be unpacked: it is damaged (${error.message}).`);
@@ -136,8 +157,9 @@ async function* gzipOf(path, words, modules) {
   }
 }
 
-async function* csvOf(path, stream, words, { FerCsvError, FerCsvReader }) {
-  const reader = new FerCsvReader(words);
+async function* csvOf(path, stream, reading) {
+  const { FerCsvError } = reading.modules;
+  const reader = reading.csv();
   const rows = function* (found) {
     for (const row of found) yield row instanceof FerCsvError ? row : [row.label, row.pixels, row.usage, row.client];
   };
@@ -150,17 +172,18 @@ async function* csvOf(path, stream, words, { FerCsvError, FerCsvReader }) {
   }
 }
 
-async function* zipOf(path, words, modules) {
+async function* zipOf(path, reading) {
   const { BlobReader, Uint8ArrayWriter, ZipReader, configure } = await import("@zip.js/zip.js");
   configure({ useWebWorkers: false });
   const zip = new ZipReader(new BlobReader(await openAsBlob(path)));
   try {
     const entries = (await zip.getEntries()).filter(({ directory }) => !directory);
     if (entries.some(({ encrypted }) => encrypted)) fail(`${path} is protected by a password: unpack it first.`);
-    const pictures = entries.filter(({ filename }) => modules.placeOf(filename));
-    for (const entry of pictures) {
-      yield* pictureOf(entry.filename, () => entry.getData(new Uint8ArrayWriter()), words, modules);
-    }
+    const pictures = entries.filter(({ filename }) => reading.modules.placeOf(filename));
+    yield* picturesOf(
+      pictures.map((entry) => ({ path: entry.filename, bytes: () => entry.getData(new Uint8ArrayWriter()) })),
+      reading,
+    );
     if (pictures.length > 0) return;
     const csvs = entries.filter(({ filename }) => /\.csv$/i.test(filename) && !filename.includes("__MACOSX"));
     if (csvs.length === 0) fail(`${path} holds no picture and no CSV of faces.`);
@@ -168,7 +191,7 @@ async function* zipOf(path, words, modules) {
     const { readable, writable } = new TransformStream();
     const written = csvs[0].getData(writable);
     written.catch(() => undefined);
-    yield* csvOf(`${path}/${csvs[0].filename}`, Readable.fromWeb(readable), words, modules);
+    yield* csvOf(`${path}/${csvs[0].filename}`, Readable.fromWeb(readable), reading);
     await written;
   } catch (error) {
     // Only what zip.js throws has no name of its own.
@@ -180,14 +203,15 @@ async function* zipOf(path, words, modules) {
 }
 
 /** FER2013's records, pictures by label, or the one CSV of faces among other files. */
-async function* folderOf(path, words, modules) {
+async function* folderOf(path, reading) {
+  const { modules } = reading;
   const names = readdirSync(path);
   if (names.includes("train.u8.gz") && names.includes("publictest.u8.gz")) {
     for (const [name, usage] of [
       ["train.u8.gz", "train"],
       ["publictest.u8.gz", "test"],
     ]) {
-      for await (const [label, pixels] of gzipOf(join(path, name), words, modules)) yield [label, pixels, usage, null];
+      for await (const [label, pixels] of gzipOf(join(path, name), reading)) yield [label, pixels, usage, null];
     }
     return;
   }
@@ -195,38 +219,52 @@ async function* folderOf(path, words, modules) {
     .filter((entry) => entry.isFile())
     .map((entry) => join(entry.parentPath ?? entry.path, entry.name))
     .sort();
-  const pictures = files.filter((file) => modules.placeOf(join(basename(path), relative(path, file))));
-  for (const file of pictures) {
-    yield* pictureOf(join(basename(path), relative(path, file)), () => readFileSync(file), words, modules);
-  }
+  const pictures = files
+    .map((file) => ({ path: join(basename(path), relative(path, file)), bytes: () => readFileSync(file) }))
+    .filter((picture) => modules.placeOf(picture.path));
+  yield* picturesOf(pictures, reading);
   if (pictures.length > 0) return;
   const wanted = [];
   for (const file of files.slice(0, 1000)) {
     const head = await headOf(file, modules.HEAD);
-    if (modules.isFaceCsv(head) || ["zip", "gzip"].includes(modules.fileKind(head))) wanted.push(file);
+    if (reading.isCsv(head) || ["zip", "gzip"].includes(modules.fileKind(head))) wanted.push(file);
   }
   if (wanted.length === 0) fail(`${path} holds no picture in a folder of its label, and no CSV of faces.`);
   if (wanted.length > 1) fail(`${path} holds several data sets: name one of ${wanted.join(", ")}.`);
-  yield* fileOf(wanted[0], words, modules);
+  yield* fileOf(wanted[0], reading);
 }
 
-/** One picture's middle square, by the folder that it lies in. */
-async function* pictureOf(path, bytes, words, modules) {
-  const { word, usage, client } = modules.placeOf(path);
-  const label = words.read(word);
-  if (label === null) {
-    yield new Error(`${path}: its folder is none of ${LABELS.join(", ")}, or was left out.`);
-    return;
+/** Pictures by the folders that they lie in. */
+async function* picturesOf(pictures, reading) {
+  const { modules, words } = reading;
+  await reading.survey?.(pictures);
+  for (const { path, bytes } of pictures) {
+    const { word, usage, client } = modules.placeOf(path);
+    const label = words.read(word);
+    if (label === null) {
+      yield new Error(`${path}: ${reading.whyNot(word)}.`);
+      continue;
+    }
+    let pixels;
+    try {
+      pixels = await reading.picture(await bytes());
+    } catch (error) {
+      yield new Error(`${path}: it could not be read as a picture (${error.message}).`);
+      continue;
+    }
+    yield [label, pixels, usage, client ?? null];
   }
+}
+
+/** The middle of a picture at a size, as red, green and blue; what is transparent is white. */
+export async function pictureOf(bytes, { width, height }) {
   const { default: sharp } = await import("sharp");
-  try {
-    const picture = sharp(await bytes())
-      .rotate()
-      .flatten({ background: "white" })
-      .toColourspace("srgb");
-    const data = await picture.resize(SIDE, SIDE, { fit: "cover" }).removeAlpha().raw().toBuffer();
-    yield [label, modules.greyLevels(data, data.length / PIXELS), usage, client ?? null];
-  } catch (error) {
-    yield new Error(`${path}: it could not be read as a picture (${error.message}).`);
-  }
+  return sharp(bytes)
+    .rotate()
+    .flatten({ background: "white" })
+    .toColourspace("srgb")
+    .resize(width, height, { fit: "cover" })
+    .removeAlpha()
+    .raw()
+    .toBuffer({ resolveWithObject: true });
 }

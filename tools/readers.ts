@@ -1,6 +1,7 @@
 /** What reads data sets, for the commands in Node: see faces.mjs. */
-export { FerCsvError, FerCsvReader, isFaceCsv } from "../src/data/fer-csv";
+export { FerCsvError, FerCsvReader, isFaceCsv, isPictureCsv } from "../src/data/fer-csv";
 export { fileKind, HEAD } from "../src/data/file-kind";
-export { greyLevels } from "../src/data/grey";
+export { greyLevels, inChannels } from "../src/data/grey";
 export { placeOf } from "../src/data/image-folder";
 export { LabelWords } from "../src/data/label-words";
+export { hasColour, OwnDataError, OwnLabels, sizeOf, SIDE, whyNoSize } from "../src/data/own-labels";

@@ -1,7 +1,8 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { FACE_PIXELS } from "../model/expressions";
-import { FerCsvError, FerCsvReader, isFaceCsv, type FerFace } from "./fer-csv";
+import { FerCsvError, FerCsvReader, isFaceCsv, isPictureCsv, type FerFace, type OwnCsv } from "./fer-csv";
+import { OwnLabels } from "./own-labels";
 
 const bytesOf = (text: string): Uint8Array => new TextEncoder().encode(text);
 
@@ -138,4 +139,53 @@ test("no bytes at all make it throw anything but its own error", () => {
     }),
     { numRuns: 2000 },
   );
+});
+
+/** Reads a file that is not FER2013's. */
+function readOwn(text: string, said: Partial<OwnCsv> = {}) {
+  const labels = new OwnLabels();
+  const reader = new FerCsvReader(labels, { labels, column: null, size: null, ...said });
+  const rows = [...reader.push(bytesOf(text)), ...reader.finish()];
+  return { rows, shape: reader.shape, names: labels.finish().labels };
+}
+
+test("a file with other columns, labels and sizes is read, and its wrong lines are named", () => {
+  const levels = pixels((i) => i % 200, 300);
+  const text = [
+    "\uFEFFWhat it is",
+    `,Split,writer,"image data"\r\n`,
+    `cat,train,ann,"${levels}"\n`,
+    `"Dog",TEST,ben,${levels}\n`,
+    `cat,train,ann,${pixels(() => 1, 299)}\n`,
+    `cat,maybe,ann,${levels}\n`,
+    `,train,ann,${levels}\n`,
+    `cat,train,ann,${pixels((i) => (i === 5 ? 300 : 1), 300)}\n`,
+  ].join("");
+  const { rows, shape, names } = readOwn(text);
+  expect(codes(rows)).toEqual([0, 1, "wrong-pixel-count 4", "bad-usage 5", "bad-label 6", "bad-pixel 7"]);
+  expect(rows[1]).toMatchObject({ usage: "test", client: "ben" });
+  expect([...(rows[0] as FerFace).pixels]).toEqual(levels.split(" ").map(Number));
+  // 300 numbers are 10 x 10 in colour.
+  expect(shape).toEqual({ height: 10, width: 10, channels: 3 });
+  expect(names).toEqual(["cat", "dog"]);
+  expect(isPictureCsv(bytesOf(text))).toBe(true);
+  expect(isPictureCsv(bytesOf("name,age\nann,5\n"))).toBe(false);
+});
+
+test("what a file does not say itself is asked for, and never guessed", () => {
+  const row = (label: string): string => `${label},x,${pixels(() => 7, 480)}\n`;
+  const text = `kind,source,levels\n${row("a")}${row("b")}`;
+  const size = { height: 24, width: 20 };
+  expect(() => readOwn(text, { size })).toThrow(
+    "Its columns are kind, source, levels, of which levels holds the pictures",
+  );
+  expect(() => readOwn(text, { size, column: "Label" })).toThrow("There is no column Label. There are: kind, source");
+  expect(() => readOwn(text, { column: "kind" })).toThrow("480 numbers, which is no square");
+  expect(() => readOwn(text, { column: "kind", size: { height: 9, width: 9 } })).toThrow(
+    "not 9 x 9 in grey or in colour",
+  );
+  expect(() => readOwn(text, { column: "levels", size })).toThrow("say which holds the labels");
+  expect(() => readOwn("kind,age\na,5\n")).toThrow("None of its columns (kind, age) holds pictures");
+  expect(readOwn(text, { column: "kind", size })).toMatchObject({ names: ["a", "b"], shape: { ...size, channels: 1 } });
+  expect(() => readOwn("kind,levels\n")).toThrow("There is no picture in it");
 });

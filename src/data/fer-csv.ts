@@ -1,15 +1,29 @@
 import { concatUint8Arrays } from "uint8array-extras";
-import { EXPRESSIONS, FACE_PIXELS } from "../model/expressions";
+import { FACE_PIXELS } from "../model/expressions";
 import { LabelWords } from "./label-words";
+import {
+  FACE,
+  OwnDataError,
+  shapeOfNumbers,
+  SIDE,
+  sizeOf,
+  whyNoSize,
+  type OwnLabels,
+  type PictureShape,
+} from "./own-labels";
 import { usageOf, type Usage } from "./usage";
 
 /**
  * FER2013's CSV, as the ICML 2013 competition ships it: `emotion,pixels` or `emotion, Usage, pixels`, one face of 48 x 48 grey
- * levels in a line. The file has hundreds of megabytes: it is read in pieces, and a line that is wrong is reported and left out.
+ * levels in a line; or one like it, whose columns, labels and sizes are others. The file has hundreds of megabytes: it is read in pieces,
+ * and a line that is wrong is reported and left out.
  */
 
-/** Bytes of the longest line that can be a face: three digits and a space a pixel, a label, a usage, quotes. */
-const MAX_LINE = FACE_PIXELS * 4 + 256;
+/** Bytes of the longest line of pictures with so many numbers: three digits and a space each, a label, a usage, quotes. */
+const longestLine = (numbers: number): number => numbers * 4 + 256;
+const LONGEST = longestLine(SIDE.most ** 2 * 3);
+/** The fewest numbers in a cell that can be a picture. */
+const FEWEST_NUMBERS = SIDE.least ** 2;
 const MAX_HEADER = 1024;
 
 export type FerCsvCode =
@@ -37,14 +51,23 @@ export class FerCsvError extends Error {
 
 export interface FerFace {
   line: number;
-  /** An index of EXPRESSIONS, whose order is FER2013's. */
+  /** An index of EXPRESSIONS, whose order is FER2013's; of other labels what they give. */
   label: number;
   /** null where the file does not say. */
   usage: Usage;
   /** Whose face it is; null where the file does not say. */
   client: string | null;
-  /** 2,304 grey levels, row by row. */
+  /** 2,304 grey levels, row by row; of other pictures those of {@link FerCsvReader.shape}. */
   pixels: Uint8Array<ArrayBuffer>;
+}
+
+/** How a file that is like FER2013's is to be read. */
+export interface OwnCsv {
+  labels: OwnLabels;
+  /** The column with the labels; null where only one can be meant. */
+  column: string | null;
+  /** Of the pictures; null where they are squares. */
+  size: Pick<PictureShape, "height" | "width"> | null;
 }
 
 const [NEWLINE, RETURN, COMMA, SPACE, QUOTE, TAB] = [0x0a, 0x0d, 0x2c, 0x20, 0x22, 0x09];
@@ -54,18 +77,40 @@ const text = new TextDecoder();
 /** Reads a file piece by piece. Holds at most one line, whatever it is given. */
 export class FerCsvReader {
   #columns: Columns | undefined;
+  /** Of a file that is not FER2013's the names of its columns, until the first line with a picture says which is which. */
+  #names: string[] | undefined;
+  #shape: PictureShape | undefined;
   #line = 1;
   /** The beginning of a line whose end has not come yet. */
   #rest = new Uint8Array(0);
   /** Whether the line that is being read was too long, and was reported. */
   #skipping = false;
 
-  /** @param labels reads the labels, and remembers which there were */
-  constructor(readonly labels = new LabelWords()) {}
+  /**
+   * @param labels reads the labels, and remembers which there were
+   * @param own how to read a file that is not FER2013's
+   */
+  constructor(
+    readonly labels: LabelWords | OwnLabels = new LabelWords(),
+    readonly own: OwnCsv | null = null,
+  ) {
+    if (!own) this.#shape = FACE;
+  }
+
+  /** Of all its pictures; undefined before the first one of a file that is not FER2013's. */
+  get shape(): PictureShape | undefined {
+    return this.#shape;
+  }
+
+  /** The column that holds the labels of a file that is not FER2013's; undefined before its first picture. */
+  get column(): string | undefined {
+    return this.#columns && this.#names?.[this.#columns.emotion];
+  }
 
   /**
    * The faces, and the errors of wrong lines, in a piece of the file, in their order.
-   * @throws FerCsvError `not-csv`, `wrong-header` when there is nothing to be had from the whole file
+   * @throws FerCsvError `not-csv`, `wrong-header` when there is nothing to be had from the whole file; OwnDataError when somebody has to
+   *   say what its columns or its pictures are
    */
   *push(piece: Uint8Array): Generator<FerFace | FerCsvError> {
     let start = 0;
@@ -81,18 +126,20 @@ export class FerCsvReader {
   /** What the file's last line holds, which may have no end. @throws FerCsvError as {@link push} */
   *finish(): Generator<FerFace | FerCsvError> {
     if (this.#rest.length > 0 && !this.#skipping) yield* this.#close(new Uint8Array(0), true);
-    if (!this.#columns) throw new FerCsvError("not-csv", this.#line, "The file is empty.");
+    if (!this.#columns)
+      throw new FerCsvError("not-csv", this.#line, this.#names ? "There is no picture in it." : "The file is empty.");
   }
 
   *#keep(bytes: Uint8Array): Generator<FerCsvError> {
     if (this.#skipping || bytes.length === 0) return;
-    if (!this.#columns && this.#rest.length + bytes.length > MAX_HEADER) {
+    if (!this.#columns && !this.#names && this.#rest.length + bytes.length > MAX_HEADER) {
       throw refusal(Uint8Array.of(...this.#rest, ...bytes.subarray(0, MAX_HEADER)));
     }
-    if (this.#rest.length + bytes.length > MAX_LINE) {
+    const longest = this.#shape ? longestLine(sizeOf(this.#shape)) : LONGEST;
+    if (this.#rest.length + bytes.length > longest) {
       this.#skipping = true;
       this.#rest = new Uint8Array(0);
-      yield new FerCsvError("line-too-long", this.#line, `No face has a line of over ${MAX_LINE} bytes.`);
+      yield new FerCsvError("line-too-long", this.#line, `No ${this.#what} has a line of over ${longest} bytes.`);
       return;
     }
     this.#rest = concatUint8Arrays([this.#rest, bytes]);
@@ -103,15 +150,25 @@ export class FerCsvReader {
     if (!this.#skipping) {
       let line = this.#rest.length > 0 ? this.#rest : end;
       if (line.at(-1) === RETURN) line = line.subarray(0, -1);
-      if (!this.#columns) this.#columns = columnsOf(line);
-      else if (line.some((byte) => !isBlank(byte))) yield this.#readFace(line, this.#columns, isLast);
+      if (!this.#columns && !this.#names) this.#readHeader(line);
+      else if (line.some((byte) => !isBlank(byte))) yield this.#readFace(line, isLast);
     }
     this.#skipping = false;
     this.#rest = new Uint8Array(0);
     this.#line += 1;
   }
 
-  #readFace(line: Uint8Array, columns: Columns, isLast: boolean): FerFace | FerCsvError {
+  get #what(): string {
+    return this.own ? "picture" : "face";
+  }
+
+  #readHeader(line: Uint8Array): void {
+    const names = namesOf(line);
+    if (this.own) this.#names = names;
+    else this.#columns = columnsOf(line, names);
+  }
+
+  #readFace(line: Uint8Array, isLast: boolean): FerFace | FerCsvError {
     const cells: Uint8Array[] = [];
     for (let start = 0; start <= line.length;) {
       const comma = line.indexOf(COMMA, start);
@@ -122,22 +179,18 @@ export class FerCsvReader {
       cells.push(line.subarray(from, to));
     }
     const cell = (column: number): Uint8Array => cells[column] ?? new Uint8Array(0);
-    const emotion = text.decode(cell(columns.emotion)).slice(0, 20);
+    if (this.own && this.#names) this.#columns ??= ownColumns(this.#names, cells, this.own.column);
+    const columns = this.#columns as Columns;
+    const size = this.#sizeOf(cell(columns.pixels));
+    const emotion = text.decode(cell(columns.emotion)).slice(0, this.own ? 60 : 20);
     const label = this.labels.read(emotion);
-    if (label === null) {
-      return this.#wrong(
-        "bad-label",
-        this.labels.isKnown(emotion)
-          ? `The emotion "${emotion}" is left out, as was asked.`
-          : `The emotion is a number from 0 to ${EXPRESSIONS.length - 1} or its name, not "${emotion}".`,
-      );
-    }
+    if (label === null) return this.#wrong("bad-label", this.labels.why(emotion));
     const said = columns.usage < 0 ? "" : text.decode(cell(columns.usage)).slice(0, 20);
     const usage = usageOf(said);
     if (usage === "unknown") {
       return this.#wrong("bad-usage", `The usage is Training, PublicTest or PrivateTest, not "${said}".`);
     }
-    const pixels = new Uint8Array(FACE_PIXELS);
+    const pixels = new Uint8Array(size);
     const bytes = cell(columns.pixels);
     let count = 0;
     for (let at = 0; at < bytes.length;) {
@@ -151,18 +204,38 @@ export class FerCsvReader {
         const found = text.decode(bytes.subarray(from, Math.min(at, from + 12)));
         return this.#wrong("bad-pixel", `Pixel ${count + 1} is a grey level from 0 to 255, not "${found}".`);
       }
-      if (count < FACE_PIXELS) pixels[count] = value;
+      if (count < size) pixels[count] = value;
       count += 1;
       while (bytes[at] === SPACE) at += 1;
     }
-    if (count !== FACE_PIXELS) {
-      const short = isLast && count < FACE_PIXELS;
+    if (count !== size) {
+      const short = isLast && count < size;
       return short
-        ? this.#wrong("truncated", `The file ends here, after ${count} of ${FACE_PIXELS} pixels.`)
-        : this.#wrong("wrong-pixel-count", `A face has ${FACE_PIXELS} pixels; there are ${count}.`);
+        ? this.#wrong("truncated", `The file ends here, after ${count} of ${size} pixels.`)
+        : this.#wrong("wrong-pixel-count", `A ${this.#what} has ${size} pixels; there are ${count}.`);
     }
     const client = columns.client < 0 ? null : text.decode(cell(columns.client)).slice(0, 64) || null;
     return { line: this.#line, label, usage, client, pixels };
+  }
+
+  /** Numbers of a picture: those of the first one say what all of them are. @throws OwnDataError where they make no picture */
+  #sizeOf(cell: Uint8Array): number {
+    const { own } = this;
+    if (!this.#shape && own) {
+      const count = numbersIn(cell);
+      const shape = shapeOfNumbers(count, own.size);
+      const problem = shape && whyNoSize(shape);
+      if (problem !== undefined && problem !== null) throw new OwnDataError(problem, "size");
+      if (!shape) {
+        const said = own.size && `${own.size.width} x ${own.size.height} in grey or in colour`;
+        throw new OwnDataError(
+          `Its pictures have ${count} numbers, which is ${said ? `not ${said}` : "no square in grey or in colour"}: say their size.`,
+          "size",
+        );
+      }
+      this.#shape = shape;
+    }
+    return this.#shape ? sizeOf(this.#shape) : FACE_PIXELS;
   }
 
   #wrong(code: FerCsvCode, message: string): FerCsvError {
@@ -197,17 +270,74 @@ function refusal(line: Uint8Array): FerCsvError {
   return wrong("This is not a CSV of faces: its first line must be emotion,pixels.");
 }
 
-/** @throws FerCsvError */
-function columnsOf(line: Uint8Array): Columns {
+/** How many numbers a cell holds that has nothing but numbers; 0 of any other. */
+function numbersIn(cell: Uint8Array): number {
+  let count = 0;
+  for (let at = 0; at < cell.length; at++) {
+    const isDigit = (cell[at] as number) >= 0x30 && (cell[at] as number) <= 0x39;
+    if (!isDigit && cell[at] !== SPACE) return 0;
+    if (isDigit && (at === 0 || cell[at - 1] === SPACE)) count += 1;
+  }
+  return count;
+}
+
+/** What a column is called that says what an example is for. */
+const USAGE_COLUMNS = new Set(["usage", "split", "subset", "set", "partition"]);
+
+/**
+ * Which column is which, by the first line with a picture: the one with many numbers holds the pictures, what says a usage or a client by
+ * its name is that, and if one is left, it is the label's.
+ * @throws OwnDataError where more are left and nobody says, or none
+ */
+function ownColumns(names: readonly string[], cells: readonly Uint8Array[], wanted: string | null): Columns {
+  const pictures = cells.flatMap((cell, i) => (numbersIn(cell) >= FEWEST_NUMBERS ? [i] : []));
+  const [pixels, ...more] = pictures;
+  if (pixels === undefined || more.length > 0) {
+    throw new OwnDataError(
+      `${pixels === undefined ? "None" : "More than one"} of its columns (${listed(names)}) holds pictures: one cell in a line must ` +
+        `have all levels of a picture, from 0 to 255, with spaces between them.`,
+    );
+  }
+  const named = (set: ReadonlySet<string>): number => names.findIndex((name, i) => i !== pixels && set.has(name));
+  const [usage, client] = [named(USAGE_COLUMNS), named(CLIENT_COLUMNS)];
+  const rest = names.flatMap((_, i) => ([pixels, usage, client].includes(i) ? [] : [i]));
+  const asked = wanted === null ? -1 : names.indexOf(plainName(wanted));
+  if (wanted !== null && asked < 0) {
+    throw new OwnDataError(`There is no column ${wanted}. There are: ${listed(names)}.`, "column");
+  }
+  const emotion = asked >= 0 ? asked : rest.length === 1 ? rest[0] : undefined;
+  if (emotion === undefined || emotion === pixels) {
+    throw new OwnDataError(
+      `Its columns are ${listed(names)}, of which ${names[pixels]} holds the pictures: say which holds the labels.`,
+      "column",
+    );
+  }
+  return {
+    emotion,
+    usage: usage === emotion ? -1 : usage,
+    client: client === emotion ? -1 : client,
+    pixels,
+  };
+}
+
+const listed = (names: readonly string[]): string => names.slice(0, 20).join(", ").slice(0, 200);
+
+const plainName = (name: string): string =>
+  name
+    .replace(/^\uFEFF/, "")
+    .replace(/["\s]/g, "")
+    .toLowerCase();
+
+/** The names of the columns. @throws FerCsvError */
+function namesOf(line: Uint8Array): string[] {
   if (line.length > MAX_HEADER || line.includes(0) || line[0] === 0xff || line[0] === 0xfe) throw refusal(line);
   const head = text.decode(line);
-  if (head.includes("\r")) throw refusal(line);
-  const names = head.split(",").map((name) =>
-    name
-      .replace(/^\uFEFF/, "")
-      .replace(/["\s]/g, "")
-      .toLowerCase(),
-  );
+  if (head.includes("\r") || /^\uFEFF?["\s]*\d+["\s]*[,;]/.test(head)) throw refusal(line);
+  return head.split(",").map(plainName);
+}
+
+/** FER2013's own. @throws FerCsvError */
+function columnsOf(line: Uint8Array, names: readonly string[]): Columns {
   const columns = {
     emotion: names.indexOf("emotion"),
     usage: names.indexOf("usage"),
@@ -215,7 +345,7 @@ function columnsOf(line: Uint8Array): Columns {
     pixels: names.indexOf("pixels"),
   };
   if (columns.emotion >= 0 && columns.pixels >= 0) return columns;
-  if (/^\uFEFF?["\s]*\d+["\s]*[,;]/.test(head)) throw refusal(line);
+  const head = text.decode(line);
   const found = names.slice(0, 6).join(", ").slice(0, 80);
   const advice = names.length === 1 && /[;\t]/.test(head) ? " Separate the columns with commas." : "";
   throw new FerCsvError(
@@ -225,11 +355,20 @@ function columnsOf(line: Uint8Array): Columns {
   );
 }
 
+/** Whether a file begins like a CSV of pictures, whatever its columns are called. @param head its first bytes */
+export function isPictureCsv(head: Uint8Array): boolean {
+  const end = head.indexOf(NEWLINE);
+  if (end < 0 || head[0] === 0) return false;
+  const cells = text.decode(head.subarray(end + 1)).split(/[,\n]/);
+  return cells.some((cell) => /^[\d\s"]*$/.test(cell) && (cell.match(/\d+/g)?.length ?? 0) >= FEWEST_NUMBERS);
+}
+
 /** Whether a file begins like a CSV of faces. @param head its first bytes */
 export function isFaceCsv(head: Uint8Array): boolean {
   const end = head.indexOf(NEWLINE);
   try {
-    if (end >= 0) columnsOf(head.subarray(0, end));
+    const line = head.subarray(0, end);
+    if (end >= 0) columnsOf(line, namesOf(line));
     return end >= 0;
   } catch {
     return false;

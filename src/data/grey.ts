@@ -10,3 +10,10 @@ export function greyLevels(data: ArrayLike<number>, channels: number): Uint8Arra
   }
   return pixels;
 }
+
+/** Levels of pixels with one or three numbers each as those with three or one: grey is as much of red, green and blue. */
+export function inChannels(pixels: Uint8Array<ArrayBuffer>, from: number, to: number): Uint8Array<ArrayBuffer> {
+  if (from === to) return pixels;
+  if (to === 1) return greyLevels(pixels, from);
+  return Uint8Array.from({ length: pixels.length * to }, (_, i) => pixels[Math.floor(i / to)] ?? 0);
+}

@@ -46,6 +46,13 @@ export class LabelWords {
     return this.#meaning(word);
   }
 
+  /** Why {@link read} gives nothing for a label in a table. */
+  why(raw: string): string {
+    return this.isKnown(raw)
+      ? `The emotion "${raw}" is left out, as was asked.`
+      : `The emotion is a number from 0 to ${EXPRESSIONS.length - 1} or its name, not "${raw}".`;
+  }
+
   /** Whether a word has a meaning, or was said to be left out. */
   isKnown(raw: string): boolean {
     const word = raw.trim().toLowerCase();
@@ -56,7 +63,7 @@ export class LabelWords {
   get table(): LabelWord[] {
     return [...this.#counts]
       .map(([word, count]) => ({ word, label: this.#meaning(word), count }))
-      .sort((a, b) => Number(isNumber(b.word)) - Number(isNumber(a.word)) || compareWords(a.word, b.word));
+      .sort((a, b) => compareWords(a.word, b.word));
   }
 
   /**
@@ -81,5 +88,8 @@ export class LabelWords {
   }
 }
 
-const compareWords = (a: string, b: string): number =>
-  isNumber(a) && isNumber(b) ? Number(a) - Number(b) : Number(a > b) - Number(a < b);
+/** Puts numbers in their order before names. */
+export function compareWords(a: string, b: string): number {
+  if (isNumber(a) !== isNumber(b)) return isNumber(a) ? -1 : 1;
+  return isNumber(a) ? Number(a) - Number(b) : Number(a > b) - Number(a < b);
+}

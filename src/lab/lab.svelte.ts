@@ -3,8 +3,7 @@ import type { LabConfig } from "../simulation/config";
 import type { LabProgress } from "../simulation/simulation";
 import { WorkerBridge } from "../client/worker-bridge";
 import { reasonOf } from "../ui/i18n/reason";
-import type { LabelMapping } from "../data/label-words";
-import type { ImportApi, ImportFile, ImportOutcome, ImportProgress } from "../../workers/import/api";
+import type { ImportApi, ImportFile, ImportOutcome, ImportProgress, ImportSaid } from "../../workers/import/api";
 import type { LabApi, LabUpdate } from "../../workers/lab/api";
 import {
   allDatasets,
@@ -51,10 +50,10 @@ class Lab {
   }
 
   /**
-   * Imports files as a data set, or asks what its labels mean.
+   * Imports files as a data set, or asks what has to be known of it first.
    * @throws ImportError (by name), StorageError; the abort's reason after {@link cancelImport}
    */
-  async import(files: ImportFile[], labels: LabelMapping | null): Promise<ImportOutcome> {
+  async import(files: ImportFile[], said: ImportSaid): Promise<ImportOutcome> {
     const cancel = new AbortController();
     this.#cancel = cancel;
     this.importing = { done: 0, of: files.reduce((sum, { file }) => sum + file.size, 0), samples: 0, wrong: 0 };
@@ -63,7 +62,7 @@ class Lab {
         // One that was on its way when the import ended must not bring it back.
         if (this.#cancel === cancel) this.importing = progress;
       });
-      return await importer.call((api) => api.run(files, labels, told), cancel.signal);
+      return await importer.call((api) => api.run(files, said, told), cancel.signal);
     } finally {
       importer.stop();
       this.#cancel = undefined;

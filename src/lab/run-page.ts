@@ -151,7 +151,7 @@ export function runPage(run: RunRecord, commit: string | null): string {
     });
   }
   if (evaluation) {
-    const names = labelsOf(config.dataset);
+    const names = labelsOf(config.dataset, run.kind);
     parts.push({
       kind: "table",
       caption: `${d("run.confusion")}. ${d("run.confusionHelp")}`,

@@ -1,3 +1,4 @@
+import type { PictureKind } from "../data/own-labels";
 import { deleteDB, openDB, type DBSchema, type IDBPDatabase } from "idb";
 import type { DatasetName, LabConfig } from "../simulation/config";
 import type { Shareable } from "../simulation/partition";
@@ -17,6 +18,8 @@ export interface Dataset {
   test: number[];
   /** Of its pixels. */
   bytes: number;
+  /** What its pictures and labels are, where they are of somebody's own. */
+  kind?: PictureKind;
   /** Names of the files it came from. */
   source: string;
   importedAt: number;
@@ -32,7 +35,7 @@ export interface SampleChunk {
   clients?: Uint32Array<ArrayBuffer>;
 }
 
-export interface RunRecord extends Pick<LabState, "rounds" | "columns" | "evaluation" | "ended" | "data"> {
+export interface RunRecord extends Pick<LabState, "rounds" | "columns" | "evaluation" | "ended" | "data" | "kind"> {
   id: string;
   config: LabConfig;
   createdAt: number;
@@ -202,15 +205,21 @@ export const readDataset = (name: DatasetName): Promise<LabData | null> =>
       });
       cursor = await cursor.continue();
     }
-    const [train, test] = piles.map(({ pixels, labels, clients }) => ({ pixels, labels, ...owned(clients) }));
-    return { train: train as LabExamples, test: test as LabExamples };
+    const { kind } = dataset;
+    const [train, test] = piles.map(({ pixels, labels, clients }) => ({
+      pixels,
+      labels,
+      ...owned(clients),
+      ...(kind && { classes: kind.labels.length }),
+    }));
+    return { train: train as LabExamples, test: test as LabExamples, ...(kind && { kind }) };
   });
 
 /** Whose samples are, where that is known of all of them. */
 const owned = (clients: Uint32Array): Pick<LabExamples, "clients"> => (clients.includes(0) ? {} : { clients });
 
-/** What the sharing out of a data set's training samples goes by. @throws StorageError */
-export const readShareable = (name: DatasetName): Promise<Shareable | null> =>
+/** What the sharing out of a data set's training samples goes by, and what its pictures are. @throws StorageError */
+export const readShareable = (name: DatasetName): Promise<(Shareable & Pick<LabData, "kind">) | null> =>
   use(async (db) => {
     const dataset = await db.get("datasets", name);
     if (!dataset) return null;
@@ -226,7 +235,12 @@ export const readShareable = (name: DatasetName): Promise<Shareable | null> =>
       });
       cursor = await cursor.continue();
     }
-    return { labels: Uint8Array.from(labels), ...owned(Uint32Array.from(owners)) };
+    const { kind } = dataset;
+    return {
+      labels: Uint8Array.from(labels),
+      ...owned(Uint32Array.from(owners)),
+      ...(kind && { kind, classes: kind.labels.length }),
+    };
   });
 
 /** Every run, the newest first. @throws StorageError */

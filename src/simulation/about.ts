@@ -12,6 +12,7 @@ export const ABOUT = {
   fedbuff:
     "Like the first, without waiting: clients with very unlike devices, a version after every five updates, by simulated time.",
   gossip: "Sixteen clients without a server: each has a model of its own and averages it with two neighbours.",
+  "own-data": "Pictures of your own, whatever their labels, sizes and colours, learned from scratch.",
   "warm-start": "Fifty players in the dark, heads tilted, improve the shipped checkpoint.",
 };
 

@@ -1,9 +1,11 @@
 import type { Evaluation } from "../model/evaluation";
-import { MODELS, summarize } from "../model/model";
+import { summarize, type ModelSpec } from "../model/model";
 import { seededRandom, shuffle } from "../base/random";
 import { expectedCohort, shareOut, type Shares } from "./cohort";
 import type { LabConfig } from "./config";
+import { LabConfigError } from "./config-error";
 import { shared } from "./data";
+import { networkFor } from "./network";
 import type { LabData, LabPool } from "./pool";
 
 /**
@@ -32,20 +34,26 @@ export function attackersOf({ attack, attackers, clients, seed }: LabConfig): Se
   return new Set(shuffle(all, seededRandom(seed ^ 0xbad)).slice(0, Math.round(attackers * clients)));
 }
 
-/** A square of an eighth of the side, as bright as can be, in the lower right corner of one picture. */
-function patch(pixels: Uint8Array): void {
-  const side = Math.sqrt(pixels.length);
-  const width = Math.round(side / 8);
-  for (let row = side - width - 1; row < side - 1; row++) {
-    pixels.fill(255, row * side + side - width - 1, row * side + side - 1);
+/** A square of an eighth of the smaller side, as bright as can be, in the lower right corner of one picture. */
+function patch(pixels: Uint8Array, [height, width, channels]: ModelSpec["inputShape"]): void {
+  const side = Math.round(Math.min(height, width) / 8);
+  for (let row = height - side - 1; row < height - 1; row++) {
+    pixels.fill(255, (row * width + width - side - 1) * channels, (row * width + width - 1) * channels);
   }
 }
 
-/** The examples of a run with those of its attackers as they use them, and the test's with the patch where there is one. */
+/**
+ * The examples of a run with those of its attackers as they use them, and the test's with the patch where there is one.
+ * @throws LabConfigError where the data have too few labels to take one for another
+ */
 export function poison(data: LabData, config: LabConfig): LabData {
   const { attack } = config;
   if (attack === "none" || attack === "sign-flip") return data;
-  const { inputs } = summarize(MODELS[config.model]);
+  const network = networkFor(config.model, data.kind);
+  const { inputs, classes } = summarize(network);
+  if (classes <= SOURCE) {
+    throw new LabConfigError(`This attack takes label ${SOURCE} for ${TARGET}, and there are ${classes} from 0 on.`);
+  }
   const labels = shared(data.train.labels.slice());
   const pixels = hasPatch(config) ? shared(data.train.pixels.slice()) : data.train.pixels;
   const { train } = shareOut(config, data.train);
@@ -53,7 +61,7 @@ export function poison(data: LabData, config: LabConfig): LabData {
     (train[attacker] ?? new Uint32Array()).forEach((example, i) => {
       if (hasPatch(config)) {
         if (i % 2 === 1) return;
-        patch(pixels.subarray(example * inputs, (example + 1) * inputs));
+        patch(pixels.subarray(example * inputs, (example + 1) * inputs), network.inputShape);
         labels[example] = TARGET;
       } else if (labels[example] === SOURCE) labels[example] = TARGET;
     });
@@ -63,7 +71,7 @@ export function poison(data: LabData, config: LabConfig): LabData {
   const triggered = new Uint8Array(others.length * inputs);
   others.forEach((example, i) => {
     triggered.set(data.test.pixels.subarray(example * inputs, (example + 1) * inputs), i * inputs);
-    patch(triggered.subarray(i * inputs, (i + 1) * inputs));
+    patch(triggered.subarray(i * inputs, (i + 1) * inputs), network.inputShape);
   });
   return {
     ...data,

@@ -1,9 +1,10 @@
 import { seededRandom } from "../base/random";
 import { throughCamera, type Camera } from "../data/camera";
-import { MODELS, summarize } from "../model/model";
+import { summarize } from "../model/model";
 import { shareOut } from "./cohort";
 import type { LabConfig } from "./config";
 import { shared } from "./data";
+import { networkFor } from "./network";
 import type { LabData } from "./pool";
 
 /** Feature skew (Kairouz et al. 2021, arXiv 1912.04977, section 3.1, "covariate shift"): every client sees through a camera of its own. */
@@ -21,14 +22,14 @@ export function cameraOf({ seed, cameraSpread }: Pick<LabConfig, "seed" | "camer
 /** A run's examples as its clients' own cameras take them; what nobody has, and the test, stay as they are. */
 export function throughCameras(data: LabData, config: LabConfig): LabData {
   if (config.cameraSpread === 0) return data;
-  const { inputs } = summarize(MODELS[config.model]);
+  const { inputs } = summarize(networkFor(config.model, data.kind));
   const pixels = shared(data.train.pixels.slice());
   const { train, heldOut } = shareOut(config, data.train);
   for (const client of train.keys()) {
     const camera = cameraOf(config, client);
     for (const example of [...(train[client] ?? []), ...(heldOut[client] ?? [])]) {
       const own = pixels.subarray(example * inputs, (example + 1) * inputs);
-      own.set(throughCamera(own.slice(), camera));
+      own.set(throughCamera(own.slice(), camera, data.kind?.input));
     }
   }
   return { ...data, train: { ...data.train, pixels } };

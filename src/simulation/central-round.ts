@@ -90,7 +90,7 @@ export async function centralRound(playing: Playing): Promise<Played> {
       lasting: true,
     });
   }
-  const candidate = merges && average ? await stepped(state, rules, config, average, facts) : null;
+  const candidate = merges && average ? await stepped(state, model, { rules, config, average, facts }) : null;
   let published = false;
   let stepNorm = 0;
   let found: { evaluation: Evaluation | null; success: number | null } = { evaluation: null, success: null };

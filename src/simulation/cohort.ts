@@ -14,9 +14,11 @@ export interface Shares {
   heldOut: Uint32Array[];
 }
 
+const classesOf = ({ model }: LabConfig, data: Shareable): number => data.classes ?? summarize(MODELS[model]).classes;
+
 /** @throws PartitionError */
 export function shareOut(config: LabConfig, data: Shareable): Shares {
-  const parts = partition(data, summarize(MODELS[config.model]).classes, config);
+  const parts = partition(data, classesOf(config, data), config);
   // Somebody with a single example trains on it.
   const kept = parts.map((part) => Math.min(part.length - 1, Math.round(part.length * config.heldOut)));
   // Shards come sorted by label: every client shuffles its own before it holds some out.
@@ -29,7 +31,7 @@ export function shareOut(config: LabConfig, data: Shareable): Shares {
 
 /** Who has how many of each label: clients x classes. */
 export const picture = (config: LabConfig, data: Shareable): number[][] => {
-  const { classes } = summarize(MODELS[config.model]);
+  const classes = classesOf(config, data);
   return countLabels(partition(data, classes, config), data.labels, classes);
 };
 

@@ -6,13 +6,14 @@ import { taskOf } from "../federation/tasks/registry";
 import { nearestOf } from "../base/nearest";
 import { ATTACKS } from "./attack";
 import { expectedCohort } from "./cohort";
+import { LabConfigError } from "./config-error";
 import { DURATIONS } from "./durations";
 import { roundOf } from "./simulated-round";
 
 /** A federation to rehearse. Configuration and data decide every number of a run, on any machine with the same arithmetic. */
 
 /** Labelled pictures that the lab knows; what each is stands in src/data. */
-export const DATASETS = ["drawn", "fer2013", "mnist"] as const;
+export const DATASETS = ["drawn", "fer2013", "mnist", "own"] as const;
 export type DatasetName = (typeof DATASETS)[number];
 
 /** Ways to share examples out, each said by its own paper: see partition.ts. */
@@ -148,8 +149,12 @@ const SHIPPED = MODEL_NAMES.filter((name) => taskOf(name) !== undefined);
 /** Conditions that hold between fields, each with what to do about it. */
 const RULES: [(config: v.InferOutput<v.StrictObjectSchema<typeof entries, undefined>>) => boolean, string][] = [
   [
-    ({ dataset, model }) => (dataset === "mnist") === (summarize(MODELS[model]).inputs === 784),
+    ({ dataset, model }) => dataset === "own" || (dataset === "mnist") === (summarize(MODELS[model]).inputs === 784),
     "This model does not take this data: the mnist models take mnist, the others faces.",
+  ],
+  [
+    ({ start, dataset }) => start === "initialize" || dataset !== "own",
+    "No checkpoint ships for labels of your own: choose start initialize.",
   ],
   [
     ({ start, model }) => start === "initialize" || SHIPPED.includes(model),
@@ -161,8 +166,8 @@ const RULES: [(config: v.InferOutput<v.StrictObjectSchema<typeof entries, undefi
     "Noise could make a variance negative: choose statistics never, or batchNorm local or frozen.",
   ],
   [
-    ({ rehearse, dataset }) => rehearse === 0 || dataset !== "mnist",
-    "What is rehearsed are dreamed faces, which no digits' model takes: choose rehearse 0.",
+    ({ rehearse, dataset }) => rehearse === 0 || dataset === "drawn" || dataset === "fer2013",
+    "What is rehearsed are dreamed faces, which only faces' models take: choose rehearse 0.",
   ],
   [
     ({ strategy, aggregation, serverOptimizer }) =>
@@ -228,6 +233,10 @@ const RULES: [(config: v.InferOutput<v.StrictObjectSchema<typeof entries, undefi
     "Cameras of their own turn and mirror what clients see, which no digit survives: choose cameraSpread 0.",
   ],
   [
+    ({ camera, dataset }) => dataset !== "mnist" || (camera.gain === 1 && camera.angle === 0 && !camera.mirror),
+    "Another camera turns and mirrors pictures, which no digit survives: choose the plain one.",
+  ],
+  [
     ({ sizeSpread, sizePower }) => sizeSpread === 0 || sizePower === 0,
     "Sizes are log-normal or follow a power law: choose sizeSpread 0 or sizePower 0.",
   ],
@@ -264,11 +273,6 @@ export const labConfigSchema = v.pipe(
 export type LabConfig = v.InferOutput<typeof labConfigSchema>;
 /** What has to be said; the rest has defaults. */
 export type LabInput = v.InferInput<typeof labConfigSchema>;
-
-/** A configuration that cannot be run. */
-export class LabConfigError extends Error {
-  override readonly name = "LabConfigError";
-}
 
 /** @throws LabConfigError that names each field and what is wrong with it */
 export function parseLabConfig(value: unknown): LabConfig {

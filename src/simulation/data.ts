@@ -35,13 +35,18 @@ export function shared(bytes: Uint8Array): Uint8Array {
 }
 
 /** A run's examples, taken by its camera, where every worker can read them. Dreams stay as they are. */
-export function prepare({ train, test, rehearsal }: LabData, camera: Camera): LabData {
-  const ready = ({ pixels, labels, clients }: LabData["train"]): LabData["train"] => ({
-    pixels: shared(throughCamera(pixels, camera)),
+export function prepare({ train, test, rehearsal, kind }: LabData, camera: Camera): LabData {
+  const ready = ({ pixels, labels, ...rest }: LabData["train"]): LabData["train"] => ({
+    ...rest,
+    pixels: shared(throughCamera(pixels, camera, kind?.input)),
     labels: shared(labels),
-    ...(clients && { clients }),
   });
-  return { train: ready(train), test: ready(test), ...(rehearsal && { rehearsal: shared(rehearsal) }) };
+  return {
+    train: ready(train),
+    test: ready(test),
+    ...(rehearsal && { rehearsal: shared(rehearsal) }),
+    ...(kind && { kind }),
+  };
 }
 
 /** Numbers for the names of those whose examples these are, in the order in which they come; null unless every example has a name. */
@@ -56,7 +61,7 @@ export function clientNumbers(names: readonly (string | null)[]): Uint32Array | 
 }
 
 /** SHA-256 in hex of a run's examples as its clients and its test have them: other data are another run. */
-export async function digestOf({ train, test }: LabData): Promise<string> {
+export async function digestOf({ train, test, kind }: LabData): Promise<string> {
   const parts = [train, test].flatMap(({ pixels, labels, clients }) => [
     ...[pixels, labels, new Uint8Array((clients ?? new Uint32Array()).slice().buffer)],
   ]);
@@ -66,6 +71,7 @@ export async function digestOf({ train, test }: LabData): Promise<string> {
     copy.set(part);
     return copy;
   };
+  if (kind) parts.push(new TextEncoder().encode(JSON.stringify([kind.labels, Object.entries(kind.input).sort()])));
   const digests = await Promise.all(parts.map((part) => sha256Hex(unshared(part))));
   return sha256Hex(unshared(new TextEncoder().encode(digests.join(" "))));
 }

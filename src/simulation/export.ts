@@ -1,3 +1,4 @@
+import type { PictureKind } from "../data/own-labels";
 import { deltaFor, epsilon } from "../federation/privacy/accountant";
 import type { LabConfig } from "./config";
 import { stalenessOf } from "./durations";
@@ -12,6 +13,8 @@ export interface LabExport {
   commit: string | null;
   /** SHA-256 of the data: see `digestOf`. */
   data: string | null;
+  /** What its pictures and labels are, where they are of somebody's own. */
+  kind?: PictureKind;
   /** Of the rounds so far, and the delta that it is told for; null without noise. A rehearsal's noise protects nobody. */
   privacy: { epsilon: number; delta: number } | null;
   ended: LabState["ended"];
@@ -20,11 +23,11 @@ export interface LabExport {
   evaluation: LabState["evaluation"];
 }
 
-type Outcome = Pick<LabState, "ended" | "rounds" | "columns" | "evaluation"> & { data?: string | undefined };
+type Outcome = Pick<LabState, "ended" | "rounds" | "columns" | "evaluation" | "kind"> & { data?: string | undefined };
 
 export function exportRun(
   config: LabConfig,
-  { ended, rounds, columns, evaluation, data }: Outcome,
+  { ended, rounds, columns, evaluation, data, kind }: Outcome,
   commit: string | null,
 ): LabExport {
   const { noise, secure, clients } = config;
@@ -41,6 +44,7 @@ export function exportRun(
     config,
     commit,
     data: data ?? null,
+    ...(kind && { kind }),
     privacy,
     ended,
     rounds,

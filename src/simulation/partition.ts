@@ -13,6 +13,8 @@ export interface Shareable {
   labels: Uint8Array;
   /** Whose each is, where the data say so. */
   clients?: Uint32Array | undefined;
+  /** How many labels there are, where they are the data's own. */
+  classes?: number | undefined;
 }
 
 /**

@@ -1,3 +1,4 @@
+import type { PictureKind } from "../data/own-labels";
 import { joinEvaluations, type Evaluation } from "../model/evaluation";
 import type { ModelName, ModelSpec } from "../model/model";
 import type { Vectors } from "../federation/strategies/strategy";
@@ -10,12 +11,16 @@ export interface LabExamples {
   labels: Uint8Array;
   /** Whose each is, where the data say so. */
   clients?: Uint32Array;
+  /** How many labels there are, where they are the data's own. */
+  classes?: number;
 }
 
 /** All examples of a run; in shared memory where there is some, so that every worker reads the same bytes. */
 export interface LabData {
   train: LabExamples;
   test: LabExamples;
+  /** What the pictures are, where data set and labels are of somebody's own. */
+  kind?: PictureKind;
   /** Test examples with an attacker's patch, and the label that it wants for them. */
   triggered?: { pixels: Uint8Array; labels: Uint8Array };
   /** Pictures to rehearse, where the plan wants that. */

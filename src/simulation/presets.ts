@@ -117,6 +117,17 @@ export const PRESETS: ReadonlyMap<PresetName, Preset> = new Map([
     ...{ clients: 16, fraction: 1, rounds: 6, testExamples: 140 },
     ...{ topology: "gossip", neighbours: 2, gossipSteps: 1 },
   }),
+  preset("own-data", {
+    dataset: "own",
+    model: "compact",
+    clients: 5,
+    fraction: 1,
+    epochs: 5,
+    batchSize: 10,
+    optimizer: "adam",
+    learningRate: 0.001,
+    rounds: 20,
+  }),
   preset("warm-start", {
     dataset: "fer2013",
     model: "compact",

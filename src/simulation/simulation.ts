@@ -1,6 +1,7 @@
+import type { PictureKind } from "../data/own-labels";
 import { checkpointPieces } from "../model/checkpoint";
 import type { Evaluation } from "../model/evaluation";
-import { MODELS, summarize } from "../model/model";
+import { summarize } from "../model/model";
 import type { RoundConfig } from "../federation/protocol";
 import { seededRandom, shuffle } from "../base/random";
 import { seededBits } from "../federation/privacy/random-bits";
@@ -15,6 +16,7 @@ import { brief, compare, ownEvaluation } from "./compare";
 import type { LabConfig } from "./config";
 import { digestOf } from "./data";
 import { gossipRound } from "./gossip-round";
+import { networkFor } from "./network";
 import type { Played } from "./played";
 import type { LabData, LabPool } from "./pool";
 import { roundOf } from "./simulated-round";
@@ -87,6 +89,8 @@ export interface LabState {
   strategy?: StrategyState | null;
   /** Digest of the data that it runs on: see `digestOf`. Runs of older versions do not tell. */
   data?: string;
+  /** What its pictures and labels are, where they are of somebody's own. */
+  kind?: PictureKind;
   learningRate: number;
   /** That of the next round, where it follows the norms. Runs of older versions do not tell: theirs stays. */
   updateClip?: number | undefined;
@@ -140,11 +144,11 @@ export class OtherDataError extends Error {
 /**
  * Runs a federation: the clients' trainings in the pool's workers, everything that a server does here, with the edge's own
  * strategies. The result is the same however many workers there are.
- * @throws OtherDataError, LabConfigError of a strategy, PartitionError, CohortTooLargeError, RangeError of a robust rule, DivergedError (by name) of a training
+ * @throws OtherDataError, LabConfigError of a strategy or of pictures that the model does not take, PartitionError, CohortTooLargeError, RangeError of a robust rule, DivergedError (by name) of a training
  */
 export async function runLab(run: LabRun): Promise<LabState> {
   const { config, data, pool, signal, onProgress, onRound, now = () => performance.now() } = run;
-  const model = summarize(MODELS[config.model]);
+  const model = summarize(networkFor(config.model, data.kind));
   const strategic = strategyOf(config, model, run.strategy);
   const digest = await digestOf(data);
   if (run.resume && run.resume.data !== digest) throw new OtherDataError(run.resume.data);
@@ -170,6 +174,7 @@ export async function runLab(run: LabRun): Promise<LabState> {
     weights: run.start.slice(),
     clock: 0,
     data: digest,
+    ...(data.kind && { kind: data.kind }),
     learningRate: config.learningRate,
   };
   const evaluate = (weights: Float32Array): Promise<Evaluation> =>

@@ -1,4 +1,4 @@
-import { MODELS, summarize, type ModelSummary, type TensorSpec } from "../model/model";
+import type { ModelSummary, TensorSpec } from "../model/model";
 import type { BlockAverage } from "../federation/aggregation/robust-average";
 import { shrinkage } from "../federation/aggregation/weights";
 import { checkWeights } from "../federation/plausible";
@@ -21,12 +21,14 @@ export const keepOf =
 /** The weights that a round's average makes of a run's, and the optimizer's moments after it; or why nobody could use them. */
 export async function stepped(
   { weights: base, moments: before }: LabState,
-  rules: RoundConfig,
-  config: LabConfig,
-  average: BlockAverage,
-  { examples, meanSquare }: Collected["facts"],
+  model: ModelSummary,
+  {
+    rules,
+    config,
+    average,
+    facts: { examples, meanSquare },
+  }: { rules: RoundConfig; config: LabConfig; average: BlockAverage; facts: Collected["facts"] },
 ): Promise<{ weights: Float32Array<ArrayBuffer>; moments: ServerMoments | null } | { failure: string }> {
-  const model = summarize(MODELS[config.model]);
   const weights = base.slice();
   const optimizer = optimizerOf(rules);
   const moments = optimizerRule(optimizer.kind).remembers

@@ -7,7 +7,8 @@ import {
   type StrategyUpdate,
   type Vectors,
 } from "../federation/strategies/strategy";
-import { LabConfigError, type LabConfig } from "./config";
+import type { LabConfig } from "./config";
+import { LabConfigError } from "./config-error";
 import type { LabPool } from "./pool";
 
 /** What a strategy with a state of its own remembers of a run. */

@@ -156,7 +156,9 @@ async function kernelErrors(
   const variance = { shape: [O], values: draw(O).values.map((value) => value * value) };
   const pooled = draw(N, Math.floor((H - window) / 2) + 1, Math.floor((W - window) / 2) + 1, O);
   const poolInput = draw(N, H, W, O);
-  const [rows, matrix, rowWeights] = [draw(N * H, 8 * W), draw(8 * W, O), draw(N * H, O)];
+  // Numbers in and out that are a multiple of eight, and others.
+  const columns = 8 * W + (N % 2);
+  const [rows, matrix, rowWeights] = [draw(N * H, columns), draw(columns, O), draw(N * H, O)];
 
   const results = async (backend: "wasm" | "cpu"): Promise<Record<string, Float32Array>> => {
     await start(backend);
@@ -176,8 +178,8 @@ async function kernelErrors(
       const { kernel, bias, gamma, beta } = parameters;
       const inputs = [x, kernel, bias, gamma, beta].map(tensor);
       const [image] = inputs as [tf.Tensor4D];
-      // A single channel is a network's own input: nothing is differentiated with respect to it.
-      const isInput = I === 1;
+      // A picture's few channels are a network's own input: nothing is differentiated with respect to it.
+      const isInput = I <= 4;
       const activations = new Activations();
       const place = { padding, isInput, activations };
       const f = (x: tf.Tensor, ...block: tf.Tensor[]): tf.Tensor =>

@@ -1,12 +1,18 @@
 /**
- * `npm run lab -- --preset NAME | --config FILE [--data PATH] [--labels WORD=EXPRESSION,...] [--set key=value ...]
+ * `npm run lab -- --preset NAME | --config FILE | --data PATH [--set key=value ...] [--labels WORD=NAME,...]
+ * [--size 48x32] [--channels 1|3] [--column NAME]
  * [--strategy NAME|FILE] [--sweep key=a,b,c ...] [--seeds N] [--workers N] [--out FOLDER] [--edge] [--url URL --token TOKEN]`: rehearses a federation in Node, with the same code as the page;
- * with --edge against a real one. Without arguments it lists the presets.
+ * with --edge against a real one. Without arguments it lists the presets; with --data alone it is own-data.
  *
  * --sweep runs every combination of the values, one after the other, with a table and a chart at the end; with --out a sweep that was
- * stopped goes on where it was. --data: FER2013's CSV, plain, gzipped or in a zip; a zip or a folder of pictures in one folder for each label; or a folder of
- * records. --strategy: a strategy with a state, by its name or by a file of your own (src/federation/strategies/strategy.ts says what it
+ * stopped goes on where it was. --data: FER2013's CSV or one like it, plain, gzipped or in a zip; a zip or a folder of pictures in one folder for each
+ * label; or a folder of records. --strategy: a strategy with a state, by its name or by a file of your own (src/federation/strategies/strategy.ts says what it
  * exports). --labels says what the labels mean where they are not FER2013's, as 1=surprise,2=fear.
+ *
+ * Pictures of your own (--set dataset=own) may have any labels, 2 to 64, any size from 8x8 to 96x96, grey or in colour. Every label counts
+ * unless --labels names some of them, as cat,dog or 1=cat,2=dog. --size brings pictures to one size, width and height, and is asked for
+ * where they have several; of a CSV it says the size of what is no square. --channels 1 takes grey levels, 3 colour; otherwise pictures
+ * are in colour if any of them is. --column names a CSV's column of labels where it has several that could be.
  */
 import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -14,9 +20,9 @@ import v8 from "node:v8";
 import { againstEdge } from "./edge.mjs";
 import { dataOf, lab, run, startPool } from "./node.mjs";
 import { DataError, isFile, strategyFrom } from "./strategy-file.mjs";
-import { labelsOf } from "../faces.mjs";
 import { commit } from "../commit.mjs";
 import { optionsOf } from "../options.mjs";
+import { OWN_OPTIONS } from "../own-data.mjs";
 import { chartOf, folderOf, gridOf, nameOf, spread, tableOf, valueOf } from "./sweep.mjs";
 
 /** Every key that --set and a configuration take. */
@@ -29,7 +35,7 @@ const declared = {
   preset: { type: "string" },
   config: { type: "string" },
   data: { type: "string" },
-  labels: { type: "string" },
+  ...OWN_OPTIONS,
   strategy: { type: "string" },
   set: { type: "string", multiple: true, default: [] },
   sweep: { type: "string", multiple: true, default: [] },
@@ -86,7 +92,7 @@ function readConfig(path) {
 /** The configuration that the arguments ask for. */
 function configuration() {
   let config;
-  if (options.preset) {
+  if (!options.config) {
     config = lab.PRESETS.get(options.preset)?.config;
     if (!config) fail(`There is no preset ${options.preset}. There are: ${[...lab.PRESETS.keys()].join(", ")}.`);
   } else config = readConfig(options.config);
@@ -103,20 +109,26 @@ function configuration() {
 function drawPartition(config, data) {
   const counts = lab.picture(config, data.train);
   const width = 40;
-  console.log("\nWho has what (each bar is one client; a digit is the label of a fortieth of its examples):");
+  const symbols = data.kind ? symbolsOf(data.kind.labels) : counts[0].map((_, label) => String(label));
+  console.log("\nWho has what (each bar is one client; a sign is the label of a fortieth of its examples):");
+  if (data.kind) console.log(`  ${data.kind.labels.map((name, label) => `${symbols[label]} = ${name}`).join(", ")}`);
   for (const [client, row] of counts.slice(0, 12).entries()) {
     const total = row.reduce((a, b) => a + b, 0);
     let bar = "";
     let before = 0;
     for (const [label, count] of row.entries()) {
       const upTo = before + count;
-      bar += String(label).repeat(Math.round((upTo / total) * width) - Math.round((before / total) * width));
+      bar += symbols[label].repeat(Math.round((upTo / total) * width) - Math.round((before / total) * width));
       before = upTo;
     }
     console.log(`  ${String(client).padStart(4)}  ${bar}  ${total}`);
   }
   if (counts.length > 12) console.log(`  ... and ${counts.length - 12} more`);
 }
+
+/** One sign for each label. */
+const symbolsOf = (labels) =>
+  labels.map((_, i) => "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ+-"[i]);
 
 /** At most how long that is, as 1:05:09 or 5:09. */
 function durationOf(seconds) {
@@ -207,6 +219,7 @@ async function once(config, data, pool, folder) {
 }
 
 async function main() {
+  if (options.data && !options.config) options.preset ??= "own-data";
   if (!options.preset && !options.config) return listPresets();
   const config = configuration();
   // A file that is no strategy is said before anything is read or started.
@@ -215,9 +228,8 @@ async function main() {
     changes,
     config: lab.parseLabConfig({ ...config, ...changes }),
   }));
-  const labels = labelsOf(options.labels);
   const first = grid[0].config;
-  let data = await dataOf(first, options.data, labels);
+  let data = await dataOf(first, options.data, options);
   drawPartition(first, data);
   const { pool, start, stop } = await startPool(first, data, options.workers);
   if (options.edge || options.preset === "against-the-edge") {
@@ -242,7 +254,7 @@ async function main() {
       if (title)
         console.log(`\n${title} (run ${rows.length * options.seeds + i + 1} of ${grid.length * options.seeds})`);
       if (needs(own) !== loaded) {
-        data = await dataOf(own, options.data, labels);
+        data = await dataOf(own, options.data, options);
         await start(own.model, data, own.strategy);
         loaded = needs(own);
       }

@@ -258,3 +258,81 @@ test("help lists every key with its bounds", async () => {
     expect(said).toMatch(line);
   }
 }, 60_000);
+
+test("pictures of any label, size and colour are learned, and a run goes on with the same only", async () => {
+  // Three labels that differ by colour alone: of one luma (ITU-R BT.601) they are one in grey.
+  const colours = { "Rot licht": [200, 38, 90], green: [40, 110, 90], "blau-grau": [76, 79, 150] };
+  let level = 1;
+  for (const [name, channels] of Object.entries(colours)) {
+    for (let i = 0; i < 12; i++) {
+      const raw = Buffer.alloc(24 * 20 * 3);
+      for (let at = 0; at < raw.length; at++) {
+        level = (level * 48271) % 2147483647;
+        raw[at] = (channels[at % 3] ?? 0) + (level % 30);
+      }
+      const picture = await sharp(raw, { raw: { width: 20, height: 24, channels: 3 } })
+        .png()
+        .toBuffer();
+      put(`colours/${i < 9 ? "train" : "test"}/${name}/${i}.png`, picture);
+    }
+  }
+  const data = join(folder, "colours");
+  const small = ["model=mnist-cnn", "clients=3", "rounds=4"].flatMap((pair) => ["--set", pair]);
+  const out = join(folder, "colours-run");
+  const refused = await lab("--data", data, "--set", "clients=3");
+  expect(refused).toMatchObject({ code: 1 });
+  expect(refused.said).toContain("The model compact does not take these pictures of 20 x 24");
+  const said = await lab("--data", data, ...small, "--out", out);
+  expect(said.code, said.said).toBe(0);
+  expect(said.said).toContain(
+    "36 pictures of 20 x 24 in colour; labels taken as blau-grau = blau-grau (12), green = green (12), rot licht = rot licht (12)",
+  );
+  expect(said.said).toContain("0 = blau-grau, 1 = green, 2 = rot licht");
+  const run = JSON.parse(readFileSync(join(out, "run.json"), "utf8")) as LabExport;
+  expect(run.kind).toEqual({
+    labels: ["blau-grau", "green", "rot licht"],
+    input: { height: 24, width: 20, channels: 3 },
+  });
+  expect(run.evaluation).toMatchObject({
+    examples: 9,
+    confusion: [
+      [3, 0, 0],
+      [0, 3, 0],
+      [0, 0, 3],
+    ],
+  });
+  // The same pictures in grey, or under other names, are other data.
+  for (const other of [
+    ["--channels", "1"],
+    ["--labels", "green,blau-grau,rot licht"],
+  ]) {
+    const again = await lab("--data", data, ...small, "--out", out, ...other);
+    expect(again.said).toContain("The data are not those that this run began with");
+  }
+
+  // A CSV with names for labels asks for what it does not say.
+  const rows = Array.from({ length: 30 }, (_, i) => {
+    const levels = Array.from({ length: 96 }, (_, at) => (at % 3 === i % 3 ? 200 : 20) + (at % 7));
+    return `${["cat", "dog", "bird"][i % 3]},${levels.join(" ")}`;
+  });
+  const csv = put("animals.csv", `animal,levels\n${rows.join("\n")}\n`);
+  const asked = await lab("--data", csv);
+  expect(asked.said).toContain(
+    "Its pictures have 96 numbers, which is no square in grey or in colour: say their size.",
+  );
+  const wide = [
+    "--size",
+    "12x8",
+    "--set",
+    "model=mnist-2nn",
+    "--set",
+    "rounds=2",
+    "--labels",
+    "cat=pet,dog=pet,bird=bird",
+  ];
+  const trained = await lab("--data", csv, ...wide);
+  expect(trained.said).toContain(
+    "30 pictures of 12 x 8 in grey; labels of the column animal taken as bird = bird (10), cat = pet (10), dog = pet (10)",
+  );
+  expect(trained.code, trained.said).toBe(0);
+}, 600_000);

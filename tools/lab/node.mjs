@@ -7,7 +7,8 @@ import { Worker } from "node:worker_threads";
 import * as Comlink from "comlink";
 import nodeEndpoint from "comlink/dist/esm/node-adapter.mjs";
 import { runnerImport } from "vite";
-import { facesOf } from "../faces.mjs";
+import { facesOf, labelsOf } from "../faces.mjs";
+import { ownReadingOf, picturesIn } from "../own-data.mjs";
 import { root } from "../setup.mjs";
 import { DataError, isFile, strategyFrom } from "./strategy-file.mjs";
 
@@ -35,15 +36,34 @@ async function faces(path, labels) {
       "FER2013 is not part of this project: name your copy with --data, a CSV, a zip or a folder of pictures by label.",
     );
   }
+  const samples = [];
+  for await (const face of facesOf(path, labels)) samples.push(face);
+  return piles(samples, path, "face");
+}
+
+/** Pictures of anything: see ../own-data.mjs. */
+async function ownPictures(path, said) {
+  if (!path) {
+    throw new DataError(
+      "Name your pictures with --data: a CSV, a zip or a folder with a folder of pictures for each label.",
+    );
+  }
+  const { kind, samples } = await picturesIn(path, said);
+  const { train, test } = piles(samples, path, "picture");
+  const classes = kind.labels.length;
+  return { train: { ...train, classes }, test: { ...test, classes }, kind };
+}
+
+/** Examples [label, pixels, usage, client] to train on and to test with. */
+function piles(samples, path, what) {
   const rows = { train: [], test: [] };
-  let index = 0;
-  for await (const [label, pixels, usage, client] of facesOf(path, labels)) {
-    rows[lab.isTest(usage, index++) ? "test" : "train"].push({ label, pixels, client });
+  for (const [index, [label, pixels, usage, client]] of samples.entries()) {
+    rows[lab.isTest(usage, index) ? "test" : "train"].push({ label, pixels, client });
   }
   return Object.fromEntries(
     Object.entries(rows).map(([part, samples]) => {
       if (samples.length === 0)
-        throw new DataError(`${path} holds no face for the ${part}ing.`.replace("testing", "test"));
+        throw new DataError(`${path} holds no ${what} for the ${part}ing.`.replace("testing", "test"));
       const clients = lab.clientNumbers(samples.map(({ client }) => client));
       return [
         part,
@@ -66,26 +86,33 @@ export async function dreams() {
 
 /**
  * The examples of a configuration.
- * @param path of faces, and what their labels mean where that is not known: see ../faces.mjs
+ * @param path of faces, or of other pictures
+ * @param said what was said of how to read them: see ../faces.mjs and ../own-data.mjs
  * @throws DataError
  */
-export async function dataOf(config, path, labels = null) {
+export async function dataOf(config, path, said = {}) {
   const { dataset, camera, attack = "none", rehearse = 0, cameraSpread = 0 } = config;
-  const data = dataset === "mnist" ? mnist() : dataset === "drawn" ? lab.drawnData() : await faces(path, labels);
+  const read = {
+    mnist,
+    drawn: lab.drawnData,
+    fer2013: () => faces(path, labelsOf(said.labels)),
+    own: () => ownPictures(path, ownReadingOf(said)),
+  };
+  const data = await read[dataset]();
   const same = lab.prepare(rehearse > 0 ? { ...data, rehearsal: await dreams() } : data, camera);
   const prepared = cameraSpread > 0 ? lab.throughCameras(same, config) : same;
   return attack === "none" ? prepared : lab.poison(prepared, config);
 }
 
-/** The first weights of a configuration. */
-export function startOf({ start, model, seed }) {
-  const spec = lab.MODELS[model];
+/** The first weights of a configuration. @param kind of its data, where they are of somebody's own */
+export function startOf({ start, model, seed }, kind) {
+  const spec = lab.networkFor(model, kind);
   if (start === "initialize") return lab.initializeWeights(spec, seed);
   const file = readFileSync(join(root, "public", lab.BUILT_IN[lab.taskOf(model)].firstCheckpoint));
   return lab.decodeCheckpoint(new Uint8Array(file), lab.summarize(spec));
 }
 
-/** Worker threads with a model and data, and how to stop them. */
+/** Worker threads with a model, of the registry or any network, and data, and how to stop them. */
 export async function startPool({ model, strategy = null }, data, count = availableParallelism()) {
   const threads = Array.from({ length: count }, () => new Worker(new URL("./thread.mjs", import.meta.url)));
   // A thread that dies answers nothing any more: its death rejects the calls that wait. (A race with one promise of failure
@@ -109,8 +136,10 @@ export async function startPool({ model, strategy = null }, data, count = availa
       evaluate: (...values) => orFail(remote.evaluate(...values)),
     };
   });
-  const start = (name, examples, own = null) =>
-    Promise.all(workers.map((worker) => worker.start(name, examples, "wasm", own)));
+  const start = (one, examples, own = null) => {
+    const spec = typeof one === "string" ? lab.networkFor(one, examples.kind) : one;
+    return Promise.all(workers.map((worker) => worker.start(spec, examples, "wasm", own)));
+  };
   await start(model, data, strategy);
   return {
     pool: new lab.LabPool(workers),
@@ -123,5 +152,5 @@ export async function startPool({ model, strategy = null }, data, count = availa
 /** Runs a configuration from its beginning, or from `resume`. */
 export async function run(config, { data, pool, ...hooks }) {
   const strategy = isFile(config.strategy) ? await strategyFrom(config.strategy) : undefined;
-  return lab.runLab({ config, data, pool, start: startOf(config), strategy, ...hooks });
+  return lab.runLab({ config, data, pool, start: startOf(config, data.kind), strategy, ...hooks });
 }

@@ -1,145 +1,36 @@
 import { BlobReader, BlobWriter, configure, ZipReader, type FileEntry } from "@zip.js/zip.js/lib/zip-core-native.js";
 import * as Comlink from "comlink";
-import { FerCsvError, FerCsvReader, isFaceCsv } from "../../src/data/fer-csv";
+import { FerCsvError, isFaceCsv, isPictureCsv } from "../../src/data/fer-csv";
 import { fileKind, HEAD } from "../../src/data/file-kind";
+import { inChannels } from "../../src/data/grey";
 import { decodeIdx } from "../../src/data/idx";
 import { placeOf } from "../../src/data/image-folder";
 import { LabelWords } from "../../src/data/label-words";
-import { EXPRESSIONS, FACE_PIXELS, FACE_SIZE } from "../../src/model/expressions";
-import { isTest, type Sample } from "../../src/simulation/data";
-import { addChunk, clearStrays, importAlone, putDataset, type Dataset } from "../../src/lab/store";
-import { greyPicture } from "../grey-picture";
+import { OwnDataError, OwnLabels } from "../../src/data/own-labels";
+import { clearStrays, importAlone } from "../../src/lab/store";
 import { showLife } from "../life";
-import {
-  IMPORT_FAILED,
-  type ImportApi,
-  type ImportFile,
-  type ImportOutcome,
-  type ImportProgress,
-  type ImportReport,
-} from "./api";
+import type { ImportApi, ImportFile, ImportOutcome, ImportSaid } from "./api";
+import { failure, facesReading, ImportError, Intake, ownReading, TOLD, Told, type Sink } from "./intake";
+import { Survey } from "./survey";
 
 /** Imports a data set: reads its files in pieces and stores its samples in chunks, so that memory stays bounded. */
 
-/** Samples of a chunk: 2.3 MB of faces. */
-const CHUNK = 1000;
-/** Problems that are told in full. */
-const TOLD = 20;
 /** Bytes of the largest picture that is unpacked. */
 const LARGEST_PICTURE = 50_000_000;
-/** The page is told how far it is at most this often. */
-const REPORT_MS = 100;
 
 // A worker of its own would come from a blob: address, and this is one already.
 configure({ useWebWorkers: false });
 
-const failure = (message: string): Error => Object.assign(new Error(message), { name: IMPORT_FAILED });
-
-/** Samples on their way into the store, and what is said about them. */
-class Intake {
-  readonly #generation = crypto.randomUUID();
-  readonly #train: number[];
-  readonly #test: number[];
-  readonly #problems: string[] = [];
-  /** Numbers of those whose samples these are, from 1. */
-  readonly #clients = new Map<string, number>();
-  #chunk: (Sample & { test: boolean })[] = [];
-  #chunks = 0;
-  #samples = 0;
-  #wrong = 0;
-  #done = 0;
-  #told = 0;
-
-  constructor(
-    readonly dataset: Pick<Dataset, "name" | "source">,
-    classes: number,
-    /** Of one sample. */
-    readonly pixels: number,
-    readonly bytes: number,
-    readonly onProgress: (progress: ImportProgress) => void,
-    readonly labels = new LabelWords(),
-  ) {
-    this.#train = Array<number>(classes).fill(0);
-    this.#test = Array<number>(classes).fill(0);
-  }
-
-  async add(sample: Sample): Promise<void> {
-    const test = isTest(sample.usage, this.#samples);
-    const counts = test ? this.#test : this.#train;
-    counts[sample.label] = (counts[sample.label] ?? 0) + 1;
-    this.#samples += 1;
-    this.#chunk.push({ ...sample, test });
-    if (this.#chunk.length === CHUNK) await this.#flush();
-  }
-
-  leaveOut(problem: string): void {
-    this.#wrong += 1;
-    if (this.#problems.length < TOLD) this.#problems.push(problem);
-  }
-
-  /** Counts bytes that have been read. */
-  read(bytes: number): void {
-    this.#done += bytes;
-    if (performance.now() - this.#told < REPORT_MS) return;
-    this.#told = performance.now();
-    this.onProgress({ done: this.#done, of: this.bytes, samples: this.#samples, wrong: this.#wrong });
-  }
-
-  async finish(): Promise<ImportOutcome> {
-    if (this.labels.isQuestion) return { report: null, question: this.labels.table };
-    return { report: await this.#commit(), question: null };
-  }
-
-  async #commit(): Promise<ImportReport> {
-    await this.#flush();
-    const first = this.#problems[0];
-    if (this.#samples === 0) throw failure(first ? `No picture could be used. ${first}` : "There is no picture in it.");
-    for (const [counts, what] of [
-      [this.#train, "to train on"],
-      [this.#test, "to test with"],
-    ] as const) {
-      if (counts.every((count) => count === 0)) throw failure(`None of the ${this.#samples} pictures is ${what}.`);
-    }
-    const dataset: Dataset = {
-      ...this.dataset,
-      generation: this.#generation,
-      train: this.#train,
-      test: this.#test,
-      bytes: this.#samples * this.pixels,
-      importedAt: Date.now(),
-    };
-    await putDataset(dataset);
-    return { dataset, samples: this.#samples, wrong: this.#wrong, problems: this.#problems, labels: this.labels.table };
-  }
-
-  #numberOf(client: string | null): number {
-    if (client === null) return 0;
-    const number = this.#clients.get(client) ?? this.#clients.size + 1;
-    this.#clients.set(client, number);
-    return number;
-  }
-
-  async #flush(): Promise<void> {
-    if (this.#chunk.length === 0) return;
-    const pixels = new Uint8Array(this.#chunk.length * this.pixels);
-    this.#chunk.forEach((sample, i) => pixels.set(sample.pixels, i * this.pixels));
-    await addChunk(this.#generation, this.#chunks, {
-      pixels,
-      labels: Uint8Array.from(this.#chunk, ({ label }) => label),
-      test: Uint8Array.from(this.#chunk, ({ test }) => Number(test)),
-      clients: Uint32Array.from(this.#chunk, ({ client }) => this.#numberOf(client ?? null)),
-    });
-    this.#chunks += 1;
-    this.#chunk = [];
-  }
-}
-
-async function importCsv(name: string, stream: ReadableStream<Uint8Array>, intake: Intake): Promise<void> {
-  const reader = new FerCsvReader(intake.labels);
-  const take = async (rows: ReturnType<FerCsvReader["push"]>): Promise<void> => {
+async function importCsv(name: string, stream: ReadableStream<Uint8Array>, intake: Sink): Promise<void> {
+  const { reading } = intake;
+  const reader = reading.csv();
+  const take = async (rows: ReturnType<typeof reader.push>): Promise<void> => {
     for (const row of rows) {
       if (row instanceof FerCsvError) intake.leaveOut(row.message);
-      else await intake.add(row);
+      else {
+        const from = reader.shape?.channels ?? 1;
+        await intake.add({ ...row, pixels: inChannels(row.pixels, from, reading.channels ?? from) });
+      }
     }
   };
   try {
@@ -149,36 +40,21 @@ async function importCsv(name: string, stream: ReadableStream<Uint8Array>, intak
     }
     await take(reader.finish());
   } catch (error) {
-    throw error instanceof FerCsvError ? failure(`${name}: ${error.message}`) : error;
+    throw error instanceof FerCsvError ? failure(`${name}: ${error.message}`, error.code) : error;
   }
 }
 
-/** A picture's middle square as 48 x 48 grey levels. @throws DOMException when it is no picture */
-async function greyFace(blob: Blob): Promise<Uint8Array> {
-  const bitmap = await createImageBitmap(blob);
-  const side = Math.min(bitmap.width, bitmap.height);
-  const middle = { x: (bitmap.width - side) / 2, y: (bitmap.height - side) / 2, side };
-  try {
-    return greyPicture(bitmap, middle, FACE_SIZE);
-  } finally {
-    bitmap.close();
-  }
-}
-
-async function importImage(path: string, bytes: number, blob: () => Promise<Blob>, intake: Intake): Promise<void> {
+async function importImage(path: string, bytes: number, blob: () => Promise<Blob>, intake: Sink): Promise<void> {
   const place = placeOf(path);
   if (place) {
     const { word, usage, client } = place;
-    const label = intake.labels.read(word);
-    if (label === null) {
-      const why = intake.labels.isKnown(word)
-        ? `the folder "${word}" is left out, as was asked`
-        : `its folder is none of ${EXPRESSIONS.join(", ")}`;
-      intake.leaveOut(`${path}: ${why}.`);
-    } else {
-      let pixels: Uint8Array | undefined;
+    const { reading } = intake;
+    const label = reading.labels.read(word);
+    if (label === null) intake.leaveOut(`${path}: ${reading.whyNot(word)}.`);
+    else {
+      let pixels: Uint8Array<ArrayBuffer> | null = null;
       try {
-        pixels = await greyFace(await blob());
+        pixels = await reading.picture(blob);
       } catch (error) {
         intake.leaveOut(`${path}: it could not be read as a picture (${error instanceof Error ? error.message : ""}).`);
       }
@@ -189,7 +65,7 @@ async function importImage(path: string, bytes: number, blob: () => Promise<Blob
 }
 
 /** A zip of pictures, or of one CSV in a wrapper. */
-async function importZip({ file }: ImportFile, intake: Intake): Promise<void> {
+async function importZip({ file }: ImportFile, intake: Sink): Promise<void> {
   const zip = new ZipReader(new BlobReader(file));
   const others: FileEntry[] = [];
   let pictures = 0;
@@ -204,7 +80,7 @@ async function importZip({ file }: ImportFile, intake: Intake): Promise<void> {
       }
       pictures += 1;
       if (uncompressedSize > LARGEST_PICTURE) {
-        intake.leaveOut(`${filename}: ${uncompressedSize} bytes are too many for a picture of a face.`);
+        intake.leaveOut(`${filename}: ${uncompressedSize} bytes are too many for a picture.`);
         continue;
       }
       const read = (): Promise<Blob> => entry.getData(new BlobWriter());
@@ -226,9 +102,10 @@ async function importZip({ file }: ImportFile, intake: Intake): Promise<void> {
 }
 
 /** MNIST's four files: pictures and labels, of training and test. */
-async function importIdx(files: ImportFile[], onProgress: (progress: ImportProgress) => void): Promise<ImportOutcome> {
-  const bytes = files.reduce((sum, { file }) => sum + file.size, 0);
-  const intake = new Intake({ name: "mnist", source: sourceOf(files) }, 10, 784, bytes, onProgress);
+async function importIdx(files: ImportFile[], told: Told): Promise<ImportOutcome> {
+  const kind = { classes: 10, size: 784 };
+  // What it reads has numbers for labels, and no words.
+  const intake = new Intake({ name: "mnist", source: sourceOf(files) }, kind, facesReading(null), told);
   for (const [prefix, usage] of [
     ["train", "train"],
     ["t10k", "test"],
@@ -268,7 +145,7 @@ function sourceOf(files: ImportFile[]): string {
 const headOf = async (file: Blob): Promise<Uint8Array> => new Uint8Array(await file.slice(0, HEAD).arrayBuffer());
 
 /** One file that is no picture: a zip, or a CSV, packed or not. What it is says its content. */
-async function importOne(only: ImportFile, intake: Intake): Promise<void> {
+async function importOne(only: ImportFile, intake: Sink): Promise<void> {
   const { file } = only;
   const kind = fileKind(await headOf(file));
   if (kind === "zip") return importZip(only, intake);
@@ -284,13 +161,18 @@ async function importOne(only: ImportFile, intake: Intake): Promise<void> {
 }
 
 /** Files of one folder, or chosen together: pictures, or the one CSV of faces among others. */
-async function importMany(files: ImportFile[], intake: Intake): Promise<void> {
+async function importMany(files: ImportFile[], intake: Sink): Promise<void> {
   if (files.some(({ path }) => placeOf(path))) {
     for (const { path, file } of files) await importImage(path, file.size, () => Promise.resolve(file), intake);
     return;
   }
-  const csvs: ImportFile[] = [];
-  for (const one of files.slice(0, 1000)) if (isFaceCsv(await headOf(one.file))) csvs.push(one);
+  const [faces, pictures]: [ImportFile[], ImportFile[]] = [[], []];
+  for (const one of files.slice(0, 1000)) {
+    const head = await headOf(one.file);
+    if (isFaceCsv(head)) faces.push(one);
+    else if (isPictureCsv(head)) pictures.push(one);
+  }
+  const csvs = faces.length > 0 ? faces : pictures;
   const [csv, ...more] = csvs;
   if (!csv) throw failure(`There is no picture and no CSV of faces among these ${files.length} files.`);
   if (more.length > 0) {
@@ -299,24 +181,84 @@ async function importMany(files: ImportFile[], intake: Intake): Promise<void> {
   await importOne(csv, intake);
 }
 
-const importAll: ImportApi["run"] = async (files, labels, onProgress) => {
+const importInto = async (files: ImportFile[], sink: Sink): Promise<ImportOutcome> => {
   const [only] = files;
-  if (!only) throw failure("There is no file in it.");
-  if (files.some(({ file }) => /idx\d-ubyte/.test(file.name))) return importIdx(files, onProgress);
-  const bytes = files.reduce((sum, { file }) => sum + file.size, 0);
-  const target = { name: "fer2013", source: sourceOf(files) } as const;
-  const words = new LabelWords(labels);
-  const intake = new Intake(target, EXPRESSIONS.length, FACE_PIXELS, bytes, onProgress, words);
-  if (files.length === 1 && !placeOf(only.path)) await importOne(only, intake);
-  else await importMany(files, intake);
-  return intake.finish();
+  if (only && files.length === 1 && !placeOf(only.path)) await importOne(only, sink);
+  else await importMany(files, sink);
+  return sink.finish();
+};
+
+/** Looks through pictures of somebody's own, to ask how they are to be read. */
+async function survey(
+  files: ImportFile[],
+  said: Extract<ImportSaid, { as: "own" }>,
+  told: Told,
+): Promise<ImportOutcome> {
+  const sink = new Survey(said, told);
+  try {
+    return await importInto(files, sink);
+  } catch (error) {
+    if (!(error instanceof OwnDataError)) throw error;
+    if (error.asks === null) throw failure(error.message);
+    return { report: null, question: sink.question(error.message) };
+  }
+}
+
+async function importOwn(
+  files: ImportFile[],
+  said: Extract<ImportSaid, { as: "own" }>,
+  told: Told,
+): Promise<ImportOutcome> {
+  const { labels, shape, column } = said;
+  if (!labels || !shape) return survey(files, said, told);
+  const kind = { labels: new OwnLabels(labels).names, input: shape };
+  try {
+    return await importInto(
+      files,
+      new Intake({ name: "own", source: sourceOf(files) }, kind, ownReading(labels, kind, column), told),
+    );
+  } catch (error) {
+    throw error instanceof OwnDataError ? failure(error.message) : error;
+  }
+}
+
+/** Faces; where they turn out to be none of the seven expressions, what they are is asked. */
+async function importFaces(
+  files: ImportFile[],
+  said: Extract<ImportSaid, { as: "faces" }>,
+  told: Told,
+): Promise<ImportOutcome> {
+  const intake = Intake.ofFaces(sourceOf(files), said.labels, told);
+  try {
+    return await importInto(files, intake);
+  } catch (error) {
+    const { labels } = intake.reading;
+    const isOther = error instanceof ImportError && error.code === "wrong-header";
+    const words = labels instanceof LabelWords ? labels.table : [];
+    const hasNone = words.length > 0 && words.every(({ label }) => label === null);
+    if (said.labels || !(isOther || hasNone)) throw error;
+    // What is wrong with it as faces says more than what is wrong with it as anything.
+    return survey(files, { as: "own", labels: null, shape: null, column: null }, told).catch(() => {
+      throw error;
+    });
+  }
+}
+
+const importAll: ImportApi["run"] = async (files, said, onProgress) => {
+  if (files.length === 0) throw failure("There is no file in it.");
+  const told = new Told(
+    files.reduce((sum, { file }) => sum + file.size, 0),
+    onProgress,
+  );
+  if (files.some(({ file }) => /idx\d-ubyte/.test(file.name))) return importIdx(files, told);
+  return said.as === "own" ? importOwn(files, said, told) : importFaces(files, said, told);
 };
 
 /** All or nothing: what an import that ends in an error or a question has stored is cleared away. */
-const run: ImportApi["run"] = (files, labels, onProgress) =>
+const run: ImportApi["run"] = (files, said, onProgress) =>
   importAlone(async () => {
     try {
-      return await importAll(files, labels, onProgress);
+      return await importAll(files, said, onProgress);
     } finally {
       // Of one that is done nothing is stray but what it has replaced.
       await clearStrays();

@@ -15,7 +15,8 @@ import { DRAWN, drawnData, prepare } from "../../src/simulation/data";
 import { LabPool, type LabData, type LabWorkerApi } from "../../src/simulation/pool";
 import { picture } from "../../src/simulation/cohort";
 import { runLab } from "../../src/simulation/simulation";
-import { MODELS, summarize } from "../../src/model/model";
+import { summarize, type ModelSpec } from "../../src/model/model";
+import { networkFor } from "../../src/simulation/network";
 import { readDataset, readShareable, readRun, saveRound, type RunRecord } from "../../src/lab/store";
 import { showLife } from "../life";
 import { hasRealGpu } from "../tf/adapter";
@@ -41,10 +42,10 @@ async function dataOf({ dataset, rehearse }: LabConfig): Promise<LabData> {
   return { ...data, rehearsal: await decodeDreams(await download(BUILT_IN.expressions.dreams), FACE_PIXELS) };
 }
 
-async function startOf({ start, model, seed }: LabConfig): Promise<Float32Array<ArrayBuffer>> {
+async function startOf({ start, model, seed }: LabConfig, network: ModelSpec): Promise<Float32Array<ArrayBuffer>> {
   const task = taskOf(model);
-  if (start === "initialize" || !task) return initializeWeights(MODELS[model], seed);
-  return decodeCheckpoint(await download(BUILT_IN[task].firstCheckpoint), summarize(MODELS[model]));
+  if (start === "initialize" || !task) return initializeWeights(network, seed);
+  return decodeCheckpoint(await download(BUILT_IN[task].firstCheckpoint), summarize(network));
 }
 
 const createClient = (name: string): Worker =>
@@ -52,8 +53,11 @@ const createClient = (name: string): Worker =>
 
 const preview: LabApi["preview"] = async (config) => {
   const { dataset } = config;
-  const data = dataset === "drawn" ? { labels: drawnLabels(DRAWN.train) } : await readShareable(dataset);
+  const data =
+    dataset === "drawn" ? { labels: drawnLabels(DRAWN.train), kind: undefined } : await readShareable(dataset);
   if (!data) throw isMissing(dataset);
+  // Pictures that the model does not take are told before the run.
+  networkFor(config.model, data.kind);
   return picture(config, data);
 };
 
@@ -61,7 +65,9 @@ const run: LabApi["run"] = async (id, onUpdate) => {
   const { run, state } = await readRun(id);
   if (!run) throw named(NO_DATA, "This run has been deleted.");
   const { config } = run;
-  const data = poison(throughCameras(prepare(await dataOf(config), config.camera), config), config);
+  const loaded = await dataOf(config);
+  const network = networkFor(config.model, loaded.kind);
+  const data = poison(throughCameras(prepare(loaded, config.camera), config), config);
   // A GPU is one device, whoever uses it; cores are as many as there are.
   const contrasts = config.strategy !== null && STRATEGIES.get(config.strategy)?.client.contrast !== undefined;
   const backend: Backend = !contrasts && (await hasRealGpu()) ? "webgpu" : "wasm";
@@ -74,17 +80,17 @@ const run: LabApi["run"] = async (id, onUpdate) => {
     evaluate: (job) => bridge.call((api) => api.evaluate(job)),
   }));
   try {
-    await Promise.all(clients.map((client) => client.start(config.model, data, backend, config.strategy)));
+    await Promise.all(clients.map((client) => client.start(network, data, backend, config.strategy)));
     const on = backend === "webgpu" ? "WebGPU" : `WASM, ${count} ${count === 1 ? "worker" : "workers"}`;
     await runLab({
       config,
       data,
       pool: new LabPool(clients),
-      start: await startOf(config),
+      start: await startOf(config, network),
       resume: state,
       onProgress: (progress) => onUpdate({ kind: "progress", progress }),
       onRound: async (state) => {
-        const { rounds, columns, evaluation, ended, data } = state;
+        const { rounds, columns, evaluation, ended, data, kind } = state;
         const record: RunRecord = {
           ...run,
           on,
@@ -94,6 +100,7 @@ const run: LabApi["run"] = async (id, onUpdate) => {
           evaluation,
           ended,
           ...(data !== undefined && { data }),
+          ...(kind && { kind }),
         };
         await saveRound(record, state);
         onUpdate({ kind: "round", run: record });

@@ -262,7 +262,8 @@ const dropoutConstants = (rate: number): { scale: number; threshold: number } =>
  * @param x N x I; nothing is differentiated with respect to it when `input` is true
  */
 export function denseRelu(x: tf.Tensor2D, kernel: tf.Tensor2D, bias: tf.Tensor1D, input: boolean): tf.Tensor2D {
-  if (!isFused()) return tf.relu(tf.add(tf.matMul(x, kernel), bias));
+  // Our kernel makes eight numbers at once; a picture of 30 x 41 has no multiple of that.
+  if (!isFused() || kernel.shape.some((size) => size % 8 !== 0)) return tf.relu(tf.add(tf.matMul(x, kernel), bias));
   const op = tf.customGrad((...values) => {
     const [kernel, bias, save] = values.slice(-3) as [tf.Tensor2D, tf.Tensor1D, tf.GradSaveFunc];
     const value = runKernel(NAMES.dense, { x, kernel, bias }, {})[0] as tf.Tensor;
@@ -295,6 +296,9 @@ export function maxPool(x: tf.Tensor4D, window: number): tf.Tensor4D {
   });
   return op(x) as tf.Tensor4D;
 }
+
+/** The most channels of a picture: grey has one, colour three. So few are only a network's own input. */
+const PICTURE_CHANNELS = 4;
 
 /** What our kernels use of tfjs's wasm backend. */
 export type WasmBackend = Pick<
@@ -404,7 +408,7 @@ export function registerFusedKernels(backend: WasmBackend, pool: KernelPool): vo
     const [N, H, W, I] = x.shape as [number, number, number, number];
     const [S, , , O] = kernel.shape as [number, number, number, number];
     const after: After = { bias, scale: 0, shift: 0 };
-    if (I > 1 && isWinograd({ N, H, W, S, pad })) {
+    if (I > PICTURE_CHANNELS && isWinograd({ N, H, W, S, pad })) {
       const filter = { w: pointer(kernel), isTurned: false };
       const places = { x: pointer(x), filter, y: pointer(y) };
       winogradConv(machine, places, { N, H, W, I, O, S, pad }, { bias: pointer(bias), relu: true, scale: 0, shift: 0 });
@@ -445,11 +449,11 @@ export function registerFusedKernels(backend: WasmBackend, pool: KernelPool): vo
 
   function check(kernel: tf.TensorInfo): void {
     const [h = 0, w, I = 0, O = 0] = kernel.shape;
-    const fits = h === w && h % 2 === 1 && I <= 512 && (I === 1 || I % 8 === 0) && O % 8 === 0;
+    const fits = h === w && h % 2 === 1 && I <= 512 && (I <= PICTURE_CHANNELS || I % 8 === 0) && O % 8 === 0;
     if (!fits) {
       throw new Error(
-        `Our convolution takes square filters of odd size with 1 or a multiple of 8 input channels (at most 512) and a ` +
-          `multiple of 8 output channels, not a filter [${kernel.shape.join(", ")}].`,
+        `Our convolution takes square filters of odd size with 1 to ${PICTURE_CHANNELS} or a multiple of 8 input channels ` +
+          `(at most 512) and a multiple of 8 output channels, not a filter [${kernel.shape.join(", ")}].`,
       );
     }
   }
@@ -583,7 +587,18 @@ export function registerFusedKernels(backend: WasmBackend, pool: KernelPool): vo
         run("filterGradient", near, dz, padded, scratch, size, N, OH, OW, K, O, 1, 0);
         floats(dKernel).set(floats(padded).subarray(0, S * S * O));
       });
-    } else if (isWinograd({ N, H, W, S, pad })) {
+    } else if (I < PICTURE_CHANNELS) {
+      // The kernel takes four channels at once: those that are missing are black.
+      const C = PICTURE_CHANNELS;
+      const size = pool.sizeOf("filterGradientScratch", N, H, W, O, S, pad);
+      withScratch([N * H * W * C, S * S * C * O, size * pool.threads], (wide, padded, scratch) => {
+        const [from, to] = [floats(x), floats(wide).fill(0)];
+        for (let i = 0; i < from.length; i++) to[Math.floor(i / I) * C + (i % I)] = from[i] as number;
+        run("filterGradient", wide, dz, padded, scratch, size, N, H, W, C, O, S, pad);
+        const [all, own] = [floats(padded), floats(dKernel)];
+        for (let tap = 0; tap < S * S; tap++) own.set(all.subarray(tap * C * O, (tap * C + I) * O), tap * I * O);
+      });
+    } else if (I > PICTURE_CHANNELS && isWinograd({ N, H, W, S, pad })) {
       const places = { x: pointer(x), dy: pointer(dz), dw: pointer(dKernel) };
       winogradFilterGradient(machine, places, { N, H, W, I, O, S, pad });
     } else {
@@ -598,10 +613,8 @@ export function registerFusedKernels(backend: WasmBackend, pool: KernelPool): vo
   register<"dz" | "kernel">(NAMES.inputBackward, ({ dz, kernel }, { pad, inputShape }) => {
     const [N, OH, OW, O] = dz.shape as [number, number, number, number];
     const [S, , I] = kernel.shape as [number, number, number];
-    if (I === 1) {
-      throw new Error(
-        "Our convolution gives no gradient of a one-channel input, which only a network's own input has.",
-      );
+    if (I <= PICTURE_CHANNELS) {
+      throw new Error("Our convolution gives no gradient of a picture, which only a network's own input is.");
     }
     const dx = output(...inputShape);
     const around = S - 1 - pad;
@@ -621,7 +634,8 @@ export function registerFusedKernels(backend: WasmBackend, pool: KernelPool): vo
   register<"kernel">(NAMES.pack, ({ kernel }, { H, W, pad }) => {
     check(kernel);
     const [S, , I] = kernel.shape as [number, number, number];
-    return [S === 3 && I > 1 && isWinograd({ N: 1, H, W, S, pad }) ? packWinograd(kernel) : pack(kernel)];
+    const isTransformed = S === 3 && I > PICTURE_CHANNELS && isWinograd({ N: 1, H, W, S, pad });
+    return [isTransformed ? packWinograd(kernel) : pack(kernel)];
   });
 
   register<"x" | "kernel" | "bias" | "scale" | "shift">(

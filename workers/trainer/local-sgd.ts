@@ -1,6 +1,7 @@
 import { concatUint8Arrays } from "uint8array-extras";
 import * as tf from "@tensorflow/tfjs-core";
-import { augmentFace, balancedWeights } from "../../src/data/augment";
+import { augment, balancedWeights } from "../../src/data/augment";
+import type { PictureShape } from "../../src/data/own-labels";
 import type { Evaluation } from "../../src/model/evaluation";
 import { summarize, type ModelSummary } from "../../src/model/model";
 import type { Plan } from "../../src/federation/protocol";
@@ -161,6 +162,8 @@ export async function localSgd(
     labelWeights: plan.balanceLabels ? balancedWeights(train.labels, classes) : undefined,
   };
   const patience = heldOut.labels.length > 0 ? plan.patience : 0;
+  const [height, width, channels] = network.spec.inputShape;
+  const shape = { height, width, channels };
   const count = train.labels.length;
   const perEpoch = Math.ceil(count / batchSize);
   const start = from?.position ?? { epoch: 0, batch: 0 };
@@ -172,7 +175,7 @@ export async function localSgd(
     const order = batchesOf(count, batchSize, seed, epoch);
     for (let batch = epoch === start.epoch ? start.batch : 0; batch < order.length; batch++) {
       const indices = order[batch] ?? [];
-      const examples = batchOf(train, indices, plan.augment ? seed + done : undefined);
+      const examples = batchOf(train, indices, plan.augment ? { seed: seed + done, shape } : undefined);
       const taught = teacher && lesson(teacher, indices, plan, summarize(network.spec), seed + done);
       const held = contrast && contrastOf(contrast, indices, count);
       const result = await step(network, examples, stepPlan, seed + done, { lesson: taught, hook, contrast: held });
@@ -215,13 +218,17 @@ async function better(best: Best | null, network: Network, heldOut: Examples): P
   return { evaluation, weights: await network.getWeights(), staleEpochs: 0 };
 }
 
-/** The examples with these indices; faces are augmented anew when there is a seed. */
-export function batchOf({ pixels, labels }: Examples, indices: readonly number[], augmentSeed?: number): Examples {
+/** The examples with these indices, augmented anew where that is asked for. */
+export function batchOf(
+  { pixels, labels }: Examples,
+  indices: readonly number[],
+  anew?: { seed: number; shape: PictureShape },
+): Examples {
   const size = pixels.length / labels.length;
   const batch = new Uint8Array(indices.length * size);
   indices.forEach((example, i) => {
     const own = pixels.subarray(example * size, (example + 1) * size);
-    batch.set(augmentSeed === undefined ? own : augmentFace(own, hash32(augmentSeed, example)), i * size);
+    batch.set(anew ? augment(own, hash32(anew.seed, example), anew.shape) : own, i * size);
   });
   return { pixels: batch, labels: Uint8Array.from(indices, (example) => labels[example] ?? 0) };
 }

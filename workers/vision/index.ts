@@ -8,7 +8,7 @@ import { request } from "../../src/client/http";
 import { decodeCheckpoint } from "../../src/model/checkpoint";
 import { prepareWasm, startBackend } from "../tf/backend";
 import { picturesToTensor, Network } from "../tf/network";
-import { greyPicture } from "../grey-picture";
+import { greyPicture } from "../picture-levels";
 import { showLife } from "../life";
 import { bestDetection, DETECTOR_SIZE } from "./anchors";
 import type { FaceBox, Sighting, VisionApi } from "./api";

@@ -1,3 +1,4 @@
+import type { PictureShape } from "../../data/own-labels";
 import type { ModelName, ModelSpec } from "../../model/model";
 import type { RoundConfig } from "../protocol";
 
@@ -12,8 +13,8 @@ export interface TaskDescription {
   /** The network that learns it: one of the registry, fitted to input and labels (network.ts), or the layers of another. */
   model: ModelName | ModelSpec;
   examples: ExampleKind;
-  /** One example, of levels from 0 to 255. */
-  input: { height: number; width: number; channels: 1 };
+  /** One example, of levels from 0 to 255: grey, or red, green and blue of each pixel. */
+  input: PictureShape;
   /**
    * What is told apart, in the order of the network's classes. The words of the built-in tasks in four languages, and how to act the
    * expressions, stand in src/ui/messages; digits are their own word.
