@@ -1,10 +1,11 @@
 import AxeBuilder from "@axe-core/playwright";
 import type { Page } from "@playwright/test";
+import * as tf from "@tensorflow/tfjs";
 import type { History, Task } from "../src/federation/protocol";
 import { fit } from "../src/federation/tasks/network";
-import { encodeCheckpoint } from "../src/model/checkpoint";
+import { decodeCheckpoint, encodeCheckpoint } from "../src/model/checkpoint";
 import { initializeWeights } from "../src/model/initialize";
-import { summarize } from "../src/model/model";
+import { summarize, type ModelSpec } from "../src/model/model";
 import { expect, storedFaces, test } from "./stage";
 import { leaksOf } from "./wire";
 
@@ -168,4 +169,73 @@ test("an administrator adds a task of drawings on the page, a player trains it, 
   await page.getByRole("button", { name: "Open again: shapes" }).click();
   await expect(page.getByText("shapes is open.")).toBeVisible();
   await context.close();
+});
+
+/** What tfjs saves of a model, its weights in two files. */
+async function savedByTfjs(
+  layers: tf.layers.Layer[],
+): Promise<{ files: { name: string; buffer: Buffer }[]; weights: number[] }> {
+  await tf.setBackend("cpu");
+  const model = tf.sequential({ name: "from-tfjs", layers });
+  const weights = model.getWeights().flatMap((tensor) => [...tensor.dataSync()]);
+  const files: { name: string; buffer: Buffer }[] = [];
+  await model.save(
+    tf.io.withSaveHandler(({ modelTopology, weightSpecs, weightData }) => {
+      const paths = ["group1-shard1of2.bin", "group1-shard2of2.bin"];
+      const json = { format: "layers-model", modelTopology, weightsManifest: [{ paths, weights: weightSpecs }] };
+      const bytes = Buffer.from(weightData as ArrayBuffer);
+      files.push({ name: "group1-shard2of2.bin", buffer: bytes.subarray(4096) });
+      files.push({ name: "model.json", buffer: Buffer.from(JSON.stringify(json)) });
+      files.push({ name: "group1-shard1of2.bin", buffer: bytes.subarray(0, 4096) });
+      return Promise.resolve({ modelArtifactsInfo: { dateSaved: new Date(), modelTopologyType: "JSON" } });
+    }),
+  );
+  model.dispose();
+  return { files, weights };
+}
+
+test("a model that tfjs has saved becomes a task's network and its first checkpoint", async ({ page, stage }) => {
+  const choose = (files: { name: string; buffer: Buffer }[]): Promise<void> =>
+    page
+      .getByLabel("Take network and weights from a tfjs or Keras Layers model")
+      .setInputFiles(files.map((file) => ({ ...file, mimeType: "application/octet-stream" })));
+  await page.goto(`${stage.url}/rounds?view=tasks`);
+  await page.getByRole("textbox", { name: /^Name/ }).fill("brought");
+  const { model: _, input: __, ...described } = SHAPES;
+  const description = page.getByRole("textbox", { name: /^Description/ });
+  await description.fill(JSON.stringify(described));
+  // What cannot be read is named, and what stands in the form stays.
+  const last = (): tf.layers.Layer => tf.layers.dense({ units: 3, activation: "softmax" });
+  const strange = await savedByTfjs([
+    tf.layers.conv2d({ inputShape: [20, 20, 1], filters: 8, kernelSize: 3, strides: 2, activation: "relu" }),
+    tf.layers.flatten(),
+    last(),
+  ]);
+  await choose(strange.files);
+  await expect(page.getByRole("alert")).toContainText("strides");
+  await expect(description).toHaveValue(JSON.stringify(described));
+  await choose(strange.files.filter(({ name }) => name !== "model.json"));
+  await expect(page.getByRole("alert")).toContainText("There is no model.json among the files.");
+
+  const { files, weights } = await savedByTfjs([
+    tf.layers.conv2d({ inputShape: [20, 20, 1], filters: 8, kernelSize: 5, activation: "relu", padding: "same" }),
+    tf.layers.maxPooling2d({ poolSize: 2 }),
+    tf.layers.flatten(),
+    last(),
+  ]);
+  await choose(files);
+  await expect(page.getByText(`weights. They are the first checkpoint`)).toContainText(`${weights.length} weights`);
+  await page.getByLabel("Admin token").fill(stage.adminToken);
+  await page.getByRole("button", { name: "Add or change" }).click();
+  await expect(page.getByText("brought is there.")).toBeVisible();
+  const task = (await (await fetch(`${stage.url}/api/tasks/brought`)).json()) as Task;
+  expect(task).toMatchObject({ trained: true, model: "from-tfjs", state: "open" });
+  const file = await (await fetch(`${stage.url}/api/checkpoints/${task.checkpoint.sha256}`)).arrayBuffer();
+  const { tasks } = (await (await fetch(`${stage.url}/api/tasks`)).json()) as {
+    tasks: { added: { input: { height: number; width: number; channels: number }; model: ModelSpec } | null }[];
+  };
+  const { input, model } = tasks.at(-1)?.added ?? {};
+  expect(input).toEqual({ height: 20, width: 20, channels: 1 });
+  const network = { ...(model as ModelSpec), inputShape: [20, 20, 1] as const };
+  expect([...decodeCheckpoint(new Uint8Array(file), summarize(network))]).toEqual(weights);
 });
