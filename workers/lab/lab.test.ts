@@ -6,7 +6,7 @@ import { parseLabConfig, type LabConfig, type LabInput } from "../../src/simulat
 import { LabPool, type LabData } from "../../src/simulation/pool";
 import { shareOut } from "../../src/simulation/cohort";
 import { runLab, type LabState } from "../../src/simulation/simulation";
-import { MODELS } from "../../src/model/model";
+import { MODELS, summarize } from "../../src/model/model";
 import { seededRandom } from "../../src/base/random";
 import { LabWorker } from "./worker";
 
@@ -167,6 +167,21 @@ test("SCAFFOLD's variates, FedDyn's and the others' training end in a network th
         : (state.evaluation?.accuracy ?? 0);
     expect(accuracy, strategy).toBeGreaterThan(0.5);
   }
+});
+
+test("FedProx holds a head that is a client's own to what it was, so that it learns from round to round", async () => {
+  const tensors = summarize(MODELS["mnist-2nn"]).tensors.filter(({ name }) => name.startsWith("digit/"));
+  const start = initializeWeights(MODELS["mnist-2nn"], 1);
+  /** How far the first client's head is from the one that everybody began with. */
+  const moved = async (rounds: number): Promise<number> => {
+    // A pull so strong that a step undoes the one before.
+    const all = { seed: 1, fraction: 1, dropOut: 0, learningRate: 0.05, proximal: 20 };
+    const state = await run(config({ ...all, strategy: "fedper", rounds }));
+    const head = state.strategy?.clients.get(0)?.["head"] as Float32Array;
+    const begin = tensors.flatMap(({ offset, size }) => [...start.subarray(offset, offset + size)]);
+    return Math.hypot(...begin.map((value, i) => value - (head[i] ?? NaN)));
+  };
+  expect(await moved(5)).toBeGreaterThan(3 * (await moved(1)));
 });
 
 test("MOON is FedAvg in the first round, in which nobody has a model of before, and not in the second", async () => {

@@ -67,12 +67,14 @@ export class LabWorker implements LabWorkerApi {
     const isLocal = plan.batchNorm === "local";
     const base = isLocal && norms ? weights.slice() : weights;
     if (isLocal && norms) putNorms(model, base, norms);
-    const begin = (from: Float32Array): void => {
+    const begin = (from: Float32Array, anchor: Float32Array): void => {
       network.setWeights(from);
-      network.setAnchor(base);
+      network.setAnchor(anchor);
       network.setOptimizer({ steps: 0, first: null, second: null });
     };
-    begin(context ? (strategy.client.beforeTraining?.(context) ?? base) : base);
+    // A layer that is a client's own is held to what it was, and not to the one that nobody trains.
+    const from = context ? (strategy.client.beforeTraining?.(context) ?? base) : base;
+    begin(from, from);
     const [own, kept] = [batchOf(data.train, [...train]), batchOf(data.train, [...heldOut])];
     const initialLoss = plan.reportInitialLoss ? (await evaluate(network, own)).loss : null;
     const teacher = await askTeacher(network, own, plan, this.#rehearsal);
@@ -89,7 +91,7 @@ export class LabWorker implements LabWorkerApi {
     const state = { ...context?.state, ...after?.state };
     const personal = strategy?.client.personal;
     if (context && personal) {
-      begin(personal.start(context));
+      begin(personal.start(context), base);
       await localSgd(network, { ...job, hook: personal.gradientHook(context) }, breathe);
       state[personal.name] = await network.getWeights();
     }
