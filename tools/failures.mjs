@@ -2,10 +2,10 @@
 import { relative } from "node:path";
 import { stripVTControlCharacters } from "node:util";
 
-/** The lines of a message that say what was expected and what came, in one, without its stack. */
+/** The lines of a message that say what was expected and what came, in one, without the code around it and its stack. */
 function reasonIn(message) {
   const lines = stripVTControlCharacters(message ?? "").split("\n");
-  const stack = lines.findIndex((line) => /^\s+at /.test(line));
+  const stack = lines.findIndex((line) => /^\s+at |^[> ]*\d+ \|/.test(line));
   const said = (stack < 0 ? lines : lines.slice(0, stack)).map((line) => line.trim()).filter(Boolean);
   return said.join(" | ").slice(0, 600);
 }

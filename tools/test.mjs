@@ -1,6 +1,6 @@
 /** `npm test`: installs what is missing, runs every runner, and ends with the sum of their tests. */
 import { spawn } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { constants, setPriority, tmpdir } from "node:os";
 import { join } from "node:path";
 import { failuresOfPlaywright, failuresOfVitest } from "./failures.mjs";
@@ -111,15 +111,48 @@ function check(name, module, ...args) {
   });
 }
 
+/** So many failures at once are nobody's haste. */
+const FEW = 3;
+/** Runners of which few tests have failed, each with its configuration and the failures' names. */
+const doubtful = [];
+
 async function playwright(name, config, manner) {
-  const file = join(reports, `${name}.json`);
-  const args = [`${root}node_modules/@playwright/test/cli.js`, "test", "--config", config, "--reporter=list,json"];
-  const status = await start(name, args, manner, { ...process.env, PLAYWRIGHT_JSON_OUTPUT_NAME: file });
+  const { status, report } = await runPlaywright(name, config, manner);
+  const names = report ? failuresOfPlaywright(report) : [];
+  if (names.length > 0 && names.length <= FEW && report.stats.unexpected === names.length) {
+    doubtful.push({ name, config, names });
+  }
   count(name, status, () => {
-    const report = JSON.parse(readFileSync(file, "utf8"));
     const { expected, unexpected, flaky, skipped } = report.stats;
-    return { passed: expected + flaky, failed: unexpected, skipped, names: failuresOfPlaywright(report) };
+    return { passed: expected + flaky, failed: unexpected, skipped, names };
   });
+}
+
+async function runPlaywright(name, config, manner, ...more) {
+  const file = join(reports, `${name}.json`);
+  rmSync(file, { force: true });
+  const args = [`${root}node_modules/@playwright/test/cli.js`, "test", "--config", config, "--reporter=list,json"];
+  const env = { ...process.env, PLAYWRIGHT_JSON_OUTPUT_NAME: file };
+  const status = await start(name, [...args, ...more], manner, env);
+  return { status, report: existsSync(file) ? JSON.parse(readFileSync(file, "utf8")) : undefined };
+}
+
+/**
+ * Runs what has failed in browsers once more, with nothing beside it: two lanes on two cores are our own haste, and not what these tests
+ * are about. What passes then is said all the same, with what it failed of: it may be a race.
+ */
+async function lookAgain() {
+  for (const { name, config, names } of doubtful) {
+    console.log(`\n${name}: what has failed runs once more, alone`);
+    const { status, report } = await runPlaywright(name, config, { isQuiet: false }, "--last-failed", "--workers=1");
+    if (status !== 0 || report?.stats.expected !== names.length) continue;
+    failed -= names.length;
+    passed += names.length;
+    for (const one of names) {
+      failures.splice(failures.indexOf(`${name}: ${one}`), 1);
+      console.log(`FAILED BESIDE OTHERS, PASSED ALONE: ${name}: ${one}`);
+    }
+  }
 }
 
 /** Two lanes side by side, so that no core waits: what mostly waits (for clocks, sockets and processes) and what mostly computes. */
@@ -145,6 +178,7 @@ async function computing() {
 // Before anything is looked at: the browsers' tests of both lanes are of what it makes.
 const isBuilt = check("build", "vite/bin/vite.js", "build", "--logLevel", "warn");
 await Promise.all([waiting(), computing()]);
+await lookAgain();
 
 rmSync(reports, { recursive: true, force: true });
 for (const one of failures) console.log(`FAILED: ${one}`);
