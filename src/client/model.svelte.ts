@@ -1,6 +1,6 @@
 import type { Task } from "../federation/protocol";
 import { networkOf } from "../federation/tasks/network";
-import { playedTask, type TaskName } from "../federation/tasks/registry";
+import { playedTask, taskNamed, type TaskName } from "../federation/tasks/registry";
 import type { PlayedKind } from "../federation/tasks/task";
 import type { Sighting, VisionApi } from "../../workers/vision/api";
 import { getSetting } from "../faces/settings";
@@ -56,7 +56,7 @@ class Model {
 
   /** Whether the worker sees what the chosen task is about. */
   get #isOfTask(): boolean {
-    return this.#kind === playedTask(chosenTask.name).examples;
+    return this.#kind === taskNamed(chosenTask.name).examples;
   }
 
   /** True once faces can be found and classified, or drawings be read. */
