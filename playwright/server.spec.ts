@@ -1,10 +1,11 @@
 import { execFile, execFileSync, spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { expect, test } from "@playwright/test";
+import sharp from "sharp";
 import { drawFaces } from "../src/data/drawn";
 import { NOTEBOOK_ROUND } from "../src/federation/default-round";
 import type { History, Round, Task } from "../src/federation/protocol";
@@ -120,6 +121,77 @@ test("clients without browsers take part in a task that was added while the edge
     const ended = async (): Promise<string> =>
       ((await (await fetch(`${url}/api/tasks/shapes/rounds/1`)).json()) as Round).state;
     await expect.poll(ended).toBe("published");
+  });
+});
+
+/** Pictures in three colours of one luma, 40 x 48, which only who sees colour tells apart. @returns the folder */
+async function colouredFolder(folder: string): Promise<string> {
+  const colours = { "1": [200, 38, 90], green: [40, 110, 90], blue: [76, 79, 150] } as const;
+  for (const [name, [r, g, b]] of Object.entries(colours)) {
+    for (let i = 0; i < 12; i++) {
+      const raw = Buffer.alloc(40 * 48 * 3);
+      for (let at = 0; at < raw.length; at += 3) raw.set([r + ((at + i) % 20), g + (at % 17), b + (at % 13)], at);
+      const place = join(folder, "pets", i < 9 ? "train" : "test", name);
+      mkdirSync(place, { recursive: true });
+      await sharp(raw, { raw: { width: 40, height: 48, channels: 3 } }).toFile(join(place, `${i}.png`));
+    }
+  }
+  return join(folder, "pets");
+}
+
+test("machines learn a task of pictures in colour with labels of its own, and the operator's own say how it does", async () => {
+  const folder = mkdtempSync(join(tmpdir(), "best-actor-pictures-"));
+  const data = await colouredFolder(folder);
+  const layers = [
+    { kind: "conv2d", name: "conv", filters: 8, size: 3, padding: "same" },
+    { kind: "maxPool", name: "pool", window: 2 },
+    { kind: "flatten", name: "flat" },
+    { kind: "dense", name: "last", units: 3, activation: "softmax" },
+  ];
+  const pets = {
+    title: { en: "Colours" },
+    examples: "picture",
+    input: { height: 24, width: 20, channels: 3 },
+    model: { name: "tiny", layers },
+    labels: [{ name: "red" }, { name: "green" }, { name: "blue" }],
+  };
+  await withEdge(async ({ url, adminToken }) => {
+    const call = async (method: string, path: string, body: object): Promise<number> => {
+      const headers = { authorization: `Bearer ${adminToken}` };
+      return (await fetch(`${url}/api/tasks/colours${path}`, { method, headers, body: JSON.stringify(body) })).status;
+    };
+    expect(await call("PUT", "", pets)).toBe(201);
+    const run = (...args: string[]) => {
+      const task = ["--url", url, "--task", "colours", ...args];
+      const child = spawn(process.execPath, [join(root, "tools/client.mjs"), ...task], { stdio: "pipe" });
+      const machine = { child, said: "", ended: once(child, "exit") };
+      for (const stream of [child.stdout, child.stderr]) stream.on("data", (text) => (machine.said += String(text)));
+      return machine;
+    };
+    const labels = ["--labels", "1=red,green=green,blue=blue"];
+    const misspelt = run("--data", data, "--labels", "1=rde");
+    const evaluator = run("--evaluate", data, "--token", adminToken, ...labels);
+    const machines = run("--data", data, ...labels, "--clients", "2");
+    try {
+      const training = { ...NOTEBOOK_ROUND, epochs: 20, batchSize: 5, optimizer: "adam", learningRate: 0.01 };
+      const round = { goalCount: 2, selectionSeconds: 0, evaluators: 2, tolerance: 0.1, awaitOperator: true };
+      expect(await call("POST", "/rounds", { ...training, ...round })).toBe(201);
+      expect(await misspelt.ended).toEqual([1, null]);
+      expect(misspelt.said).toContain("--labels: the task has no label rde; it has red, green, blue.");
+      expect(await machines.ended, machines.said).toEqual([0, null]);
+      expect(machines.said).toContain(
+        "20 x 24 in colour; labels taken as 1 = red (12), blue = blue (12), green = green (12)",
+      );
+      const ended = async (): Promise<Round> =>
+        (await (await fetch(`${url}/api/tasks/colours/rounds/1`)).json()) as Round;
+      await expect.poll(async () => (await ended()).state, { message: evaluator.said }).toBe("published");
+      const { evidence, cohort } = await ended();
+      expect(evidence).toMatchObject({ operator: { examples: 9, accuracy: 1 } });
+      expect(cohort.map(({ backend }) => backend)).toEqual(["wasm", "wasm"]);
+    } finally {
+      for (const { child } of [evaluator, machines, misspelt]) child.kill();
+      rmSync(folder, { recursive: true, force: true });
+    }
   });
 });
 

@@ -74,9 +74,11 @@ test("an administrator adds a task of drawings on the page, a player trains it, 
   await page.getByRole("button", { name: "Add or change" }).click();
   // Before anything is sent, field by field.
   const mistakes = page.getByRole("alert").getByRole("listitem");
-  await expect(mistakes).toHaveCount(2);
-  await expect(mistakes.first()).toContainText("Name: not a task's name");
-  await expect(mistakes.last()).toContainText("input.channels");
+  await expect(mistakes).toContainText([
+    "Name: not a task's name",
+    "input: drawings are taken in grey, channels 1",
+    "model: Its last layer has 3 units",
+  ]);
   await description.fill(JSON.stringify({ ...wrong, input: SHAPES.input }));
   await page.getByRole("textbox", { name: /^Name/ }).fill("shapes");
   await page.getByRole("button", { name: "Add or change" }).click();

@@ -3,15 +3,16 @@
  * deltas: a federation to look at without browsers. An administrator starts the rounds. NAME may be a task that was added to the edge.
  *
  * `npm run client -- --url URL [--task NAME] --data DATA [--labels 1=happy,...] [--clients 5] [--rounds 1]`: machines without browsers that
- * train: labelled faces, a CSV, a zip or a folder as the lab takes them, are shared out among clients, or are theirs to whom the data say
- * they belong. Each trains on its own on WebAssembly, holds a fifth out, keeps back what makes its own faces harder to recognize, and
- * evaluates candidates.
+ * train: labelled examples, a CSV, a zip or a folder as the lab takes them, are shared out among clients, or are theirs to whom the data say
+ * they belong. Each trains on its own on WebAssembly, holds a fifth out, keeps back what makes its own harder to recognize, and
+ * evaluates candidates. Of a task that is not about faces the data are pictures by its labels, brought to its size and its colours; drawings
+ * white on black, as MNIST's are. --labels 1=cat,2=dog says which word of the data is which label; --column which of a CSV holds them.
  *
  * `npm run client -- --url URL [--task NAME] --evaluate DATA --token TOKEN`: the operator's evaluator. It waits for candidates and says
- * how each does on labelled faces of the operator's own, a CSV or a folder as the lab takes them; it goes on until it is stopped.
+ * how each does on labelled examples of the operator's own, a CSV or a folder as the lab takes them; it goes on until it is stopped.
  */
 import { runnerImport } from "vite";
-import { fail, labelsOf } from "./faces.mjs";
+import { fail } from "./faces.mjs";
 import { optionsOf } from "./options.mjs";
 
 const values = optionsOf(import.meta.url, {
@@ -21,6 +22,7 @@ const values = optionsOf(import.meta.url, {
   rounds: { type: "count", default: "1" },
   data: { type: "string" },
   labels: { type: "string" },
+  column: { type: "string" },
   evaluate: { type: "string" },
   token: { type: "string" },
 });
@@ -34,7 +36,7 @@ if (values.evaluate) {
 }
 if (values.data) {
   const { trainClients } = await import("./train-clients.mjs");
-  await trainClients({ ...values, labels: labelsOf(values.labels) }, stop.signal);
+  await trainClients(values, stop.signal);
   process.exit();
 }
 await module.learnTask(values.url, values.task, stop.signal).catch((error) => fail(`--task: ${error.message}`));

@@ -1,29 +1,33 @@
-/** The operator's evaluator: candidates of rounds on labelled faces that the operator has. */
+/** The operator's evaluator: candidates of rounds on labelled examples that the operator has. */
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import { facesAsSeen } from "../benchmarks/people.mjs";
-import { facesOf, fail } from "./faces.mjs";
+import { fail } from "./faces.mjs";
 import { lab, startPool } from "./lab/node.mjs";
+import { examplesOf } from "./task-data.mjs";
 
 const POLL_MS = 2000;
 
 /**
- * The labelled faces of a file or of a folder of pictures; those that it keeps for training are left out. Of FER2013's folder they are
+ * The labelled examples of a file or of a folder of pictures; those that it keeps for training are left out. Of FER2013's folder they are
  * PublicTest's, by what most people see in them where FER+'s votes lie beside it.
  */
-async function labelled(path) {
+async function labelled(task, path, said) {
   const exam = join(path, "publictest.u8.gz");
   const votes = join(path, "ferplus-publictest.csv");
-  const faces = existsSync(exam) ? facesAsSeen(exam, existsSync(votes) ? votes : undefined) : facesOf(path);
+  const isExam = task.examples === "face" && existsSync(exam);
+  const examples = isExam
+    ? facesAsSeen(exam, existsSync(votes) ? votes : undefined)
+    : await examplesOf(task, path, said);
   const labels = [];
   const pictures = [];
-  for await (const [label, pixels, usage] of faces) {
+  for await (const [label, pixels, usage] of examples) {
     if (usage === "train") continue;
     labels.push(label);
     pictures.push(pixels);
   }
-  if (labels.length === 0) fail(`--evaluate: ${path} holds no face to evaluate on.`);
+  if (labels.length === 0) fail(`--evaluate: ${path} holds no ${task.examples} to evaluate on.`);
   return { pixels: new Uint8Array(Buffer.concat(pictures)), labels: Uint8Array.from(labels) };
 }
 
@@ -37,14 +41,13 @@ async function ask(url, init) {
 
 /**
  * Evaluates the candidate of every round that waits for one, until it is stopped. While the edge is away it tries again.
- * @param {{ url: string, task: string, evaluate: string, token?: string }} options
+ * @param {{ url: string, task: string, evaluate: string, labels?: string, column?: string, token?: string }} options
  * @param {AbortSignal} signal
  */
-export async function evaluateCandidates({ url, task, evaluate, token }, signal) {
+export async function evaluateCandidates({ url, task, evaluate, token, ...said }, signal) {
   if (!token) fail("--evaluate needs --token, the administrator's: anybody else's word counts as a client's.");
   const known = await lab.learnTask(url, task, signal).catch((error) => fail(`--task: ${error.message}`));
-  if (known.examples !== "face") fail(`--evaluate reads labelled faces; the task ${task} is about ${known.examples}s.`);
-  const test = await labelled(evaluate);
+  const test = await labelled(known, evaluate, said);
   const model = lab.networkOf(task);
   const { pool, stop } = await startPool({ model }, { train: test, test });
   const examples = Uint32Array.from(test.labels, (_, i) => i);
@@ -54,7 +57,9 @@ export async function evaluateCandidates({ url, task, evaluate, token }, signal)
     const weights = lab.decodeCheckpoint(file, lab.summarize(model));
     return pool.evaluate({ weights, of: "test", examples });
   };
-  console.log(`Waits for candidates of ${task}, to evaluate them on ${examples.length} faces. Ctrl+C stops it.`);
+  console.log(
+    `Waits for candidates of ${task}, to evaluate them on ${examples.length} ${known.examples}s. Ctrl+C stops it.`,
+  );
   let last = 0;
   try {
     while (!signal.aborted) {

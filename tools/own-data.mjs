@@ -74,7 +74,10 @@ export async function picturesIn(path, said, kind = null) {
     for await (const found of examplesIn(path, reading)) if (!report(found)) samples.push(found);
   } catch (error) {
     if (!(error instanceof modules.OwnDataError)) throw error;
-    const how = { size: " Write it as --size 48x32, width and height.", column: " Write it as --column NAME." };
+    const how = {
+      size: given ? "" : " Write it as --size 48x32, width and height.",
+      column: " Write it as --column NAME.",
+    };
     fail(`${path}: ${error.message}${how[error.asks] ?? ""}`);
   }
   report();

@@ -1,9 +1,10 @@
-/** Clients that train in Node as a browser's Web Worker does, on labelled faces that lie on this machine. */
+/** Clients that train in Node as a browser's Web Worker does, on labelled examples that lie on this machine. */
 import { setTimeout as pause } from "node:timers/promises";
-import { facesOf, fail } from "./faces.mjs";
+import { fail } from "./faces.mjs";
 import { dreams, lab, startPool } from "./lab/node.mjs";
+import { examplesOf } from "./task-data.mjs";
 
-/** Of its faces each client holds out every fifth, as a device does. */
+/** Of its examples each client holds out every fifth, as a device does. */
 const HELD_OUT = 0.2;
 /** How often it looks whether a round that it has left is over. */
 const LEFT_MS = 3000;
@@ -15,44 +16,45 @@ class KeptBackError extends Error {
   }
 }
 
-/** Faces that the data keep for a test stay out of training. */
-async function facesToTrainOn(path, words) {
+/** Examples that the data keep for a test stay out of training. */
+async function examplesToTrainOn(task, { data: path, labels: words, column }) {
   const pictures = [];
   const labels = [];
   const owners = [];
-  for await (const [label, pixels, usage, owner] of facesOf(path, words)) {
+  for (const [label, pixels, usage, owner] of await examplesOf(task, path, { labels: words, column })) {
     if (usage === "test") continue;
     labels.push(label);
     pictures.push(pixels);
     owners.push(owner);
   }
-  if (labels.length === 0) fail(`--data: ${path} holds no face to train on.`);
+  if (labels.length === 0) fail(`--data: ${path} holds no ${task.examples} to train on.`);
   const clients = lab.clientNumbers(owners);
   return {
     pixels: new Uint8Array(Buffer.concat(pictures)),
     labels: Uint8Array.from(labels),
+    classes: task.labels.length,
     ...(clients && { clients }),
   };
 }
 
 /**
  * Takes part in rounds with as many clients, until each has trained in as many rounds and they are over.
- * @param {{ url: string, task: string, data: string, labels: Record<string, number> | null, clients: number, rounds: number }} options
+ * @param {{ url: string, task: string, data: string, labels?: string, column?: string, clients: number, rounds: number }} options
  * @param {AbortSignal} signal
  */
-export async function trainClients({ url, task, data, labels, clients, rounds }, signal) {
+export async function trainClients({ url, task, clients, rounds, ...said }, signal) {
   const known = await lab.learnTask(url, task, signal).catch((error) => fail(`--task: ${error.message}`));
-  if (known.examples !== "face") fail(`--data reads labelled faces; the task ${task} is about ${known.examples}s.`);
-  const train = await facesToTrainOn(data, labels);
+  const train = await examplesToTrainOn(known, said);
   const config = lab.parseLabConfig({
     dataset: "fer2013",
-    // Faces are shared out alike whatever network learns from them.
+    // Examples are shared out alike whatever network learns from them.
     model: "compact",
     clients,
     rounds,
     ...lab.CAREFUL,
     heldOut: HELD_OUT,
-    partition: train.clients ? "natural" : "iid",
+    // One folder around all of them is nobody's name.
+    partition: new Set(train.clients).size > 1 ? "natural" : "iid",
   });
   let shares;
   try {
@@ -60,11 +62,12 @@ export async function trainClients({ url, task, data, labels, clients, rounds },
   } catch (error) {
     fail(`--clients: ${error.message}`);
   }
-  const examples = lab.prepare({ train, test: train, rehearsal: await dreams() }, lab.PLAIN_CAMERA);
+  const rehearsal = known.dreams === null ? null : await dreams();
+  const examples = lab.prepare({ train, test: train, ...(rehearsal && { rehearsal }) }, lab.PLAIN_CAMERA);
   const { pool, stop } = await startPool({ model: lab.networkOf(task) }, examples);
   const sizes = shares.train.map(({ length }) => length);
   console.log(
-    `${clients} clients train on ${Math.min(...sizes)} to ${Math.max(...sizes)} faces each. Ctrl+C stops them.`,
+    `${clients} clients train on ${Math.min(...sizes)} to ${Math.max(...sizes)} ${known.examples}s each. Ctrl+C stops them.`,
   );
   try {
     const room = { url, task, rounds, pool, signal };

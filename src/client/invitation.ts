@@ -1,6 +1,6 @@
 import * as v from "valibot";
 import { invitationTokenSchema } from "../federation/protocol";
-import { findTask, type TaskName } from "../federation/tasks/registry";
+import { findPlayed, type TaskName } from "../federation/tasks/registry";
 import { chosenTask } from "./task.svelte";
 
 /**
@@ -32,7 +32,7 @@ export function acceptInvitation(): Invited | undefined {
   if (token !== undefined) history.replaceState(null, "", `${location.pathname}${location.search}${MARK}`);
   const wanted = new URLSearchParams(location.search).get("task");
   const task = wanted ?? "";
-  if (!findTask(task)) return "unknown-task";
+  if (!findPlayed(task)) return "unknown-task";
   chosenTask.choose(task);
   if (token === undefined) return "taken";
   if (!v.is(invitationTokenSchema, token)) return "damaged-token";

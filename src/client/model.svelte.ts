@@ -1,7 +1,7 @@
 import type { Task } from "../federation/protocol";
 import { networkOf } from "../federation/tasks/network";
-import { taskNamed, type TaskName } from "../federation/tasks/registry";
-import type { ExampleKind } from "../federation/tasks/task";
+import { playedTask, taskNamed, type TaskName } from "../federation/tasks/registry";
+import type { PlayedKind } from "../federation/tasks/task";
 import type { Sighting, VisionApi } from "../../workers/vision/api";
 import { getSetting } from "../faces/settings";
 import { getCheckpoint, getLightCheckpoint } from "./checkpoints";
@@ -47,7 +47,7 @@ class Model {
   #updating: Promise<void> | undefined;
 
   /** What it is that the worker sees. */
-  #kind = $state<ExampleKind>("face");
+  #kind = $state<PlayedKind>("face");
   readonly #visions = { face: startVision("vision"), drawing: startVision("drawings") };
 
   get #vision(): WorkerBridge<VisionApi> {
@@ -93,7 +93,7 @@ class Model {
       return;
     }
     this.problem = undefined;
-    const { examples } = taskNamed(name);
+    const { examples } = playedTask(name);
     if (examples !== this.#kind) {
       this.#vision.stop();
       this.#forgetWorker();

@@ -1,6 +1,6 @@
 import type { TaskState } from "../federation/tasks/description";
-import { BUILT_IN_NAMES, noteTask, taskNamed, type TaskName } from "../federation/tasks/registry";
-import type { ExampleKind } from "../federation/tasks/task";
+import { BUILT_IN_NAMES, findPlayed, noteTask, taskNamed, type TaskName } from "../federation/tasks/registry";
+import type { PlayedKind } from "../federation/tasks/task";
 import type { KnownTask } from "./catalogue";
 
 /** What the edge has said last of its tasks, in localStorage; another number where an older page could not read it. */
@@ -26,11 +26,11 @@ class Tasks {
 
   /** Those that players take part in. */
   get open(): readonly TaskName[] {
-    return this.all.filter((name) => this.stateOf(name) === "open");
+    return this.all.filter((name) => this.stateOf(name) === "open" && findPlayed(name) !== undefined);
   }
 
   /** Those of one kind that players take part in. */
-  openOf(kind: ExampleKind): readonly TaskName[] {
+  openOf(kind: PlayedKind): readonly TaskName[] {
     return this.open.filter((name) => taskNamed(name).examples === kind);
   }
 

@@ -227,11 +227,11 @@ export class FerCsvReader {
       const problem = shape && whyNoSize(shape);
       if (problem !== undefined && problem !== null) throw new OwnDataError(problem, "size");
       if (!shape) {
-        const said = own.size && `${own.size.width} x ${own.size.height} in grey or in colour`;
-        throw new OwnDataError(
-          `Its pictures have ${count} numbers, which is ${said ? `not ${said}` : "no square in grey or in colour"}: say their size.`,
-          "size",
-        );
+        const { width, height } = own.size ?? {};
+        const is = own.size
+          ? `not ${width} x ${height} in grey or in colour.`
+          : "no square in grey or in colour: say their size.";
+        throw new OwnDataError(`Its pictures have ${count} numbers, which is ${is}`, "size");
       }
       this.#shape = shape;
     }

@@ -1,4 +1,4 @@
-import type { ExampleKind } from "../federation/tasks/task";
+import type { PlayedKind } from "../federation/tasks/task";
 import type { Consent } from "./kept";
 import { getSetting, setSetting } from "./settings";
 
@@ -36,7 +36,7 @@ class ConsentState {
 }
 
 /** To keep each kind of example. */
-export const CONSENTS: Record<ExampleKind, ConsentState> = {
+export const CONSENTS: Record<PlayedKind, ConsentState> = {
   face: new ConsentState("consent"),
   drawing: new ConsentState("drawingConsent"),
 };

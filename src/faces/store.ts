@@ -1,6 +1,6 @@
 import type { IDBPObjectStore } from "idb";
-import type { ExampleKind } from "../federation/tasks/task";
-import { findTask, isBuiltIn, taskNamed, type TaskName } from "../federation/tasks/registry";
+import type { PlayedKind } from "../federation/tasks/task";
+import { findTask, isBuiltIn, playedTask, type TaskName } from "../federation/tasks/registry";
 import { use, type Schema } from "./database";
 import {
   MADE_OF_EXAMPLES,
@@ -14,7 +14,7 @@ import {
 import { sortAnswered, sortTake } from "./labels";
 
 /** Where each kind is kept. The database's types of the two differ in their labels alone. */
-const STORES = { face: "faces", drawing: "drawings" } as const satisfies Record<ExampleKind, keyof Schema>;
+const STORES = { face: "faces", drawing: "drawings" } as const satisfies Record<PlayedKind, keyof Schema>;
 
 /** The examples of one kind that this device keeps for one task, or for all built-in ones of that kind. Every method throws StorageError where the browser keeps nothing. */
 class ExampleStore<E extends Example> {
@@ -25,7 +25,7 @@ class ExampleStore<E extends Example> {
 
   /** @param task an added one; without it, the built-in ones, which tell the same labels apart */
   constructor(
-    kind: ExampleKind,
+    kind: PlayedKind,
     private readonly task?: TaskName,
   ) {
     this.#name = STORES[kind] as "faces";
@@ -171,7 +171,7 @@ const ofAdded = new Map<TaskName, ExampleStore<Example>>();
 
 /** Where the examples of a task are kept. @throws UnknownTaskError */
 export function storeOf(task: TaskName): ExampleStore<Example> {
-  const { examples } = taskNamed(task);
+  const { examples } = playedTask(task);
   // Faces show the same expressions, whatever network learns from them.
   if (examples === "face") return faceStore;
   if (isBuiltIn(task)) return drawingStore;
@@ -181,5 +181,5 @@ export function storeOf(task: TaskName): ExampleStore<Example> {
 }
 
 /** All examples of a kind on this device, whatever task they belong to. @throws StorageError */
-export const allOf = (kind: ExampleKind): Promise<Example[]> =>
+export const allOf = (kind: PlayedKind): Promise<Example[]> =>
   use((db) => db.getAll(STORES[kind] as "faces") as Promise<Example[]>);

@@ -8,7 +8,7 @@ import { SecureError } from "../federation/secagg/client";
 import { follow, type SecureMember } from "../federation/secagg/member";
 import type { Assignment, CheckInAnswer, CheckpointInfo, EvaluationTask } from "../federation/protocol";
 import { networkOf } from "../federation/tasks/network";
-import { findTask, taskNamed, type TaskName } from "../federation/tasks/registry";
+import { findTask, playedTask, type TaskName } from "../federation/tasks/registry";
 import { createSigningKey } from "../federation/signing";
 import { clipTrained, encodeTrained, maskClipped } from "../federation/trained-update";
 import { CONSENTS } from "../faces/consent.svelte";
@@ -341,7 +341,7 @@ class Participant {
   /** A training that has made this device's own faces harder to recognize is not sent: the round goes on without it. */
   async #keepBack(participation: Participation, result: TrainingResult, signal: AbortSignal): Promise<void> {
     const { assignment, key } = participation;
-    const reason = t("train.keptBack", { context: taskNamed(assignment.task).examples });
+    const reason = t("train.keptBack", { context: playedTask(assignment.task).examples });
     // Its peers go on without it, as without anybody who leaves.
     if (assignment.secure) throw new SecureError(reason);
     await clientOf()
@@ -539,7 +539,7 @@ async function keepAwake(): Promise<WakeLockSentinel | undefined> {
 }
 
 /** Whether the player lets us train on what a task learns from. */
-const consentFor = (task: TaskName): (typeof CONSENTS)["face"] => CONSENTS[taskNamed(task).examples];
+const consentFor = (task: TaskName): (typeof CONSENTS)["face"] => CONSENTS[playedTask(task).examples];
 
 /** Examples as the trainer takes them for a model. */
 export function pack(examples: readonly Example[], model: ModelSpec): Examples {

@@ -1,4 +1,4 @@
-import type { ExampleKind } from "../federation/tasks/task";
+import type { PlayedKind } from "../federation/tasks/task";
 import { findTask, type TaskName } from "../federation/tasks/registry";
 import { CONSENTS } from "../faces/consent.svelte";
 import { destroyDatabase } from "../faces/database";
@@ -19,7 +19,7 @@ export type Withdrawn = "nothing-sent" | "withdrawn" | "too-late";
  * no mean has been made yet is deleted at the edge.
  * @throws StorageError, EdgeAwayError: what is on this device is erased by then
  */
-export async function withdrawConsent(kind: ExampleKind): Promise<Withdrawn> {
+export async function withdrawConsent(kind: PlayedKind): Promise<Withdrawn> {
   await CONSENTS[kind].set(false);
   // The edge may have the update of a round under way without having said so yet.
   const underWay = await getSetting("participation");

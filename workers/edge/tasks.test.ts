@@ -218,6 +218,7 @@ describe("liars", () => {
     ["words without English", { ...SHAPES, title: { de: "Formen" } }, "title"],
     ["a language that is none", { ...SHAPES, title: { en: "a", "__proto__ ": "b" } }, "title"],
     ["a huge input", { ...SHAPES, input: { height: 4096, width: 4096, channels: 1 } }, "input.height"],
+    ["drawings in colour", { ...SHAPES, input: { height: 28, width: 28, channels: 3 } }, "input"],
     ["a flat input", { ...SHAPES, input: { height: 28, width: 27, channels: 1 } }, "input"],
     ["a network that nobody knows", { ...SHAPES, model: "gpt" }, "model"],
     ["a network of other classes", { ...SHAPES, model: { ...TINY, layers: [...TINY.layers.slice(0, 3), { ...TINY.layers[3], units: 9 }] } }, "model"],

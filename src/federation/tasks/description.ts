@@ -56,8 +56,8 @@ const side = whole(8, MOST.side);
 const entries = {
   /** What it is called. */
   title: wordsSchema,
-  examples: v.picklist(["face", "drawing"]),
-  input: v.strictObject({ height: side, width: side, channels: v.literal(1) }),
+  examples: v.picklist(["face", "drawing", "picture"]),
+  input: v.strictObject({ height: side, width: side, channels: v.picklist([1, 3]) }),
   /** A network of the registry, whose last layer gets a unit for each label, or a name and the layers of another. */
   model: v.union([
     v.picklist(MODEL_NAMES),

@@ -3,7 +3,7 @@ import type { RoundConfig } from "../protocol";
 import { digits } from "./digits";
 import { expressions } from "./expressions";
 import { expressionsCompact } from "./expressions-compact";
-import type { TaskDescription } from "./task";
+import type { PlayedKind, TaskDescription } from "./task";
 
 /** The tasks that every deployment has. Others are added by an administrator while it runs: see description.ts. */
 export const BUILT_IN = { expressions, "expressions-compact": expressionsCompact, digits } as const satisfies Record<
@@ -38,6 +38,22 @@ export function taskNamed(name: TaskName): TaskDescription {
   return task;
 }
 
+/** A task that players take part in: all but those that machines without a browser learn. */
+type PlayedTask = TaskDescription & { examples: PlayedKind };
+
+/** A task that players take part in, by its name; undefined where none of that name is known here. */
+export function findPlayed(name: TaskName): PlayedTask | undefined {
+  const task = findTask(name);
+  return task && task.examples !== "picture" ? (task as PlayedTask) : undefined;
+}
+
+/** A task that players take part in, by its name. @throws UnknownTaskError */
+export function playedTask(name: TaskName): PlayedTask {
+  const task = findPlayed(name);
+  if (!task) throw new UnknownTaskError(`No task ${name} that is played is known here.`);
+  return task;
+}
+
 /**
  * Notes what an added task is, unless something newer or the same is known. The built-in ones stay as they are.
  * @param revision higher with each change of the task
@@ -59,7 +75,7 @@ export function taskConflict(
   { examples, dreams }: Pick<TaskDescription, "examples" | "dreams">,
   { augment = false, rehearse = 0, agreement = 0 }: Partial<RoundConfig>,
 ): string | undefined {
-  if (augment && examples !== "face") {
+  if (augment && examples === "drawing") {
     return "Augmentation mirrors faces, which no drawing survives: choose augment false.";
   }
   if (dreams !== null || (rehearse === 0 && agreement === 0)) return undefined;

@@ -4,7 +4,7 @@ import { EXAMPLE } from "./example";
 import { summarize } from "../../model/model";
 import { addedTaskSchema, descriptionOf } from "./description";
 import { fit, networkOf } from "./network";
-import { findTask, noteTask, taskNamed, UnknownTaskError } from "./registry";
+import { findPlayed, findTask, noteTask, playedTask, taskNamed, UnknownTaskError } from "./registry";
 import { taskRequestSchema } from "./request";
 
 const fieldsOf = (description: object): (string | null)[] =>
@@ -49,4 +49,23 @@ test("a task is known once it is noted, by what is newest, and no built-in one i
   noteTask("digits", task, 9);
   expect(findTask("digits")?.labels).toHaveLength(10);
   expect(findTask("constructor")).toBeUndefined();
+});
+
+test("pictures that machines learn may be of any size and in colour, what players take is square and grey", () => {
+  const colour = { height: 24, width: 32, channels: 3 } as const;
+  const pets = { ...EXAMPLE, examples: "picture", input: colour } as const;
+  expect(fieldsOf(pets)).toEqual([]);
+  const task = descriptionOf(v.parse(taskRequestSchema, pets));
+  // As Keras counts them: (5 * 5 * 3 + 1) * 32 + (5 * 5 * 32 + 1) * 64 + (6 * 8 * 64 + 1) * 512 + 513 * 3.
+  expect(summarize(fit(task))).toMatchObject({ classes: 3, inputs: 2304, parameters: 1_628_611 });
+  const wrong = v.safeParse(taskRequestSchema, { ...EXAMPLE, input: { ...EXAMPLE.input, channels: 3 } });
+  expect(wrong.issues?.map(({ message }) => message)).toEqual([
+    "drawings are taken in grey, channels 1: only examples of the kind picture may be in colour",
+  ]);
+  expect(fieldsOf({ ...EXAMPLE, input: { height: 24, width: 32, channels: 1 } })).toEqual(["input"]);
+  expect(fieldsOf({ ...pets, input: { ...colour, channels: 4 } })).toEqual(["input.channels"]);
+  noteTask("pets", task, 1);
+  expect([findPlayed("pets"), findPlayed("unheard-of")]).toEqual([undefined, undefined]);
+  expect(() => playedTask("pets")).toThrow(UnknownTaskError);
+  expect(playedTask("digits").examples).toBe("drawing");
 });

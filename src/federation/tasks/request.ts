@@ -23,7 +23,11 @@ export const taskRequestSchema = v.pipe(
       addIssue({ message, path: [{ type: "object", origin: "value", input: value, key, value: value[key] }] });
     };
     const { examples, input, labels } = value;
-    if (input.height !== input.width) say("input", "pictures are square");
+    if (examples !== "picture" && input.height !== input.width) say("input", `${examples}s are square`);
+    // The camera's faces and the canvas's drawings become grey levels on the device, and are kept as such.
+    if (examples !== "picture" && input.channels !== 1) {
+      say("input", `${examples}s are taken in grey, channels 1: only examples of the kind picture may be in colour`);
+    }
     if (examples === "face" && input.width !== FACE_SIZE) say("input", `faces are ${FACE_SIZE} x ${FACE_SIZE}`);
     if (examples === "face" && labels.map(({ name }) => name).join() !== EXPRESSIONS.join()) {
       say("labels", `faces show ${EXPRESSIONS.join(", ")}, in this order`);

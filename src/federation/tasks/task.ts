@@ -2,8 +2,11 @@ import type { PictureShape } from "../../data/own-labels";
 import type { ModelName, ModelSpec } from "../../model/model";
 import type { RoundConfig } from "../protocol";
 
-/** What a task's examples are, and so how they are taken: a face is acted before the camera, a drawing is drawn on a canvas. */
-export type ExampleKind = "face" | "drawing";
+/** What players take for a task: a face is acted before the camera, a drawing is drawn on a canvas. */
+export type PlayedKind = "face" | "drawing";
+
+/** What a task's examples are. Pictures of anything lie in files, and machines without a browser learn them: nobody plays for them. */
+export type ExampleKind = PlayedKind | "picture";
 
 /** A text by language, in BCP 47's tags; English is always there. */
 export type Words = Readonly<Record<string, string>> & { readonly en: string };

@@ -122,7 +122,7 @@ export const ar = {
     mistakes: "يجب تصحيح هذا أولًا:",
     put: "أضف أو غيّر",
     added: "{{task}} موجودة.",
-    kinds: { face: "وجوه", drawing: "رسوم" },
+    kinds: { face: "وجوه", drawing: "رسوم", picture: "صور، تتعلمها آلات" },
     states: { open: "مفتوحة", retired: "متوقفة" },
   },
   alerts: {

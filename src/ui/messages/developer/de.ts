@@ -124,7 +124,7 @@ export const de = {
     mistakes: "Das muss zuerst stimmen:",
     put: "Hinzufügen oder ändern",
     added: "{{task}} ist da.",
-    kinds: { face: "Gesichter", drawing: "Zeichnungen" },
+    kinds: { face: "Gesichter", drawing: "Zeichnungen", picture: "Bilder, von Maschinen" },
     states: { open: "offen", retired: "beendet" },
   },
   alerts: {

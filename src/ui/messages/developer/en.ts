@@ -130,7 +130,7 @@ export const en = {
     mistakes: "This has to be put right first:",
     put: "Add or change",
     added: "{{task}} is there.",
-    kinds: { face: "faces", drawing: "drawings" },
+    kinds: { face: "faces", drawing: "drawings", picture: "pictures, by machines" },
     states: { open: "open", retired: "retired" },
   },
   alerts: {

@@ -122,7 +122,7 @@ export const zhCN = {
     mistakes: "请先改正：",
     put: "添加或更改",
     added: "{{task}} 已就绪。",
-    kinds: { face: "人脸", drawing: "图画" },
+    kinds: { face: "人脸", drawing: "图画", picture: "图片，由机器学习" },
     states: { open: "开放", retired: "已停用" },
   },
   alerts: {
