@@ -121,9 +121,16 @@ async function openFirefox({ sharedMemory }) {
       if (!input) throw new Error(`There is no ${selector}.`);
       await input.uploadFile(file);
     },
-    errors: async () => errors.splice(0).filter(isOurs),
+    errors: async () => withoutLeft(errors.splice(0)).filter(isOurs),
     close: () => browser.close(),
   };
+}
+
+/** All but what Firefox says of sockets that were still being opened when their page was left. */
+function withoutLeft(texts) {
+  const left = /connection to (\S+) was interrupted while the page was loading/;
+  const addresses = texts.flatMap((text) => left.exec(text)?.[1] ?? []);
+  return texts.filter((text) => !addresses.some((address) => text.includes(address)));
 }
 
 /**
