@@ -1,4 +1,4 @@
-import { beforeEach, describe, expect, test, vi } from "vitest";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { seededRandom } from "../src/base/random";
 import { addGaussian } from "../src/federation/privacy/discrete-gaussian";
 import { shareBelow } from "../src/federation/privacy/adaptive-clip";
@@ -9,14 +9,20 @@ import { clopperPearson } from "./clopper-pearson";
 // @module-tag slow
 
 // An audit errs once in a hundred by its own limits: here it is always the same one, and `npm run bench:audit` draws anew.
+const real = { random: Math.random, getRandomValues: crypto.getRandomValues.bind(crypto) };
 beforeEach(() => {
   const random = seededRandom(24);
-  vi.spyOn(Math, "random").mockImplementation(random);
-  vi.spyOn(crypto, "getRandomValues").mockImplementation((drawn) => {
+  // A spy would note millions of calls.
+  Math.random = random;
+  crypto.getRandomValues = (drawn) => {
     if (!(drawn instanceof Uint16Array)) throw new TypeError("Only noise is drawn here.");
     for (let i = 0; i < drawn.length; i++) drawn[i] = random() * 2 ** 16;
     return drawn;
-  });
+  };
+});
+afterEach(() => {
+  Math.random = real.random;
+  crypto.getRandomValues = real.getRandomValues;
 });
 
 test.each(oracle.limits)("of $seen of $of, scipy has the same limits", ({ seen, of, error, low, high }) => {

@@ -8,7 +8,7 @@ import { install, root } from "./setup.mjs";
 
 install();
 const runs = [
-  ["vitest/vitest.mjs", "run", "src/federation/secagg"],
+  ["vitest/vitest.mjs", "run", "src/federation/secagg", "tools/lab/lab.test"],
   ["vitest/vitest.mjs", "run", "--config", "workers/edge/vitest.config.ts", "growth.test", "lab.test"],
   ["vite/bin/vite.js", "build", "--logLevel", "warn"],
   ["@playwright/test/cli.js", "test", "--config", "playwright/faults.config.ts", "faults.spec"],

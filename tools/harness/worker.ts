@@ -303,13 +303,16 @@ async function profile(count: number, steps: number): Promise<Record<"step" | "p
 /** Tensors alive after each of `epochs` epochs over eight faces in batches of four. */
 async function tensorsByEpoch(epochs: number): Promise<number[]> {
   await startBackend("wasm");
-  const network = new Network(MODELS.seed);
-  network.setWeights(initializeWeights(MODELS.seed, 2013));
+  const network = new Network(MODELS.compact);
+  network.setWeights(initializeWeights(MODELS.compact, 2013));
   const { pixels, labels } = faces(8);
   const counts: number[] = [];
   for (let epoch = 0; epoch < epochs; epoch++) {
     for (const from of [0, 4]) {
-      const x = picturesToTensor(pixels.subarray(from * FACE_PIXELS, (from + 4) * FACE_PIXELS), MODELS.seed.inputShape);
+      const x = picturesToTensor(
+        pixels.subarray(from * FACE_PIXELS, (from + 4) * FACE_PIXELS),
+        MODELS.compact.inputShape,
+      );
       await network.step({ x, labels: labels.subarray(from, from + 4) }, sgd(0.0001), epoch);
       x.dispose();
     }
