@@ -94,14 +94,15 @@ describe("an attacker who sees what is published tells no more of one client tha
 });
 
 describe("the audit notices", () => {
-  test("a clip that follows a count with noise for half of what one client changes", () => {
+  // These two take minutes beside everything else: `npm run test:soak` has them.
+  test.runIf(process.env["SOAK"])("a clip that follows a count with noise for half of what one client changes", () => {
     const { published, atLeast } = audit(FOLLOWED, 0.6 * RUNS, { ...RULES, afterRound: countedWhole });
     expect(atLeast).toBeGreaterThan(published);
     // What the count was, the share is not: both follow the same quantile.
     expect(shareBelow({ below: 10, counted: 20, expected: 20 })).toBe(0.5);
   });
 
-  test("a goal that lets another client in for one who leaves", () => {
+  test.runIf(process.env["SOAK"])("a goal that lets another client in for one who leaves", () => {
     const { published, atLeast } = audit(CROWDED, RUNS, { ...RULES, transition: goalFirst });
     expect(atLeast).toBeGreaterThan(published);
   });
