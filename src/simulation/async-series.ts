@@ -103,7 +103,10 @@ export function gather(series: AsyncSeries, round: SimulatedRound, config: LabCo
     const weights = bases.get(base);
     if (!weights) throw new Error(`The weights of version ${base} are gone.`);
     arrivals.push({
-      ...{ client, seed, weights, learningRate },
+      client,
+      seed,
+      weights,
+      learningRate,
       claimed: claimOf(client),
       most: mostExamples(rules, [...claims.values()]),
       clip: clipOf(rules, norms.get(base) ?? null),

@@ -89,7 +89,11 @@ async function run(
   const states: LabState[] = [];
   const pool = new LabPool(Array.from({ length: workers }, () => workerOf(quadratics)));
   await runLab({
-    ...{ config, data: DATA, pool, start: new Float32Array(parameters), resume },
+    config,
+    data: DATA,
+    pool,
+    start: new Float32Array(parameters),
+    resume,
     onRound: (state) => void states.push(structuredClone(state)),
     now: () => 0,
   });

@@ -114,8 +114,13 @@ export const PRESETS: ReadonlyMap<PresetName, Preset> = new Map([
   }),
   preset("gossip", {
     ...DRAWN,
-    ...{ clients: 16, fraction: 1, rounds: 6, testExamples: 140 },
-    ...{ topology: "gossip", neighbours: 2, gossipSteps: 1 },
+    clients: 16,
+    fraction: 1,
+    rounds: 6,
+    testExamples: 140,
+    topology: "gossip",
+    neighbours: 2,
+    gossipSteps: 1,
   }),
   preset("own-data", {
     dataset: "own",

@@ -316,8 +316,14 @@ test.each(env.SOAK ? pairwise() : [SECURE, NOISY, ...pairwise().filter(({ secure
 test("an asynchronous run comes to what the edge does with clients that come in the same order", async () => {
   const rounds = 5;
   const config = labConfig({
-    ...{ mode: "async", fraction: 3 / CLIENTS, overSelection: 3, maxStaleness: 2, rounds },
-    ...{ serverOptimizer: "momentum", maxUpdateNorm: 0.02, clientSeconds: [3.1, 5.3, 7.9, 11.7, 13.3, 17.9, 61] },
+    mode: "async",
+    fraction: 3 / CLIENTS,
+    overSelection: 3,
+    maxStaleness: 2,
+    rounds,
+    serverOptimizer: "momentum",
+    maxUpdateNorm: 0.02,
+    clientSeconds: [3.1, 5.3, 7.9, 11.7, 13.3, 17.9, 61],
   });
   const start = Float32Array.from(await task.download(await task.get("")));
   const { train } = shareOut(config, { labels });

@@ -257,13 +257,15 @@ const dropoutConstants = (rate: number): { scale: number; threshold: number } =>
   threshold: Math.ceil(rate * 2 ** 32),
 });
 
+/** Whether our kernel multiplies by a dense layer's weights: it makes eight numbers at once, and a picture of 30 x 41 has no multiple of that. */
+export const takesDense = ({ shape }: tf.Tensor): boolean => isFused() && shape.every((size) => size % 8 === 0);
+
 /**
  * `relu(x * kernel + bias)`.
  * @param x N x I; nothing is differentiated with respect to it when `input` is true
  */
 export function denseRelu(x: tf.Tensor2D, kernel: tf.Tensor2D, bias: tf.Tensor1D, input: boolean): tf.Tensor2D {
-  // Our kernel makes eight numbers at once; a picture of 30 x 41 has no multiple of that.
-  if (!isFused() || kernel.shape.some((size) => size % 8 !== 0)) return tf.relu(tf.add(tf.matMul(x, kernel), bias));
+  if (!takesDense(kernel)) return tf.relu(tf.add(tf.matMul(x, kernel), bias));
   const op = tf.customGrad((...values) => {
     const [kernel, bias, save] = values.slice(-3) as [tf.Tensor2D, tf.Tensor1D, tf.GradSaveFunc];
     const value = runKernel(NAMES.dense, { x, kernel, bias }, {})[0] as tf.Tensor;

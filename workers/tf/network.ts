@@ -24,6 +24,7 @@ import {
   normConstants,
   scaleShift,
   maxPool,
+  takesDense,
   type ConvParameters,
   type FoldedBlock,
 } from "./fused";
@@ -98,7 +99,7 @@ export class Network {
   /** How many moments our kernels have of the optimizer. */
   #moments = 0;
 
-  /** Whether weights were changed in place since {@link #renewLast}. */
+  /** Whether weights were changed in place since {@link #renewMultiplied}. */
   #isDescended = false;
 
   /** Of a network of dense layers on our kernels; null of any other. */
@@ -155,21 +156,23 @@ export class Network {
       const buffer = this.#own.logits(x.dataSync<"float32">(), n);
       return tf.tensor({ buffer, zeroCopy: true }, [n, this.#summary.classes]);
     }
-    this.#renewLast();
+    this.#renewMultiplied();
     return tf.tidy(() => this.#forward(x, this.#still));
   }
 
   /**
-   * Gives the last layer's kernel a place of its own again after steps in place: tfjs's matrix product keeps what it multiplies by packed
-   * for as long as that lies where it was, and does not see that it has changed.
+   * Gives what tfjs's matrix product multiplies by a place of its own again after steps in place: it keeps that packed for as long as it lies
+   * where it was, and does not see that it has changed. The last layer is always its work, others where our kernel does not take them.
    */
-  #renewLast(): void {
+  #renewMultiplied(): void {
     if (!this.#isDescended) return;
     this.#isDescended = false;
-    const last = this.spec.layers.at(-1);
-    if (last?.kind !== "dense") return;
-    const kernel = this.#variable(`${last.name}/kernel`);
-    tf.tidy(() => kernel.assign(tf.add(kernel, 0)));
+    for (const layer of this.spec.layers) {
+      if (layer.kind !== "dense") continue;
+      const kernel = this.#variable(`${layer.name}/kernel`);
+      if (layer.activation === "relu" && takesDense(kernel)) continue;
+      tf.tidy(() => kernel.assign(tf.add(kernel, 0)));
+    }
   }
 
   /** A block with the moving statistics. */
@@ -182,7 +185,7 @@ export class Network {
    */
   representations(x: tf.Tensor4D): tf.Tensor2D {
     if (this.#own) throw new Error(ON_WASM);
-    this.#renewLast();
+    this.#renewMultiplied();
     return tf.tidy(() => {
       let found: tf.Tensor2D | undefined;
       this.#forward(x, this.#still, null, (z) => {
@@ -398,7 +401,7 @@ export class Network {
     seed: number | null,
     onStatistics: (norm: string, mean: tf.Tensor1D, variance: tf.Tensor1D) => void,
   ): { loss: tf.Scalar; logits: tf.Tensor2D; gradients: Map<string, tf.Tensor> } {
-    this.#renewLast();
+    this.#renewMultiplied();
     const { layers, labelWeights, batchNorm } = plan;
     const names = this.#trained(plan);
     const activations = new Activations();
