@@ -5,6 +5,7 @@ import svelte from "eslint-plugin-svelte";
 import globals from "globals";
 import ts from "typescript-eslint";
 import svelteConfig from "./svelte.config.js";
+import { isOnce, programOf } from "./tools/lint-programs.mjs";
 import { platformRule } from "./tools/platform-rule.mjs";
 
 /**
@@ -58,7 +59,13 @@ export default ts.config(
   {
     languageOptions: {
       globals: { ...globals.browser, __COMMIT__: "readonly" },
-      parserOptions: { projectService: true, tsconfigRootDir: import.meta.dirname, extraFileExtensions: [".svelte"] },
+      parserOptions: {
+        ...(isOnce
+          ? { programs: [programOf(import.meta.dirname), programOf(`${import.meta.dirname}/workers/edge`)] }
+          : { projectService: true }),
+        tsconfigRootDir: import.meta.dirname,
+        extraFileExtensions: [".svelte"],
+      },
     },
     rules: {
       // Numbers read well in a template; everything else must say how it becomes text.
@@ -118,6 +125,6 @@ export default ts.config(
   {
     files: ["**/*.mjs", "*.js"],
     ...ts.configs.disableTypeChecked,
-    languageOptions: { globals: globals.node, parserOptions: { projectService: false } },
+    languageOptions: { globals: globals.node, parserOptions: { projectService: false, programs: null } },
   },
 );
