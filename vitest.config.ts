@@ -17,6 +17,7 @@ export default defineConfig({
     tags: [
       { name: "slow", description: "Takes more than some seconds: `npm run test:quick` leaves it to `npm test`." },
     ],
+    setupFiles: "tools/equal-vectors.ts",
     // They run beside the edge's tests, on what those leave of the processor.
     testTimeout: 600_000,
   },

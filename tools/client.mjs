@@ -11,8 +11,8 @@
  * `npm run client -- --url URL [--task NAME] --evaluate DATA --token TOKEN`: the operator's evaluator. It waits for candidates and says
  * how each does on labelled examples of the operator's own, a CSV or a folder as the lab takes them; it goes on until it is stopped.
  */
-import { runnerImport } from "vite";
 import { fail } from "./faces.mjs";
+import { load } from "./load.mjs";
 import { optionsOf } from "./options.mjs";
 
 const values = optionsOf(import.meta.url, {
@@ -26,7 +26,7 @@ const values = optionsOf(import.meta.url, {
   evaluate: { type: "string" },
   token: { type: "string" },
 });
-const { module } = await runnerImport(new URL("./headless.ts", import.meta.url).pathname);
+const module = await load("tools/headless.ts");
 const stop = new AbortController();
 process.once("SIGINT", () => stop.abort());
 if (values.evaluate) {

@@ -4,8 +4,7 @@ import { open } from "node:fs/promises";
 import { basename, join, relative } from "node:path";
 import { Readable } from "node:stream";
 import { createGunzip, gunzipSync } from "node:zlib";
-import { runnerImport } from "vite";
-import { root } from "./setup.mjs";
+import { load } from "./load.mjs";
 
 export const PIXELS = 2304;
 const SIDE = 48;
@@ -33,7 +32,7 @@ export function labelsOf(text) {
   );
 }
 
-export const readers = async () => (await runnerImport(join(root, "tools/readers.ts"))).module;
+export const readers = () => load("tools/readers.ts");
 
 /**
  * The faces of a file or folder as [label, pixels, usage, client]: usage is `train` or `test`, or null where nobody says; client is whose

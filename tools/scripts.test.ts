@@ -3,7 +3,7 @@ import { dirname, join } from "node:path";
 import { expect, test } from "vitest";
 import { root } from "./setup.mjs";
 
-/** `const { names } = await load("file.ts")`, and the same of Vite's `runnerImport`: no type checker looks at these. */
+/** `const { names } = await load("file.ts")`, of ./load.mjs or Vite's `runnerImport`: no type checker looks at these. */
 const LOADED = /const \{([^}]+)\} = (?:await load\(|\(await runnerImport\()[^"]*"([^"]+\.ts)"/g;
 
 const scripts = ["tools", "benchmarks"].flatMap((folder) =>

@@ -10,29 +10,32 @@ import { normal, seededRandom } from "../base/random";
 /** Units of the mask's drawing on either side of its middle. */
 const HALF = 82;
 
+/** A vector's length; V8 takes several times as long for Math.hypot. */
+const length = (x: number, y: number): number => Math.sqrt(x * x + y * y);
+
 const soft = (distance: number): number => 1 / (1 + Math.exp(distance * 1.4));
 
 /** Distance of a point to a line between two others. */
 function toLine(x: number, y: number, [ax, ay, bx, by]: readonly [number, number, number, number]): number {
   const [dx, dy] = [bx - ax, by - ay];
   const t = Math.max(0, Math.min(1, ((x - ax) * dx + (y - ay) * dy) / (dx * dx + dy * dy)));
-  return Math.hypot(x - ax - t * dx, y - ay - t * dy);
+  return length(x - ax - t * dx, y - ay - t * dy);
 }
 
 /** How dark the drawing is at a point of the mask's own coordinates, 0 to 1. */
 function ink(f: Features, x: number, y: number): number {
   const side = Math.abs(x);
   const brow = toLine(side, y, [12, -32 - f.browInner, 46, -34 - f.browOuter]) - 4;
-  const eye = (Math.hypot((side - 29) / 11, (y + 8) / (7 * f.eyeOpen)) - 1) * 7;
+  const eye = (length((side - 29) / 11, (y + 8) / (7 * f.eyeOpen)) - 1) * 7;
   // The mouth: between two parabolas through its corners.
   const half = f.mouthWidth / 2;
   const across = Math.min(1, side / half);
   const middle = 40 - f.smile * across * across + f.smile / 2;
   const open = (f.mouthOpen / 2 + 3) * (1 - across * across);
-  const mouth = side > half ? Math.hypot(side - half, y - middle) : Math.abs(y - middle) - open;
+  const mouth = side > half ? length(side - half, y - middle) : Math.abs(y - middle) - open;
   const wrinkle = Math.abs(((y + 60) % 9) - 4.5) - 1.5;
   const nose = side < 13 && y > -26 && y < 4 ? f.noseWrinkle * soft(wrinkle) : 0;
-  return Math.max(soft(brow), soft(eye), soft(mouth), 0.8 * nose);
+  return Math.max(soft(Math.min(brow, eye, mouth)), 0.8 * nose);
 }
 
 /** What {@link drawFaces} draws: every expression as often as the others. */
@@ -61,7 +64,7 @@ export function drawFaces(count: number, seed: number): { pixels: Uint8Array; la
         const [u, w] = [((column + 0.5) / FACE_SIZE) * 2 - 1, ((row + 0.5) / FACE_SIZE) * 2 - 1];
         const x = scale * (cos * u - sin * w) + shiftX;
         const y = scale * (sin * u + cos * w) + shiftY;
-        const inside = soft((Math.hypot(x / 66, y / 80) - 1) * 30);
+        const inside = soft((length(x / 66, y / 80) - 1) * 30);
         const level = inside * (skin + slope * x - contrast * ink(features, x, y)) + (1 - inside) * (skin - 60);
         const value = level + grain * normal(random);
         pixels[face * FACE_PIXELS + row * FACE_SIZE + column] = Math.max(0, Math.min(255, Math.round(value)));

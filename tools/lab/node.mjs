@@ -6,14 +6,14 @@ import { dirname, join } from "node:path";
 import { Worker } from "node:worker_threads";
 import * as Comlink from "comlink";
 import nodeEndpoint from "comlink/dist/esm/node-adapter.mjs";
-import { runnerImport } from "vite";
 import { facesOf, labelsOf } from "../faces.mjs";
+import { load } from "../load.mjs";
 import { ownReadingOf, picturesIn } from "../own-data.mjs";
 import { root } from "../setup.mjs";
 import { DataError, isFile, strategyFrom } from "./strategy-file.mjs";
 
 /** The lab's own modules, in TypeScript. */
-export const lab = (await runnerImport(join(root, "tools/lab/modules.ts"))).module;
+export const lab = await load("tools/lab/modules.ts");
 
 const PARTS = { train: "train", test: "t10k" };
 

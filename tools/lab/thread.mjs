@@ -1,16 +1,13 @@
 /** A worker thread of the lab in Node: see worker.ts. */
-import { join } from "node:path";
 import v8 from "node:v8";
 import { parentPort } from "node:worker_threads";
 import * as Comlink from "comlink";
 import nodeEndpoint from "comlink/dist/esm/node-adapter.mjs";
-import { runnerImport } from "vite";
-import { root } from "../setup.mjs";
+import { load } from "../load.mjs";
 import { isFile, strategyFrom } from "./strategy-file.mjs";
 
 // Fused multiply-add: browsers have had it since 2023, Node 20 still behind this flag.
 v8.setFlagsFromString("--experimental-wasm-relaxed-simd");
-const { module } = await runnerImport(join(root, "tools/lab/worker.ts"));
-const { makeWorker, STRATEGIES } = module;
+const { makeWorker, STRATEGIES } = await load("tools/lab/worker.ts");
 const worker = makeWorker(async (name) => (isFile(name) ? strategyFrom(name) : STRATEGIES.get(name)));
 Comlink.expose(worker, nodeEndpoint(parentPort));

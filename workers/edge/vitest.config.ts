@@ -26,6 +26,7 @@ export default defineConfig({
     root,
     include: ["workers/edge/**/*.test.ts"],
     exclude: ["**/*.node.test.ts"],
+    setupFiles: "tools/equal-vectors.ts",
     tags: [
       { name: "slow", description: "Takes more than some seconds: `npm run test:quick` leaves it to `npm test`." },
     ],

@@ -136,7 +136,8 @@ test("the comparison trains centrally and personally, on what is not held out", 
 });
 
 test("a strategy's FedAvg is the lab's own, and goes on from any round like it", async () => {
-  const [own, theirs] = [await run(config()), await run(config({ strategy: "fedavg" }))];
+  const few = { rounds: 3, epochs: 1 } as const;
+  const [own, theirs] = [await run(config(few)), await run(config({ ...few, strategy: "fedavg" }))];
   let worst = 0;
   own.weights.forEach((w, i) => {
     worst = Math.max(worst, Math.abs(w - (theirs.weights[i] ?? NaN)));
@@ -144,11 +145,11 @@ test("a strategy's FedAvg is the lab's own, and goes on from any round like it",
   expect(worst).toBeLessThan(1e-6);
   for (const strategy of ["scaffold", "ditto", "moon"]) {
     const states: LabState[] = [];
-    const straight = await run(config({ strategy, rounds: 3 }), {
+    const straight = await run(config({ ...few, strategy }), {
       workers: 2,
       onRound: (state) => states.push(structuredClone(state)),
     });
-    const resumed = await run(config({ strategy, rounds: 3 }), { resume: states[1] as LabState });
+    const resumed = await run(config({ ...few, strategy }), { resume: states[1] as LabState });
     expect(timeless(resumed)).toEqual(timeless(straight));
     // One client's loss is nobody else's.
     const [metrics] = straight.rounds[0]?.clients ?? [];
@@ -159,7 +160,7 @@ test("a strategy's FedAvg is the lab's own, and goes on from any round like it",
 test("SCAFFOLD's variates, FedDyn's and the others' training end in a network that has learned", async () => {
   for (const strategy of ["scaffold", "feddyn", "fedper", "fedrep", "moon", "power-of-choice"]) {
     const changes = { strategyOptions: strategy === "fedrep" ? { headEpochs: 2 } : {} };
-    const state = await run(config({ strategy, ...changes, rounds: 12, dropOut: 0, learningRate: 0.1, heldOut: 0.2 }));
+    const state = await run(config({ strategy, ...changes, rounds: 6, dropOut: 0, learningRate: 0.1, heldOut: 0.2 }));
     const own = state.rounds.at(-1)?.clients ?? [];
     const accuracy =
       strategy === "fedper" || strategy === "fedrep"
@@ -243,7 +244,7 @@ test("attackers are as many as asked for, and change their own examples only", (
 });
 
 test("a backdoor opens, a clip and a median keep a replacement out, and a flipped sign holds the mean back", async () => {
-  const honest = config({ fraction: 1, dropOut: 0, partition: "iid", rounds: 12, learningRate: 0.1 });
+  const honest = config({ fraction: 1, dropOut: 0, partition: "iid", rounds: 8, learningRate: 0.1 });
   const attacked = (changes: Partial<LabInput>): Promise<LabState> =>
     run(config({ ...honest, attackers: 0.17, ...changes }));
   const last = ({ rounds }: LabState): { accuracy: number; success: number | null } => ({
