@@ -47,7 +47,7 @@ test("runs side by side, one client, and every page with something on it, for ev
     const started = await fetch(`${stage.url}/api/tasks/expressions-compact/rounds`, {
       method: "POST",
       headers: { authorization: `Bearer ${stage.adminToken}` },
-      body: JSON.stringify({ ...DEFAULT_ROUND, goalCount: 1, selectionSeconds: 0, rounds: 2, learningRate }),
+      body: JSON.stringify({ ...DEFAULT_ROUND, goalCount: 1, selectionSeconds: 0, rounds: 2, epochs: 1, learningRate }),
     });
     expect(started.status).toBe(201);
     await expect(rounds.getByRole("heading", { name: `Round ${2 * run + 2}`, exact: true })).toBeVisible();
@@ -66,7 +66,7 @@ test("runs side by side, one client, and every page with something on it, for ev
   await runs.getByRole("checkbox", { name: "Rounds 1 to 2" }).check();
   await runs.getByRole("checkbox", { name: "Rounds 3 to 4" }).check();
   await expect(runs.getByRole("img", { name: "Training loss by round of the run" })).toBeVisible();
-  await expect(runs.getByRole("row", { name: /Rounds 3 to 4 E = 3, B = 5, rate 0.002/ })).toBeVisible();
+  await expect(runs.getByRole("row", { name: /Rounds 3 to 4 E = 1, B = 5, rate 0.002/ })).toBeVisible();
   await expectAccessible(rounds, "the comparison");
   await go("Clients");
   await rounds.getByRole("button", { name: /^Look at client/ }).click();

@@ -1,6 +1,6 @@
 /**
  * `npm run test:soak`: the tests that `npm test` runs at a part of their length, at all of it: a thousand rounds whose storage is weighed,
- * the lab against the edge in every pair of settings, fifty kills, two hundred clients with secure aggregation, the audit's slowest faults,
+ * the lab against the edge in every pair of settings, fifty kills, two hundred clients with secure aggregation, a hundred thousand damaged updates, the audit's slowest faults,
  * the seed CNN's gradients on a software GPU, and the interface fuzzed where Python has Schemathesis. About half an hour.
  */
 import { spawnSync } from "node:child_process";
@@ -8,7 +8,14 @@ import { install, root } from "./setup.mjs";
 
 install();
 const runs = [
-  ["vitest/vitest.mjs", "run", "src/federation/secagg", "tools/lab/lab.test", "benchmarks/canary"],
+  [
+    "vitest/vitest.mjs",
+    "run",
+    "src/federation/secagg",
+    "src/federation/update.test",
+    "tools/lab/lab.test",
+    "benchmarks/canary",
+  ],
   ["vitest/vitest.mjs", "run", "--config", "workers/edge/vitest.config.ts", "growth.test", "lab.test"],
   ["vite/bin/vite.js", "build", "--logLevel", "warn"],
   ["@playwright/test/cli.js", "test", "--config", "playwright/faults.config.ts", "faults.spec"],
