@@ -150,14 +150,12 @@ test("where a GPU has subgroups, quads that hand numbers on give the plain tiles
   const quads = { halves: false, quads: true };
   const spec: ModelSpec = {
     name: "quads",
-    inputShape: [10, 9, 3],
+    inputShape: [8, 7, 3],
     layers: [
       { kind: "conv2d", name: "a", filters: 12, size: 3, padding: "same" },
-      { kind: "batchNorm", name: "normA" },
-      { kind: "conv2d", name: "b", filters: 68, size: 3, padding: "same" },
-      { kind: "batchNorm", name: "normB" },
+      { kind: "conv2d", name: "b", filters: 20, size: 3, padding: "same" },
+      { kind: "batchNorm", name: "norm" },
       { kind: "maxPool", name: "pool", window: 2 },
-      { kind: "dropout", name: "drop", rate: 0.3 },
       { kind: "flatten", name: "flatten" },
       { kind: "dense", name: "last", units: 4, activation: "softmax" },
     ],
@@ -190,24 +188,21 @@ test("where a GPU has subgroups, quads that hand numbers on give the plain tiles
   expect(isPlain).toBe(true);
   for (const [name, error] of Object.entries(errors)) expect(error, name).toBeLessThan(1e-4);
 
-  const settle = (fault?: readonly [string, string]) =>
+  const settle = (fault: readonly [string, string]) =>
     page.evaluate(
       ([variant, fault]) =>
-        (window as unknown as { exact: ReturnType<Window["harness"]["worker"]> }).exact.settledVariants(
-          variant,
-          fault ? { fault } : {},
-        ),
+        (window as unknown as { exact: ReturnType<Window["harness"]["worker"]> }).exact.settledVariants(variant, {
+          fault,
+        }),
       [quads, fault] as const,
     );
-  const right = await settle();
-  expect(right).toMatchObject({ forward: quads, input: quads, filter: quads });
   // Threads whose quads are others than their neighbours read for themselves, and come to the same.
-  const alone = await settle(["vec4u(0u, 1u, 2u, 3u))) {", "vec4u(0u, 1u, 2u, 4u))) {"]);
-  expect(alone).toMatchObject({ filter: quads, loss: right.loss });
+  const apart = await settle(["vec4u(0u, 1u, 2u, 3u))) {", "vec4u(0u, 1u, 2u, 4u))) {"]);
+  expect(apart).toMatchObject({ forward: quads, input: quads, filter: quads });
   const wrong = await settle(["quadBroadcast(mine0, 1u)", "quadBroadcast(mine0, 2u)"]);
   const plain = { halves: false, quads: false };
-  expect(wrong).toMatchObject({ forward: plain, input: plain, filter: plain, loss: right.loss });
-  for (const { faults } of [alone, wrong]) expect(faults).toBeGreaterThan(0);
+  expect(wrong).toMatchObject({ forward: plain, input: plain, filter: plain, loss: apart.loss });
+  for (const { faults } of [apart, wrong]) expect(faults).toBeGreaterThan(0);
   await close();
 });
 

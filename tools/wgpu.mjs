@@ -1,10 +1,10 @@
 /**
- * `npm run test:wgpu [-- --python PATH] [--models compact] [--drawn 8]`: our kernels on WebGPU in a second implementation, wgpu-native
- * (whose compiler of shaders is naga, Firefox's) on any Vulkan driver; without a GPU on Mesa's lavapipe (Debian: mesa-vulkan-drivers).
- * The Python needs wgpu and numpy of PyPI. A training step in every variant against PyTorch's numbers (tools/oracle.py), each product with
- * each tile and variant against NumPy in float64, models that are drawn at random against tfjs's operations on its cpu backend, and
- * faults that the choice of variants has to see. Its last line is one JSON object; it ends with 1 where something is further off than
- * it may be.
+ * `npm run test:wgpu [-- --python PATH] [--models compact] [--drawn 8] [--parts steps,products,drawn,choices]`: our kernels on WebGPU in
+ * a second implementation, wgpu-native (whose compiler of shaders is naga, Firefox's), on any Vulkan driver; without a GPU on Mesa's
+ * lavapipe (Debian: mesa-vulkan-drivers). The Python needs wgpu and numpy of PyPI. A training step in every variant against PyTorch's
+ * numbers (tools/oracle.py), each product with each tile and variant against NumPy in float64, models that are drawn at random against
+ * tfjs's operations on its cpu backend, and faults that the choice of variants has to see. Takes some minutes. Its last line is one JSON
+ * object; it ends with 1 where something is further off than it may be.
  */
 import { mkdtempSync, rmSync } from "node:fs";
 import { createRequire } from "node:module";
@@ -14,12 +14,13 @@ import { pathToFileURL } from "node:url";
 import { build } from "vite";
 import { root } from "./setup.mjs";
 import { optionsOf } from "./options.mjs";
-import { openRemoteGpu } from "./wgpu/remote-gpu.mjs";
+import { openRemoteGpu, RemoteBuffer } from "./wgpu/remote-gpu.mjs";
 
 const options = optionsOf(import.meta.url, {
   python: { type: "string", default: "python3" },
   models: { type: "string", default: "compact" },
   drawn: { type: "count", default: "8" },
+  parts: { type: "string", default: "steps,products,drawn,choices" },
 });
 
 const { gpu, info, features, convolve, end } = await openRemoteGpu(options.python);
@@ -37,6 +38,7 @@ Object.assign(globalThis, {
   },
   GPUShaderStage: { COMPUTE: 4 },
   GPUMapMode: { READ: 1, WRITE: 2 },
+  GPUBuffer: RemoteBuffer,
   // tfjs looks for this before it offers WebGPU.
   WorkerGlobalScope: Object,
   require: createRequire(import.meta.url),
@@ -79,7 +81,7 @@ function hold(name, value, most) {
 }
 const largest = (rows) => rows.reduce((most, row) => (row.error <= most.error ? most : row));
 
-for (const model of options.models.split(",")) {
+async function steps(model) {
   const expected = second.readOracle(root, model);
   for (const optimizer of ["sgd", "careful"]) {
     for (const { name, ...variant } of VARIANTS) {
@@ -103,34 +105,38 @@ const SIZES = [
   { title: "activations over 65,504", activations: 2e6, weights: 0.2, slopes: 1e-3, isBeyond: true },
   { title: "weights below half's smallest", activations: 2, weights: 1e-8, slopes: 1e-3, isBeyond: true },
 ];
-const products = await second.productErrors(convolve, SIZES);
-for (const { title, isBeyond } of SIZES) {
-  const rows = products.filter((row) => row.title === title);
-  for (const product of ["forward", "input", "filter"]) {
-    const errorOf = (half) => largest(rows.filter((row) => row.product === product && row.isHalf === half)).error;
-    hold(`${product}, ${title}: single`, errorOf(false), SINGLE);
-    if (!can.halves) continue;
-    hold(`${product}, ${title}: half`, errorOf(true), isBeyond ? undefined : HALF);
-    // Or this comparison sees nothing.
-    if (isBeyond && product === "forward" && !(errorOf(true) > HALF)) faults.push(`${title} agree in half precision`);
+async function products() {
+  const all = await second.productErrors(convolve, SIZES);
+  for (const { title, isBeyond } of SIZES) {
+    const rows = all.filter((row) => row.title === title);
+    for (const product of ["forward", "input", "filter"]) {
+      const errorOf = (half) => largest(rows.filter((row) => row.product === product && row.isHalf === half)).error;
+      hold(`${product}, ${title}: single`, errorOf(false), SINGLE);
+      if (!can.halves) continue;
+      hold(`${product}, ${title}: half`, errorOf(true), isBeyond ? undefined : HALF);
+      // Or this comparison sees nothing.
+      if (isBeyond && product === "forward" && !(errorOf(true) > HALF)) faults.push(`${title} agree in half precision`);
+    }
+    const others = rows.filter(({ isHalf, isPlain }) => !isHalf && !isPlain);
+    hold(`${title}: tiles in quads with other bits than plain ones`, others.length, 0);
   }
-  const others = rows.filter(({ isHalf, isPlain }) => !isHalf && !isPlain);
-  hold(`${title}: tiles in quads with other bits than plain ones`, others.length, 0);
 }
 
-let [worst, others] = [{ name: "", error: 0 }, 0];
-for (const [spec, trial] of second.drawnModels(options.drawn)) {
-  for (const { name: _, ...variant } of VARIANTS.filter(({ halves }) => !halves)) {
-    const { errors, isRepeated, isPlain } = await second.modelErrors(spec, { ...trial, variant });
-    if (!isRepeated || !isPlain) others++;
-    for (const [name, error] of Object.entries(errors)) {
-      const isCoarse = trial.plan.optimizer === "adam" && !name.startsWith("gradient") && name !== "loss";
-      if (!isCoarse && !(error <= worst.error)) worst = { name, error };
+async function drawn() {
+  let [worst, others] = [{ name: "", error: 0 }, 0];
+  for (const [spec, trial] of second.drawnModels(options.drawn)) {
+    for (const { name: _, ...variant } of VARIANTS.filter(({ halves }) => !halves)) {
+      const { errors, isRepeated, isPlain } = await second.modelErrors(spec, { ...trial, isTuning: false, variant });
+      if (!isRepeated || !isPlain) others++;
+      for (const [name, error] of Object.entries(errors)) {
+        const isCoarse = trial.plan.optimizer === "adam" && !name.startsWith("gradient") && name !== "loss";
+        if (!isCoarse && !(error <= worst.error)) worst = { name, error };
+      }
     }
   }
+  hold(`${options.drawn} drawn models against tfjs: worst, ${worst.name}`, worst.error, 1e-4);
+  hold("drawn models that give other bits again, or in quads", others, 0);
 }
-hold(`${options.drawn} drawn models against tfjs: worst, ${worst.name}`, worst.error, 1e-4);
-hold("drawn models that give other bits again, or in quads", others, 0);
 
 /** Which products a training in a variant settles for. */
 async function settled(title, variant, how, wanted) {
@@ -141,29 +147,50 @@ async function settled(title, variant, how, wanted) {
   hold(`taken, ${title}`, taken.join(" ") || "none");
   if (wanted !== undefined && taken.join(" ") !== wanted) faults.push(title);
 }
-const all = "forward input filter";
-if (can.quads) {
-  const quads = { halves: false, quads: true };
-  await settled("quads", quads, {}, all);
-  await settled(
-    "quads that hand on another's",
-    quads,
-    { fault: ["quadBroadcast(mine0, 1u)", "quadBroadcast(mine0, 2u)"] },
-    "",
-  );
+async function choices() {
+  const all = "forward input filter";
+  if (can.quads) {
+    const quads = { halves: false, quads: true };
+    await settled("quads", quads, {}, all);
+    const apart = ["vec4u(0u, 1u, 2u, 3u))) {", "vec4u(0u, 1u, 2u, 4u))) {"];
+    await settled("quads of other threads, which read for themselves", quads, { fault: apart }, all);
+    await settled(
+      "quads that hand on another's",
+      quads,
+      { fault: ["quadBroadcast(mine0, 1u)", "quadBroadcast(mine0, 2u)"] },
+      "",
+    );
+  }
+  if (can.halves) {
+    const halves = { halves: true, quads: false };
+    await settled("halves", halves, {}, undefined);
+    for (const model of options.models.split(",")) {
+      for (const isFrozen of [false, true]) {
+        const how = { ...second.shipped(root, model), isFrozen };
+        await settled(
+          `halves of ${model} as it ships${isFrozen ? ", normalization frozen" : ""}`,
+          halves,
+          how,
+          undefined,
+        );
+      }
+    }
+    await settled(
+      "halves that are 1 % too large",
+      halves,
+      { fault: ["vec4h(clamp(value", "vec4h(1.01 * clamp(value"] },
+      "",
+    );
+    await settled("halves of numbers over 65,504", halves, { scale: 1e5 }, "");
+    await settled("halves of weights below the smallest", halves, { scale: 1e-7 }, "");
+  }
 }
-if (can.halves) {
-  const halves = { halves: true, quads: false };
-  await settled("halves", halves, {}, undefined);
-  await settled(
-    "halves that are 1 % too large",
-    halves,
-    { fault: ["vec4h(clamp(value", "vec4h(1.01 * clamp(value"] },
-    "",
-  );
-  await settled("halves of numbers over 65,504", halves, { scale: 1e5 }, "");
-  await settled("halves of weights below the smallest", halves, { scale: 1e-7 }, "");
-}
+
+const parts = options.parts.split(",");
+if (parts.includes("steps")) for (const model of options.models.split(",")) await steps(model);
+if (parts.includes("products")) await products();
+if (parts.includes("drawn")) await drawn();
+if (parts.includes("choices")) await choices();
 end();
 console.log(JSON.stringify({ info, figures, faults }));
 process.exit(faults.length > 0 ? 1 : 0);

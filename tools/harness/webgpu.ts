@@ -140,14 +140,33 @@ export async function modelErrors(
 /** A change of a shader's text. */
 type Fault = readonly [from: string, to: string];
 
-/**
- * Which variants a training settles for whose GPU found a variant of all tiles fastest, and its first loss.
- * @param scale what the first weights are multiplied by
- * @param fault is put into every shader that has such a text
- */
+/** Two convolutions without normalization, which would make up for weights of another size. */
+const SMALL: ModelSpec = {
+  name: "small",
+  inputShape: [9, 8, 1],
+  layers: [
+    { kind: "conv2d", name: "a", filters: 8, size: 3, padding: "same" },
+    { kind: "conv2d", name: "b", filters: 16, size: 3, padding: "same" },
+    { kind: "maxPool", name: "pool", window: 2 },
+    { kind: "flatten", name: "flatten" },
+    { kind: "dense", name: "last", units: 3, activation: "softmax" },
+  ],
+};
+
+interface Settling {
+  spec?: ModelSpec;
+  /** The first; else they are drawn, and `scale` is what those are multiplied by. */
+  weights?: Float32Array;
+  scale?: number;
+  isFrozen?: boolean;
+  /** Is put into every shader that has such a text. */
+  fault?: Fault;
+}
+
+/** Which variants a training settles for whose GPU found a variant of all tiles fastest, and its first loss. */
 export async function settledVariants(
   variant: Abilities,
-  { scale = 1, fault }: { scale?: number; fault?: Fault } = {},
+  { spec = SMALL, weights, scale = 1, isFrozen = false, fault }: Settling = {},
 ): Promise<{ forward: Abilities; input: Abilities; filter: Abilities; loss: number; faults: number }> {
   await startBackend("webgpu");
   const device = openDevice();
@@ -163,17 +182,17 @@ export async function settledVariants(
       return typeof value === "function" ? (value as () => unknown).bind(target) : value;
     },
   });
-  const layout = layOut(SMALL);
+  const layout = layOut(spec);
   if (!layout) throw new Error("no kernels");
   const trainer = new WebGpuTrainer(layout, faulty, defaultTiles(layout, true), (_, settle) =>
     settle(variedTiles(layout, variant)),
   );
   const [random, n] = [seededRandom(5), 3];
-  trainer.setWeights(Float32Array.from({ length: layout.parameters }, () => (random() - 0.5) * scale));
+  trainer.setWeights(weights ?? Float32Array.from({ length: layout.parameters }, () => (random() - 0.5) * scale));
   const image = Float32Array.from({ length: n * layout.inputs }, () => random());
   const lesson = { image, n, labels: Uint8Array.from([0, 1, 2]), weightOf: () => 1 / n, seed: null };
   const still = { optimizer: "sgd", isProximal: false, isClipped: false, rate: 0, proximal: 0, clipNorm: 0 } as const;
-  const scope = { isHeadOnly: false, isFrozen: false };
+  const scope = { isHeadOnly: false, isFrozen };
   const { loss } = await trainer.step(lesson, scope, { ...still, corrections: [1, 1] }, 1);
   const of = (name: string): Abilities => {
     const { halves, quads } = trainer.tiles[`${name} 1`] ?? { halves: false, quads: false };
@@ -182,19 +201,6 @@ export async function settledVariants(
   trainer.dispose();
   return { forward: of("forward"), input: of("input"), filter: of("filter"), loss, faults };
 }
-
-/** Two convolutions without normalization, which would make up for weights of another size. */
-const SMALL: ModelSpec = {
-  name: "small",
-  inputShape: [9, 8, 1],
-  layers: [
-    { kind: "conv2d", name: "a", filters: 8, size: 3, padding: "same" },
-    { kind: "conv2d", name: "b", filters: 16, size: 3, padding: "same" },
-    { kind: "maxPool", name: "pool", window: 2 },
-    { kind: "flatten", name: "flatten" },
-    { kind: "dense", name: "last", units: 3, activation: "softmax" },
-  ],
-};
 
 /** Milliseconds of training steps on WebGPU without the first, which compiles, and what the last of them moved. */
 export async function measureGpu(

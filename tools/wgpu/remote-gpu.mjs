@@ -82,7 +82,7 @@ const bytesOf = (data, offset = 0, size = undefined) => {
   return new Uint8Array(data.buffer, data.byteOffset + offset * unit, length);
 };
 
-class RemoteBuffer {
+export class RemoteBuffer {
   mapState = "unmapped";
   #channel;
   #mapped;

@@ -1,7 +1,10 @@
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import "@tensorflow/tfjs-backend-cpu";
 import * as tf from "@tensorflow/tfjs-core";
 import fc from "fast-check";
-import type { ModelSpec } from "../../src/model/model";
+import { decodeCheckpoint } from "../../src/model/checkpoint";
+import { MODELS, summarize, type ModelName, type ModelSpec } from "../../src/model/model";
 import { seededRandom } from "../../src/base/random";
 import { convFilterGradient, convForward, convInputGradient } from "../../workers/tf/webgpu/conv";
 import { Device, type Kernel } from "../../workers/tf/webgpu/device";
@@ -19,6 +22,12 @@ import type { modelErrors } from "../harness/webgpu";
 export { oracle } from "../harness/oracle";
 export { modelErrors, settledVariants } from "../harness/webgpu";
 export { distances, readOracle } from "../harness/distances";
+
+/** The model and the checkpoint that ship, which players' trainings begin from. */
+export function shipped(root: string, model: ModelName): { spec: ModelSpec; weights: Float32Array } {
+  const file = new Uint8Array(readFileSync(join(root, `public/models/${model}/initial.safetensors`)));
+  return { spec: MODELS[model], weights: decodeCheckpoint(file, summarize(MODELS[model])) };
+}
 
 /** The same models as those of playwright/exactness.spec.ts, and its bounds. */
 export const drawnModels = (numRuns: number): Parameters<typeof modelErrors>[] =>

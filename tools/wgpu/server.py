@@ -72,7 +72,7 @@ def adapter_of():
 
 
 adapter = adapter_of()
-device = None
+device = fence = None
 
 
 def encode(commands):
@@ -95,7 +95,7 @@ def encode(commands):
 
 
 def act(message, data):
-    global device
+    global device, fence
     do, name = message["do"], message.get("id")
     if do == "adapter":
         has = [ours for ours, theirs in FEATURES.items() if theirs in adapter.features]
@@ -107,6 +107,7 @@ def act(message, data):
         features = [FEATURES[feature] for feature in message["features"]]
         limits = {dashed(limit): value for limit, value in message["limits"].items()}
         device = adapter.request_device_sync(required_features=features, required_limits=limits)
+        fence = device.create_buffer(size=4, usage=wgpu.BufferUsage.COPY_SRC)
     elif do == "buffer":
         things[name] = device.create_buffer(size=message["size"], usage=message["usage"])
     elif do == "destroy":
@@ -135,7 +136,8 @@ def act(message, data):
     elif do == "read":
         return {}, bytes(device.queue.read_buffer(things[name], message["offset"], message["size"]))
     elif do == "done":
-        device.queue.on_submitted_work_done_sync()
+        # What is read is what all that was submitted before has left.
+        device.queue.read_buffer(fence)
     elif do == "convolve":
         return {}, np.ascontiguousarray(convolve(message, data)).tobytes()
     return {}, b""

@@ -123,14 +123,11 @@ export function product({ tile, vectors, blocks, declarations, range, scales, pe
       `stripA[${at(i)}] = ${lay(`loadA(place${i}, k0 + ${depthOfA(at(i))})`, scaleA)};`,
     ),
   );
+  const vectorOfB = (i: number): string =>
+    `loadB(k0 + ${at(i)} / ${columnVectors}u, columnBase + (${at(i)} % ${columnVectors}u) * 4u)`;
   const loadB = lines(Math.ceil(loadsB), (i) =>
     blocks === "vector"
-      ? guarded(
-          loadsB,
-          i,
-          depth * columnVectors,
-          `stripB[${at(i)}] = ${lay(`loadB(k0 + ${at(i)} / ${columnVectors}u, columnBase + (${at(i)} % ${columnVectors}u) * 4u)`, scaleB)};`,
-        )
+      ? guarded(loadsB, i, depth * columnVectors, `stripB[${at(i)}] = ${lay(vectorOfB(i), scaleB)};`)
       : guarded(
           loadsB,
           i,
@@ -213,6 +210,8 @@ export function product({ tile, vectors, blocks, declarations, range, scales, pe
     vectors === "depth"
       ? `(rowBase + local.y + ${r * down}u)`
       : `(rowBase + (local.y + ${Math.floor(r / 4) * down}u) * 4u + ${r % 4}u)`;
+  const back = wgslFloat(1 / (scaleA * scaleB));
+  const unscale = lines(threadRows, (r) => lines(own, (c) => `v${r}_${c} *= ${back};`));
   const memory = halves
     ? `fn narrow(value: vec4f) -> vec4h { return vec4h(clamp(value, vec4f(-${MOST_HALF}.0), vec4f(${MOST_HALF}.0))); }
 var<workgroup> stripA: array<vec4h, ${rows * depthVectors}>;
@@ -239,7 +238,7 @@ fn main(@builtin(local_invocation_id) local: vec3u, @builtin(workgroup_id) group
     ${perStrip?.((place) => (scaleB === 1 || !halves ? readB(place) : `${readB(place)} * ${wgslFloat(1 / scaleB)}`)) ?? ""}
     workgroupBarrier();
   }
-  ${halves && scaleA * scaleB !== 1 ? lines(threadRows, (r) => lines(own, (c) => `v${r}_${c} *= ${wgslFloat(1 / (scaleA * scaleB))};`)) : ""}
+  ${halves && scaleA * scaleB !== 1 ? unscale : ""}
   ${finish({
     rows: threadRows,
     vectors: own,

@@ -378,7 +378,10 @@ export class WebGpuTrainer {
     return this.#once("predict", () => [...this.#forward("still", { isExact: true }), head(this.#layout, "predict")]);
   }
 
-  /** The convolutions, up to the features. @param isExact in single precision: what is said of a face has not agreed with anything before */
+  /**
+   * The convolutions, up to the features.
+   * @param isExact in single precision: half precision has agreed in training, with the batch's statistics
+   */
   #forward(norm: "batch" | "still", { isExact = false } = {}): Kernel[] {
     const { convs } = this.#layout;
     return convs.flatMap((layer, i) => {
