@@ -11,7 +11,6 @@ class Channel {
   #child;
   #waiting = new Map();
   #replies = 0;
-  #received = Buffer.alloc(0);
 
   /** @param {string} python a Python that has wgpu and numpy */
   constructor(python) {
@@ -22,7 +21,7 @@ class Channel {
       pieces.push(piece);
       have += piece.length;
       while (have >= wanted) {
-        const all = (this.#received = Buffer.concat(pieces));
+        const all = Buffer.concat(pieces);
         pieces.length = 0;
         const [text, data] = all.length < 8 ? [0, 0] : [all.readUInt32LE(0), all.readUInt32LE(4)];
         wanted = 8 + text + data;

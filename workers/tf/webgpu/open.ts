@@ -18,7 +18,8 @@ let isOurs = false;
 
 /** Has tfjs's backend open the GPU with the features that our kernels use: by itself it asks for none of them but the clock. */
 export function openWithFeatures(): void {
-  if (isOurs || tf.findBackendFactory("webgpu") == null) return;
+  // It is there where the browser has WebGPU.
+  if (isOurs || !("webgpu" in tf.engine().registryFactory)) return;
   isOurs = true;
   tf.removeBackend("webgpu");
   tf.registerBackend("webgpu", async () => {
