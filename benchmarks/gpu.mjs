@@ -1,6 +1,7 @@
 /**
  * `npm run bench:gpu [-- --steps 40] [--batches 8,32,128] [--models seed,compact]`: training steps on WebGPU on a machine that has a GPU
- * and no screen, in our kernels and in tfjs's, each kernel of ours by itself, and PyTorch on CUDA, where it is there. Node has no WebGPU of
+ * and no screen, in our kernels, with the tiles that were chosen for each product and whether they are in half precision (f16) or share
+ * what they read in subgroups (quads), and in tfjs's, each kernel of ours by itself, and PyTorch on CUDA, where it is there. Node has no WebGPU of
  * its own: Dawn, which is also Chromium's, comes with `npm install --no-save webgpu`. Takes about four minutes. Its last line is one JSON
  * object.
  */
@@ -89,11 +90,11 @@ for (const model of models) {
       ["own", values.steps],
       ["tfjs", TFJS_STEPS],
     ]) {
-      const { stepMs, predictMs, loss } = await steps(model, batch, count, kernels);
+      const { stepMs, predictMs, loss, tiles } = await steps(model, batch, count, kernels);
       const ms = median(stepMs);
       rows.push({
         ...{ model, batch, kernels, stepMs: round(ms), imagesPerSecond: round((batch * 1000) / ms) },
-        ...{ predictMs: round(median(predictMs)), firstStepMs: round(stepMs[0]), loss },
+        ...{ predictMs: round(median(predictMs)), firstStepMs: round(stepMs[0]), loss, tiles },
       });
       console.log(JSON.stringify(rows.at(-1)));
     }

@@ -1,6 +1,7 @@
 import * as Comlink from "comlink";
 import { hasRealGpu } from "../../workers/tf/adapter";
 import type { Backend } from "../../workers/tf/backend";
+import { LOSS_TOLERANCE } from "../../workers/tf/webgpu/agreement";
 import type { Probe } from "../../workers/trainer/api";
 import type { CheckpointInfo } from "../federation/protocol";
 import { networkOf } from "../federation/tasks/network";
@@ -12,12 +13,10 @@ import { createTrainer } from "./trainer";
 /** The backends that can train. The first is the reference, and there on every machine. */
 export const BACKENDS = ["wasm", "webgpu"] as const satisfies Backend[];
 
-/** Losses of two backends that differ by less than this agree. */
-const TOLERANCE = 1e-3;
-
 /** Whether a backend's probe gave the reference's losses. */
 export const agrees = (probe: Probe, reference: Probe): boolean =>
-  Math.abs(probe.loss - reference.loss) < TOLERANCE && Math.abs(probe.lossAfter - reference.lossAfter) < TOLERANCE;
+  Math.abs(probe.loss - reference.loss) < LOSS_TOLERANCE &&
+  Math.abs(probe.lossAfter - reference.lossAfter) < LOSS_TOLERANCE;
 
 /** For the first steps on a GPU, which compile its kernels. */
 const GPU_PROBE_MS = 120_000;

@@ -9,12 +9,13 @@ import { hasRealGpu } from "../../workers/tf/adapter";
 import { startBackend } from "../../workers/tf/backend";
 import "../../workers/tf/gradients";
 import { Network, picturesToTensor, sgd, type Batch, type StepPlan } from "../../workers/tf/network";
-import { layOut } from "../../workers/tf/webgpu/layout";
+import { layOut, type Layout } from "../../workers/tf/webgpu/layout";
 import { registerTrainer } from "../../workers/tf/webgpu/registry";
 import { startKernels } from "../../workers/tf/webgpu/start";
-import { defaultTiles } from "../../workers/tf/webgpu/tiles";
+import { defaultTiles, type Abilities, type Tiles } from "../../workers/tf/webgpu/tiles";
 import { WebGpuTrainer } from "../../workers/tf/webgpu/trainer";
 import { countTraffic, type Traffic } from "./traffic";
+import { watchTrainers } from "./watched";
 
 /** What tests and benchmarks ask of our kernels on WebGPU. */
 
@@ -30,8 +31,24 @@ interface Trial {
   isHooked: boolean;
   /** Whether the first step looks for the fastest tiles. */
   isTuning: boolean;
+  /** Of all tiles; else plain ones, or those that were found. */
+  variant?: Abilities;
   /** Of weights and inputs. */
   seed: number;
+}
+
+const openDevice = (): GPUDevice => (tf.backend() as unknown as { device: GPUDevice }).device;
+
+/** The tiles of a software adapter in a variant. */
+const variedTiles = (layout: Layout, variant: Abilities): Tiles =>
+  Object.fromEntries(Object.entries(defaultTiles(layout, true)).map(([key, one]) => [key, { ...one, ...variant }]));
+
+/** Has models that are made from now on take their tiles in a variant. */
+export function useVariant(variant: Abilities): void {
+  registerTrainer((spec) => {
+    const layout = layOut(spec);
+    return layout && new WebGpuTrainer(layout, openDevice(), variedTiles(layout, variant));
+  });
 }
 
 interface Outcome {
@@ -46,6 +63,7 @@ async function outcome(backend: "webgpu" | "cpu", spec: ModelSpec, trial: Trial)
     await startBackend(backend);
     const { adapterInfo, device } = tf.backend() as unknown as { adapterInfo: GPUAdapterInfo; device: GPUDevice };
     startKernels(device, trial.isTuning ? adapterInfo : null);
+    if (trial.variant) useVariant(trial.variant);
   }
   const { tensors, parameters, classes, inputs } = summarize(spec);
   const random = seededRandom(trial.seed);
@@ -94,15 +112,17 @@ async function outcome(backend: "webgpu" | "cpu", spec: ModelSpec, trial: Trial)
 }
 
 /**
- * The relative error, in norm, of all that our kernels give of a model, against tfjs's own operations on its cpu backend; and whether
- * they give the same bits again.
+ * The relative error, in norm, of all that our kernels give of a model, against tfjs's own operations on its cpu backend; whether
+ * they give the same bits again, and, where a variant of the tiles was asked for, the bits of the plain ones.
  */
 export async function modelErrors(
   spec: ModelSpec,
-  trial: Trial,
-): Promise<{ errors: Record<string, number>; isRepeated: boolean }> {
+  { variant, ...plain }: Trial,
+): Promise<{ errors: Record<string, number>; isRepeated: boolean; isPlain: boolean }> {
+  const trial: Trial = variant ? { ...plain, variant } : plain;
   const ours = await outcome("webgpu", spec, trial);
   const again = await outcome("webgpu", spec, trial);
+  const unvaried = variant ? await outcome("webgpu", spec, plain) : ours;
   const theirs = await outcome("cpu", spec, trial);
   const errors = Object.entries(theirs.numbers).map(([name, expected]) => {
     const found = ours.numbers[name] ?? new Float32Array();
@@ -110,7 +130,76 @@ export async function modelErrors(
     const error = Math.sqrt(expected.reduce((sum, value, i) => sum + (value - (found[i] ?? NaN)) ** 2, 0));
     return [name, error / Math.max(norm, 1e-4 * Math.sqrt(expected.length))] as const;
   });
-  return { errors: Object.fromEntries(errors), isRepeated: ours.hash === again.hash };
+  return {
+    errors: Object.fromEntries(errors),
+    isRepeated: ours.hash === again.hash,
+    isPlain: ours.hash === unvaried.hash,
+  };
+}
+
+/** A change of a shader's text. */
+type Fault = readonly [from: string, to: string];
+
+/** Two convolutions without normalization, which would make up for weights of another size. */
+const SMALL: ModelSpec = {
+  name: "small",
+  inputShape: [9, 8, 1],
+  layers: [
+    { kind: "conv2d", name: "a", filters: 8, size: 3, padding: "same" },
+    { kind: "conv2d", name: "b", filters: 16, size: 3, padding: "same" },
+    { kind: "maxPool", name: "pool", window: 2 },
+    { kind: "flatten", name: "flatten" },
+    { kind: "dense", name: "last", units: 3, activation: "softmax" },
+  ],
+};
+
+interface Settling {
+  spec?: ModelSpec;
+  /** The first; else they are drawn, and `scale` is what those are multiplied by. */
+  weights?: Float32Array;
+  scale?: number;
+  isFrozen?: boolean;
+  /** Is put into every shader that has such a text. */
+  fault?: Fault;
+}
+
+/** Which variants a training settles for whose GPU found a variant of all tiles fastest, and its first loss. */
+export async function settledVariants(
+  variant: Abilities,
+  { spec = SMALL, weights, scale = 1, isFrozen = false, fault }: Settling = {},
+): Promise<{ forward: Abilities; input: Abilities; filter: Abilities; loss: number; faults: number }> {
+  await startBackend("webgpu");
+  const device = openDevice();
+  let faults = 0;
+  const faulty = new Proxy(device, {
+    get: (target, name) => {
+      const value: unknown = Reflect.get(target, name, target);
+      if (name === "createShaderModule" && fault)
+        return ({ code }: GPUShaderModuleDescriptor) => {
+          if (code.includes(fault[0])) faults++;
+          return target.createShaderModule({ code: code.replaceAll(...fault) });
+        };
+      return typeof value === "function" ? (value as () => unknown).bind(target) : value;
+    },
+  });
+  const layout = layOut(spec);
+  if (!layout) throw new Error("no kernels");
+  const trainer = new WebGpuTrainer(layout, faulty, defaultTiles(layout, true), (_, settle) =>
+    settle(variedTiles(layout, variant)),
+  );
+  const [random, n] = [seededRandom(5), 3];
+  trainer.setWeights(weights ?? Float32Array.from({ length: layout.parameters }, () => (random() - 0.5) * scale));
+  const image = Float32Array.from({ length: n * layout.inputs }, () => random());
+  const lesson = { image, n, labels: Uint8Array.from([0, 1, 2]), weightOf: () => 1 / n, seed: null };
+  const still = { optimizer: "sgd", isProximal: false, isClipped: false, rate: 0, proximal: 0, clipNorm: 0 } as const;
+  const scope = { isHeadOnly: false, isFrozen };
+  const { loss } = await trainer.step(lesson, scope, { ...still, corrections: [1, 1] }, 1);
+  const of = (name: string): Abilities => {
+    const { halves, quads } = trainer.tiles[`${name} 1`] ?? { halves: false, quads: false };
+    return { halves, quads };
+  };
+  trainer.dispose();
+  return { forward: of("forward"), input: of("input"), filter: of("filter"), loss, faults };
 }
 
 /** Milliseconds of training steps on WebGPU without the first, which compiles, and what the last of them moved. */
@@ -123,15 +212,8 @@ export async function measureGpu(
   await startBackend("webgpu");
   const { adapterInfo, device } = tf.backend() as unknown as { adapterInfo: GPUAdapterInfo; device: GPUDevice };
   const isReal = await hasRealGpu();
-  const made = (spec: ModelSpec): WebGpuTrainer | null => {
-    const layout = layOut(spec);
-    return (
-      layout && new WebGpuTrainer(layout, device, defaultTiles(layout, !isReal), isReal ? (find) => find() : undefined)
-    );
-  };
-  const seen: { own?: WebGpuTrainer | null } = {};
-  // As it was registered, and seen.
-  registerTrainer(kernels === "own" ? (spec) => (seen.own = made(spec)) : null);
+  const seen = kernels === "own" ? watchTrainers(device, isReal) : {};
+  if (kernels === "tfjs") registerTrainer(null);
   const network = new Network(MODELS[model]);
   network.setWeights(initializeWeights(MODELS[model], 2013));
   const random = seededRandom(48);

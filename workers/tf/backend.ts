@@ -34,7 +34,11 @@ export async function startBackend(backend: Backend): Promise<void> {
     await tf.setBackend("wasm");
   } else {
     // It comes when it is asked for: most devices compute on WASM.
-    const [{ startKernels }] = await Promise.all([import("./webgpu/start"), import("@tensorflow/tfjs-backend-webgpu")]);
+    const [{ startKernels }, { openWithFeatures }] = await Promise.all([
+      import("./webgpu/start"),
+      import("./webgpu/open"),
+    ]);
+    openWithFeatures();
     if (!(await tf.setBackend(backend))) throw noGpu();
     const { device } = tf.backend() as unknown as { device: GPUDevice };
     startKernels(device, await realGpu());

@@ -2,9 +2,15 @@ import type { Kernel } from "./device";
 import { dropoutFactor } from "./dropout";
 import { pixelsOf, type ConvLayer } from "./layout";
 import { partsFor, wgslParts, type Parts } from "./update";
-import { product, type Finish, type Tile } from "./product";
+import { enablesOf, product, type Finish, type Tile } from "./product";
 
 /** Convolution with bias and ReLU, and its two gradients, each as one matrix product. */
+
+/**
+ * What gradients are multiplied by before they are kept in half precision: a batch's mean makes them small, 1e-8 in the first layers, and
+ * none that a training survives comes near 16.
+ */
+const SLOPE_SCALE = 4096;
 
 /** What a kernel is told of a convolution's input: the buffer, and how batch normalization is folded into its reading. */
 interface Source {
@@ -87,6 +93,7 @@ export function convForward(layer: ConvLayer, before: ConvLayer | undefined, til
     ${storePartials(vectors, O)}`;
   return {
     label: `conv ${index}`,
+    enables: enablesOf(tile),
     bindings: [
       ...inputBindings(layer, source),
       { name: "weights", type: "vec4f", buffer: "weights" },
@@ -165,6 +172,7 @@ export function convInputGradient(layer: ConvLayer, before: ConvLayer, tile: Til
     ${sums ? sum("s") + sum("q") + storePartials(vectors, I) : ""}`;
   return {
     label: `input gradient ${index}`,
+    enables: enablesOf(tile),
     bindings: [
       { name: "dz", type: "vec4f", buffer: "dz" },
       { name: "weights", type: "vec4f", buffer: "weights" },
@@ -175,6 +183,7 @@ export function convInputGradient(layer: ConvLayer, before: ConvLayer, tile: Til
       tile,
       vectors: "depth",
       blocks: "matrix",
+      scales: { first: SLOPE_SCALE, second: 1 },
       finish,
       range: `let total = step.n * ${H * W}u; let begin = 0u; let limit = ${K}u;`,
       declarations: `${dropoutFactor(pool?.dropout ?? null)}${sums && pool ? readChosen(before) : ""}
@@ -267,6 +276,7 @@ export function convFilterGradient(
   const vectors = tile.threadColumns / 4;
   return {
     label: `filter gradient ${index}`,
+    enables: enablesOf(tile),
     bindings: [
       ...inputBindings(layer, source),
       { name: "dz", type: "vec4f", buffer: "dz" },
@@ -276,14 +286,15 @@ export function convFilterGradient(
       tile,
       vectors: "rows",
       blocks: "vector",
+      scales: { first: 1, second: SLOPE_SCALE },
       finish,
       range: `let total = step.n * ${OH * OW}u;
   let parts = ${wgslParts(`${parts.most}u`, `${parts.pixels}u`)};
   let part = ((total + parts - 1u) / parts + ${tile.depth - 1}u) / ${tile.depth}u * ${tile.depth}u;
   let begin = group.z * part; let limit = min(total, begin + part);
   ${lines(vectors, (c) => `var bias_${c} = vec4f();`)}`,
-      perStrip: `if (group.x == 0u) { for (var k = local.y; k < ${tile.depth}u; k += ${down}u) {
-        ${lines(vectors, (c) => `bias_${c} += stripB[k * ${tile.columns / 4}u + local.x + ${c * across}u];`)} } }`,
+      perStrip: (second) => `if (group.x == 0u) { for (var k = local.y; k < ${tile.depth}u; k += ${down}u) {
+        ${lines(vectors, (c) => `bias_${c} += ${second(`k * ${tile.columns / 4}u + local.x + ${c * across}u`)};`)} } }`,
       declarations: `${readInput(layer, source)}
 fn locate(row: u32) -> u32 { return row; }
 fn loadA(m: u32, p: u32) -> vec4f {

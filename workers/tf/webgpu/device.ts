@@ -30,6 +30,8 @@ export interface Binding {
 /** One dispatch. */
 export interface Kernel {
   label: string;
+  /** What it asks of the device, by its name in WGSL. */
+  enables?: readonly ("f16" | "subgroups")[];
   bindings: readonly Binding[];
   /** WGSL after the bindings; its entry point is `main`. */
   code: string;
@@ -53,7 +55,8 @@ const uniforms = `struct Parameters { ${PARAMETERS.map(([name, type]) => `${name
 `;
 
 /** A kernel's whole shader. */
-export const shaderOf = ({ bindings, code }: Kernel): string =>
+export const shaderOf = ({ enables = [], bindings, code }: Kernel): string =>
+  enables.map((name) => `enable ${name};\n`).join("") +
   uniforms +
   bindings
     .map(
@@ -62,6 +65,9 @@ export const shaderOf = ({ bindings, code }: Kernel): string =>
     )
     .join("") +
   code;
+
+/** Whether a driver could not compile a kernel. */
+export const isPipelineError = (error: unknown): boolean => error instanceof Error && error.name === "GPUPipelineError";
 
 /** What dispatches have moved since the last reset. */
 export interface Account {

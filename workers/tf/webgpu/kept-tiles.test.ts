@@ -1,9 +1,9 @@
 import "fake-indexeddb/auto";
 import { expect, test } from "vitest";
 import { MODELS } from "../../../src/model/model";
-import { keepTiles, readTiles, tilesKey } from "./kept-tiles";
+import { forgetTiles, keepTiles, readTiles, tilesKey } from "./kept-tiles";
 import { layOut, type Layout } from "./layout";
-import { defaultTiles, suited, tileKey } from "./tiles";
+import { defaultTiles, suited, tileKey, variantsOf } from "./tiles";
 
 const GPU: Omit<GPUAdapterInfo, "__brand"> = {
   vendor: "a",
@@ -20,6 +20,8 @@ const layoutOf = (model: "compact" | "seed"): Layout => {
   return layout;
 };
 const compact = layoutOf("compact");
+const PLAIN = { halves: false, quads: false };
+const ALL = { halves: true, quads: true };
 
 test("tiles come back on the same GPU for the same convolutions, and for no others", async () => {
   const [layer] = compact.convs;
@@ -29,14 +31,42 @@ test("tiles come back on the same GPU for the same convolutions, and for no othe
   if (!last) throw new Error("no tile");
   const found = { ...defaultTiles(compact), [tileKey("forward", layer)]: last };
   expect(found).not.toEqual(defaultTiles(compact));
-  await keepTiles(tilesKey(GPU, compact), found);
-  expect(await readTiles(tilesKey(GPU, compact), compact)).toEqual(found);
-  expect(await readTiles(tilesKey({ ...GPU, architecture: "c" }, compact), compact)).toBeNull();
-  expect(await readTiles(tilesKey(GPU, layoutOf("seed")), layoutOf("seed"))).toBeNull();
+  await keepTiles(tilesKey(GPU, compact, PLAIN), found);
+  expect(await readTiles(tilesKey(GPU, compact, PLAIN), compact, PLAIN)).toEqual(found);
+  expect(await readTiles(tilesKey({ ...GPU, architecture: "c" }, compact, PLAIN), compact, PLAIN)).toBeNull();
+  expect(await readTiles(tilesKey(GPU, layoutOf("seed"), PLAIN), layoutOf("seed"), PLAIN)).toBeNull();
+});
+
+test("variants come back where the device still has what they take, and nothing does where it has not", async () => {
+  const [layer] = compact.convs;
+  if (!layer) throw new Error("no convolution");
+  const [best] = suited("filter", layer);
+  const variants = best ? variantsOf(best, ALL) : [];
+  expect(variants.map(({ halves, quads }) => [halves, quads])).toEqual([
+    [false, false],
+    [false, true],
+    [true, false],
+    [true, true],
+  ]);
+  const kinds = [PLAIN, { halves: false, quads: true }, { halves: true, quads: false }, ALL];
+  expect(new Set(kinds.map((can) => tilesKey(GPU, compact, can))).size).toBe(4);
+  for (const variant of variants.slice(1)) {
+    const found = { ...defaultTiles(compact), [tileKey("filter", layer)]: variant };
+    for (const can of kinds) {
+      await forgetTiles();
+      await keepTiles(tilesKey(GPU, compact, ALL), found);
+      const key = tilesKey(GPU, compact, can);
+      expect(await readTiles(key, compact, can)).toEqual(can === ALL ? found : null);
+      // Nor where somebody had kept them under its name.
+      await keepTiles(key, found);
+      const isThere = (!variant.halves || can.halves) && (!variant.quads || can.quads);
+      expect(await readTiles(key, compact, can)).toEqual(isThere ? found : null);
+    }
+  }
 });
 
 test("what another version of the kernels has kept is found anew", async () => {
-  const key = tilesKey(GPU, compact);
+  const key = tilesKey(GPU, compact, PLAIN);
   const tiles = defaultTiles(compact);
   const [first = ""] = Object.keys(tiles);
   for (const kept of [
@@ -46,10 +76,10 @@ test("what another version of the kernels has kept is found anew", async () => {
     { ...tiles, [first]: undefined },
   ]) {
     await keepTiles(key, kept as typeof tiles);
-    expect(await readTiles(key, compact), JSON.stringify(kept)).toBeNull();
+    expect(await readTiles(key, compact, PLAIN), JSON.stringify(kept)).toBeNull();
   }
   await keepTiles(key, tiles);
-  expect(await readTiles(key, compact)).toEqual(tiles);
+  expect(await readTiles(key, compact, PLAIN)).toEqual(tiles);
 });
 
 test("what is kept does not grow without end", async () => {

@@ -1,6 +1,6 @@
 import { deleteDB, openDB, type IDBPDatabase } from "idb";
 import type { Layout } from "./layout";
-import { isSuited, type Tiles } from "./tiles";
+import { isSuited, type Abilities, type Tiles } from "./tiles";
 
 /**
  * Tiles that were fastest on this device's GPU, kept for the next visit. They say nothing of a player; where they cannot be kept, or fit
@@ -12,21 +12,23 @@ const STORE = "tiles";
 /** Entries that are kept: a GPU or two with a handful of models each. With one more, all that were kept go. */
 const MOST = 64;
 
-/** A GPU and a network's convolutions, in words. */
+/** A GPU with what it can do, and a network's convolutions, in words. */
 export const tilesKey = (
   { vendor, architecture, device, description }: Omit<GPUAdapterInfo, "__brand">,
   { convs }: Layout,
+  { halves, quads }: Abilities,
 ): string =>
   [
     ...[vendor, architecture, device, description],
+    `${halves ? "f16" : ""} ${quads ? "subgroups" : ""}`,
     ...convs.map(({ H, W, I, O, S, pad }) => [H, W, I, O, S, pad].join(" ")),
   ].join("/");
 
 /** @returns null where there are none for these convolutions, or none that this version of the kernels could choose */
-export async function readTiles(key: string, layout: Layout): Promise<Tiles | null> {
+export async function readTiles(key: string, layout: Layout, can: Abilities): Promise<Tiles | null> {
   return use(async (db) => {
     const kept: unknown = await db.get(STORE, key);
-    return isSuited(kept, layout) ? kept : null;
+    return isSuited(kept, layout, can) ? kept : null;
   });
 }
 

@@ -73,8 +73,10 @@ ${ENTRY}
     constants[${constants / 4 + 2 * V}u + c] = mean;
     constants[${constants / 4 + 3 * V}u + c] = deviation;
     let place = ${norm / 4 + 2 * V}u + c;
-    weights[place] = weights[place] * step.momentum + mean * (1.0 - step.momentum);
-    weights[place + ${V}u] = weights[place + ${V}u] * step.momentum + variance * (1.0 - step.momentum);
+    if (step.momentum < 1.0) {
+      weights[place] = weights[place] * step.momentum + mean * (1.0 - step.momentum);
+      weights[place + ${V}u] = weights[place + ${V}u] * step.momentum + variance * (1.0 - step.momentum);
+    }
   }
 }`,
     groups: () => [Math.ceil(V / VECTORS)],

@@ -2,8 +2,8 @@ import type { ModelSpec } from "../../../src/model/model";
 import { keepTiles, readTiles, tilesKey } from "./kept-tiles";
 import { layOut, type Layout } from "./layout";
 import { registerTrainer } from "./registry";
-import { defaultTiles, type Tiles } from "./tiles";
-import { WebGpuTrainer } from "./trainer";
+import { abilitiesOf, defaultTiles, type Tiles } from "./tiles";
+import { WebGpuTrainer, type ChooseTiles } from "./trainer";
 
 /** By model, as this worker's GPU has shown, or has shown before. */
 const tuned = new Map<ModelSpec, Tiles>();
@@ -17,22 +17,24 @@ export function startKernels(device: GPUDevice, gpu: GPUAdapterInfo | null): voi
   registerTrainer((spec) => {
     const layout = layOut(spec);
     if (!layout) return null;
-    const known = tuned.get(spec);
-    const tiles = known ?? defaultTiles(layout, gpu === null);
-    if (gpu === null || known) return new WebGpuTrainer(layout, device, tiles);
-    return new WebGpuTrainer(layout, device, tiles, async (find) => {
-      const fastest = await fastestTiles(gpu, layout, find);
-      tuned.set(spec, fastest);
-      return fastest;
+    if (gpu === null) return new WebGpuTrainer(layout, device, defaultTiles(layout, true));
+    return new WebGpuTrainer(layout, device, tuned.get(spec), async (find, settle) => {
+      const tiles = await fastestTiles({ gpu, device, layout, known: tuned.get(spec) }, find, settle);
+      tuned.set(spec, tiles);
+      return tiles;
     });
   });
 }
 
-async function fastestTiles(gpu: GPUAdapterInfo, layout: Layout, find: () => Promise<Tiles>): Promise<Tiles> {
-  const key = tilesKey(gpu, layout);
-  const kept = await readTiles(key, layout);
-  if (kept) return kept;
-  const found = await find();
-  await keepTiles(key, found);
-  return found;
+/** What was chosen before, or is found now; in either case as far as it agrees with the plain tiles on this training's first batch. */
+async function fastestTiles(
+  { gpu, device, layout, known }: { gpu: GPUAdapterInfo; device: GPUDevice; layout: Layout; known: Tiles | undefined },
+  ...[find, settle]: Parameters<ChooseTiles>
+): Promise<Tiles> {
+  const can = abilitiesOf(device);
+  const key = tilesKey(gpu, layout, can);
+  const kept = known ?? (await readTiles(key, layout, can));
+  const settled = await settle(kept ?? (await find()));
+  if (JSON.stringify(settled) !== JSON.stringify(kept)) await keepTiles(key, settled);
+  return settled;
 }

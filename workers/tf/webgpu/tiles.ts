@@ -15,7 +15,55 @@ const tile = (rows: number, columns: number, depth: number, threadRows: number, 
   depth,
   threadRows,
   threadColumns,
+  halves: false,
+  quads: false,
 });
+
+/** Which variants of a tile a device can run. */
+export interface Abilities {
+  halves: boolean;
+  quads: boolean;
+}
+
+export const abilitiesOf = ({ features }: Pick<GPUDevice, "features">): Abilities => ({
+  halves: features.has("shader-f16"),
+  quads: features.has("subgroups"),
+});
+
+/** A tile and its variants that a device can run, the plain one first. */
+export function variantsOf(one: Tile, can: Abilities): Tile[] {
+  const kinds = [{ halves: false, quads: false }];
+  if (can.quads) kinds.push({ halves: false, quads: true });
+  if (can.halves) kinds.push({ halves: true, quads: false });
+  if (can.halves && can.quads) kinds.push({ halves: true, quads: true });
+  return kinds.map(({ halves, quads }) => ({ ...one, halves, quads }));
+}
+
+/** Tiles with some variants taken back, by a product's name. */
+const without = (tiles: Tiles, kind: keyof Abilities, isMeant: (name: string) => boolean): Tiles =>
+  Object.fromEntries(
+    Object.entries(tiles).map(([key, one]) => [
+      key,
+      isMeant(key.split(" ")[0] ?? "") ? { ...one, [kind]: false } : one,
+    ]),
+  );
+
+const hasVariant = (tiles: Tiles, kind: keyof Abilities): boolean => Object.values(tiles).some((one) => one[kind]);
+export const hasHalves = (tiles: Tiles): boolean => hasVariant(tiles, "halves");
+export const isPlain = (tiles: Tiles): boolean => !hasHalves(tiles) && !hasVariant(tiles, "quads");
+
+/**
+ * Choices that are tried one after the other until one agrees with the plain tiles, which come last: what errs in half precision in the
+ * forward pass errs everywhere behind it, in a gradient of the input in the layers before it, and in a filter's gradient nowhere else.
+ */
+export function lessAndLess(tiles: Tiles): Tiles[] {
+  const backward = without(tiles, "halves", (name) => name === "forward");
+  const filters = without(backward, "halves", (name) => name === "input");
+  const quads = without(filters, "halves", () => true);
+  const plain = without(quads, "quads", () => true);
+  const all = [tiles, backward, filters, quads, plain];
+  return all.filter((one, i) => i === 0 || JSON.stringify(one) !== JSON.stringify(all[i - 1]));
+}
 
 /**
  * Tiles to choose from, those first that suit most where nothing has been measured: at most 256 threads and 16 KB of memory, which every
@@ -47,13 +95,15 @@ export function suited(name: ProductName, { S, I, O }: ConvLayer): readonly Tile
 const productsOf = ({ convs }: Layout): (readonly [ProductName, ConvLayer])[] =>
   convs.flatMap((layer) => (["forward", "input", "filter"] as const).map((name) => [name, layer] as const));
 
-/** Whether tiles that were kept are a choice that there is still, for every product of a model. */
-export function isSuited(kept: unknown, layout: Layout): kept is Tiles {
+/** Whether tiles that were kept are a choice that there is still, for every product of a model and on this device. */
+export function isSuited(kept: unknown, layout: Layout, can: Abilities): kept is Tiles {
   if (typeof kept !== "object" || kept === null) return false;
   const tiles = new Map<string, unknown>(Object.entries(kept));
   return productsOf(layout).every(([name, layer]) => {
     const one = JSON.stringify(tiles.get(tileKey(name, layer)));
-    return suited(name, layer).some((candidate) => JSON.stringify(candidate) === one);
+    return suited(name, layer)
+      .flatMap((candidate) => variantsOf(candidate, can))
+      .some((candidate) => JSON.stringify(candidate) === one);
   });
 }
 

@@ -1,7 +1,7 @@
 import { convFilterGradient, convForward, convInputGradient, partialSize } from "./conv";
 import type { GradientHook } from "../../../src/federation/strategies/strategy";
 import { answerSize, denseGradients, head, lessonSize } from "./dense";
-import { Device, type Kernel, type Parameters } from "./device";
+import { Device, isPipelineError, type Kernel, type Parameters } from "./device";
 import { featuresOf, pixelsOf, type ConvLayer, type Layout } from "./layout";
 import {
   batchConstants,
@@ -13,7 +13,17 @@ import {
   reluGradient,
 } from "./norm";
 import { tune } from "./tune";
-import { defaultTiles, LEAST_ROWS, tileKey, type ProductName, type Tiles } from "./tiles";
+import { agree } from "./agreement";
+import {
+  defaultTiles,
+  hasHalves,
+  isPlain,
+  LEAST_ROWS,
+  lessAndLess,
+  tileKey,
+  type ProductName,
+  type Tiles,
+} from "./tiles";
 import type { Tile } from "./product";
 import {
   blockCount,
@@ -68,13 +78,20 @@ export interface Answers {
   logits: Float32Array<ArrayBuffer>;
 }
 
-/** Which tiles a model takes. @param find finds the fastest, in some seconds at most */
-export type ChooseTiles = (find: () => Promise<Tiles>) => Promise<Tiles>;
+/**
+ * Which tiles a model takes.
+ * @param find finds the fastest, in some seconds at most
+ * @param settle takes back, of their variants, what does not agree with plain tiles on the step's batch
+ */
+export type ChooseTiles = (find: () => Promise<Tiles>, settle: (tiles: Tiles) => Promise<Tiles>) => Promise<Tiles>;
 
-/** Milliseconds that are spent, once, on finding the tiles that are fastest. */
+/** Milliseconds that are spent, once, on finding the tiles that are fastest, and on their variants. */
 const TUNING_MS = 1_500;
+/** Steps after which half precision has to agree again: gradients become smaller as a model learns. */
+const SETTLED_STEPS = 128;
 
-const PARAMETER_DEFAULTS: Parameters = {
+/** Of a step that changes nothing. */
+export const PARAMETER_DEFAULTS: Parameters = {
   n: 0,
   seed: 0,
   isDropping: 0,
@@ -93,6 +110,7 @@ export class WebGpuTrainer {
   readonly #layout: Layout;
   #tiles: Tiles;
   #chooseTiles: ChooseTiles | undefined;
+  #stepsSinceSettled = 0;
   #anchor: Float32Array | undefined;
   /** Inputs that the buffers hold. */
   #capacity = 0;
@@ -156,24 +174,55 @@ export class WebGpuTrainer {
     return tune(this.#layout, this.device, n, TUNING_MS);
   }
 
+  /** The most of tiles' variants that agrees with plain tiles on a batch, loss and gradients: at least the plain tiles themselves. */
+  async #settle(tiles: Tiles, lesson: Lesson, scope: Scope): Promise<Tiles> {
+    if (isPlain(tiles)) return tiles;
+    const choices = lessAndLess(tiles);
+    const plain = choices.pop() ?? tiles;
+    const compute = (choice: Tiles): ReturnType<WebGpuTrainer["gradients"]> => {
+      this.#useTiles(choice);
+      return this.gradients(lesson, scope);
+    };
+    const reference = await compute(plain);
+    for (const choice of choices) {
+      try {
+        if (agree(await compute(choice), reference, this.#stretches(scope))) return choice;
+      } catch (error) {
+        if (!isPipelineError(error)) throw error;
+      }
+    }
+    return plain;
+  }
+
+  /** Tiles before a step: chosen before the first, and settled again now and then where they are in half precision. */
+  async #chooseFor(lesson: Lesson, scope: Scope): Promise<void> {
+    if (scope.isHeadOnly) return;
+    const settle = (tiles: Tiles): Promise<Tiles> => this.#settle(tiles, lesson, scope);
+    const choose = this.#chooseTiles;
+    if (choose) this.#useTiles(await choose(() => this.#findTiles(lesson.n), settle));
+    else if (hasHalves(this.#tiles) && ++this.#stepsSinceSettled >= SETTLED_STEPS)
+      this.#useTiles(await settle(this.#tiles));
+    else return;
+    this.#chooseTiles = undefined;
+    this.#stepsSinceSettled = 0;
+  }
+
+  /** Which tiles it takes, by product. */
+  get tiles(): Tiles {
+    return this.#tiles;
+  }
+
   #useTiles(tiles: Tiles): void {
+    if (JSON.stringify(tiles) === JSON.stringify(this.#tiles)) return;
     this.#tiles = tiles;
     this.#kernels.clear();
     this.#blocksOf = "";
     this.#placeGradients();
   }
 
-  /** Finds the tiles that are fastest on batches of n, and goes on with them. */
-  async tune(n: number): Promise<void> {
-    this.#useTiles(await this.#findTiles(n));
-  }
-
   /** One step: forward, backward, and the optimizer with all weights. Moving statistics follow the batch's with `momentum`. */
   async step(lesson: Lesson, scope: Scope, update: Update, momentum: number): Promise<Answers> {
-    if (this.#chooseTiles && !scope.isHeadOnly) {
-      this.#useTiles(await this.#chooseTiles(() => this.#findTiles(lesson.n)));
-      this.#chooseTiles = undefined;
-    }
+    await this.#chooseFor(lesson, scope);
     if (update.hook) return this.#hookedStep(lesson, scope, update, momentum, update.hook);
     const key = JSON.stringify(["step", scope, update.optimizer, update.isProximal, update.isClipped]);
     const stretches = this.#stretches(scope);
@@ -326,14 +375,18 @@ export class WebGpuTrainer {
   }
 
   #predict(): Kernel[] {
-    return this.#once("predict", () => [...this.#forward("still"), head(this.#layout, "predict")]);
+    return this.#once("predict", () => [...this.#forward("still", { isExact: true }), head(this.#layout, "predict")]);
   }
 
-  /** The convolutions, up to the features. */
-  #forward(norm: "batch" | "still"): Kernel[] {
+  /**
+   * The convolutions, up to the features.
+   * @param isExact in single precision: half precision has agreed in training, with the batch's statistics
+   */
+  #forward(norm: "batch" | "still", { isExact = false } = {}): Kernel[] {
     const { convs } = this.#layout;
     return convs.flatMap((layer, i) => {
-      const tile = this.#tile("forward", layer);
+      const chosen = this.#tile("forward", layer);
+      const tile = isExact ? { ...chosen, halves: false } : chosen;
       const isBatch = norm === "batch" && layer.norm !== null;
       const constants = isBatch
         ? [batchConstants(layer, tile.rows)]
