@@ -246,9 +246,9 @@ test("machines keep what a strategy leaves them from round to round, and the ser
     };
     const round = async (number: number): Promise<Round> =>
       (await (await fetch(`${url}/api/tasks/contrary/rounds/${number}`)).json()) as Round;
-    const training = { ...NOTEBOOK_ROUND, epochs: 20, learningRate: 0.1, clipNorm: 5, selectionSeconds: 0 };
-    const rounds = 3;
-    const machines = async (): Promise<string> => {
+    const training = { ...NOTEBOOK_ROUND, epochs: 40, learningRate: 0.1, clipNorm: 5, selectionSeconds: 0 };
+    const rounds = 2;
+    const machines = async (rounds: number): Promise<string> => {
       const told = ["--url", url, "--task", "contrary", "--data", data, "--clients", "2", "--rounds", String(rounds)];
       return (await promisify(execFile)(process.execPath, [join(root, "tools/client.mjs"), ...told])).stdout;
     };
@@ -267,23 +267,18 @@ test("machines keep what a strategy leaves them from round to round, and the ser
         );
       }
     };
-    const [said] = await Promise.all([machines(), lie()]);
+    const [said] = await Promise.all([machines(rounds), lie()]);
     const after = await weights();
     expect((await round(rounds)).state, said).toBe("published");
     expect([...after.filter((_, i) => isHead(i))]).toEqual([...before.filter((_, i) => isHead(i))]);
     expect(after.some((value, i) => !isHead(i) && value !== before[i])).toBe(true);
-    // With the heads that they have kept both are right, of what no shared model tells better than a coin.
-    expect((await round(rounds)).evalLoss, said).toBeLessThan(0.2);
-    expect((await round(rounds)).evaluation).toMatchObject({ clients: 2, accuracy: 1 });
+    // Each is right with the head that it has kept, about what no model that is one for both can be right to both.
+    expect((await round(rounds)).evaluation, said).toMatchObject({ clients: 2, accuracy: 1 });
 
-    expect(await call("POST", "/rounds", { ...training, strategy: "ditto", lambda: 0, goalCount: 2, rounds })).toBe(
-      201,
-    );
-    const theirs = await machines();
-    const last = await round(2 * rounds);
-    expect(last.state, theirs).toBe("published");
-    expect(last.evalLoss).toBeGreaterThan(Math.LN2 - 0.1);
-    expect(theirs.match(/its own model: 100 % of/g)?.length, theirs).toBeGreaterThanOrEqual(2);
+    expect(await call("POST", "/rounds", { ...training, strategy: "ditto", lambda: 0.01, goalCount: 2 })).toBe(201);
+    const theirs = await machines(1);
+    expect((await round(rounds + 1)).state, theirs).toBe("published");
+    expect(theirs.match(/its own model: 100 % of 8 held out/g), theirs).toHaveLength(2);
   });
   rmSync(folder, { recursive: true, force: true });
 });
