@@ -11,13 +11,16 @@ afterAll(() => rmSync(folder, { recursive: true, force: true }));
 const idx = (shape: number[], data: number[]): Buffer =>
   Buffer.from([0, 0, 8, shape.length, ...shape.flatMap((size) => [0, 0, size >> 8, size & 255]), ...data]);
 
+/** Label, pixels, what it is for, and whose it is. */
+type Sample = [number, Uint8Array, string | null, string | null];
+
 /** What is read of a file or folder, and what is said of it. */
 async function read(path: string, said: { labels?: string; size?: string; channels?: string } = {}) {
   const told: string[] = [];
   const spy = vi.spyOn(console, "error").mockImplementation((line) => void told.push(String(line)));
   try {
-    const found = await picturesIn(path, ownReadingOf(said));
-    return { ...found, told: told.join("\n") };
+    const { kind, samples } = await picturesIn(path, ownReadingOf(said));
+    return { kind, samples: samples as Sample[], told: told.join("\n") };
   } finally {
     spy.mockRestore();
   }

@@ -66,7 +66,7 @@ async function importImage(path: string, bytes: number, blob: () => Promise<Blob
 
 /** Bytes of a stream, unpacked where they are gzipped. */
 const plainBytes = (stream: ReadableStream<Uint8Array<ArrayBuffer>>, isPacked: boolean): AsyncIterable<Uint8Array> =>
-  (isPacked ? stream.pipeThrough(new DecompressionStream("gzip")) : stream) as unknown as AsyncIterable<Uint8Array>;
+  isPacked ? stream.pipeThrough(new DecompressionStream("gzip")) : stream;
 
 /**
  * Pictures and labels in IDX files.

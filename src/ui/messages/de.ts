@@ -888,7 +888,7 @@ export const de = {
         why: "sie passt zu deiner Kamera und wird nie gesendet",
       },
       clientStates: {
-        what: "Deine eigenen letzten Schichten oder Modelle",
+        what: "Deine eigenen Schichten oder Modelle",
         why: "Runden, die sie jedem Gerät überlassen, machen mit ihnen weiter, und du spielst mit ihnen; nie gesendet",
       },
       residuals: { what: "Was kleine Updates weggelassen haben", why: "um es in einer späteren Runde zu senden" },

@@ -867,7 +867,7 @@ export const en = {
       preferences: { what: "When this device may train", why: "as you chose" },
       localNorms: { what: "This device's own batch normalization", why: "it fits your camera, and is never sent" },
       clientStates: {
-        what: "Your own last layers, or models of your own",
+        what: "Your own layers or models",
         why: "rounds that leave them to each device go on with them, and you play with them; never sent",
       },
       residuals: { what: "What small updates have left out", why: "to be sent in a later round" },

@@ -775,7 +775,7 @@ export const zhCN = {
       preferences: { what: "这台设备何时可以训练", why: "按你的选择" },
       localNorms: { what: "这台设备自己的批归一化", why: "它适合你的摄像头，从不发送" },
       clientStates: {
-        what: "你自己的最后几层，或你自己的模型",
+        what: "你自己的层或模型",
         why: "把它们留给每台设备的轮次会用它们继续，你玩的时候也用它们；从不发送",
       },
       residuals: { what: "小更新省略的部分", why: "在以后的轮次发送" },
