@@ -2,7 +2,9 @@ import { expect, test } from "vitest";
 import * as v from "valibot";
 import { planSchema, roundConfigSchema } from "../protocol";
 import { isKept, keptOf } from "../round/rule";
-import { summarize } from "../../model/model";
+import { MODELS, summarize } from "../../model/model";
+import { encodeTrained } from "../trained-update";
+import { UpdateReader } from "../update";
 import {
   canTrain,
   clientContextOf,
@@ -158,3 +160,42 @@ test("a round keeps the last layers of a strategy that leaves them to its client
   expect(kept({ strategy: "fedrep", personalLayers: 2 })).toHaveLength(4);
   for (const strategy of ["none", "ditto", "moon"]) expect(kept({ strategy, personalLayers: 1 })).toEqual([]);
 });
+
+test.each(["float32", "int8", "topk"] as const)(
+  "an update in %s holds nothing of the own layers, not even what was left of them before",
+  (codec) => {
+    const compact = summarize(MODELS.compact);
+    const whole = new Float32Array(compact.parameters).fill(0.5);
+    const delta = whole.slice();
+    for (const { offset, size } of personalSpans(choice, compact)) delta.fill(0, offset, offset + size);
+    const assignment = {
+      task: "expressions-compact",
+      id: "00000000-0000-4000-8000-000000000000",
+      round: 1,
+      checkpoint: { sha256: "0".repeat(64), version: 1, bytes: 1 },
+      plan: { ...choice, codec, topShare: 0.5 },
+      deadline: 0,
+    };
+    const measured = { examples: 5, loss: 1, accuracy: 0.5 };
+    const trained = {
+      delta,
+      examples: 5,
+      train: measured,
+      heldOut: measured,
+      initialLoss: null,
+      trainingMs: 1,
+      backend: "wasm",
+    } as const;
+    const left = codec === "float32" ? undefined : whole;
+    const { file, residual } = encodeTrained(assignment, trained, { left, seed: 1, bytesDown: 0 });
+    const reader = new UpdateReader(compact);
+    const sent = new Float32Array(compact.parameters);
+    for (const { start, values } of reader.push(file)) sent.set(values, start);
+    reader.finish();
+    // The last layer of `compact`: 64 x 7 weights and 7 biases.
+    const head = 64 * 7 + 7;
+    expect(sent.subarray(-head).every((value) => value === 0)).toBe(true);
+    expect(sent.subarray(0, -head).some((value) => value !== 0)).toBe(true);
+    expect(residual?.subarray(-head).every((value) => value === 0) ?? true).toBe(true);
+  },
+);
