@@ -1,4 +1,5 @@
 import * as Comlink from "comlink";
+import * as v from "valibot";
 import { isWorse, type Evaluation } from "../model/evaluation";
 import { gzip } from "../base/gzip";
 import { summarize, type ModelSpec } from "../model/model";
@@ -7,7 +8,13 @@ import { reasonOf } from "../ui/i18n/reason";
 import { SecureError } from "../federation/secagg/client";
 import { canTrain, playsAfter, type KeptState, type Plays } from "../federation/strategies/live";
 import { follow, type SecureMember } from "../federation/secagg/member";
-import type { Assignment, CheckInAnswer, CheckpointInfo, EvaluationTask } from "../federation/protocol";
+import {
+  assignmentSchema,
+  type Assignment,
+  type CheckInAnswer,
+  type CheckpointInfo,
+  type EvaluationTask,
+} from "../federation/protocol";
 import { networkOf } from "../federation/tasks/network";
 import { findTask, playedTask, type TaskName } from "../federation/tasks/registry";
 import { createSigningKey } from "../federation/signing";
@@ -183,7 +190,10 @@ class Participant {
     const consent = consentFor(kept.assignment.task);
     await consent.loaded;
     // Consent that was withdrawn takes back what was not sent yet.
-    if (consent.given && (kept.update || kept.assignment.deadline > edgeNow())) return kept;
+    if (consent.given && (kept.update || kept.assignment.deadline > edgeNow())) {
+      // An earlier version of the app may have begun it, which knew less of what a plan says.
+      return { ...kept, assignment: v.parse(assignmentSchema, kept.assignment) };
+    }
     await endParticipation(kept);
     return undefined;
   }
