@@ -97,12 +97,14 @@ test("five drawings train the model of the digits on this device, and the next g
       body: JSON.stringify(config),
     });
   expect((await rounds({ rehearse: 3 })).status).toBe(422);
-  expect((await rounds({ goalCount: 1, selectionSeconds: 0, evaluateByClass: true })).status).toBe(201);
+  const own = { strategy: "fedper", personalLayers: 1 };
+  expect((await rounds({ goalCount: 1, selectionSeconds: 0, evaluateByClass: true, ...own })).status).toBe(201);
   await page.getByRole("link", { name: "Train", exact: true }).click();
   await expect(page.getByText("Drawings to train with: 4.")).toBeVisible();
   await page.getByRole("button", { name: "Take part in rounds" }).click();
   await expect.poll(async () => (await history()).rounds[0]?.state, { timeout: 180_000 }).toBe("published");
   await expect(page.getByText("You taught the model 4 drawings in round 1.")).toBeVisible();
+  await expect(page.getByText("Your own last layer stays on this device, and is never sent.")).toBeVisible();
   // In one picture: each digit that was drawn, all of them, and what the round's own test said. It fits a phone.
   const picture = page.getByRole("table", { name: "What the model recognizes, before and now" });
   const names = [...new Set(drawn)].sort().map(String);
@@ -117,7 +119,9 @@ test("five drawings train the model of the digits on this device, and the next g
   const { tensors } = summarize(MODELS["mnist-cnn"]);
   const { data: delta, metadata } = decodeSafetensors(new Uint8Array(upload?.body ?? []), tensors);
   expect(readUpdateMetadata(metadata)).toMatchObject({ examples: 4, evalExamples: 1 });
-  expect(delta.some((one) => one !== 0)).toBe(true);
+  const head = tensors.filter(({ name }) => name.startsWith("digit/")).reduce((sum, { size }) => sum + size, 0);
+  expect(delta.subarray(0, -head).some((one) => one !== 0)).toBe(true);
+  expect(delta.subarray(-head).every((one) => one === 0)).toBe(true);
   expect(leaksOf(stage.requests, drawings)).toEqual([]);
   expect((await history()).rounds[0]?.evaluation?.confusion?.map((row) => row.length)).toEqual(
     Array.from({ length: 10 }, () => 10),

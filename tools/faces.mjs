@@ -123,8 +123,43 @@ async function* fileOf(path, reading) {
   if (kind === "zip") yield* zipOf(path, reading);
   else if (kind === "gzip") yield* gzipOf(path, reading);
   else if (kind === "text") yield* csvOf(path, createReadStream(path, { highWaterMark: 1 << 20 }), reading);
-  else if (kind === "idx") fail(`${path} is one of MNIST's files: choose --set dataset=mnist, which needs no --data.`);
+  else if (kind === "idx") fail(oneIdx(path));
   else fail(`${path} is a single picture: name a folder that has a folder of pictures for each label.`);
+}
+
+const oneIdx = (path) =>
+  `${path} is a single IDX file: name the folder or the zip that holds its pictures and its labels. (MNIST's own need none: --set dataset=mnist.)`;
+
+/** Pictures and labels in IDX files, as MNIST has them. @param sources those that may be some; where none is, nothing comes */
+async function* idxOf(path, sources, reading) {
+  const { modules, words } = reading;
+  try {
+    const files = await modules.idxFilesOf(sources);
+    if (files.length === 0) return;
+    if (!reading.idx)
+      fail(`${path} holds IDX files, which are pictures: choose --set dataset=own. (MNIST's own need no --data.)`);
+    const pairs = modules.pairIdx(files);
+    reading.idx(pairs[0].shape);
+    for (const pair of pairs) {
+      let place = 0;
+      for await (const { label: number, pixels } of modules.idxSamples(pair)) {
+        place += 1;
+        const label = words.read(String(number));
+        if (label === null)
+          yield new Error(`${pair.pictures.path}, picture ${place}: ${reading.whyNot(String(number))}.`);
+        else yield [label, pixels, pair.usage, null];
+      }
+    }
+  } catch (error) {
+    if (!(error instanceof modules.IdxError)) throw error;
+    fail(`${path}: ${error.message}`);
+  }
+}
+
+/** A file's bytes, unpacked where they are gzipped. */
+async function* plainBytes(file, isPacked) {
+  const stream = createReadStream(file, { highWaterMark: 1 << 20 });
+  yield* isPacked ? stream.pipe(createGunzip()) : stream;
 }
 
 /** Records, or a packed CSV. */
@@ -144,6 +179,7 @@ async function* gzipOf(path, reading) {
       return;
     }
     stream.destroy();
+    if (first?.[0] === 0 && first[1] === 0 && first[2] === 8) fail(oneIdx(path));
     if (!reading.hasRecords) fail(`${path} holds records of faces: choose --set dataset=fer2013.`);
   } catch (error) {
     if (!error.code?.startsWith("Z_")) throw error;
@@ -184,6 +220,12 @@ async function* zipOf(path, reading) {
       reading,
     );
     if (pictures.length > 0) return;
+    let some = 0;
+    for await (const found of idxOf(path, entries.filter(isIdxEntry(reading)).map(idxEntry), reading)) {
+      some += 1;
+      yield found;
+    }
+    if (some > 0) return;
     const csvs = entries.filter(({ filename }) => /\.csv$/i.test(filename) && !filename.includes("__MACOSX"));
     if (csvs.length === 0) fail(`${path} holds no picture and no CSV of faces.`);
     if (csvs.length > 1) fail(`${path} holds several CSVs: unpack it, and name the one that has the faces.`);
@@ -201,7 +243,25 @@ async function* zipOf(path, reading) {
   }
 }
 
-/** FER2013's records, pictures by label, or the one CSV of faces among other files. */
+const isIdxEntry =
+  ({ modules }) =>
+  ({ filename }) =>
+    modules.isIdxName(filename);
+
+/** A file in a zip, which may be packed once more. */
+const idxEntry = (entry) => ({
+  path: entry.filename,
+  bytes: entry.compressedSize,
+  open: async function* () {
+    const { readable, writable } = new TransformStream();
+    // Whoever has read enough of it lets go of it.
+    entry.getData(writable).catch(() => undefined);
+    const stream = Readable.fromWeb(readable);
+    yield* /\.gz$/i.test(entry.filename) ? stream.pipe(createGunzip()) : stream;
+  },
+});
+
+/** FER2013's records, pictures by label, IDX files, or the one CSV of faces among other files. */
 async function* folderOf(path, reading) {
   const { modules } = reading;
   const names = readdirSync(path);
@@ -223,6 +283,17 @@ async function* folderOf(path, reading) {
     .filter((picture) => modules.placeOf(picture.path));
   yield* picturesOf(pictures, reading);
   if (pictures.length > 0) return;
+  const sources = [];
+  for (const file of files.filter(modules.isIdxName)) {
+    const isPacked = modules.fileKind(await headOf(file, modules.HEAD)) === "gzip";
+    sources.push({ path: relative(path, file), bytes: statSync(file).size, open: () => plainBytes(file, isPacked) });
+  }
+  let some = 0;
+  for await (const found of idxOf(path, sources, reading)) {
+    some += 1;
+    yield found;
+  }
+  if (some > 0) return;
   const wanted = [];
   for (const file of files.slice(0, 1000)) {
     const head = await headOf(file, modules.HEAD);

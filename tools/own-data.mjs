@@ -15,6 +15,7 @@ export const OWN_OPTIONS = {
 /**
  * What the options say, as {@link picturesIn} takes it: --labels cat,dog or 1=cat,2=dog; --size 48x32, width and height; --channels 1 or 3;
  * --column NAME.
+ * @param {{ labels?: string, size?: string, channels?: string, column?: string }} options
  */
 export function ownReadingOf({ labels, size, channels, column }) {
   const [, width, height] = /^(\d+)x(\d+)$/i.exec(size ?? "") ?? [];
@@ -41,8 +42,8 @@ function namesOf(text) {
 
 /**
  * Labelled pictures of a file or folder, whatever their labels and sizes, as `{ kind, samples }`: each sample is [label, pixels, usage,
- * client], as facesOf of faces.mjs gives them. It reads what that reads: a CSV with a picture in one cell of each line, plain, packed or
- * alone in a zip or folder, and a zip or folder of pictures in one folder for each label. What each label was taken for is told.
+ * client], as facesOf of faces.mjs gives them. It reads what that reads: a CSV with a picture in one cell of each line, or in a column for each
+ * number, plain, packed or alone in a zip or folder; a zip or folder of pictures in one folder for each label, or of IDX files. What each label was taken for is told.
  * @param {string} path
  * @param {ReturnType<typeof ownReadingOf>} said
  * @param {{ labels: string[], input: { height: number, width: number, channels: number } } | null} kind what a task takes, where it is for one
@@ -66,6 +67,15 @@ export async function picturesIn(path, said, kind = null) {
       size ??= await sizeOfAll(path, pictures, modules);
     },
     picture: async (bytes) => (await pictureOf(bytes, size)).data,
+    idx: (shape) => {
+      const problem = modules.whyNoSize(shape);
+      if (problem) throw new modules.OwnDataError(problem);
+      if (given && (given.width !== shape.width || given.height !== shape.height)) {
+        const is = `${shape.width} x ${shape.height}, and not ${given.width} x ${given.height}`;
+        throw new modules.OwnDataError(`Its pictures are ${is}: IDX files have the size that they have.`);
+      }
+      csv = { shape };
+    },
     whyNot: (word) => words.why(word),
   };
   const samples = [];
@@ -82,7 +92,7 @@ export async function picturesIn(path, said, kind = null) {
   }
   report();
   if (samples.length === 0) fail(`${path} holds no picture that could be used.`);
-  const { height, width } = size ?? csv.shape;
+  const { height, width } = csv?.shape ?? size;
   /** Numbers of a pixel as they were read: pictures come in colour. */
   const from = csv?.shape ? csv.shape.channels : 3;
   const isColoured = from === 3 && samples.some(([, pixels]) => modules.hasColour(pixels));

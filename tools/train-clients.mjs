@@ -81,9 +81,10 @@ export async function trainClients({ url, task, clients, rounds, ...said }, sign
 
 /** One client. */
 class Trainer {
-  /** What it keeps between rounds: what its codec has lost, and its own batch normalization. */
+  /** What it keeps between rounds: what its codec has lost, its own batch normalization, and what a strategy remembers. */
   #residual;
   #norms = null;
+  #kept;
   /** The secure round that it has left without a word: its peers go on without it, and it takes no other part. */
   #left;
 
@@ -133,9 +134,14 @@ class Trainer {
     return this.pool.evaluate({ weights, of: "train", examples: this.heldOut });
   }
 
+  /** A checkpoint with whatever of it is this client's own. */
+  async #ownWeights(checkpoint, personalLayers) {
+    return lab.judgedWeights(this.#kept, personalLayers, this.client.model, await this.#weights(checkpoint));
+  }
+
   async #evaluate(evaluation) {
-    const before = await this.#judge(await this.#weights(evaluation.base));
-    const after = await this.#judge(await this.#weights(evaluation.candidate));
+    const before = await this.#judge(await this.#ownWeights(evaluation.base, evaluation.personalLayers));
+    const after = await this.#judge(await this.#ownWeights(evaluation.candidate, evaluation.personalLayers));
     await this.client.sendEvaluation(evaluation, {
       examples: after.examples,
       loss: after.loss,
@@ -153,7 +159,7 @@ class Trainer {
   async #contribute(assignment) {
     const { client } = this;
     if (assignment.secure) return this.#contributeSecurely(assignment);
-    const { trained, isWorse, norms, seed } = await this.#trained(assignment);
+    const { trained, isWorse, norms, kept, seed } = await this.#trained(assignment);
     if (isWorse) {
       await client.withdraw(assignment);
       throw new KeptBackError();
@@ -164,36 +170,52 @@ class Trainer {
     // Kept only now: what was refused has lost nothing.
     this.#residual = residual;
     this.#norms = norms;
-    return `${status}, loss ${trained.train.loss.toFixed(3)}`;
+    this.#kept = kept;
+    return `${status}, loss ${trained.train.loss.toFixed(3)}${await this.#toldOfOwn()}`;
+  }
+
+  /** What it has for itself, in words. */
+  async #toldOfOwn() {
+    const kept = this.#kept;
+    if (!kept) return "";
+    const bytes = Object.values(kept.vectors).reduce((sum, { byteLength }) => sum + byteLength, 0);
+    const told = `, keeps ${(bytes / 1024).toFixed(1)} kB of its own`;
+    if (kept.choice.strategy !== "ditto" || this.heldOut.length === 0) return told;
+    const { accuracy, examples } = await this.#judge(kept.vectors.own);
+    return `${told}, its own model: ${toldShare(accuracy)} of ${examples} held out`;
   }
 
   async #contributeSecurely(assignment) {
     const { deviation, clip } = assignment.secure;
-    let kept = null;
+    let after = {};
     const published = await this.client.sendSecure(assignment, async () => {
-      const { trained, isWorse, norms } = await this.#trained(assignment);
-      kept = norms;
+      const { trained, isWorse, norms, kept } = await this.#trained(assignment);
+      after = { norms, kept: isWorse ? this.#kept : kept };
       if (isWorse && deviation === 0) throw new KeptBackError();
       // Everybody sees who leaves a secure round: what its faces say of a training is told with noise, or not at all.
       if (isWorse) trained.delta.fill(0);
       return lab.clipTrained(trained, clip);
     });
-    this.#norms = kept;
+    this.#norms = after.norms ?? null;
+    this.#kept = after.kept;
     return published ? "in the sum, published" : "not published";
   }
 
   async #trained({ checkpoint, plan, round }) {
     const weights = await this.#weights(checkpoint);
+    const run = lab.liveRunOf(plan, this.client.model);
+    const strategy = lab.toldOf(run, this.#kept);
     const seed = crypto.getRandomValues(new Uint32Array(1))[0];
-    const before = await this.#judge(weights);
+    const before = await this.#judge(await this.#ownWeights(checkpoint, lab.personalLayersOf(plan)));
     const begun = performance.now();
     const { train, heldOut } = this;
-    const result = await this.pool.train({ weights, train, heldOut, plan, seed, norms: this.#norms });
+    const result = await this.pool.train({ weights, train, heldOut, plan, seed, norms: this.#norms, strategy });
     const trainingMs = performance.now() - begun;
     this.say(`round ${round}: trained in ${(trainingMs / 1000).toFixed(1)} s`);
     return {
       seed,
       norms: result.norms,
+      kept: run && { choice: plan, vectors: result.strategy.state },
       // With a batch normalization of its own the base alone is not the model that it had.
       isWorse: this.#norms === null && lab.isWorse(before, result.heldOut),
       trained: {
@@ -211,4 +233,5 @@ class Trainer {
 
 const NOTHING = { examples: 0, loss: 0, accuracy: 0, confusion: [] };
 
-const told = ({ accuracy }) => `${(accuracy * 100).toFixed(0)} %`;
+const toldShare = (share) => `${(share * 100).toFixed(0)} %`;
+const told = ({ accuracy }) => toldShare(accuracy);

@@ -3,6 +3,10 @@ import { networkOf } from "../federation/tasks/network";
 import { playedTask, taskNamed, type TaskName } from "../federation/tasks/registry";
 import type { PlayedKind } from "../federation/tasks/task";
 import type { Sighting, VisionApi } from "../../workers/vision/api";
+import type { OwnWeights } from "../../workers/trainer/api";
+import { playsAfter, type Plays } from "../federation/strategies/live";
+import { clientStateTime } from "../faces/client-states";
+import { ownWeightsOf } from "../faces/own-weights";
 import { getSetting } from "../faces/settings";
 import { getCheckpoint, getLightCheckpoint } from "./checkpoints";
 import { getTask } from "./edge";
@@ -36,12 +40,15 @@ const stateKey = (task: TaskName): string => `best-actor-task/${task}`;
  */
 class Model {
   #task = $state.raw<Task>();
-  #loadedSha256: string | undefined;
+  /** The checkpoint that the worker has, and when what it has of this device's own was trained. */
+  #loaded: string | undefined;
   /** 0..1 while a checkpoint is downloaded. */
   downloading = $state<number>();
   /** The last reason why there is no newer checkpoint, in words. */
   problem = $state<string>();
   #ready = $state(false);
+  /** What a strategy has kept on this device is for, and whether it plays; undefined where nothing is kept. */
+  own = $state.raw<{ plays: Plays; isUsed: boolean }>();
   /** True while it gets ready, or looks for something newer. */
   updating = $state(false);
   #updating: Promise<void> | undefined;
@@ -106,8 +113,10 @@ class Model {
       // It is waited for below; meanwhile its end is nobody's surprise.
       started.catch(() => undefined);
       const task = await this.#newestTask(name);
-      if (task.checkpoint.sha256 !== this.#loadedSha256) {
-        const norms = (await getSetting("localNorms").catch(() => undefined))?.[task.task];
+      const trainedAt = await clientStateTime(task.task).catch(() => undefined);
+      const wanted = `${task.checkpoint.sha256} ${trainedAt}`;
+      if (wanted !== this.#loaded) {
+        const own = await ownWeightsOf(task.task).catch((): OwnWeights => ({}));
         // Who takes part in rounds trains from the exact weights, which are not downloaded beside others.
         const takesPart = await getSetting("takingPart").catch(() => undefined);
         const get = takesPart ? getCheckpoint : getLightCheckpoint;
@@ -116,8 +125,11 @@ class Model {
         });
         this.downloading = undefined;
         const network = networkOf(task.task);
-        await this.#vision.call((api) => api.setCheckpoint(network, Comlink.transfer(file, [file.buffer]), norms));
-        this.#loadedSha256 = task.checkpoint.sha256;
+        const isUsed = await this.#vision.call((api) =>
+          api.setCheckpoint(network, Comlink.transfer(file, [file.buffer]), own),
+        );
+        this.#loaded = wanted;
+        this.own = own.kept && { plays: playsAfter(own.kept.choice.strategy), isUsed };
         localStorage.setItem(stateKey(task.task), JSON.stringify(task));
       }
       await started;
@@ -169,7 +181,7 @@ class Model {
   /** A worker that has ended holds no model: the next `update` loads it again, into another one. */
   #forgetWorker(): void {
     this.#ready = false;
-    this.#loadedSha256 = undefined;
+    this.#loaded = undefined;
   }
 }
 

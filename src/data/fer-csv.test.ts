@@ -189,3 +189,57 @@ test("what a file does not say itself is asked for, and never guessed", () => {
   expect(readOwn(text, { column: "kind", size })).toMatchObject({ names: ["a", "b"], shape: { ...size, channels: 1 } });
   expect(() => readOwn("kind,levels\n")).toThrow("There is no picture in it");
 });
+
+/** As Kaggle's `train.csv` of MNIST: a label and 784 columns. */
+const kaggle = (count: number, rows: readonly string[]): string =>
+  ["label", ...Array.from({ length: count }, (_, i) => `pixel${i}`)].join(",") + "\n" + rows.join("\n");
+const levels = (fill: (i: number) => number | string, count: number): string =>
+  Array.from({ length: count }, (_, i) => fill(i)).join(",");
+
+test("a file with a column for each pixel is read, whatever they are called, and its wrong lines are named", () => {
+  const text = kaggle(784, [
+    `5,${levels((i) => i % 256, 784)}`,
+    `0,${levels(() => 255, 784)}`,
+    `1,${levels(() => 1, 700)}`,
+    `1,${levels((i) => (i === 7 ? 256 : 0), 784)}`,
+    `1,${levels((i) => (i === 7 ? "" : 0), 784)}`,
+    `0,${levels(() => 3, 100)}`,
+  ]);
+  const { rows, shape, names } = readOwn(text);
+  expect(names).toEqual(["0", "1", "5"]);
+  expect(shape).toEqual({ height: 28, width: 28, channels: 1 });
+  expect(codes(rows)).toEqual([0, 1, "wrong-pixel-count 4", "bad-pixel 5", "bad-pixel 6", "truncated 7"]);
+  expect([...(rows[0] as FerFace).pixels]).toEqual(Array.from({ length: 784 }, (_, i) => i % 256));
+  expect(isPictureCsv(bytesOf(text).subarray(0, 4096))).toBe(true);
+  // The other layout that goes round, with its label at the end, and a column that says whose it is.
+  const names2 = Array.from({ length: 64 }, (_, i) => `${Math.floor(i / 8) + 1}x${(i % 8) + 1}`);
+  const turned = readOwn(
+    `${names2.join(",")},user,class\n${levels((i) => i, 64)},ann,a\n${levels(() => 0, 64)},ben,b\n`,
+  );
+  expect(turned).toMatchObject({ shape: { height: 8, width: 8 }, names: ["a", "b"] });
+  expect(turned.rows.map((row) => (row as FerFace).client)).toEqual(["ann", "ben"]);
+  expect([...(turned.rows[0] as FerFace).pixels]).toEqual(Array.from({ length: 64 }, (_, i) => i));
+});
+
+test("pixels in columns are no guess either: a size that is no square is asked for, and an order that is none is refused", () => {
+  const text = kaggle(80, [`a,${levels(() => 1, 80)}`, `b,${levels(() => 2, 80)}`]);
+  expect(() => readOwn(text)).toThrow("80 numbers, which is no square in grey or in colour: say their size");
+  expect(readOwn(text, { size: { height: 8, width: 10 } }).shape).toEqual({ height: 8, width: 10, channels: 1 });
+  const [head = "", ...rows] = kaggle(64, [`a,${levels(() => 1, 64)}`]).split("\n");
+  const mixed = head.replace("pixel3,pixel4", "pixel4,pixel3");
+  expect(() => readOwn([mixed, ...rows].join("\n"))).toThrow("not in their order: pixel3 comes behind pixel4");
+  const two = `id,kind,${head.slice("label,".length)}\n1,a,${levels(() => 1, 64)}\n`;
+  expect(() => readOwn(two)).toThrow("Its columns are id, kind, ..., of which pixel0 to pixel63 hold the pictures");
+  // As faces such a file is refused at once, and with the code that has the import ask what it is.
+  for (const count of [64, 784, 27_648]) {
+    const reader = new FerCsvReader();
+    const found = (): unknown[] => [...reader.push(bytesOf(kaggle(count, ["1"])))];
+    expect(found).toThrow(expect.objectContaining({ code: "wrong-header" }));
+  }
+  // In small pieces, too.
+  const reader = new FerCsvReader(new OwnLabels(), { labels: new OwnLabels(), column: null, size: null });
+  const bytes = bytesOf(kaggle(784, [`1,${levels(() => 9, 784)}`]));
+  const small = [];
+  for (let at = 0; at < bytes.length; at += 900) small.push(...reader.push(bytes.subarray(at, at + 900)));
+  expect([...small, ...reader.finish()]).toHaveLength(1);
+});

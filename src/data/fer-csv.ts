@@ -25,6 +25,8 @@ const LONGEST = longestLine(SIDE.most ** 2 * 3);
 /** The fewest numbers in a cell that can be a picture. */
 const FEWEST_NUMBERS = SIDE.least ** 2;
 const MAX_HEADER = 1024;
+/** The same of a file with a column for each number of a picture: a name of some twelve letters, and a comma. */
+const MAX_WIDE_HEADER = SIDE.most ** 2 * 3 * 13 + MAX_HEADER;
 
 export type FerCsvCode =
   | "not-csv"
@@ -133,7 +135,13 @@ export class FerCsvReader {
   *#keep(bytes: Uint8Array): Generator<FerCsvError> {
     if (this.#skipping || bytes.length === 0) return;
     if (!this.#columns && !this.#names && this.#rest.length + bytes.length > MAX_HEADER) {
-      throw refusal(Uint8Array.of(...this.#rest, ...bytes.subarray(0, MAX_HEADER)));
+      const head = concatUint8Arrays([this.#rest, bytes.subarray(0, 2 * MAX_HEADER)]);
+      const isWide = isWideHeader(head);
+      if (!this.own && isWide) throw wideRefusal();
+      if (!isWide || this.#rest.length + bytes.length > MAX_WIDE_HEADER)
+        throw refusal(head.subarray(0, 2 * MAX_HEADER));
+      this.#rest = concatUint8Arrays([this.#rest, bytes]);
+      return;
     }
     const longest = this.#shape ? longestLine(sizeOf(this.#shape)) : LONGEST;
     if (this.#rest.length + bytes.length > longest) {
@@ -164,6 +172,7 @@ export class FerCsvReader {
 
   #readHeader(line: Uint8Array): void {
     const names = namesOf(line);
+    if (!this.own && isWideHeader(line)) throw wideRefusal();
     if (this.own) this.#names = names;
     else this.#columns = columnsOf(line, names);
   }
@@ -181,7 +190,8 @@ export class FerCsvReader {
     const cell = (column: number): Uint8Array => cells[column] ?? new Uint8Array(0);
     if (this.own && this.#names) this.#columns ??= ownColumns(this.#names, cells, this.own.column);
     const columns = this.#columns as Columns;
-    const size = this.#sizeOf(cell(columns.pixels));
+    const { wide } = columns;
+    const size = this.#sizeOf(() => wide ?? numbersIn(cell(columns.pixels)));
     const emotion = text.decode(cell(columns.emotion)).slice(0, this.own ? 60 : 20);
     const label = this.labels.read(emotion);
     if (label === null) return this.#wrong("bad-label", this.labels.why(emotion));
@@ -191,22 +201,27 @@ export class FerCsvReader {
       return this.#wrong("bad-usage", `The usage is Training, PublicTest or PrivateTest, not "${said}".`);
     }
     const pixels = new Uint8Array(size);
-    const bytes = cell(columns.pixels);
     let count = 0;
-    for (let at = 0; at < bytes.length;) {
-      let value = 0;
-      const from = at;
-      for (; at < bytes.length && bytes[at] !== SPACE; at++) {
-        const digit = (bytes[at] as number) - 0x30;
-        value = digit >= 0 && digit <= 9 ? value * 10 + digit : NaN;
+    for (let column = columns.pixels; column < columns.pixels + (wide ?? 1); column++) {
+      const bytes = cell(column);
+      if (wide !== undefined && bytes.length === 0 && column < cells.length) {
+        return this.#wrong("bad-pixel", `Pixel ${count + 1} is a grey level from 0 to 255, and there is none.`);
       }
-      if (!(value <= 255)) {
-        const found = text.decode(bytes.subarray(from, Math.min(at, from + 12)));
-        return this.#wrong("bad-pixel", `Pixel ${count + 1} is a grey level from 0 to 255, not "${found}".`);
+      for (let at = 0; at < bytes.length;) {
+        let value = 0;
+        const from = at;
+        for (; at < bytes.length && bytes[at] !== SPACE; at++) {
+          const digit = (bytes[at] as number) - 0x30;
+          value = digit >= 0 && digit <= 9 ? value * 10 + digit : NaN;
+        }
+        if (!(value <= 255)) {
+          const found = text.decode(bytes.subarray(from, Math.min(at, from + 12)));
+          return this.#wrong("bad-pixel", `Pixel ${count + 1} is a grey level from 0 to 255, not "${found}".`);
+        }
+        if (count < size) pixels[count] = value;
+        count += 1;
+        while (bytes[at] === SPACE) at += 1;
       }
-      if (count < size) pixels[count] = value;
-      count += 1;
-      while (bytes[at] === SPACE) at += 1;
     }
     if (count !== size) {
       const short = isLast && count < size;
@@ -219,10 +234,10 @@ export class FerCsvReader {
   }
 
   /** Numbers of a picture: those of the first one say what all of them are. @throws OwnDataError where they make no picture */
-  #sizeOf(cell: Uint8Array): number {
+  #sizeOf(counted: () => number): number {
     const { own } = this;
     if (!this.#shape && own) {
-      const count = numbersIn(cell);
+      const count = counted();
       const shape = shapeOfNumbers(count, own.size);
       const problem = shape && whyNoSize(shape);
       if (problem !== undefined && problem !== null) throw new OwnDataError(problem, "size");
@@ -251,7 +266,9 @@ interface Columns {
   /** -1 where there is none. */
   usage: number;
   client: number;
+  /** The one with a picture's numbers, or the first of so many as `wide` says, with one number each. */
   pixels: number;
+  wide?: number;
 }
 
 /** The error for a first line that is no header, with what to do about it. */
@@ -291,24 +308,28 @@ const USAGE_COLUMNS = new Set(["usage", "split", "subset", "set", "partition"]);
  */
 function ownColumns(names: readonly string[], cells: readonly Uint8Array[], wanted: string | null): Columns {
   const pictures = cells.flatMap((cell, i) => (numbersIn(cell) >= FEWEST_NUMBERS ? [i] : []));
-  const [pixels, ...more] = pictures;
+  const wide = pictures.length === 0 ? pixelColumns(names) : null;
+  const [pixels, ...more] = wide ? [wide.from] : pictures;
   if (pixels === undefined || more.length > 0) {
     throw new OwnDataError(
       `${pixels === undefined ? "None" : "More than one"} of its columns (${listed(names)}) holds pictures: one cell in a line must ` +
-        `have all levels of a picture, from 0 to 255, with spaces between them.`,
+        `have all levels of a picture, from 0 to 255, with spaces between them, or a column for each, as in label,pixel0,pixel1 and so on.`,
     );
   }
-  const named = (set: ReadonlySet<string>): number => names.findIndex((name, i) => i !== pixels && set.has(name));
+  const isPixels = (i: number): boolean => i >= pixels && i < pixels + (wide?.count ?? 1);
+  const named = (set: ReadonlySet<string>): number => names.findIndex((name, i) => !isPixels(i) && set.has(name));
   const [usage, client] = [named(USAGE_COLUMNS), named(CLIENT_COLUMNS)];
-  const rest = names.flatMap((_, i) => ([pixels, usage, client].includes(i) ? [] : [i]));
+  const rest = names.flatMap((_, i) => (isPixels(i) || i === usage || i === client ? [] : [i]));
   const asked = wanted === null ? -1 : names.indexOf(plainName(wanted));
   if (wanted !== null && asked < 0) {
     throw new OwnDataError(`There is no column ${wanted}. There are: ${listed(names)}.`, "column");
   }
   const emotion = asked >= 0 ? asked : rest.length === 1 ? rest[0] : undefined;
-  if (emotion === undefined || emotion === pixels) {
+  if (emotion === undefined || isPixels(emotion)) {
+    const holding = wide ? `${names[pixels]} to ${names[pixels + wide.count - 1]} hold` : `${names[pixels]} holds`;
+    const others = names.filter((_, i) => !wide || !isPixels(i));
     throw new OwnDataError(
-      `Its columns are ${listed(names)}, of which ${names[pixels]} holds the pictures: say which holds the labels.`,
+      `Its columns are ${listed(wide ? [...others, "..."] : others)}, of which ${holding} the pictures: say which holds the labels.`,
       "column",
     );
   }
@@ -317,8 +338,59 @@ function ownColumns(names: readonly string[], cells: readonly Uint8Array[], want
     usage: usage === emotion ? -1 : usage,
     client: client === emotion ? -1 : client,
     pixels,
+    ...(wide && { wide: wide.count }),
   };
 }
+
+/** Numbers in a column's name, and what stands around them. */
+const stemOf = (name: string): string => name.replace(/\d+/g, "#");
+const numbersOf = (name: string): number[] => (name.match(/\d+/g) ?? []).map(Number);
+
+/**
+ * The columns with one number of a picture each, as Kaggle's MNIST has them (`label,pixel0,...,pixel783`) and others (`1x1,1x2,...,28x28`):
+ * the longest run of names that differ in their numbers alone.
+ * @returns null where there is none
+ * @throws OwnDataError where they are not in their order
+ */
+function pixelColumns(names: readonly string[]): { from: number; count: number } | null {
+  let best = { from: 0, count: 0 };
+  for (let from = 0; from < names.length;) {
+    const stem = stemOf(names[from] ?? "");
+    let to = from + 1;
+    while (to < names.length && stem.includes("#") && stemOf(names[to] ?? "") === stem) to += 1;
+    if (to - from > best.count) best = { from, count: to - from };
+    from = to;
+  }
+  if (best.count < FEWEST_NUMBERS) return null;
+  for (let i = best.from + 1; i < best.from + best.count; i++) {
+    const [before = "", name = ""] = [names[i - 1], names[i]];
+    const numbers = numbersOf(name);
+    const at = numbersOf(before).findIndex((value, place) => value !== numbers[place]);
+    if (at < 0 || (numbers[at] ?? 0) < (numbersOf(before)[at] ?? 0)) {
+      throw new OwnDataError(`Its columns with one pixel each are not in their order: ${name} comes behind ${before}.`);
+    }
+  }
+  return best;
+}
+
+/** Whether a first line, or its beginning, names a column for each number of a picture. */
+function isWideHeader(line: Uint8Array): boolean {
+  // The last name may be cut.
+  const names = text
+    .decode(line.subarray(0, 4 * MAX_HEADER))
+    .split(",")
+    .map(plainName)
+    .slice(0, -1);
+  const stems = names.map(stemOf);
+  let run = 0;
+  return stems.some((stem, i) => {
+    run = stem.includes("#") && stem === stems[i - 1] ? run + 1 : 0;
+    return run + 1 >= FEWEST_NUMBERS;
+  });
+}
+
+const wideRefusal = (): FerCsvError =>
+  new FerCsvError("wrong-header", 1, "It has a column for each pixel: these are pictures, and no contest's faces.");
 
 const listed = (names: readonly string[]): string => names.slice(0, 20).join(", ").slice(0, 200);
 
@@ -330,7 +402,8 @@ const plainName = (name: string): string =>
 
 /** The names of the columns. @throws FerCsvError */
 function namesOf(line: Uint8Array): string[] {
-  if (line.length > MAX_HEADER || line.includes(0) || line[0] === 0xff || line[0] === 0xfe) throw refusal(line);
+  if ((line.length > MAX_HEADER && !isWideHeader(line)) || line.includes(0) || line[0] === 0xff || line[0] === 0xfe)
+    throw refusal(line);
   const head = text.decode(line);
   if (head.includes("\r") || /^\uFEFF?["\s]*\d+["\s]*[,;]/.test(head)) throw refusal(line);
   return head.split(",").map(plainName);
@@ -358,7 +431,9 @@ function columnsOf(line: Uint8Array, names: readonly string[]): Columns {
 /** Whether a file begins like a CSV of pictures, whatever its columns are called. @param head its first bytes */
 export function isPictureCsv(head: Uint8Array): boolean {
   const end = head.indexOf(NEWLINE);
-  if (end < 0 || head[0] === 0) return false;
+  if (head[0] === 0) return false;
+  if (isWideHeader(end < 0 ? head : head.subarray(0, end + 1))) return true;
+  if (end < 0) return false;
   const cells = text.decode(head.subarray(end + 1)).split(/[,\n]/);
   return cells.some((cell) => /^[\d\s"]*$/.test(cell) && (cell.match(/\d+/g)?.length ?? 0) >= FEWEST_NUMBERS);
 }

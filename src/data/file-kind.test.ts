@@ -7,6 +7,7 @@ test.each([
   ["zip", Buffer.from("504b0304140000000800", "hex")],
   ["zip", Buffer.from("504b0506000000000000", "hex")],
   ["idx", Buffer.from("0000080300000001", "hex")],
+  ["idx", Buffer.from("0000080400000001", "hex")],
   ["picture", Buffer.from("89504e470d0a1a0a", "hex")],
   ["picture", Buffer.from("ffd8ffe000104a46", "hex")],
   ["picture", Buffer.concat([Buffer.from("RIFF"), Buffer.alloc(4), Buffer.from("WEBPVP8 ")])],

@@ -20,6 +20,6 @@ const begins = (head: Uint8Array, signature: readonly (number | null)[]): boolea
 export function fileKind(head: Uint8Array): FileKind {
   if (begins(head, [0x1f, 0x8b])) return "gzip";
   if (begins(head, [0x50, 0x4b, 0x03, 0x04]) || begins(head, [0x50, 0x4b, 0x05, 0x06])) return "zip";
-  if (begins(head, [0, 0, 8]) && (head[3] ?? 0) >= 1 && (head[3] ?? 0) <= 3) return "idx";
+  if (begins(head, [0, 0, 8]) && (head[3] ?? 0) >= 1 && (head[3] ?? 0) <= 4) return "idx";
   return PICTURES.some((signature) => begins(head, signature)) ? "picture" : "text";
 }

@@ -1,6 +1,6 @@
 import { deleteDB, openDB, type DBSchema, type IDBPDatabase, type IDBPTransaction } from "idb";
 import type { Label } from "../model/expressions";
-import type { Drawing, Face, Participation, Split, Take } from "./kept";
+import type { ClientState, Drawing, Face, Participation, Split, Take } from "./kept";
 import { sortOld } from "./labels";
 
 /** The one database of everything that stays on this device. */
@@ -9,6 +9,8 @@ export interface Schema extends DBSchema {
   drawings: { key: number; value: Drawing; indexes: { split: Split } };
   /** What was scored, without pictures. */
   takes: { key: number; value: Take };
+  /** What strategies keep, by task: as large as a model. The index says what is there without reading it. */
+  clientStates: { key: string; value: ClientState; indexes: { at: number } };
   /** Single values by name. */
   settings: { key: string; value: unknown };
 }
@@ -21,7 +23,11 @@ const NAME = "best-actor";
  */
 type Upgrade = (
   db: IDBPDatabase<Schema>,
-  transaction: IDBPTransaction<Schema, ("faces" | "drawings" | "takes" | "settings")[], "versionchange">,
+  transaction: IDBPTransaction<
+    Schema,
+    ("faces" | "drawings" | "takes" | "clientStates" | "settings")[],
+    "versionchange"
+  >,
 ) => void | Promise<void>;
 const UPGRADES: Upgrade[] = [
   (db) => {
@@ -58,6 +64,9 @@ const UPGRADES: Upgrade[] = [
   (db) => {
     const drawings = db.createObjectStore("drawings", { keyPath: "id", autoIncrement: true });
     drawings.createIndex("split", "split");
+  },
+  (db) => {
+    db.createObjectStore("clientStates", { keyPath: "task" }).createIndex("at", "at");
   },
 ];
 

@@ -4,6 +4,7 @@ import type { Snapshot } from "../../workers/trainer/api";
 import type { Assignment } from "../federation/protocol";
 import type { TaskName } from "../federation/tasks/registry";
 import type { SecureClient } from "../federation/secagg/client";
+import type { KeptState } from "../federation/strategies/live";
 import type { Evaluation } from "../model/evaluation";
 import type { Label } from "../model/expressions";
 
@@ -73,6 +74,8 @@ export interface Participation {
   snapshot?: Snapshot;
   /** The trained batch normalization, kept once the edge has accepted the update; null where the round averages it. */
   localNorms?: Float32Array<ArrayBuffer> | null;
+  /** What a strategy keeps for its next round, once the edge has accepted the update; null where the round has none. */
+  kept?: KeptState | null;
   /** The finished update, gzipped or masked, until the edge has accepted it. */
   update?: Uint8Array<ArrayBuffer>;
   /** The secrets of a round with secure aggregation. */
@@ -83,6 +86,15 @@ export interface Participation {
   residual?: Float32Array<ArrayBuffer>;
   /** What the page says about that update. */
   contribution?: Contribution;
+}
+
+/** What this device keeps of the rounds of a strategy: its own layers, or a whole model. One of each task. */
+export interface ClientState extends KeptState {
+  task: TaskName;
+  /** The round that it was trained in. */
+  round: number;
+  /** Unix time in milliseconds. */
+  at: number;
 }
 
 /** A summary of one update that this device made. */
@@ -211,5 +223,5 @@ export interface Settings {
   player: Player;
 }
 
-/** What trainings have left that is made of faces or drawings, by task, beside an update under way. */
+/** Settings that trainings have left and that are made of faces or drawings, by task, beside client states and an update under way. */
 export const MADE_OF_EXAMPLES = ["residuals", "localNorms"] as const;

@@ -1,4 +1,5 @@
 import type { IDBPObjectStore } from "idb";
+import { deleteClientStates } from "./client-states";
 import { use, type Schema } from "./database";
 import { MADE_OF_EXAMPLES, type Participation, type Settings } from "./kept";
 import { deleteSetting } from "./settings";
@@ -19,18 +20,20 @@ export const isForgotten = (error: unknown): boolean => error instanceof Error &
  */
 async function changeParticipation(
   allowed: (settings: SettingsStore) => Promise<boolean>,
-  change: (settings: SettingsStore) => Promise<void>,
+  change: (settings: SettingsStore, states: StatesStore) => Promise<void>,
 ): Promise<void> {
   const isDone = await use(async (db) => {
-    const transaction = db.transaction("settings", "readwrite");
-    const may = await allowed(transaction.store);
-    if (may) await change(transaction.store);
+    const transaction = db.transaction(["settings", "clientStates"], "readwrite");
+    const settings = transaction.objectStore("settings");
+    const may = await allowed(settings);
+    if (may) await change(settings, transaction.objectStore("clientStates"));
     await transaction.done;
     return may;
   });
   if (!isDone) throw new ForgottenError("This device no longer takes part in that round.");
 }
-type SettingsStore = IDBPObjectStore<Schema, ["settings"], "settings", "readwrite">;
+type SettingsStore = IDBPObjectStore<Schema, ("settings" | "clientStates")[], "settings", "readwrite">;
+type StatesStore = IDBPObjectStore<Schema, ("settings" | "clientStates")[], "clientStates", "readwrite">;
 
 const isKept =
   ({ assignment }: Participation) =>
@@ -58,10 +61,14 @@ export const keepParticipation = (participation: Participation): Promise<void> =
  * @throws ForgottenError where it is not kept any more: then nothing of it is left. StorageError
  */
 export const endParticipation = (participation: Participation, accepted = false): Promise<void> =>
-  changeParticipation(isKept(participation), async (settings) => {
-    const { assignment, localNorms, residual } = participation;
+  changeParticipation(isKept(participation), async (settings, states) => {
+    const { assignment, localNorms, kept, residual } = participation;
     await settings.delete("participation");
     if (!accepted) return;
+    const { task, round } = assignment;
+    // As with batch normalization: where the last round shared all of the model, nothing of an earlier one's is worth keeping.
+    if (kept) await states.put({ ...kept, task, round, at: Date.now() });
+    else await states.delete(task);
     const { [assignment.task]: _, ...others } = ((await settings.get("localNorms")) ?? {}) as Settings["localNorms"];
     await settings.put(localNorms ? { ...others, [assignment.task]: localNorms } : others, "localNorms");
     if (!residual) return;
@@ -81,5 +88,6 @@ export async function forgetParticipation(): Promise<void> {
 /** Consent is taken back: of the faces that are kept, nothing that a training made stays. @throws StorageError */
 export async function forgetTrainings(): Promise<void> {
   await forgetParticipation();
+  await deleteClientStates();
   for (const key of MADE_OF_EXAMPLES) await deleteSetting(key);
 }

@@ -4,10 +4,17 @@ import { openDB } from "idb";
 import { DEFAULT_ROUND } from "../federation/default-round";
 import { createSigningKey } from "../federation/signing";
 import { BUILT_IN, noteTask } from "../federation/tasks/registry";
+import { clientStateOf, clientStateSizes, clientStateTime, deleteClientStates } from "./client-states";
 import { usableOf } from "./labels";
 import { destroyDatabase, NewerStorageError, StorageError, StorageFullError, use } from "./database";
 import type { Drawing, NewExample, NewFace, Participation } from "./kept";
-import { beginParticipation, endParticipation, forgetParticipation, keepParticipation } from "./participation";
+import {
+  beginParticipation,
+  endParticipation,
+  forgetParticipation,
+  forgetTrainings,
+  keepParticipation,
+} from "./participation";
 import { getSetting, setSetting, settingSizes } from "./settings";
 import { allOf, drawingStore, faceStore, storeOf } from "./store";
 import { addTake, allTakes, deleteAllTakes } from "./takes";
@@ -103,6 +110,95 @@ const participation = async (faces: number[] = [1]): Promise<Participation> => (
   bytesDown: 0,
   localNorms: Float32Array.of(1),
   residual: Float32Array.of(2),
+});
+
+/** What a round of FedPer leaves of a device's own. */
+const kept = (value: number): NonNullable<Participation["kept"]> => ({
+  choice: { strategy: "fedper", personalLayers: 1, headEpochs: 10, lambda: 0.1, mu: 1, temperature: 0.5 },
+  vectors: { head: Float32Array.of(value, value) },
+});
+/** Ends a part in a round of a task as accepted. */
+async function accepted(task: string, state: Participation["kept"]): Promise<void> {
+  await setSetting("takingPart", true);
+  const part = await participation();
+  const ended = { ...part, assignment: { ...part.assignment, task, round: 4 }, ...(state && { kept: state }) };
+  await beginParticipation(ended);
+  await endParticipation(ended, true);
+}
+
+test("what a strategy keeps stays once the edge has the update, for its task alone, until a round that shares all of the model", async () => {
+  await setSetting("takingPart", true);
+  const refused = { ...(await participation()), kept: kept(1) };
+  await beginParticipation(refused);
+  await endParticipation(refused);
+  expect(await clientStateOf("expressions")).toBeUndefined();
+
+  await accepted("expressions", kept(1));
+  await accepted("digits", kept(2));
+  expect(await clientStateOf("expressions")).toMatchObject({ ...kept(1), task: "expressions", round: 4 });
+  expect(await clientStateOf("digits")).toMatchObject(kept(2));
+  expect(await clientStateSizes()).toEqual([8, 8]);
+  const [first, at] = [await clientStateTime("expressions"), (await clientStateOf("expressions"))?.at];
+  expect(first).toBe(at);
+  expect(await clientStateTime("expressions-compact")).toBeUndefined();
+
+  await accepted("expressions", kept(3));
+  expect((await clientStateOf("expressions"))?.vectors).toEqual(kept(3).vectors);
+  await accepted("expressions", null);
+  expect(await clientStateOf("expressions")).toBeUndefined();
+  expect(await clientStateOf("digits")).toMatchObject(kept(2));
+});
+
+test("what a strategy keeps goes with a face, with consent, or by itself, and nothing else goes with it", async () => {
+  for (const forget of [
+    async () => faceStore.delete((await faceStore.add(face)).id),
+    () => faceStore.deleteAll(),
+    forgetTrainings,
+    deleteClientStates,
+  ]) {
+    await accepted("expressions", kept(1));
+    const drawn = await drawingStore.add(drawing);
+    await forget();
+    expect(await clientStateSizes()).toEqual([]);
+    expect(await drawingStore.all()).toContainEqual(drawn);
+  }
+});
+
+test("a device that comes from before strategies kept anything keeps all that it has", async () => {
+  const old = await openDB("best-actor", 5, {
+    upgrade(db) {
+      for (const name of ["faces", "drawings"]) {
+        db.createObjectStore(name, { keyPath: "id", autoIncrement: true }).createIndex("split", "split");
+      }
+      db.createObjectStore("settings");
+      db.createObjectStore("takes", { keyPath: "id", autoIncrement: true });
+    },
+  });
+  const one = { ...face, id: 3, label: 3, split: "train", needsAnswer: false };
+  const drawn = { ...drawing, id: 3, label: 9, split: "held-out", needsAnswer: false };
+  const part = { train: [3], heldOut: [], update: new Uint8Array([1, 2]), residual: Float32Array.of(4) };
+  await old.add("faces", one);
+  await old.add("drawings", drawn);
+  await old.add("takes", { id: 1, at: 1, prompt: 3, score: 61 });
+  const settings = {
+    consent: { given: true, at: 1 },
+    localNorms: { expressions: Float32Array.of(1) },
+    participation: part,
+    residuals: { digits: Float32Array.of(2) },
+    takingPart: true,
+  };
+  for (const [key, value] of Object.entries(settings)) await old.put("settings", value, key);
+  old.close();
+  expect(await faceStore.all()).toEqual([one]);
+  expect(await drawingStore.all()).toEqual([drawn]);
+  expect(await allTakes()).toHaveLength(1);
+  for (const [key, value] of Object.entries(settings)) {
+    expect(await getSetting(key as "residuals"), key).toEqual(value);
+  }
+  // And has a place for what they keep now.
+  expect(await clientStateSizes()).toEqual([]);
+  await accepted("expressions", kept(1));
+  expect(await clientStateSizes()).toEqual([8]);
 });
 
 test("deleting all faces takes a training's traces with them, and nothing else", async () => {

@@ -145,14 +145,17 @@ class ExampleStore<E extends Example> {
   }
 
   async #forget(
-    remove: (examples: IDBPObjectStore<Schema, ["faces", "settings"], "faces", "readwrite">) => Promise<void>,
+    remove: (
+      examples: IDBPObjectStore<Schema, ("faces" | "settings" | "clientStates")[], "faces", "readwrite">,
+    ) => Promise<void>,
     isMadeOfThem: (participation: Participation) => boolean,
   ): Promise<void> {
     await use(async (db) => {
-      const transaction = db.transaction([this.#name, "settings"], "readwrite");
+      const transaction = db.transaction([this.#name, "settings", "clientStates"], "readwrite");
       const settings = transaction.objectStore("settings");
       await remove(transaction.objectStore(this.#name));
       for (const key of MADE_OF_EXAMPLES) await settings.delete(key);
+      await transaction.objectStore("clientStates").clear();
       const kept = (await settings.get("participation")) as Participation | undefined;
       // Faces and drawings have numbers of their own.
       const isOurs = kept !== undefined && findTask(kept.assignment.task) && storeOf(kept.assignment.task) === this;

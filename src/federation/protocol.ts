@@ -6,6 +6,7 @@ import { webhookSchema } from "./webhook";
 import { LEAST_NOISE, noiseBesideShares } from "./privacy/noise-scale";
 import { FEWEST } from "./secagg/graph";
 import { optimizerRule, SERVER_OPTIMIZER_NAMES } from "./server-optimizers/registry";
+import { LIVE_NAMES, liveConflict, liveEntries } from "./strategies/live";
 
 /** What travels between a client and the edge, as schemas: both sides check what they are given against these. */
 
@@ -80,8 +81,24 @@ export const planEntries = {
    */
   rehearse: selecting(v.optional(real(0, 100), 0)),
 };
+
+/** What clients remember from round to round, each on its own device: see strategies/live.ts. The lab has these, and more, in a way of its own. */
+const strategyEntries = {
+  strategy: selecting(v.optional(v.picklist(LIVE_NAMES), "none")),
+  /** FedPer, FedRep: layers at the end that every client has for itself. */
+  personalLayers: selecting(liveEntries.personalLayers),
+  /** FedRep: epochs in which that head is trained, before the round's own. */
+  headEpochs: selecting(liveEntries.headEpochs),
+  /** Ditto: how strongly a client's own model is held to the shared one. */
+  lambda: selecting(liveEntries.lambda),
+  /** MOON: how much its loss counts beside the labels', and the temperature in it. */
+  mu: selecting(liveEntries.mu),
+  temperature: selecting(liveEntries.temperature),
+};
+
 export const planSchema = v.object({
   ...planEntries,
+  ...strategyEntries,
   /** The update must say how the base checkpoint does on the training faces. */
   reportInitialLoss: v.optional(v.boolean(), false),
 });
@@ -100,6 +117,7 @@ export const roundConfigSchema = v.strictObject({
   /** C: the share of the clients that have checked in which is chosen for the cohort. */
   fraction: selecting(v.optional(v.pipe(v.number(), v.gtValue(0), v.maxValue(1)), 1)),
   ...planEntries,
+  ...strategyEntries,
   // What makes a trained model better and never worse, by measurement: the table in docs/lab.md.
   epochs: selecting(v.optional(planEntries.epochs, 3)),
   batchSize: selecting(v.optional(planEntries.batchSize, 5)),
@@ -207,7 +225,7 @@ export function strategyConflict({
 
 /** Why parts of a configuration do not go together, in words; undefined when they do. */
 export function conflictOf(config: RoundConfig): string | undefined {
-  const strategy = strategyConflict(config);
+  const strategy = strategyConflict(config) ?? liveConflict(config);
   if (strategy !== undefined) return strategy;
   const aggregation = aggregationOf(config.aggregation);
   const optimizer = optimizerRule(config.serverOptimizer);
@@ -387,6 +405,8 @@ export const evaluationTaskSchema = v.object({
   base: checkpointSchema,
   /** As in the round's configuration. */
   byClass: v.optional(v.boolean(), false),
+  /** Layers at the end of both that are an evaluator's own, where it has some. */
+  personalLayers: v.optional(whole(0, 10), 0),
 });
 export type EvaluationTask = v.InferOutput<typeof evaluationTaskSchema>;
 

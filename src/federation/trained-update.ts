@@ -8,6 +8,8 @@ import { SecureError } from "./secagg/client";
 import { maskedBody, type SecureMember } from "./secagg/member";
 import type { StepOf } from "./secagg/messages";
 import { ringOf, type RingFacts } from "./secagg/ring";
+import { personalSpans } from "./strategies/live";
+import type { Span } from "./strategies/strategy";
 import { networkOf } from "./tasks/network";
 import { encodeUpdate, type UpdateMetadata } from "./update";
 
@@ -45,7 +47,10 @@ export function encodeTrained(
   const { codec, topShare: share } = assignment.plan;
   const { train, heldOut, initialLoss } = trained;
   const model = modelOf(assignment);
-  const packed = codec === "float32" ? undefined : compress(model, trained.delta, left, { codec, share, seed });
+  const own = personalSpans(assignment.plan, model);
+  // What an earlier round's codec has lost of layers that are the client's own now stays here with them.
+  const lost = left && without(left, own);
+  const packed = codec === "float32" ? undefined : compress(model, trained.delta, lost, { codec, share, seed });
   const file = encodeUpdate(model, packed?.payload ?? trained.delta, {
     codec,
     task: assignment.task,
@@ -63,6 +68,14 @@ export function encodeTrained(
     ...(initialLoss === null ? {} : { initialLoss }),
   });
   return { file, residual: packed?.residual };
+}
+
+/** Numbers with zeros in some places; themselves where there are none. */
+function without(numbers: Float32Array, spans: readonly Span[]): Float32Array {
+  if (spans.length === 0) return numbers;
+  const rest = numbers.slice();
+  for (const { offset, size } of spans) rest.fill(0, offset, offset + size);
+  return rest;
 }
 
 /** A training's delta as a masked vector takes it: no longer than the clip, and with the facts that are summed beside it. */

@@ -13,6 +13,7 @@ import {
   tensorPieces,
 } from "../model/safetensors";
 import type { ModelSummary } from "../model/model";
+import type { Span } from "./strategies/strategy";
 
 /**
  * A client's update: a safetensors file of `delta_k` whose metadata says what it is. In float32 it holds the model's tensors by
@@ -100,7 +101,11 @@ export class UpdateReader {
   #received = 0;
   #squares = 0;
 
-  constructor(readonly model: ModelSummary) {}
+  /** @param ignored parts of the delta that are 0, whatever is sent in their places: it has to be numbers all the same */
+  constructor(
+    readonly model: ModelSummary,
+    readonly ignored: readonly Span[] = [],
+  ) {}
 
   /** Known as soon as the header has arrived. */
   get metadata(): UpdateMetadata | undefined {
@@ -147,7 +152,10 @@ export class UpdateReader {
       throw new FormatError("wrong-length", `The update goes on after the ${this.#dataBytes} bytes that it announced.`);
     }
     const parts = decoder.push(chunk);
-    for (const { values } of parts) {
+    for (const { start, values } of parts) {
+      for (const { offset, size } of this.ignored) {
+        values.fill(0, Math.max(0, offset - start), Math.max(0, offset + size - start));
+      }
       let squares = 0;
       for (let i = 0; i < values.length; i++) squares += (values[i] as number) * (values[i] as number);
       this.#squares += squares;

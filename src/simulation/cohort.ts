@@ -56,6 +56,6 @@ export function stayingOf(config: LabConfig, round: number, cohort: readonly num
 export const clientSeed = (seed: number, round: number, place: number): number =>
   (Math.imul(seed + 1, 0x85ebca6b) ^ Math.imul(round, 0x9e3779b9) ^ Math.imul(place + 1, 0xc2b2ae35)) >>> 1;
 
-/** What the clients of a round are told to do. */
+/** What the clients of a round are told to do, beside what a run's strategy tells them. */
 export const planOf = (config: LabConfig, learningRate: number): Plan =>
-  v.parse(planSchema, { ...config, learningRate, reportInitialLoss: needsInitialLoss(config) });
+  v.parse(planSchema, { ...config, strategy: "none", learningRate, reportInitialLoss: needsInitialLoss(config) });

@@ -36,8 +36,11 @@ export interface ClientTask {
   seed: number;
   /** The client's own batch normalization, where the plan keeps it local and there is one. */
   norms: Float32Array | null;
-  /** Where the run has a strategy with a state: what this client is told and has kept; null in its first round. */
-  strategy?: { options: unknown; clients: number; broadcast: Vectors; state: Vectors | null };
+  /**
+   * Where there is a strategy with a state: what this client is told and has kept; null in its first round. A name, where it is not the
+   * run's own, but that of a live round.
+   */
+  strategy?: { name?: string; options: unknown; clients: number; broadcast: Vectors; state: Vectors | null };
 }
 
 export interface ClientResult {
@@ -49,7 +52,7 @@ export interface ClientResult {
   /** Of the task's weights on the training examples, where the plan asks for it. */
   initialLoss: number | null;
   norms: Float32Array | null;
-  /** The trained weights on the held-out examples; the client's own model where a strategy has one. */
+  /** The trained weights on the held-out examples; in a run whose strategy has one, the client's own model. */
   heldOut: Evaluation;
   /** What a strategy keeps and sends beside the delta. */
   strategy?: { state: Vectors; sent: Vectors };

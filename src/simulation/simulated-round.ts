@@ -28,6 +28,8 @@ export function roundOf(
   return {
     ...DEFAULT_ROUND,
     ...(shared as Partial<RoundConfig>),
+    // A run's strategy averages by itself: strategy-round.ts.
+    strategy: "none",
     learningRate: series.learningRate,
     updateClip: series.updateClip,
     // With noise the sum is divided by a number that is fixed before anybody comes.

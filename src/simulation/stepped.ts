@@ -4,7 +4,7 @@ import { shrinkage } from "../federation/aggregation/weights";
 import { checkWeights } from "../federation/plausible";
 import { normOf } from "../federation/privacy/clip";
 import type { RoundConfig } from "../federation/protocol";
-import { isKept, keepsBatchNorm, optimizerOf } from "../federation/round/rule";
+import { isKept, keptOf, optimizerOf } from "../federation/round/rule";
 import { initialMoments, type ServerMoments } from "../federation/server-optimizers/optimizer";
 import { optimizerRule } from "../federation/server-optimizers/registry";
 import { stepModel } from "../federation/server-optimizers/step-model";
@@ -16,7 +16,7 @@ import type { LabState } from "./simulation";
 export const keepOf =
   (config: Pick<LabConfig, "statistics">, rules: RoundConfig) =>
   (model: ModelSummary, tensor: TensorSpec): boolean =>
-    isKept(model, tensor, keepsBatchNorm(rules)) || (config.statistics === "never" && !tensor.trainable);
+    isKept(model, tensor, keptOf(rules)) || (config.statistics === "never" && !tensor.trainable);
 
 /** The weights that a round's average makes of a run's, and the optimizer's moments after it; or why nobody could use them. */
 export async function stepped(

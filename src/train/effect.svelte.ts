@@ -1,15 +1,17 @@
 import type { ModelSpec } from "../model/model";
 import type { CheckpointInfo } from "../federation/protocol";
+import { personalLayersOf } from "../federation/strategies/live";
 import { networkOf } from "../federation/tasks/network";
 import type { Evaluation } from "../model/evaluation";
 import { usableOf } from "../faces/labels";
 import type { Example } from "../faces/kept";
-import { getSetting } from "../faces/settings";
+import { ownWeightsOf } from "../faces/own-weights";
 import { storeOf } from "../faces/store";
 import { checkpointHere } from "../client/checkpoints";
 import { getHistory } from "../client/edge";
 import { pack } from "./participant.svelte";
 import { chosenTask } from "../client/task.svelte";
+import type { OwnWeights } from "../../workers/trainer/api";
 import { createTrainer } from "./trainer";
 
 /** How one checkpoint does on this device's faces. */
@@ -90,8 +92,10 @@ class TrainingEffect {
     const madeOf = [base.sha256, checkpoint.sha256, ...faces.map(({ id, label }) => `${id}:${label}`)].join();
     if (madeOf === this.#madeOf) return;
     const model = networkOf(name);
-    const norms = (await getSetting("localNorms"))?.[name];
-    const judgements = await judge(model, [base, checkpoint], faces, norms);
+    const judgements = await judge(model, [base, checkpoint], faces, {
+      ...(await ownWeightsOf(name)),
+      personalLayers: personalLayersOf(round.config),
+    });
     if (!judgements) return;
     const [before, after] = judgements;
     const { number } = round;
@@ -105,7 +109,7 @@ async function judge(
   model: ModelSpec,
   checkpoints: [CheckpointInfo, CheckpointInfo],
   faces: readonly Example[],
-  norms: Float32Array<ArrayBuffer> | undefined,
+  own: OwnWeights,
 ): Promise<[Judgement, Judgement] | undefined> {
   const trainer = createTrainer();
   const results: Judgement[] = [];
@@ -114,7 +118,7 @@ async function judge(
       const file = await checkpointHere(checkpoint);
       if (!file || faces.length === 0) return undefined;
       // Some faces are quickly classified: the processor does it everywhere.
-      const evaluation = await trainer.call((api) => api.evaluate(model, file, pack(faces, model), "wasm", norms));
+      const evaluation = await trainer.call((api) => api.evaluate(model, file, pack(faces, model), "wasm", own));
       const { version } = checkpoint;
       const byLabel = evaluation.confusion.map((row, i) => ({
         faces: row.reduce((a, b) => a + b, 0),

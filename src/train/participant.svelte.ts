@@ -1,16 +1,25 @@
 import * as Comlink from "comlink";
+import * as v from "valibot";
 import { isWorse, type Evaluation } from "../model/evaluation";
 import { gzip } from "../base/gzip";
 import { summarize, type ModelSpec } from "../model/model";
 import { t } from "../ui/i18n/language.svelte";
 import { reasonOf } from "../ui/i18n/reason";
 import { SecureError } from "../federation/secagg/client";
+import { canTrain, playsAfter, type KeptState, type Plays } from "../federation/strategies/live";
 import { follow, type SecureMember } from "../federation/secagg/member";
-import type { Assignment, CheckInAnswer, CheckpointInfo, EvaluationTask } from "../federation/protocol";
+import {
+  assignmentSchema,
+  type Assignment,
+  type CheckInAnswer,
+  type CheckpointInfo,
+  type EvaluationTask,
+} from "../federation/protocol";
 import { networkOf } from "../federation/tasks/network";
 import { findTask, playedTask, type TaskName } from "../federation/tasks/registry";
 import { createSigningKey } from "../federation/signing";
 import { clipTrained, encodeTrained, maskClipped } from "../federation/trained-update";
+import { clientStateOf } from "../faces/client-states";
 import { CONSENTS } from "../faces/consent.svelte";
 import { usableOf } from "../faces/labels";
 import type { Contribution, Example, Identity, Participation } from "../faces/kept";
@@ -22,6 +31,7 @@ import {
   keepParticipation,
 } from "../faces/participation";
 import { getSetting, setSetting } from "../faces/settings";
+import { ownWeightsOf } from "../faces/own-weights";
 import { storeOf } from "../faces/store";
 import type { Backend } from "../../workers/tf/backend";
 import {
@@ -83,6 +93,8 @@ const UNINVITED_SECONDS = 20;
 class Participant {
   status = $state.raw<Status>({ kind: "off" });
   sent = $state.raw<Sent[]>([]);
+  /** What this device plays with once its part in the round is over, where the round has a strategy with a memory. */
+  willKeep = $state.raw<Plays>();
   /** What went wrong and was got round, in words. */
   notice = $state<string>();
   #stop: AbortController | undefined;
@@ -131,6 +143,7 @@ class Participant {
   async leave(): Promise<void> {
     this.#stop?.abort();
     this.#stop = undefined;
+    this.willKeep = undefined;
     this.#trainer.stop();
     this.status = { kind: "off" };
     conditions.paused = false;
@@ -177,7 +190,10 @@ class Participant {
     const consent = consentFor(kept.assignment.task);
     await consent.loaded;
     // Consent that was withdrawn takes back what was not sent yet.
-    if (consent.given && (kept.update || kept.assignment.deadline > edgeNow())) return kept;
+    if (consent.given && (kept.update || kept.assignment.deadline > edgeNow())) {
+      // An earlier version of the app may have begun it, which knew less of what a plan says.
+      return { ...kept, assignment: v.parse(assignmentSchema, kept.assignment) };
+    }
     await endParticipation(kept);
     return undefined;
   }
@@ -250,6 +266,8 @@ class Participant {
   /** Takes part in a round; a step of secure aggregation that this device must not take ends its part. */
   async #round(participation: Participation, signal: AbortSignal): Promise<void> {
     const { assignment } = participation;
+    const { strategy } = assignment.plan;
+    this.willKeep = strategy === "none" ? undefined : playsAfter(strategy);
     try {
       if (!participation.givenUp) {
         await this.#contribute(participation, signal);
@@ -289,6 +307,7 @@ class Participant {
         }
         // Everybody sees who leaves a secure round: what its faces say of a training is told with noise, or not at all.
         result.delta.fill(0);
+        result.kept = (await clientStateOf(assignment.task))?.vectors ?? null;
       }
       if (secure && member) {
         // Asked again: the training may have outlived the round.
@@ -301,6 +320,7 @@ class Participant {
         participation.update = await maskClipped(member, step, assignment, clipped, participation.seed);
       } else participation.update = await this.#encode(participation, result);
       participation.localNorms = result.localNorms;
+      participation.kept = keptOf(assignment, result);
       participation.contribution = contributionOf(assignment, result, participation.update.length);
       delete participation.snapshot;
       await keepParticipation(participation);
@@ -386,14 +406,14 @@ class Participant {
     key: CryptoKeyPair,
     signal: AbortSignal,
   ): Promise<void> {
-    const { task, round, base, candidate, byClass } = evaluation;
+    const { task, round, base, candidate, byClass, personalLayers } = evaluation;
     const [backend] = await this.#backends({ task, checkpoint: base }, signal);
     this.#show({ kind: "evaluating", round }, signal);
-    const norms = (await getSetting("localNorms"))?.[task];
+    const own = { ...(await ownWeightsOf(task)), personalLayers };
     const network = networkOf(task);
     const judge = async (checkpoint: CheckpointInfo): Promise<Evaluation> => {
       const { file } = await getCheckpoint(task, checkpoint, undefined, signal);
-      return this.#trainer.call((api) => api.evaluate(network, file, pack(heldOut, network), backend, norms), signal);
+      return this.#trainer.call((api) => api.evaluate(network, file, pack(heldOut, network), backend, own), signal);
     };
     const before = await judge(base);
     const after = await judge(candidate);
@@ -425,7 +445,7 @@ class Participant {
     // One that was deleted meanwhile must not leave its traces in the update: begin again without it.
     const complete = train.length === participation.train.length;
     const backends = await this.#backends(assignment, signal);
-    const localNorms = (await getSetting("localNorms"))?.[assignment.task];
+    const own = await ownWeightsOf(assignment.task);
     const rehearsal = assignment.plan.rehearse > 0 ? await getDreams(assignment.task, signal) : undefined;
     const network = networkOf(assignment.task);
     const job = (backend: Backend): TrainingJob => ({
@@ -437,7 +457,7 @@ class Participant {
       rehearsal,
       seed,
       backend,
-      localNorms,
+      ...own,
       resume: complete ? participation.snapshot : undefined,
     });
     for (let [backend] = backends; ;) {
@@ -460,11 +480,16 @@ class Participant {
   }
 
   async #backends(
-    assignment: Pick<Assignment, "task" | "checkpoint">,
+    assignment: Pick<Assignment, "task" | "checkpoint"> & Partial<Pick<Assignment, "plan">>,
     signal: AbortSignal,
   ): Promise<[Backend, ...Backend[]]> {
     this.#show({ kind: "probing" }, signal);
-    return (await chooseBackends(assignment, signal)) as [Backend, ...Backend[]];
+    const chosen = await chooseBackends(assignment, signal);
+    const { plan } = assignment;
+    const [first, ...others] = plan ? chosen.filter((backend) => canTrain(plan, backend)) : chosen;
+    if (first && first !== chosen[0]) this.notice = t("train.own.onProcessor");
+    // WebAssembly is always among them, and what every strategy can be trained on.
+    return [first ?? "wasm", ...others];
   }
 
   /** Runs a training, pauses it when the conditions change, and keeps its snapshots. */
@@ -499,6 +524,13 @@ class Participant {
       await screen?.release();
     }
   }
+}
+
+/** What a strategy keeps of a training until its next round; null where the round has none. */
+function keptOf({ plan }: Assignment, { kept }: TrainingResult): KeptState | null {
+  const { strategy, personalLayers, headEpochs, lambda, mu, temperature } = plan;
+  if (strategy === "none" || !kept) return null;
+  return { choice: { strategy, personalLayers, headEpochs, lambda, mu, temperature }, vectors: kept };
 }
 
 /** What the page says of a training and of the update that was made of it. @param bytes of that update */

@@ -2,6 +2,7 @@ import type { GenericSchema } from "valibot";
 import { CODEC_NAMES, CODECS } from "../federation/codecs/registry";
 import { describe } from "../federation/described";
 import { roundConfigSchema, type RoundConfig } from "../federation/protocol";
+import { isOptionOf, LIVE_OPTIONS } from "../federation/strategies/live";
 import type { en } from "./messages/developer/en";
 
 /**
@@ -128,6 +129,15 @@ export const CLIENT_FIELDS: Field[] = (
     "balanceLabels",
   ] as const
 ).map(roundField);
+
+/** A live round's strategy with a memory, and its options. */
+export const STRATEGY_FIELDS: Field[] = [
+  roundField("strategy"),
+  ...LIVE_OPTIONS.map((key) => ({
+    ...roundField(key),
+    when: ({ strategy }: Record<string, unknown>) => isOptionOf(strategy, key),
+  })),
+];
 
 /** When a run ends by itself. */
 export const STOPPING_FIELDS: Field[] = (["stopPatience", "stopDelta", "atPlateau", "tolerance"] as const).map(

@@ -41,6 +41,12 @@ export async function againstEdge(config, { data, pool, url, token }) {
       "Real clients in the terminal go from round to round together: choose mode sync and topology central.",
     );
   }
+  if (config.strategy !== null && !lab.LIVE_NAMES.includes(config.strategy)) {
+    throw new DataError(
+      `The strategy ${config.strategy} runs in the lab alone; live rounds take ${lab.LIVE_NAMES.slice(1).join(", ")}.`,
+    );
+  }
+  const strategy = config.strategy === null ? {} : { strategy: config.strategy, ...config.strategyOptions };
   const edge = url ? { url, token, stop: async () => undefined } : await ownEdge();
   const model = lab.summarize(lab.MODELS[config.model]);
   const shares = lab.shareOut(config, data.train);
@@ -62,26 +68,33 @@ export async function againstEdge(config, { data, pool, url, token }) {
       // Nobody evaluates, and nobody hurries.
       body: JSON.stringify({
         ...everybody,
+        ...strategy,
         rounds: config.rounds,
         deadlineSeconds: 3600,
         tolerance: null,
         ...undreamed,
       }),
     });
+    /** What each client keeps of a strategy's rounds. */
+    const kept = clients.map(() => undefined);
     for (let round = 1; round <= config.rounds; round++) {
       await Promise.all(
         clients.map(async (client, i) => {
           const examples = shares.train[i].length;
           const assignment = await client.assignment(examples);
           const weights = lab.decodeCheckpoint(await client.checkpoint(assignment.checkpoint), model);
-          const { delta, loss, accuracy } = await pool.train({
+          const run = lab.liveRunOf(assignment.plan, model);
+          const trained = await pool.train({
             weights,
             train: shares.train[i],
             heldOut: new Uint32Array(),
             plan: assignment.plan,
             norms: null,
             seed: lab.clientSeed(config.seed, round, i),
+            strategy: lab.toldOf(run, kept[i]),
           });
+          const { delta, loss, accuracy } = trained;
+          kept[i] = run && { choice: assignment.plan, vectors: trained.strategy.state };
           await client.send(assignment, delta, examples, { loss, accuracy });
         }),
       );

@@ -2,12 +2,14 @@ import { needsInitialLoss } from "../../src/federation/aggregation/registry";
 import type { ProblemCode } from "../../src/federation/problems";
 import { mostExamples } from "../../src/federation/round/bounds";
 import { hidesCohort } from "../../src/federation/round/rule";
+import { personalSpans } from "../../src/federation/strategies/live";
+import type { Span } from "../../src/federation/strategies/strategy";
 import type { UpdateMetadata, UpdateSummary } from "../../src/federation/update";
 import type { RoundDriver, TaskContext } from "./round-driver";
 import type { SecureRounds } from "./secure-rounds";
 import type { RoundRow } from "./store/rounds";
 import type { UpdateRow } from "./store/updates";
-import type { VectorFormat } from "./upload";
+import { modelOf, type VectorFormat } from "./upload";
 import { Uploads } from "./uploads";
 
 /** The longest that one upload may take. */
@@ -17,13 +19,13 @@ const UPLOAD_MS = 600_000;
 export type UploadAnswer =
   | { status: "accepted" | "already-accepted" }
   | { status: "refused"; code: ProblemCode }
-  /** The upload is worth reading; as a masked vector, where its round wants one. */
-  | { status: "go-on"; vector: VectorFormat | null };
+  /** The upload is worth reading; as a masked vector, where its round wants one; `ignored` of it counts as 0. */
+  | { status: "go-on"; vector: VectorFormat | null; ignored: Span[] };
 
 /** That an upload may begin: until when it is of use, and its name, by which its end is told. */
 export type Admitted =
   | Exclude<UploadAnswer, { status: "go-on" }>
-  | { status: "go-on"; vector: VectorFormat | null; until: number; upload: string };
+  | { status: "go-on"; vector: VectorFormat | null; ignored: Span[]; until: number; upload: string };
 
 /** An upload whose bytes are in R2. */
 export interface StoredUpload {
@@ -124,14 +126,17 @@ export class Admission {
     const open = store.rounds.open();
     if (open?.config.mode === "async") {
       // It counts in the open round, whichever it was assigned in.
-      return open.state === "training" ? { status: "go-on", vector: null } : { status: "refused", code: "round-busy" };
+      if (open.state !== "training") return { status: "refused", code: "round-busy" };
+      return { status: "go-on", vector: null, ignored: [] };
     }
     if (open?.number !== assignedRound || open.state !== "training") return refused("round-closed");
-    if (!open.config.secure) return { status: "go-on", vector: null };
+    if (!open.config.secure) {
+      return { status: "go-on", vector: null, ignored: personalSpans(open.config, modelOf(this.context.task)) };
+    }
     // A vector that nobody has agreed on masks for would stay masked for ever.
     if (!store.secure.wantsVector(open.number, id)) return refused("not-selected");
     const { bits, length } = this.secure.ring(open);
-    return { status: "go-on", vector: { bits, length } };
+    return { status: "go-on", vector: { bits, length }, ignored: [] };
   }
 
   #whyWrong(metadata: UpdateMetadata, member: UpdateRow, { config }: RoundRow): ProblemCode | undefined {

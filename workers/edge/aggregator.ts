@@ -19,7 +19,7 @@ import type { Correction } from "../../src/federation/secagg/server";
 import { checkWeights } from "../../src/federation/plausible";
 import { normOf } from "../../src/federation/privacy/clip";
 import { toMean } from "../../src/federation/privacy/mechanism";
-import { isKept, type NoiseRule } from "../../src/federation/round/rule";
+import { isKept, type Kept, type NoiseRule } from "../../src/federation/round/rule";
 import { initialMoments, type ServerMoments } from "../../src/federation/server-optimizers/optimizer";
 import { optimizerRule, type ServerOptimizer } from "../../src/federation/server-optimizers/registry";
 import { BLOCK, stepModel } from "../../src/federation/server-optimizers/step-model";
@@ -94,8 +94,8 @@ export interface MergePlan {
   meanSquare: number;
   /** Examples that the base counts as in the average. */
   prior: number;
-  /** Batch normalization stays as it is in the base. */
-  keepBatchNorm: boolean;
+  /** What stays as it is in the base. */
+  kept: Kept;
   downloadCodec: RoundConfig["downloadCodec"];
   /** DP-FedAvg: what the sum is divided by, and the standard deviation of the noise on the average. */
   privacy: NoiseRule | null;
@@ -255,7 +255,7 @@ export class Aggregator extends DurableObject<Env> {
     const { optimizer, base, version } = plan;
     const weights = decodeCheckpoint(await this.read(checkpointKey(base.sha256)), this.model);
     const norm = normOf(weights);
-    const keep = (tensor: TensorSpec): boolean => isKept(this.model, tensor, plan.keepBatchNorm);
+    const keep = (tensor: TensorSpec): boolean => isKept(this.model, tensor, plan.kept);
     const measured = isFirst ? plan.measured : [];
     const cosines = new Cosines(this.model, measured.length, keep);
     const lost = new Set<number>();

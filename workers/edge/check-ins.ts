@@ -10,6 +10,7 @@ import {
 } from "../../src/federation/protocol";
 import { atWorkSince, mostAtWork, type MemberState } from "../../src/federation/round/life";
 import { hidesCohort } from "../../src/federation/round/rule";
+import { personalLayersOf } from "../../src/federation/strategies/live";
 import type { Signer } from "../../src/federation/signing";
 import type { Invitations, Uninvited } from "./invitations";
 import type { RoundDriver, TaskContext } from "./round-driver";
@@ -166,7 +167,11 @@ export class CheckIns {
     if (round.candidate === null || own === "answered" || isFull) return undefined;
     const id = store.evaluations.ask(round.number, client, now);
     const [candidate, base] = [store.checkpoints.get(round.candidate), store.checkpoints.get(round.base)];
-    return { decision: "evaluate", evaluation: { id, task, round: round.number, candidate, base, byClass } };
+    const personalLayers = personalLayersOf(round.config);
+    return {
+      decision: "evaluate",
+      evaluation: { id, task, round: round.number, candidate, base, byClass, personalLayers },
+    };
   }
 
   /** In a crowd, by how much clients are told to come back later. */

@@ -1,7 +1,8 @@
 import type { DreamVerdict } from "../../src/federation/guard";
 import { isRobust } from "../../src/federation/aggregation/registry";
 import { optimizerRule } from "../../src/federation/server-optimizers/registry";
-import { hidesUpdates, keepsBatchNorm, noiseRuleOf, optimizerOf } from "../../src/federation/round/rule";
+import { hidesUpdates, keptOf, noiseRuleOf, optimizerOf } from "../../src/federation/round/rule";
+import { metadataOf } from "../../src/federation/strategies/live";
 import type { MergePlan, PublishedFile } from "./aggregator";
 import { hubOf, judgeOf } from "./env";
 import type { HubPlan, HubProgress } from "./hub";
@@ -82,14 +83,21 @@ export class Merger {
       optimizer: optimizerOf(config),
       meanSquare: optimizerRule(config.serverOptimizer).seesUpdates ? this.places.meanSquare({ number, config }) : 0,
       prior: config.prior,
-      keepBatchNorm: keepsBatchNorm(config),
+      kept: keptOf(config),
       downloadCodec: config.downloadCodec,
       privacy: noiseRuleOf(config),
       base: { sha256: base.sha256, version: base.version },
       measured: hidesUpdates(config) ? [] : this.places.measured(number),
       version,
       expected: { count: tally.counted, examples: store.updates.examples(number) },
-      metadata: { codec: "float32", task, version: String(version), round: String(number), base: base.sha256 },
+      metadata: {
+        codec: "float32",
+        task,
+        version: String(version),
+        round: String(number),
+        base: base.sha256,
+        ...metadataOf(config),
+      },
     };
   }
 

@@ -5,6 +5,7 @@ import { networkOf } from "../../src/federation/tasks/network";
 import type { TaskName } from "../../src/federation/tasks/registry";
 import { FormatError, MAX_HEADER_BYTES } from "../../src/model/safetensors";
 import { Unpacker } from "../../src/federation/secagg/ring";
+import type { Span } from "../../src/federation/strategies/strategy";
 import { UpdateReader, type UpdateSummary } from "../../src/federation/update";
 import { contentDigest, inTime } from "./body";
 import { updateKey, type Env } from "./env";
@@ -113,13 +114,17 @@ export async function storeUpdate(
     digest: string;
     gzipped: boolean;
     vector: VectorFormat | null;
+    /** Of a plain delta: what counts as 0, whatever is sent. */
+    ignored: readonly Span[];
     /** Unix time in milliseconds at which it is too late in any case. */
     until: number;
     /** Whether its numbers are kept in memory: of any but a small one they are too many. */
     keep: boolean;
   },
 ): Promise<StoredUpdate> {
-  const reader: Reader = update.vector ? vectorReader(update.vector) : new UpdateReader(modelOf(update.task));
+  const reader: Reader = update.vector
+    ? vectorReader(update.vector)
+    : new UpdateReader(modelOf(update.task), update.ignored);
   const key = updateKey(update.task, update.round, update.id, update.digest);
   const open = update.keep ? keepingSink : streamingSink;
   const sink = open(env.STORE, key, lengthOf(update.task, update.vector));

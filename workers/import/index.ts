@@ -3,7 +3,7 @@ import * as Comlink from "comlink";
 import { FerCsvError, isFaceCsv, isPictureCsv } from "../../src/data/fer-csv";
 import { fileKind, HEAD } from "../../src/data/file-kind";
 import { inChannels } from "../../src/data/grey";
-import { decodeIdx } from "../../src/data/idx";
+import { decodeIdx, idxFilesOf, IdxError, idxSamples, isIdxName, pairIdx, type IdxSource } from "../../src/data/idx";
 import { placeOf } from "../../src/data/image-folder";
 import { LabelWords } from "../../src/data/label-words";
 import { OwnDataError, OwnLabels } from "../../src/data/own-labels";
@@ -64,7 +64,45 @@ async function importImage(path: string, bytes: number, blob: () => Promise<Blob
   intake.read(bytes);
 }
 
-/** A zip of pictures, or of one CSV in a wrapper. */
+/** Bytes of a stream, unpacked where they are gzipped. */
+const plainBytes = (stream: ReadableStream<Uint8Array<ArrayBuffer>>, isPacked: boolean): AsyncIterable<Uint8Array> =>
+  isPacked ? stream.pipeThrough(new DecompressionStream("gzip")) : stream;
+
+/**
+ * Pictures and labels in IDX files.
+ * @param sources those that may be some
+ * @returns false where none of them is
+ */
+async function importIdxPairs(sources: readonly IdxSource[], intake: Sink): Promise<boolean> {
+  const { reading } = intake;
+  try {
+    const files = await idxFilesOf(sources);
+    if (files.length === 0) return false;
+    const pairs = pairIdx(files);
+    const [{ shape }] = pairs as [(typeof pairs)[number]];
+    if (!reading.idx) throw failure("These are IDX files, and no faces.", "wrong-header");
+    reading.idx(shape);
+    for (const pair of pairs) {
+      let place = 0;
+      for await (const { label: number, pixels } of idxSamples(pair)) {
+        place += 1;
+        const label = reading.labels.read(String(number));
+        if (label === null) {
+          intake.leaveOut(`${pair.pictures.path}, picture ${place}: ${reading.whyNot(String(number))}.`);
+        } else {
+          const taken = inChannels(pixels, shape.channels, reading.channels ?? shape.channels);
+          await intake.add({ label, usage: pair.usage, client: null, pixels: taken });
+        }
+        intake.read(pair.pictures.bytes / (pair.pictures.shape[0] ?? 1));
+      }
+    }
+    return true;
+  } catch (error) {
+    throw error instanceof IdxError ? failure(error.message) : error;
+  }
+}
+
+/** A zip of pictures, of IDX files, or of one CSV in a wrapper. */
 async function importZip({ file }: ImportFile, intake: Sink): Promise<void> {
   const zip = new ZipReader(new BlobReader(file));
   const others: FileEntry[] = [];
@@ -75,7 +113,7 @@ async function importZip({ file }: ImportFile, intake: Sink): Promise<void> {
       const { filename, compressedSize, uncompressedSize, encrypted } = entry;
       if (encrypted) throw failure(`${file.name} is protected by a password: unpack it first.`);
       if (!placeOf(filename)) {
-        if (others.length < TOLD) others.push(entry);
+        if (others.length < TOLD || isIdxName(filename)) others.push(entry);
         continue;
       }
       pictures += 1;
@@ -87,6 +125,19 @@ async function importZip({ file }: ImportFile, intake: Sink): Promise<void> {
       await importImage(filename, compressedSize, read, intake);
     }
     if (pictures > 0) return;
+    const sources = others
+      .filter(({ filename }) => isIdxName(filename))
+      .map((entry) => ({
+        path: entry.filename,
+        bytes: entry.compressedSize,
+        open: () => {
+          const { readable, writable } = new TransformStream<Uint8Array<ArrayBuffer>, Uint8Array<ArrayBuffer>>();
+          // Whoever has read enough of it lets go of it.
+          entry.getData(writable).catch(() => undefined);
+          return plainBytes(readable, /\.gz$/i.test(entry.filename));
+        },
+      }));
+    if (await importIdxPairs(sources, intake)) return;
     const [csv, ...more] = others.filter(({ filename }) => /\.csv$/i.test(filename) && !filename.includes("__MACOSX"));
     if (!csv) throw failure(`${file.name} holds no picture and no CSV of faces.`);
     if (more.length > 0) throw failure(`${file.name} holds several CSVs: import the one that has the faces.`);
@@ -100,6 +151,12 @@ async function importZip({ file }: ImportFile, intake: Sink): Promise<void> {
     await zip.close();
   }
 }
+
+/** Whether files are called as MNIST's four are. */
+const isMnist = (files: ImportFile[]): boolean =>
+  ["train-images", "train-labels", "t10k-images", "t10k-labels"].every((begin) =>
+    files.some(({ file: { name } }) => isIdxName(name) && name.startsWith(begin)),
+  );
 
 /** MNIST's four files: pictures and labels, of training and test. */
 async function importIdx(files: ImportFile[], told: Told): Promise<ImportOutcome> {
@@ -149,6 +206,11 @@ async function importOne(only: ImportFile, intake: Sink): Promise<void> {
   const { file } = only;
   const kind = fileKind(await headOf(file));
   if (kind === "zip") return importZip(only, intake);
+  if (kind === "idx" || (kind === "gzip" && isIdxName(file.name))) {
+    throw failure(
+      `${file.name} is a single IDX file: choose the one with its pictures and the one with its labels together.`,
+    );
+  }
   const packed = kind === "gzip";
   const stream = packed ? file.stream().pipeThrough(new DecompressionStream("gzip")) : file.stream();
   try {
@@ -166,6 +228,14 @@ async function importMany(files: ImportFile[], intake: Sink): Promise<void> {
     for (const { path, file } of files) await importImage(path, file.size, () => Promise.resolve(file), intake);
     return;
   }
+  const named = files.filter(({ path }) => isIdxName(path));
+  const sources = await Promise.all(
+    named.map(async ({ path, file }) => {
+      const isPacked = fileKind(await headOf(file)) === "gzip";
+      return { path, bytes: file.size, open: () => plainBytes(file.stream(), isPacked) };
+    }),
+  );
+  if (await importIdxPairs(sources, intake)) return;
   const [faces, pictures]: [ImportFile[], ImportFile[]] = [[], []];
   for (const one of files.slice(0, 1000)) {
     const head = await headOf(one.file);
@@ -250,7 +320,7 @@ const importAll: ImportApi["run"] = async (files, said, onProgress) => {
     files.reduce((sum, { file }) => sum + file.size, 0),
     onProgress,
   );
-  if (files.some(({ file }) => /idx\d-ubyte/.test(file.name))) return importIdx(files, told);
+  if (said.as === "faces" && isMnist(files)) return importIdx(files, told);
   return said.as === "own" ? importOwn(files, said, told) : importFaces(files, said, told);
 };
 

@@ -1,6 +1,13 @@
 import { FerCsvReader, type FerCsvCode } from "../../src/data/fer-csv";
 import { LabelWords, type LabelMapping } from "../../src/data/label-words";
-import { OwnDataError, OwnLabels, sizeOf, type LabelNames, type PictureKind } from "../../src/data/own-labels";
+import {
+  OwnDataError,
+  OwnLabels,
+  sizeOf,
+  type LabelNames,
+  type PictureKind,
+  type PictureShape,
+} from "../../src/data/own-labels";
 import { EXPRESSIONS, FACE_PIXELS, FACE_SIZE } from "../../src/model/expressions";
 import { isTest, type Sample } from "../../src/simulation/data";
 import { addChunk, putDataset, type Dataset } from "../../src/lab/store";
@@ -36,6 +43,8 @@ export interface Reading {
   channels: number | null;
   /** Levels of a picture; null where only its label counts. @throws DOMException when it is no picture */
   picture: (blob: () => Promise<Blob>) => Promise<Uint8Array<ArrayBuffer> | null>;
+  /** Told what pictures in IDX files are; null where they are not taken. @throws OwnDataError */
+  idx: ((shape: PictureShape) => void) | null;
   /** Why a folder's name gives no label. */
   whyNot: (word: string) => string;
 }
@@ -74,6 +83,7 @@ export function facesReading(given: LabelMapping | null): Reading {
     csv: () => new FerCsvReader(labels),
     channels: 1,
     picture: async (blob) => withBitmap(await blob(), middleFace),
+    idx: null,
     whyNot: (word) =>
       labels.isKnown(word)
         ? `the folder "${word}" is left out, as was asked`
@@ -89,6 +99,10 @@ export function ownReading(names: LabelNames, { input }: PictureKind, column: st
     csv: () => new FerCsvReader(labels, { labels, column, size: input }),
     channels: input.channels,
     picture: async (blob) => withBitmap(await blob(), (bitmap) => pictureLevels(bitmap, input)),
+    idx: ({ height, width }) => {
+      if (height === input.height && width === input.width) return;
+      throw new OwnDataError(`Its pictures are ${width} x ${height}, and not ${input.width} x ${input.height}.`);
+    },
     whyNot: (word) => labels.why(word),
   };
 }

@@ -1,5 +1,5 @@
 import { FerCsvReader } from "../../src/data/fer-csv";
-import { FACE, hasColour, OwnLabels, whyNoSize, type PictureShape } from "../../src/data/own-labels";
+import { FACE, hasColour, OwnDataError, OwnLabels, whyNoSize, type PictureShape } from "../../src/data/own-labels";
 import { pictureLevels } from "../picture-levels";
 import type { ImportOutcome, OwnQuestion } from "./api";
 import { failure, withBitmap, type Reading, type Sink, type Told } from "./intake";
@@ -13,6 +13,8 @@ export class Survey implements Sink {
   readonly #labels = new OwnLabels();
   readonly #sizes = new Map<string, { width: number; height: number; count: number }>();
   #reader: FerCsvReader | undefined;
+  /** Of pictures in IDX files. */
+  #idxShape: PictureShape | undefined;
   #isColoured = false;
   #looked = 0;
   #samples = 0;
@@ -29,6 +31,11 @@ export class Survey implements Sink {
       csv: () => (this.#reader = new FerCsvReader(labels, { labels, column: said.column, size: said.shape })),
       channels: null,
       picture: (blob) => this.#look(blob),
+      idx: (shape) => {
+        const problem = whyNoSize(shape);
+        if (problem !== undefined) throw new OwnDataError(problem);
+        this.#idxShape = shape;
+      },
       whyNot: (word) => labels.why(word),
     };
   }
@@ -59,7 +66,7 @@ export class Survey implements Sink {
   question(problem: string | null): OwnQuestion {
     const sizes = [...this.#sizes.values()].sort((a, b) => b.count - a.count);
     const [first] = sizes;
-    const shape = this.#reader?.shape;
+    const shape = this.#reader?.shape ?? this.#idxShape;
     const fits = first && sizes.length === 1 && !whyNoSize(first);
     const { height, width } = fits ? first : FACE;
     return {

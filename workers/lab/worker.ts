@@ -1,18 +1,17 @@
 import * as Comlink from "comlink";
 import * as v from "valibot";
-import { putNorms, takeNorms } from "../../src/model/batch-norm";
+import { putNorms } from "../../src/model/batch-norm";
 import type { Evaluation } from "../../src/model/evaluation";
-import { delta } from "../../src/federation/fedavg";
 import { STRATEGIES, type AnyStrategy } from "../../src/federation/strategies/registry";
-import type { ClientContext } from "../../src/federation/strategies/strategy";
-import { localSteps } from "../../src/federation/aggregation/fednova";
+import { clientContextOf } from "../../src/federation/strategies/live";
 import type { ClientResult, ClientTask, EvaluationJob, LabData, LabWorkerApi } from "../../src/simulation/pool";
 import { MODELS, summarize, type ModelName, type ModelSpec, type ModelSummary } from "../../src/model/model";
 import type { Backend } from "../tf/backend";
 import { letMessagesIn } from "../life";
 import { Network } from "../tf/network";
 import type { Examples } from "../trainer/api";
-import { askModels, askTeacher, batchOf, evaluate, localSgd } from "../trainer/local-sgd";
+import { askTeacher, batchOf, evaluate, localSgd } from "../trainer/local-sgd";
+import { afterShared, begin, besideOf, ownTrainingOf, startOf, type Strategic } from "../trainer/strategic";
 
 /** A small network's batch takes less than a turn of the event loop: messages are let in this often, not after each. */
 const BREATHE_MS = 50;
@@ -61,69 +60,58 @@ export class LabWorker implements LabWorkerApi {
   async train(task: ClientTask): Promise<ClientResult> {
     const { weights, train, heldOut, seed, norms } = task;
     const { network, data, model } = this.#started();
-    const { strategy } = this;
-    const context = strategy && this.#contextOf(strategy, task, model);
-    const plan = context ? { ...task.plan, epochs: context.epochs } : task.plan;
-    const isLocal = plan.batchNorm === "local";
+    const isLocal = task.plan.batchNorm === "local";
     const base = isLocal && norms ? weights.slice() : weights;
     if (isLocal && norms) putNorms(model, base, norms);
-    const begin = (from: Float32Array, anchor: Float32Array): void => {
-      network.setWeights(from);
-      network.setAnchor(anchor);
-      network.setOptimizer({ steps: 0, first: null, second: null });
-    };
+    const strategic = await this.#strategicOf(task, base, model);
+    const plan = strategic ? { ...task.plan, epochs: strategic.context.epochs } : task.plan;
+    const from = startOf(base, strategic);
     // A layer that is a client's own is held to what it was, and not to the one that nobody trains.
-    const from = context ? (strategy.client.beforeTraining?.(context) ?? base) : base;
-    begin(from, from);
+    begin(network, from, from);
     const [own, kept] = [batchOf(data.train, [...train]), batchOf(data.train, [...heldOut])];
     const initialLoss = plan.reportInitialLoss ? (await evaluate(network, own)).loss : null;
     const teacher = await askTeacher(network, own, plan, this.#rehearsal);
     const job = { train: own, teacher, heldOut: kept, plan, seed };
-    const hook = context && strategy.client.gradientHook?.(context);
-    const against = context && strategy.client.contrast?.(context);
-    const contrast = against && (await askModels(network, own, against));
-    const { sums } = await localSgd(network, { ...job, hook, contrast }, breathe);
-    const trained = await network.getWeights();
-    const after = context ? strategy.client.afterTraining?.(context, trained) : undefined;
-    const result = after?.delta ?? delta(trained, base);
-    const ownNorms = isLocal ? takeNorms(model, trained) : null;
-    if (ownNorms) putNorms(model, result, new Float32Array(ownNorms.length));
-    const state = { ...context?.state, ...after?.state };
-    const personal = strategy?.client.personal;
-    if (context && personal) {
-      begin(personal.start(context), base);
-      await localSgd(network, { ...job, hook: personal.gradientHook(context) }, breathe);
-      state[personal.name] = await network.getWeights();
+    const { sums } = await localSgd(network, { ...job, ...(await besideOf(network, own, strategic)) }, breathe);
+    const shared = afterShared(model, { trained: await network.getWeights(), base, isLocal }, strategic);
+    const { state, sent } = shared;
+    const ownTraining = ownTrainingOf(strategic);
+    // Of a live round's client its own model says nothing of the shared one.
+    const sharedHeldOut = task.strategy?.name === undefined ? undefined : await evaluate(network, kept);
+    if (ownTraining) {
+      begin(network, ownTraining.from, base);
+      await localSgd(network, { ...job, hook: ownTraining.hook }, breathe);
+      state[ownTraining.name] = await network.getWeights();
     }
     return Comlink.transfer(
       {
-        delta: result,
+        delta: shared.delta,
         loss: sums.loss / sums.examples,
         accuracy: sums.hits / sums.examples,
         initialLoss,
-        norms: ownNorms,
-        heldOut: await evaluate(network, kept),
-        ...(context && { strategy: { state, sent: after?.sent ?? {} } }),
+        norms: shared.norms,
+        heldOut: sharedHeldOut ?? (await evaluate(network, kept)),
+        ...(strategic && { strategy: { state, sent } }),
       },
-      [result.buffer],
+      [shared.delta.buffer],
     );
   }
 
-  /** What a strategy is told of a training. */
-  #contextOf(strategy: AnyStrategy, task: ClientTask, model: ModelSummary): ClientContext<never> | undefined {
-    const { weights, train, plan, strategy: told } = task;
+  /** What a strategy is told of a training: of the run's, or of that which a live round has named. */
+  async #strategicOf(
+    { train, plan, strategy: told }: ClientTask,
+    global: Float32Array,
+    model: ModelSummary,
+  ): Promise<Strategic | undefined> {
     if (!told) return undefined;
+    const strategy = told.name === undefined ? this.strategy : await this.strategyNamed(told.name);
+    if (!strategy) return undefined;
     const options = (strategy.options ? v.parse(strategy.options, told.options) : told.options) as never;
-    const known = { options, model, clients: told.clients };
-    const epochs = strategy.client.epochs?.(known, plan.epochs) ?? plan.epochs;
+    const run = { strategy, context: { options, model, clients: told.clients } };
+    const { broadcast, state } = told;
     return {
-      ...known,
-      global: weights,
-      broadcast: told.broadcast,
-      state: told.state ?? strategy.client.init?.(known) ?? {},
-      learningRate: plan.learningRate,
-      epochs,
-      steps: localSteps(train.length, { ...plan, epochs }),
+      strategy,
+      context: clientContextOf(run, { global, broadcast, state }, { plan, examples: train.length }),
     };
   }
 

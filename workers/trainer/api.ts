@@ -1,6 +1,8 @@
 import type { Evaluation } from "../../src/model/evaluation";
 import type { ModelSpec } from "../../src/model/model";
 import type { Plan } from "../../src/federation/protocol";
+import type { KeptState } from "../../src/federation/strategies/live";
+import type { Vectors } from "../../src/federation/strategies/strategy";
 import type { Backend } from "../tf/backend";
 import type { Rung, Started } from "../tf/rungs";
 import type { OptimizerState } from "../tf/network";
@@ -31,6 +33,8 @@ export interface TrainingJob {
   backend: Backend;
   /** This device's own batch normalization, where the plan keeps it local and there is one: see src/model/batch-norm.ts. */
   localNorms?: Float32Array<ArrayBuffer> | undefined;
+  /** What this device has kept of a strategy's earlier rounds. */
+  kept?: KeptState | undefined;
   /** Goes on from a {@link Snapshot} of the same job. */
   resume?: Snapshot | undefined;
 }
@@ -48,7 +52,12 @@ export interface Snapshot {
   best: Best | null;
   /** Milliseconds trained so far. */
   elapsedMs: number;
+  /** What has come of the shared model's training, where a strategy then trains one of the device's own and all else is of that. */
+  shared?: SharedResult | null;
 }
+
+/** What has come of the training of the shared model. */
+export type SharedResult = Omit<TrainingResult, "trainingMs" | "backend">;
 
 export interface EpochSums {
   loss: number;
@@ -96,10 +105,20 @@ export interface TrainingResult {
   initialLoss: number | null;
   /** The trained batch normalization, where the plan keeps it on the device; the delta then has zeros in its place. */
   localNorms: Float32Array<ArrayBuffer> | null;
+  /** What a strategy keeps on the device for its next round, none of which is in the delta; null where the plan names none. */
+  kept: Vectors | null;
   /** Epochs that were trained: fewer than planned when the training stopped early. */
   epochs: number;
   trainingMs: number;
   backend: Backend;
+}
+
+/** What of a model is a device's own, and takes the place of a checkpoint's: see src/model/batch-norm.ts and strategies/live.ts. */
+export interface OwnWeights {
+  localNorms?: Float32Array<ArrayBuffer> | undefined;
+  kept?: KeptState | undefined;
+  /** Where a round's checkpoints are judged: how many of its layers are a device's own. */
+  personalLayers?: number;
 }
 
 /** What training steps on a fixed batch gave: whether a backend computes right, and how fast. */
@@ -125,6 +144,9 @@ export const PAUSED = "PausedError";
 /** The name of the error that a training ends in when its loss is no longer a number: doing it again does not help. */
 export const DIVERGED = "DivergedError";
 
+/** The name of the error that a training ends in that its backend cannot do: another one can. */
+export const WRONG_BACKEND = "WrongBackendError";
+
 /** What the page can ask of the trainer. To cancel at once, stop the worker. */
 export interface TrainerApi {
   /** Starts WASM on a rung or one below it. @throws what `startWasm` throws */
@@ -148,7 +170,7 @@ export interface TrainerApi {
     checkpoint: Uint8Array<ArrayBuffer>,
     examples: Examples,
     backend: Backend,
-    localNorms?: Float32Array<ArrayBuffer>,
+    own?: OwnWeights,
   ): Promise<Evaluation>;
   /** Ends the training under way after its batch, with a snapshot. */
   pause(): Promise<void>;

@@ -1,5 +1,6 @@
 import type { ModelSpec } from "../../src/model/model";
 import type { Rung, Started } from "../tf/rungs";
+import type { OwnWeights } from "../trainer/api";
 
 /** A face that was found, in shares of the picture's width and height. */
 export interface FaceBox {
@@ -29,13 +30,13 @@ export interface VisionApi {
   prepare(highest: Rung): Promise<Started>;
   /** Loads the detector, in a worker that is to find faces: one whose name begins with `vision`. */
   start(): Promise<void>;
-  /** Takes a checkpoint of a model, a safetensors file, for all later pictures. */
+  /** Takes a checkpoint of a model, a safetensors file, for all later pictures. @returns whether what a strategy has kept plays */
   setCheckpoint(
     model: ModelSpec,
     checkpoint: Uint8Array<ArrayBuffer>,
-    /** This device's own batch normalization, where it keeps one. */
-    localNorms?: Float32Array<ArrayBuffer>,
-  ): Promise<void>;
+    /** What of it is this device's own. */
+    own?: OwnWeights,
+  ): Promise<boolean>;
   /** Finds the clearest face of a picture and classifies it. The bitmap is closed. */
   look(picture: ImageBitmap): Promise<Sighting>;
   /** The probabilities of a picture that is laid out as the model's input; null until a checkpoint is set. */

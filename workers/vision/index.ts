@@ -2,15 +2,18 @@ import { loadGraphModel, type GraphModel } from "@tensorflow/tfjs-converter";
 import * as tf from "@tensorflow/tfjs-core";
 import * as Comlink from "comlink";
 import { putNorms } from "../../src/model/batch-norm";
+import { ownWeights } from "../../src/federation/strategies/live";
 import { FACE_SIZE } from "../../src/model/expressions";
 import { summarize, type ModelSpec } from "../../src/model/model";
 import { request } from "../../src/client/http";
 import { decodeCheckpoint } from "../../src/model/checkpoint";
+import { decodeHeader } from "../../src/model/safetensors";
 import { prepareWasm, startBackend } from "../tf/backend";
 import { picturesToTensor, Network } from "../tf/network";
 import { greyPicture } from "../picture-levels";
 import { showLife } from "../life";
 import { bestDetection, DETECTOR_SIZE } from "./anchors";
+import type { OwnWeights } from "../trainer/api";
 import type { FaceBox, Sighting, VisionApi } from "./api";
 
 /** Below this the detector has seen something else than a face. */
@@ -61,16 +64,20 @@ async function start(): Promise<void> {
 async function setCheckpoint(
   spec: ModelSpec,
   checkpoint: Uint8Array<ArrayBuffer>,
-  localNorms?: Float32Array<ArrayBuffer>,
-): Promise<void> {
+  own: OwnWeights = {},
+): Promise<boolean> {
   await startBackend("wasm");
-  const weights = decodeCheckpoint(checkpoint, summarize(spec));
-  if (localNorms) putNorms(summarize(spec), weights, localNorms);
+  const model = summarize(spec);
+  const weights = decodeCheckpoint(checkpoint, model);
+  if (own.localNorms) putNorms(model, weights, own.localNorms);
   if (classifier?.spec !== spec) {
     classifier?.dispose();
     classifier = new Network(spec);
   }
-  classifier.setWeights(weights);
+  const { metadata } = decodeHeader(checkpoint);
+  const played = ownWeights(own.kept, model, { weights, metadata });
+  classifier.setWeights(played ?? weights);
+  return played !== null;
 }
 
 const detectorContext = new OffscreenCanvas(DETECTOR_SIZE, DETECTOR_SIZE).getContext("2d", {

@@ -3,6 +3,8 @@ import { isNorm } from "../../model/batch-norm";
 import { noiseOf } from "../privacy/noise-scale";
 import type { RoundConfig } from "../protocol";
 import type { ServerOptimizer } from "../server-optimizers/registry";
+import { personalLayersOf } from "../strategies/live";
+import { lastLayers } from "../strategies/personal-layers";
 
 /** What a round's configuration says of how its updates become the next weights, for whoever adds and averages them. */
 
@@ -51,9 +53,19 @@ export const optimizerOf = (
   tau: config.serverTau,
 });
 
-/** Whether batch normalization stays as it is in the base: clients keep their own, or it is frozen. */
-export const keepsBatchNorm = ({ batchNorm }: Pick<RoundConfig, "batchNorm">): boolean => batchNorm !== "average";
+/** What of a model stays as it is in a round's base, whatever its updates hold. */
+export interface Kept {
+  batchNorm: boolean;
+  /** How many of the last layers: those that clients have for themselves. */
+  lastLayers: number;
+}
+
+/** Batch normalization where clients keep their own or it is frozen, and the personal layers of a strategy that has some. */
+export const keptOf = (config: Pick<RoundConfig, "batchNorm" | "strategy" | "personalLayers">): Kept => ({
+  batchNorm: config.batchNorm !== "average",
+  lastLayers: personalLayersOf(config),
+});
 
 /** Whether a tensor stays as it is in the base. */
-export const isKept = (model: ModelSummary, tensor: TensorSpec, keepBatchNorm: boolean): boolean =>
-  keepBatchNorm && isNorm(model, tensor);
+export const isKept = (model: ModelSummary, tensor: TensorSpec, kept: Kept): boolean =>
+  (kept.batchNorm && isNorm(model, tensor)) || lastLayers(model, kept.lastLayers).includes(tensor);

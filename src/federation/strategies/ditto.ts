@@ -1,10 +1,11 @@
 import * as v from "valibot";
 import { plainMean, type Strategy } from "./strategy";
 
-const options = v.strictObject({
+export const dittoEntries = {
   /** lambda: how strongly a client's own model is held to the shared one. */
   lambda: v.optional(v.pipe(v.number(), v.minValue(0), v.maxValue(100)), 0.1),
-});
+} as const;
+const options = v.strictObject(dittoEntries);
 
 /**
  * Ditto (Li et al. 2021, arXiv 2012.04221, algorithm 1): the shared model is FedAvg's; beside it every client has a model v_k of its own,
@@ -13,6 +14,12 @@ const options = v.strictObject({
 export const ditto: Strategy<v.InferOutput<typeof options>> = {
   name: "ditto",
   options,
+  live: {
+    keeps: ({ model }) => ({ own: model.parameters }),
+    plays: "own-model",
+    playedWith: (_context, weights, { own }) => Float32Array.from(own ?? weights),
+    backends: ["wasm", "webgpu"],
+  },
   client: {
     personal: {
       name: "own",

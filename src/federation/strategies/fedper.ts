@@ -1,5 +1,5 @@
 import * as v from "valibot";
-import { keepHead, personalEntries, withOwnHead } from "./personal-layers";
+import { keepHead, liveHead, personalEntries, withOwnHead } from "./personal-layers";
 import { examplesMean, type Strategy } from "./strategy";
 
 const options = v.strictObject(personalEntries);
@@ -11,6 +11,7 @@ const options = v.strictObject(personalEntries);
 export const fedper: Strategy<v.InferOutput<typeof options>> = {
   name: "fedper",
   options,
+  live: liveHead,
   client: { beforeTraining: withOwnHead, afterTraining: keepHead },
   server: {
     aggregate: ({ model }, updates) => ({ delta: examplesMean(updates, model.parameters) }),

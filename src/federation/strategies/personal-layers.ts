@@ -1,5 +1,5 @@
 import * as v from "valibot";
-import type { ClientContext, StrategyContext, Vectors } from "./strategy";
+import type { ClientContext, LiveStrategy, Span, StrategyContext, Vectors } from "./strategy";
 
 /** Clients that keep their last layers, the head, to themselves and share the layers before, the body: what such strategies have in common. */
 
@@ -13,24 +13,41 @@ export interface PersonalOptions {
 }
 
 /** Where the tensors of the personal layers lie. */
-export function headOf({
-  model,
-  options: { personalLayers },
-}: StrategyContext<PersonalOptions>): { offset: number; size: number }[] {
-  const layers = [...new Set(model.tensors.map(({ name }) => name.split("/")[0]))].slice(-personalLayers);
-  return model.tensors.filter(({ name }) => layers.includes(name.split("/")[0]));
+export const headOf = ({ model, options: { personalLayers } }: StrategyContext<PersonalOptions>): Span[] =>
+  lastLayers(model, personalLayers).map(({ offset, size }) => ({ offset, size }));
+
+/** The tensors of a model's last layers: of those that have any. */
+export function lastLayers<T extends { name: string }>({ tensors }: { tensors: readonly T[] }, count: number): T[] {
+  const ownerOf = ({ name }: T): string | undefined => name.split("/")[0];
+  const layers = [...new Set(tensors.map(ownerOf))].slice(count === 0 ? Infinity : -count);
+  return tensors.filter((tensor) => layers.includes(ownerOf(tensor)));
 }
 
-/** w_t with the head that the client has kept, where it has one. */
-export function withOwnHead(context: ClientContext<PersonalOptions>): Float32Array<ArrayBuffer> {
-  const weights = Float32Array.from(context.global);
-  const head = context.state["head"];
+/** Weights with the head that the client has kept, where it has one; a new vector. */
+function putHead(
+  context: StrategyContext<PersonalOptions>,
+  weights: Float32Array,
+  { head }: Vectors,
+): Float32Array<ArrayBuffer> {
+  const own = Float32Array.from(weights);
+  if (!head) return own;
   let at = 0;
-  for (const { offset, size } of head ? headOf(context) : []) {
-    weights.set((head as Float32Array).subarray(at, (at += size)), offset);
-  }
-  return weights;
+  for (const { offset, size } of headOf(context)) own.set(head.subarray(at, (at += size)), offset);
+  return own;
 }
+
+/** w_t with the client's own head. */
+export const withOwnHead = (context: ClientContext<PersonalOptions>): Float32Array<ArrayBuffer> =>
+  putHead(context, context.global, context.state);
+
+/** What both do in live rounds. */
+export const liveHead: LiveStrategy<PersonalOptions> = {
+  keeps: (context) => ({ head: headOf(context).reduce((sum, { size }) => sum + size, 0) }),
+  personal: headOf,
+  plays: "own-layers",
+  playedWith: putHead,
+  backends: ["wasm", "webgpu"],
+};
 
 /** What a client keeps of a training, its head, and the delta without it. */
 export function keepHead(

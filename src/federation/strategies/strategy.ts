@@ -29,6 +29,28 @@ export interface ClientContext<Options> extends StrategyContext<Options> {
   learningRate: number;
   epochs: number;
   steps: number;
+  /** Steps that were taken before the training was interrupted, where it goes on from there. */
+  done?: number;
+}
+
+/** A part of the flat vector of weights. */
+export interface Span {
+  offset: number;
+  size: number;
+}
+
+/** What runs where in live rounds, of a strategy whose clients alone remember something: the round's own rule averages. */
+export interface LiveStrategy<Options> {
+  /** The vectors that a device keeps from round to round, and how many numbers each must have: others are not used. */
+  keeps(context: StrategyContext<Options>): Record<string, number>;
+  /** What each client has for itself: its update holds nothing of it, and the edge leaves it as it is, whatever is sent. */
+  personal?(context: StrategyContext<Options>): Span[];
+  /** Whether a device whose vectors are kept plays with a model of its own, the shared one with its own layers, or the shared one. */
+  plays: "own-model" | "own-layers" | "shared-model";
+  /** The weights that it plays with then; a new vector. */
+  playedWith?(context: StrategyContext<Options>, weights: Float32Array, state: Vectors): Float32Array<ArrayBuffer>;
+  /** What its clients can train on. */
+  backends: readonly ("wasm" | "webgpu")[];
 }
 
 /** What a client sends. */
@@ -60,6 +82,8 @@ export interface Strategy<Options = Record<string, unknown>> {
   name: string;
   /** Its options with their bounds and defaults; without a schema they are taken as they are given. */
   options?: v.GenericSchema<unknown, Options>;
+  /** Absent of what the lab alone runs. */
+  live?: LiveStrategy<Options>;
   client: {
     /** What a client remembers before its first round. */
     init?(context: StrategyContext<Options>): Vectors;

@@ -52,6 +52,11 @@ test("a task without dreamed pictures cannot rehearse them, nor be judged by the
   expect(taskConflict(BUILT_IN.digits, { agreement: 0.8 })).toMatch("agreement must be 0");
   expect(taskConflict(BUILT_IN.digits, { augment: true })).toMatch("augment false");
   expect(taskConflict(BUILT_IN.expressions, { rehearse: 1, agreement: 0.8, augment: true })).toBeUndefined();
+  // Four layers have weights: two convolutions and two dense ones.
+  expect(taskConflict(BUILT_IN.digits, { strategy: "fedper", personalLayers: 3 })).toBeUndefined();
+  expect(taskConflict(BUILT_IN.digits, { strategy: "fedper", personalLayers: 4 })).toMatch(
+    "at least one has to be shared",
+  );
 });
 
 test("the checkpoint of the digits that ships reads MNIST's test digits", async () => {

@@ -1,8 +1,9 @@
-import type { ModelName } from "../../model/model";
+import { summarize, type ModelName } from "../../model/model";
 import type { RoundConfig } from "../protocol";
 import { digits } from "./digits";
 import { expressions } from "./expressions";
 import { expressionsCompact } from "./expressions-compact";
+import { fit } from "./network";
 import type { PlayedKind, TaskDescription } from "./task";
 
 /** The tasks that every deployment has. Others are added by an administrator while it runs: see description.ts. */
@@ -72,9 +73,14 @@ export const taskOf = (model: ModelName): BuiltInName | undefined =>
 
 /** Why the rounds of a task cannot be as a configuration says, or a part of one; undefined where they can. */
 export function taskConflict(
-  { examples, dreams }: Pick<TaskDescription, "examples" | "dreams">,
-  { augment = false, rehearse = 0, agreement = 0 }: Partial<RoundConfig>,
+  task: Pick<TaskDescription, "examples" | "dreams" | "model" | "input" | "labels">,
+  { augment = false, rehearse = 0, agreement = 0, strategy, personalLayers = 1 }: Partial<RoundConfig>,
 ): string | undefined {
+  const { examples, dreams } = task;
+  const layers = summarize(fit(task)).layers.filter(({ parameters }) => parameters > 0).length;
+  if (personalLayers >= layers && (personalLayers > 1 || (strategy ?? "none") !== "none")) {
+    return `The task's network has ${layers} layers with weights, and at least one has to be shared: choose fewer personalLayers.`;
+  }
   if (augment && examples === "drawing") {
     return "Augmentation mirrors faces, which no drawing survives: choose augment false.";
   }

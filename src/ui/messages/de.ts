@@ -749,6 +749,28 @@ export const de = {
       "Ein Update sind {{parameters}} Zahlen, die sagen, wie sich die Kopie geändert hat, und ein paar Angaben: wie viele Gesichter, Loss, Genauigkeit, Zeit, Bytes. Kein Bild, kein Name, nicht was ein Gesicht zeigt.",
     whatUpdateIs_drawing:
       "Ein Update sind {{parameters}} Zahlen, die sagen, wie sich die Kopie geändert hat, und ein paar Angaben: wie viele Zeichnungen, Loss, Genauigkeit, Zeit, Bytes. Kein Bild, kein Name, nicht was eine Zeichnung zeigt.",
+    own: {
+      title: "Was nur dir gehört",
+      "own-layers":
+        "Deine eigene letzte Schicht bleibt auf diesem Gerät und wird nie gesendet. Du spielst mit ihr, auf den Schichten, die alle teilen.",
+      "own-model":
+        "Ein eigenes Modell bleibt auf diesem Gerät und wird nie gesendet. Du spielst mit ihm; es trainiert neben dem gemeinsamen, das andere bekommen, und bleibt ihm nah.",
+      "shared-model":
+        "Dein letztes Modell bleibt auf diesem Gerät und wird nie gesendet: das nächste Training wird mit ihm verglichen. Du spielst mit dem gemeinsamen.",
+      unused:
+        "Was du Eigenes hast, bleibt auf diesem Gerät und wird nie gesendet. Die Version, die jetzt spielt, entstand nicht zusammen damit: du spielst mit der gemeinsamen.",
+      first: {
+        "own-layers":
+          "Die laufenden Runden überlassen die letzte Schicht des Modells jedem Gerät. Bis deine trainiert ist, spielst du mit der gemeinsamen.",
+        "own-model":
+          "Die laufenden Runden trainieren ein eigenes Modell neben dem gemeinsamen. Bis es da ist, spielst du mit dem gemeinsamen.",
+        "shared-model":
+          "Die laufenden Runden vergleichen jedes Training mit deinem Modell der Runde davor. Noch gibt es keines; du spielst mit dem gemeinsamen.",
+      },
+      where: "Wie viel Platz das braucht und wie du es löschst:",
+      onProcessor:
+        "Das Training dieser Runde schaut so in das Modell hinein, wie es hier nur der Prozessor kann. Darum läuft es nicht auf der GPU.",
+    },
     effect: {
       title: "Was dein Training bewirkt hat",
       taught_one: "In Runde {{round}} hat das Modell {{count}} Gesicht von dir gelernt.",
@@ -836,6 +858,8 @@ export const de = {
     exportFaces: "Meine Gesichter exportieren",
     withdraw: "Zustimmung zurückziehen",
     withdraw_drawing: "Einwilligung für Zeichnungen widerrufen",
+    forgetOwn: "Meine eigenen Schichten und Modelle löschen",
+    forgotOwn: "Gelöscht. Von jetzt an spielst du mit dem gemeinsamen Modell.",
     erase: "Alles löschen …",
     items: {
       faces: { what: "Gesichter", why: "um das Modell zu trainieren und zu prüfen" },
@@ -862,6 +886,10 @@ export const de = {
       localNorms: {
         what: "Die eigene Batch-Normalisierung dieses Geräts",
         why: "sie passt zu deiner Kamera und wird nie gesendet",
+      },
+      clientStates: {
+        what: "Deine eigenen Schichten oder Modelle",
+        why: "Runden, die sie jedem Gerät überlassen, machen mit ihnen weiter, und du spielst mit ihnen; nie gesendet",
       },
       residuals: { what: "Was kleine Updates weggelassen haben", why: "um es in einer späteren Runde zu senden" },
       backend: { what: "Prozessor oder GPU", why: "wie du es gewählt hast" },

@@ -734,6 +734,28 @@ export const en = {
       "An update is {{parameters}} numbers that say how the copy has changed, and a few counts: how many faces, loss, accuracy, time, bytes. No picture, no label of a face, no name.",
     whatUpdateIs_drawing:
       "An update is {{parameters}} numbers that say how the copy has changed, and a few counts: how many drawings, loss, accuracy, time, bytes. No picture, no label of a drawing, no name.",
+    own: {
+      title: "What is only yours",
+      "own-layers":
+        "Your own last layer stays on this device, and is never sent. You play with it, on top of the layers that everybody shares.",
+      "own-model":
+        "A model of your own stays on this device, and is never sent. You play with it; it is trained beside the shared one, which others get, and held close to that.",
+      "shared-model":
+        "Your last model stays on this device, and is never sent: the next training is compared with it. You play with the shared one.",
+      unused:
+        "What was kept of your own stays on this device, and is never sent. The version that plays now was not made together with it: you play with the shared one.",
+      first: {
+        "own-layers":
+          "The rounds that run leave the last layer of the model to each device. Until yours has been trained, you play with the shared one.",
+        "own-model":
+          "The rounds that run train a model of your own beside the shared one. Until there is one, you play with the shared one.",
+        "shared-model":
+          "The rounds that run compare each training with your model of the round before. There is none yet; you play with the shared one.",
+      },
+      where: "How much room it takes, and how to delete it:",
+      onProcessor:
+        "This round's training looks into the model in a way that only the processor can here. So it does not run on the GPU.",
+    },
     effect: {
       title: "What your training did",
       taught_one: "You taught the model {{count}} face in round {{round}}.",
@@ -821,6 +843,8 @@ export const en = {
     exportFaces: "Export my faces",
     withdraw: "Withdraw consent",
     withdraw_drawing: "Withdraw consent for drawings",
+    forgetOwn: "Delete my own layers and models",
+    forgotOwn: "Deleted. You play with the shared model from now on.",
     erase: "Erase everything…",
     items: {
       faces: { what: "Faces", why: "to train and to test the model with" },
@@ -842,6 +866,10 @@ export const en = {
       takingPart: { what: "Whether you take part", why: "so that a reload goes on" },
       preferences: { what: "When this device may train", why: "as you chose" },
       localNorms: { what: "This device's own batch normalization", why: "it fits your camera, and is never sent" },
+      clientStates: {
+        what: "Your own layers or models",
+        why: "rounds that leave them to each device go on with them, and you play with them; never sent",
+      },
       residuals: { what: "What small updates have left out", why: "to be sent in a later round" },
       backend: { what: "Processor or GPU", why: "as you chose" },
       ladder: { what: "How this browser computes", why: "so that what does not work here is not tried again" },

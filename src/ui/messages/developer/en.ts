@@ -2,6 +2,7 @@ import type { CodecName, DifferenceCodec } from "../../../federation/codecs/regi
 import { ABOUT } from "../../../simulation/about";
 import type { Aggregation } from "../../../federation/aggregation/registry";
 import type { ServerOptimizerName } from "../../../federation/server-optimizers/registry";
+import type { LiveName } from "../../../federation/strategies/live";
 import type { CheckpointRecord, EventKind, HubState, Member, Round } from "../../../federation/protocol";
 
 /**
@@ -636,6 +637,22 @@ export const en = {
       options: { sgd: "SGD", momentum: "SGD with momentum 0.9", adam: "Adam" },
     },
     layers: { name: "Layers", help: "that are trained", options: { all: "All", head: "Dense head only" } },
+    strategy: {
+      name: "Strategy with a memory",
+      help: "what each device keeps from round to round, and never sends",
+      options: {
+        none: "None",
+        fedper: "Own last layers (FedPer)",
+        fedrep: "Own last layers, trained first (FedRep)",
+        ditto: "A model of its own beside the shared one (Ditto)",
+        moon: "Its last model, to compare with (MOON; on the processor)",
+      } satisfies Record<LiveName | "none", string>,
+    },
+    personalLayers: { name: "Own layers", help: "at the end, of each device" },
+    headEpochs: { name: "Head epochs", help: "in which the own layers are trained, before the others" },
+    lambda: { name: "Lambda", help: "how strongly its own model is held to the shared one" },
+    mu: { name: "Mu", help: "weight of the comparison beside the labels" },
+    temperature: { name: "Temperature", help: "of the comparison" },
     batchNorm: {
       name: "Batch normalization",
       help: "weights and statistics",
@@ -860,7 +877,7 @@ export const en = {
     stopping: "Early stopping and comparison",
     strategy: "Strategy with a memory",
     noStrategy: "None: the average and optimizer below",
-    strategyHelp: "on clients and server; only the lab runs these",
+    strategyHelp: "on clients and server; those whose clients alone remember run in live rounds, too",
     start: "Start",
     pausesOther: "The run under way is paused then.",
     shares_one: "{{count}} client has {{examples}} examples of {{labels}} labels on average.",
@@ -882,7 +899,7 @@ export const en = {
     unreadable: "What was dropped could not be read ({{reason}}).",
     drop: "Drop a data set here",
     dropHelp:
-      "FER2013's CSV or one like it, a zip or a folder with one folder of pictures for each label, or MNIST's four files. It stays in this browser.",
+      "FER2013's CSV or one like it, a zip or a folder with one folder of pictures for each label, MNIST's four files, or others in IDX. It stays in this browser.",
     files: "Choose files…",
     folder: "Choose a folder…",
     imported_one: "{{samples}} picture was imported.",

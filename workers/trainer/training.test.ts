@@ -1,0 +1,183 @@
+import { expect, test } from "vitest";
+import * as v from "valibot";
+import { worker } from "../../tools/lab/worker";
+import { seededRandom } from "../../src/base/random";
+import { planSchema, type Plan } from "../../src/federation/protocol";
+import { liveRunOf, type KeptState, type LiveName } from "../../src/federation/strategies/live";
+import { encodeCheckpoint } from "../../src/model/checkpoint";
+import { initializeWeights } from "../../src/model/initialize";
+import { summarize, type ModelSpec } from "../../src/model/model";
+import { LabWorker } from "../lab/worker";
+import type { Examples, Snapshot, TrainingJob, TrainingResult } from "./api";
+import { runTraining } from "./training";
+
+// @module-tag slow
+
+/** Small, with dropout and batch normalization. */
+const model: ModelSpec = {
+  name: "small",
+  inputShape: [12, 12, 1],
+  layers: [
+    { kind: "conv2d", name: "conv", filters: 8, size: 3, padding: "same" },
+    { kind: "batchNorm", name: "norm" },
+    { kind: "maxPool", name: "pool", window: 2 },
+    { kind: "flatten", name: "flat" },
+    { kind: "dense", name: "hidden", units: 16, activation: "relu" },
+    { kind: "dropout", name: "dropout", rate: 0.3 },
+    { kind: "dense", name: "last", units: 3, activation: "softmax" },
+  ],
+};
+const summary = summarize(model);
+
+function examples(count: number, seed: number): Examples {
+  const random = seededRandom(seed);
+  return {
+    pixels: Uint8Array.from({ length: count * summary.inputs }, () => random() * 256),
+    labels: Uint8Array.from({ length: count }, (_, i) => i % 3),
+  };
+}
+const train = examples(14, 1);
+const heldOut = examples(6, 2);
+const weights = initializeWeights(model, 3);
+
+const OPTIONS = { headEpochs: 2, lambda: 0.5, mu: 5 };
+const planOf = (strategy: LiveName | "none", more: Partial<Plan> = {}): Plan =>
+  v.parse(planSchema, { epochs: 3, batchSize: 4, learningRate: 0.05, clipNorm: 4, strategy, ...OPTIONS, ...more });
+
+const jobOf = (plan: Plan, more: Partial<TrainingJob> = {}): TrainingJob => ({
+  model,
+  checkpoint: encodeCheckpoint(summary, weights, {}, "float32"),
+  train,
+  heldOut,
+  plan,
+  seed: 5,
+  backend: "wasm",
+  ...more,
+});
+
+/** Trains to its end, and gives every snapshot on the way. @param stopAt ends it after so many snapshots */
+async function trained(job: TrainingJob): Promise<{ result: TrainingResult; snapshots: Snapshot[] }> {
+  const snapshots: Snapshot[] = [];
+  const result = await runTraining(job, {
+    onProgress: () => undefined,
+    onSnapshot: (snapshot) => {
+      snapshots.push(structuredClone(snapshot));
+      return Promise.resolve();
+    },
+    isPauseWanted: () => false,
+  });
+  return { result, snapshots };
+}
+
+const STRATEGIES = ["fedper", "fedrep", "ditto", "moon"] as const;
+
+/** Two rounds of a device, the second of which goes on from what the first has left. */
+async function twoRounds(plan: Plan): Promise<[TrainingResult, TrainingResult]> {
+  const first = (await trained(jobOf(plan))).result;
+  const kept = { choice: plan, vectors: first.kept ?? {} } as KeptState;
+  return [first, (await trained(jobOf(plan, { kept, seed: 6 }))).result];
+}
+
+test.each(STRATEGIES)(
+  "a device trains by %s as the lab's client does, in its first round and its second",
+  async (name) => {
+    await worker.startBackend("wasm");
+    const lab = new LabWorker(worker.startBackend);
+    await lab.start(
+      model,
+      {
+        train: {
+          pixels: Uint8Array.from([...train.pixels, ...heldOut.pixels]),
+          labels: Uint8Array.from([...train.labels, ...heldOut.labels]),
+        },
+        test: heldOut,
+      },
+      "wasm",
+      name,
+    );
+    const plan = planOf(name);
+    const run = liveRunOf(plan, summary);
+    let state: KeptState["vectors"] | null = null;
+    for (const [round, live] of (await twoRounds(plan)).entries()) {
+      const theirs = await lab.train({
+        weights,
+        train: Uint32Array.from(train.labels.keys()),
+        heldOut: Uint32Array.from(heldOut.labels.keys(), (i) => train.labels.length + i),
+        plan: planOf("none"),
+        seed: 5 + round,
+        norms: null,
+        strategy: { options: run?.context.options, clients: 0, broadcast: {}, state },
+      });
+      state = theirs.strategy?.state ?? {};
+      expect(live.delta).toEqual(theirs.delta);
+      expect(live.kept).toEqual(state);
+      expect(live.train.loss).toBeCloseTo(theirs.loss, 6);
+    }
+    expect(Object.keys(state ?? {})).toHaveLength(1);
+  },
+);
+
+test.each(STRATEGIES)(
+  "a training by %s that goes on from any of its snapshots comes to the same bits",
+  async (name) => {
+    await worker.startBackend("wasm");
+    const plan = planOf(name);
+    const [first] = await twoRounds(plan);
+    const kept = { choice: plan, vectors: first.kept ?? {} } as KeptState;
+    const straight = await trained(jobOf(plan, { kept }));
+    // Of both trainings where there are two: none at the very end of either.
+    const epochs = name === "fedrep" ? 5 : name === "ditto" ? 6 : 3;
+    expect(straight.snapshots).toHaveLength(name === "ditto" ? epochs - 2 : epochs - 1);
+    for (const resume of straight.snapshots) {
+      const { result } = await trained(jobOf(plan, { kept, resume }));
+      expect(result.delta).toEqual(straight.result.delta);
+      expect(result.kept).toEqual(straight.result.kept);
+      expect(result.heldOutAfter).toEqual(straight.result.heldOutAfter);
+    }
+  },
+);
+
+test("what is kept of a round that fits neither strategy nor network is not used, and FedAvg keeps nothing", async () => {
+  await worker.startBackend("wasm");
+  const plan = planOf("fedper");
+  const [first] = await twoRounds(plan);
+  for (const vectors of [{ head: new Float32Array(3) }, { own: new Float32Array(summary.parameters) }]) {
+    const kept = { choice: plan, vectors } as KeptState;
+    expect((await trained(jobOf(plan, { kept }))).result.delta).toEqual(first.delta);
+  }
+  const plain = (
+    await trained(jobOf(planOf("none"), { kept: { choice: plan, vectors: first.kept ?? {} } as KeptState }))
+  ).result;
+  expect(plain.kept).toBeNull();
+  // The head of FedAvg is sent; that of FedPer, which has trained the same, is not.
+  const last = summary.parameters - (16 * 3 + 3);
+  expect(plain.delta.subarray(0, last)).toEqual(first.delta.subarray(0, last));
+  expect(plain.delta.subarray(last).some((value) => value !== 0)).toBe(true);
+  expect(first.delta.subarray(last).every((value) => value === 0)).toBe(true);
+});
+
+test("a client's own batch normalization and its own layers go together, and neither is in its update", async () => {
+  await worker.startBackend("wasm");
+  const plan = planOf("fedper", { batchNorm: "local" });
+  const first = (await trained(jobOf(plan))).result;
+  const kept = { choice: plan, vectors: first.kept ?? {} } as KeptState;
+  const { result } = await trained(jobOf(plan, { kept, localNorms: first.localNorms ?? undefined }));
+  for (const { name, offset, size } of summary.tensors) {
+    const isOwn = name.startsWith("norm/") || name.startsWith("last/");
+    expect(
+      result.delta.subarray(offset, offset + size).some((value) => value !== 0),
+      name,
+    ).toBe(!isOwn);
+  }
+  // They go on from what they were, and not from the checkpoint's.
+  expect(result.localNorms).not.toEqual(first.localNorms);
+  const fresh = (await trained(jobOf(plan, { kept }))).result;
+  expect(result.localNorms).not.toEqual(fresh.localNorms);
+});
+
+test("MOON refuses a backend that cannot show what goes into the last layer, by name and in words", async () => {
+  await expect(trained(jobOf(planOf("moon"), { backend: "webgpu" }))).rejects.toMatchObject({
+    name: "WrongBackendError",
+    message: expect.stringContaining("moon") as string,
+  });
+});
