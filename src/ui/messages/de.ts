@@ -540,9 +540,9 @@ export const de = {
       "Auf diesem Server gibt es noch nichts, was der Kamera zu zeigen wäre: Eine Aufgabe mit Bildern kann hinzufügen, wer ihn verwaltet, unter Runden, Aufgaben.",
     teachTitle: "Bring es ihm bei.",
     teach:
-      "Dieses Modell hat noch nichts gelernt: Was es sagt, wäre Zufall, darum gibt es keine Punkte. Was du zeichnest, gilt als das, was die Seite nennt. Mit deiner Einwilligung bleibt es hier, und ab fünf Zeichnungen kann dieses Gerät das Modell unterrichten, unter Training.",
+      "Dieses Modell hat noch niemand trainiert: Was es sagt, wäre Zufall, darum gibt es keine Punkte. Was du zeichnest, gilt als das, was die Seite nennt, und fünf behaltene Zeichnungen können es trainieren.",
     teach_picture:
-      "Dieses Modell hat noch nichts gelernt: Was es sagt, wäre Zufall, darum gibt es keine Punkte. Was du zeigst, gilt als das, was die Seite nennt. Mit deiner Einwilligung bleibt es hier, und ab fünf Bildern kann dieses Gerät das Modell unterrichten, unter Training.",
+      "Dieses Modell hat noch niemand trainiert: Was es sagt, wäre Zufall, darum gibt es keine Punkte. Was du zeigst, gilt als das, was die Seite nennt, und fünf behaltene Bilder können es trainieren.",
     taught: "Es gilt als „{{digit}}“.",
     take: "Bild aufnehmen",
     another: "Etwas anderes",

@@ -528,9 +528,9 @@ export const en = {
       "On this server there is nothing to show to the camera yet: an administrator can add a task of pictures, under Rounds, Tasks.",
     teachTitle: "Teach it.",
     teach:
-      "This model has not learned anything yet: what it says would be chance, so there is no score. What you draw counts as what the page names. With your consent it is kept here, and from five drawings on this device can teach the model, under Train.",
+      "Nobody has trained this model yet: what it says would be chance, so there is no score. What you draw counts as what the page names, and five drawings that are kept can train it.",
     teach_picture:
-      "This model has not learned anything yet: what it says would be chance, so there is no score. What you show counts as what the page names. With your consent it is kept here, and from five pictures on this device can teach the model, under Train.",
+      "Nobody has trained this model yet: what it says would be chance, so there is no score. What you show counts as what the page names, and five pictures that are kept can train it.",
     taught: "It counts as “{{digit}}”.",
     take: "Take the picture",
     another: "Something else",
