@@ -211,7 +211,7 @@ const scenesInColour = (): Promise<Buffer[]> =>
 test("an administrator adds a task of pictures in colour, a player teaches it before the camera, and a round is published", async ({
   page,
   stage,
-}, info) => {
+}) => {
   const admin = (method: string, path: string, body: object): Promise<Response> =>
     fetch(`${stage.url}/api/tasks/things${path}`, {
       method,
