@@ -153,6 +153,7 @@ for (const { locale, dir, scheme } of [
         "/privacy",
         "/nowhere",
         "/draw",
+        "/pictures",
       ];
       for (const route of routes) {
         await page.goto(stage.url + route);

@@ -1,3 +1,4 @@
+import { PICTURE_EXAMPLE } from "../src/federation/tasks/example";
 import { expect, test } from "./stage";
 
 /**
@@ -18,8 +19,9 @@ const PAGES = {
   lab: "/lab",
   privacy: "/privacy",
   nowhere: "/nowhere",
-  // The last: whoever opens it plays digits from then on.
+  // The last: whoever opens it plays digits from then on, or what is held before the camera, where there is such a task.
   draw: "/draw",
+  pictures: "/pictures",
 };
 
 test.skip(process.platform !== "linux", "The pictures are of Linux's way to draw letters.");
@@ -38,6 +40,13 @@ for (const colorScheme of ["light", "dark"] as const) {
           Math.random = () => 0.8;
         });
         for (const [name, path] of Object.entries(PAGES)) {
+          if (name === "pictures") {
+            await fetch(`${stage.url}/api/tasks/hands`, {
+              method: "PUT",
+              headers: { authorization: `Bearer ${stage.adminToken}` },
+              body: JSON.stringify(PICTURE_EXAMPLE),
+            });
+          }
           await page.goto(stage.url + path);
           await page.waitForLoadState("networkidle");
           // What a socket tells is no request that is waited for.

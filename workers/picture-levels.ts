@@ -1,4 +1,4 @@
-import { greyLevels, inChannels } from "../src/data/grey";
+import { greyLevels, inChannels, middleOf } from "../src/data/grey";
 import type { PictureShape } from "../src/data/own-labels";
 
 /** What shows through a picture that is not opaque: a page's paper. */
@@ -40,10 +40,7 @@ export const greyPicture = (picture: ImageBitmap, { x, y, side }: Square, size: 
 
 /** The largest middle of a picture that has the proportions of a shape, in it. */
 export function pictureLevels(picture: ImageBitmap, shape: PictureShape): Uint8Array<ArrayBuffer> {
-  const scale = Math.min(picture.width / shape.width, picture.height / shape.height);
-  const [width, height] = [shape.width * scale, shape.height * scale];
-  const from = { x: (picture.width - width) / 2, y: (picture.height - height) / 2, width, height };
-  return inChannels(withoutOpacity(scaled(picture, from, shape)), 3, shape.channels);
+  return inChannels(withoutOpacity(scaled(picture, middleOf(picture, shape), shape)), 3, shape.channels);
 }
 
 function withoutOpacity(data: Uint8ClampedArray): Uint8Array<ArrayBuffer> {

@@ -6,6 +6,7 @@ import type { Route } from "./router.svelte";
 const PAGES = {
   "/play": () => import("../play/Play.svelte"),
   "/draw": () => import("../draw/Draw.svelte"),
+  "/pictures": () => import("../draw/Pictures.svelte"),
   "/progress": () => import("../play/Progress.svelte"),
   "/faces": () => import("../gallery/Faces.svelte"),
   "/train": () => import("../train/Train.svelte"),

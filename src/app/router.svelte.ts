@@ -1,15 +1,30 @@
 import { chosenTask } from "../client/task.svelte";
 import { taskNamed } from "../federation/tasks/registry";
+import type { ExampleKind } from "../federation/tasks/task";
 import { address } from "../ui/address.svelte";
 
 /** The pages by their paths. The edge serves index.html for each of them. */
-export const ROUTES = ["/", "/play", "/draw", "/progress", "/faces", "/train", "/rounds", "/lab", "/privacy"] as const;
+export const ROUTES = [
+  "/",
+  "/play",
+  "/draw",
+  "/pictures",
+  "/progress",
+  "/faces",
+  "/train",
+  "/rounds",
+  "/lab",
+  "/privacy",
+] as const;
 export type Route = (typeof ROUTES)[number];
+
+/** Where the examples of each kind are taken. */
+const GAMES = { face: "/play", drawing: "/draw", picture: "/pictures" } as const satisfies Record<ExampleKind, Route>;
 
 const route = $derived.by((): Route | null => {
   const path = address.path.replace(/(.)\/$/, "$1");
   // Links, invitations among them, lead to the game; which page that is follows from the task.
-  if (path === "/play" && taskNamed(chosenTask.name).examples === "drawing") return "/draw";
+  if (path === "/play") return GAMES[taskNamed(chosenTask.name).examples];
   return ROUTES.find((known) => known === path) ?? null;
 });
 

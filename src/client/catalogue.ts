@@ -1,6 +1,6 @@
-import { descriptionOf, tasksSchema, type TaskState } from "../federation/tasks/description";
+import { descriptionOf, readableTasksSchema, type TaskState } from "../federation/tasks/description";
 import { taskSchema, type Task } from "../federation/protocol";
-import type { TaskName } from "../federation/tasks/registry";
+import { isBuiltIn, type TaskName } from "../federation/tasks/registry";
 import type { TaskRequest } from "../federation/tasks/request";
 import type { TaskDescription } from "../federation/tasks/task";
 import { api, bearer, read } from "./edge";
@@ -15,10 +15,16 @@ export interface KnownTask {
   task: TaskDescription | null;
 }
 
-/** Every task, open or retired. @throws EdgeAwayError, EdgeRefusalError */
-export async function getTasks(): Promise<KnownTask[]> {
-  const { tasks } = await read(tasksSchema, "/api/tasks");
-  return tasks.map(({ name, state, added }) => ({ name, state, task: added && descriptionOf(added) }));
+/** Every task, open or retired, and the names of those that this page is too old for. @throws EdgeAwayError, EdgeRefusalError */
+export async function getTasks(): Promise<{ known: KnownTask[]; leftOut: string[] }> {
+  const { tasks, leftOut } = await read(readableTasksSchema, "/api/tasks");
+  // A later edge may also have more built-in ones.
+  const isKnown = ({ name, added }: (typeof tasks)[number]): boolean => added !== null || isBuiltIn(name);
+  const newer = tasks.filter((one) => !isKnown(one)).map(({ name }) => name);
+  const known = tasks
+    .filter(isKnown)
+    .map(({ name, state, added }) => ({ name, state, task: added && descriptionOf(added) }));
+  return { known, leftOut: [...leftOut, ...newer] };
 }
 
 /** Adds a task, or describes one otherwise. */

@@ -2,6 +2,7 @@ import { beforeEach, expect, test, vi } from "vitest";
 
 const choose = vi.fn();
 vi.mock("./task.svelte", () => ({ chosenTask: { choose } }));
+vi.mock("./tasks.svelte", () => ({ tasks: { leftOut: ["sounds"] } }));
 
 const TOKEN = "AbCdEfGhIjKlMnOpQrSt_-";
 const kept = new Map<string, string>();
@@ -53,3 +54,9 @@ test.each(["/play?task=expression", "/play"])(
     expect(choose).not.toHaveBeenCalled();
   },
 );
+
+test("an invitation to a task that this page is too old for says that, and damages nothing", async () => {
+  const after = await opened(`/play?task=sounds#invited=${TOKEN}`);
+  expect(after).toEqual({ came: "newer-task", address: "/play?task=sounds#invited", token: undefined });
+  expect(choose).not.toHaveBeenCalled();
+});

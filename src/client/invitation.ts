@@ -1,7 +1,8 @@
 import * as v from "valibot";
 import { invitationTokenSchema } from "../federation/protocol";
-import { findPlayed, type TaskName } from "../federation/tasks/registry";
+import { findTask, type TaskName } from "../federation/tasks/registry";
 import { chosenTask } from "./task.svelte";
+import { tasks } from "./tasks.svelte";
 
 /**
  * Links that bring players to a task: `/play?task=NAME#invited`, or `#invited=TOKEN` where its rounds are for invited devices. What
@@ -19,7 +20,7 @@ export const invitationLink = (origin: string, task: TaskName, token?: string): 
 export const invitationTo = (task: TaskName): string | undefined => localStorage.getItem(keyOf(task)) ?? undefined;
 
 /** What came of an invitation's link: all of it, or why this device was not invited to what was meant. */
-export type Invited = "taken" | "unknown-task" | "damaged-token";
+export type Invited = "taken" | "unknown-task" | "newer-task" | "damaged-token";
 
 /**
  * Reads the link by which this page was opened; undefined where that was no invitation. Its task becomes the player's choice, and its token
@@ -32,7 +33,7 @@ export function acceptInvitation(): Invited | undefined {
   if (token !== undefined) history.replaceState(null, "", `${location.pathname}${location.search}${MARK}`);
   const wanted = new URLSearchParams(location.search).get("task");
   const task = wanted ?? "";
-  if (!findPlayed(task)) return "unknown-task";
+  if (!findTask(task)) return tasks.leftOut.includes(task) ? "newer-task" : "unknown-task";
   chosenTask.choose(task);
   if (token === undefined) return "taken";
   if (!v.is(invitationTokenSchema, token)) return "damaged-token";

@@ -1,8 +1,8 @@
 import type { Task } from "../federation/protocol";
 import { networkOf } from "../federation/tasks/network";
-import { playedTask, taskNamed, type TaskName } from "../federation/tasks/registry";
-import type { PlayedKind } from "../federation/tasks/task";
-import type { Sighting, VisionApi } from "../../workers/vision/api";
+import { taskNamed, type TaskName } from "../federation/tasks/registry";
+import type { ExampleKind } from "../federation/tasks/task";
+import type { Seen, Sighting, VisionApi } from "../../workers/vision/api";
 import type { OwnWeights } from "../../workers/trainer/api";
 import { playsAfter, type Plays } from "../federation/strategies/live";
 import { clientStateTime } from "../faces/client-states";
@@ -54,19 +54,27 @@ class Model {
   #updating: Promise<void> | undefined;
 
   /** What it is that the worker sees. */
-  #kind = $state<PlayedKind>("face");
-  readonly #visions = { face: startVision("vision"), drawing: startVision("drawings") };
+  #kind = $state<ExampleKind>("face");
+  readonly #visions = {
+    face: startVision("vision"),
+    drawing: startVision("drawings"),
+    picture: startVision("pictures"),
+  };
 
   get #vision(): WorkerBridge<VisionApi> {
     return this.#visions[this.#kind];
   }
 
-  /** Whether the worker sees what the chosen task is about. */
+  /**
+   * Whether the worker sees what the chosen task is about. Faces show the same expressions to any network; each other task has labels
+   * of its own.
+   */
   get #isOfTask(): boolean {
-    return this.#kind === taskNamed(chosenTask.name).examples;
+    const { name } = chosenTask;
+    return this.#kind === taskNamed(name).examples && (this.#kind === "face" || this.#task?.task === name);
   }
 
-  /** True once faces can be found and classified, or drawings be read. */
+  /** True once faces can be found and classified, or drawings and pictures be read. */
   get ready(): boolean {
     return this.#ready && this.#isOfTask;
   }
@@ -100,7 +108,7 @@ class Model {
       return;
     }
     this.problem = undefined;
-    const { examples } = playedTask(name);
+    const { examples } = taskNamed(name);
     if (examples !== this.#kind) {
       this.#vision.stop();
       this.#forgetWorker();
@@ -161,6 +169,12 @@ class Model {
     const sighting = (api: Comlink.Remote<VisionApi>): Promise<Sighting> =>
       api.look(Comlink.transfer(picture, [picture]));
     return this.#ask(sighting);
+  }
+
+  /** Reads the middle of a picture, laid out as the chosen task's input; the bitmap is used up. */
+  see(picture: ImageBitmap): Promise<Seen> {
+    const { input } = taskNamed(chosenTask.name);
+    return this.#ask((api) => api.see(Comlink.transfer(picture, [picture]), input));
   }
 
   /** What a drawing is, laid out as the task's input: the probability of each label; null before there is a checkpoint. */

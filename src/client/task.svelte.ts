@@ -1,4 +1,4 @@
-import { DEFAULT_TASK, findPlayed, findTask, playedTask, type TaskName } from "../federation/tasks/registry";
+import { DEFAULT_TASK, findTask, taskNamed, type TaskName } from "../federation/tasks/registry";
 import { tasks } from "./tasks.svelte";
 
 /** The player's choice in localStorage. */
@@ -29,7 +29,7 @@ const byDevice = (): TaskName => (isPhone() ? PHONE_TASK : DEFAULT_TASK);
 class ChosenTask {
   name = $state<TaskName>(ChosenTask.#wanted());
   /** The last one that is played with the face. */
-  #ofFaces: TaskName = playedTask(this.name).examples === "face" ? this.name : byDevice();
+  #ofFaces: TaskName = taskNamed(this.name).examples === "face" ? this.name : byDevice();
 
   static #asked(): string | null {
     return new URLSearchParams(location.search).get("task") ?? localStorage.getItem(CHOICE);
@@ -37,7 +37,7 @@ class ChosenTask {
 
   static #wanted(): TaskName {
     const wanted = ChosenTask.#asked();
-    return wanted !== null && findPlayed(wanted) ? wanted : byDevice();
+    return wanted !== null && findTask(wanted) ? wanted : byDevice();
   }
 
   /**
@@ -48,14 +48,14 @@ class ChosenTask {
     const wanted = ChosenTask.#asked();
     if (wanted === null || findTask(wanted)) return;
     await tasks.load().catch(() => undefined);
-    if (!findPlayed(wanted)) return;
+    if (!findTask(wanted)) return;
     this.name = wanted;
-    if (playedTask(wanted).examples === "face") this.#ofFaces = wanted;
+    if (taskNamed(wanted).examples === "face") this.#ofFaces = wanted;
   }
 
-  /** @throws UnknownTaskError for what nobody plays */
+  /** @throws UnknownTaskError */
   choose(name: TaskName): void {
-    const { examples } = playedTask(name);
+    const { examples } = taskNamed(name);
     localStorage.setItem(CHOICE, name);
     this.name = name;
     if (examples === "face") this.#ofFaces = name;

@@ -1,6 +1,6 @@
 import type { TaskState } from "../federation/tasks/description";
-import { BUILT_IN_NAMES, findPlayed, noteTask, taskNamed, type TaskName } from "../federation/tasks/registry";
-import type { PlayedKind } from "../federation/tasks/task";
+import { BUILT_IN_NAMES, isBuiltIn, noteTask, taskNamed, type TaskName } from "../federation/tasks/registry";
+import { EXAMPLE_KINDS, type ExampleKind } from "../federation/tasks/task";
 import type { KnownTask } from "./catalogue";
 
 /** What the edge has said last of its tasks, in localStorage; another number where an older page could not read it. */
@@ -9,6 +9,8 @@ const KEPT = "best-actor-tasks/1";
 /** The tasks of this deployment: the built-in ones and those that administrators have added, as far as this device has heard. */
 class Tasks {
   #known = $state.raw<readonly KnownTask[]>([]);
+  /** Names of tasks that the edge has told of and this page, which is older, cannot read. */
+  leftOut = $state.raw<readonly TaskName[]>([]);
   #loading: Promise<void> | undefined;
 
   constructor() {
@@ -26,11 +28,11 @@ class Tasks {
 
   /** Those that players take part in. */
   get open(): readonly TaskName[] {
-    return this.all.filter((name) => this.stateOf(name) === "open" && findPlayed(name) !== undefined);
+    return this.all.filter((name) => this.stateOf(name) === "open");
   }
 
   /** Those of one kind that players take part in. */
-  openOf(kind: PlayedKind): readonly TaskName[] {
+  openOf(kind: ExampleKind): readonly TaskName[] {
     return this.open.filter((name) => taskNamed(name).examples === kind);
   }
 
@@ -47,15 +49,18 @@ class Tasks {
   async #load(): Promise<void> {
     // Who only looks at the first page does not need it.
     const { getTasks } = await import("./catalogue");
-    const known = await getTasks();
+    const { known, leftOut } = await getTasks();
     this.#note(known);
+    this.leftOut = leftOut;
     // Of a deployment that has the built-in ones, all of them open, there is nothing to remember.
     if (known.some(({ task, state }) => task !== null || state === "retired")) {
       localStorage.setItem(KEPT, JSON.stringify(known));
     } else localStorage.removeItem(KEPT);
   }
 
-  #note(known: readonly KnownTask[]): void {
+  #note(told: readonly KnownTask[]): void {
+    // A newer page may have kept what this one, come back from a cache, does not know.
+    const known = told.filter(({ name, task }) => (task ? EXAMPLE_KINDS.includes(task.examples) : isBuiltIn(name)));
     for (const { name, task } of known) if (task) noteTask(name, task, Date.now());
     this.#known = known;
   }

@@ -11,6 +11,16 @@ export function greyLevels(data: ArrayLike<number>, channels: number): Uint8Arra
   return pixels;
 }
 
+/** The largest middle of a picture that has the proportions of a shape, in the picture's pixels. */
+export function middleOf(
+  picture: { width: number; height: number },
+  shape: { width: number; height: number },
+): { x: number; y: number; width: number; height: number } {
+  const scale = Math.min(picture.width / shape.width, picture.height / shape.height);
+  const [width, height] = [shape.width * scale, shape.height * scale];
+  return { x: (picture.width - width) / 2, y: (picture.height - height) / 2, width, height };
+}
+
 /** Levels of pixels with one or three numbers each as those with three or one: grey is as much of red, green and blue. */
 export function inChannels(pixels: Uint8Array<ArrayBuffer>, from: number, to: number): Uint8Array<ArrayBuffer> {
   if (from === to) return pixels;

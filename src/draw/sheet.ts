@@ -16,14 +16,18 @@ export function drawingOfSheet(context: CanvasRenderingContext2D, side: number):
   return asDigit({ levels, width: SHEET, height: SHEET }, side);
 }
 
+/** A picture's file as the browser decodes it. @throws UnreadableError */
+export const bitmapOf = (file: Blob): Promise<ImageBitmap> =>
+  createImageBitmap(file).catch((cause: unknown) => {
+    throw new UnreadableError("This is no picture that the browser can read.", { cause });
+  });
+
 /**
  * What a picture's file shows, as a square of so many levels a side; null where nothing stands out from its background.
  * @throws UnreadableError
  */
 export async function drawingOfPicture(file: Blob, side: number): Promise<Uint8Array<ArrayBuffer> | null> {
-  const picture = await createImageBitmap(file).catch((cause: unknown) => {
-    throw new UnreadableError("This is no picture that the browser can read.", { cause });
-  });
+  const picture = await bitmapOf(file);
   try {
     const ink = inkOf(levelsOf(picture));
     return ink && asDigit(ink, side);

@@ -1,4 +1,4 @@
-import type { PlayedKind } from "../federation/tasks/task";
+import type { ExampleKind } from "../federation/tasks/task";
 import type { Consent } from "./kept";
 import { getSetting, setSetting } from "./settings";
 
@@ -7,7 +7,7 @@ class ConsentState {
   #value = $state.raw<Consent>();
   readonly loaded: Promise<void>;
 
-  constructor(private readonly key: "consent" | "drawingConsent") {
+  constructor(private readonly key: "consent" | "drawingConsent" | "pictureConsent") {
     // A browser that cannot store anything cannot have stored a consent either.
     this.loaded = getSetting(key).then(
       (value) => {
@@ -36,8 +36,9 @@ class ConsentState {
 }
 
 /** To keep each kind of example. */
-export const CONSENTS: Record<PlayedKind, ConsentState> = {
+export const CONSENTS: Record<ExampleKind, ConsentState> = {
   face: new ConsentState("consent"),
   drawing: new ConsentState("drawingConsent"),
+  picture: new ConsentState("pictureConsent"),
 };
 export const consent = CONSENTS.face;

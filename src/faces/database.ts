@@ -1,12 +1,14 @@
 import { deleteDB, openDB, type DBSchema, type IDBPDatabase, type IDBPTransaction } from "idb";
 import type { Label } from "../model/expressions";
-import type { ClientState, Drawing, Face, Participation, Split, Take } from "./kept";
+import { FACE } from "../data/own-labels";
+import type { ClientState, Drawing, Example, Face, Participation, Picture, Split, Take } from "./kept";
 import { sortOld } from "./labels";
 
 /** The one database of everything that stays on this device. */
 export interface Schema extends DBSchema {
   faces: { key: number; value: Face; indexes: { split: Split } };
   drawings: { key: number; value: Drawing; indexes: { split: Split } };
+  pictures: { key: number; value: Picture; indexes: { split: Split } };
   /** What was scored, without pictures. */
   takes: { key: number; value: Take };
   /** What strategies keep, by task: as large as a model. The index says what is there without reading it. */
@@ -25,7 +27,7 @@ type Upgrade = (
   db: IDBPDatabase<Schema>,
   transaction: IDBPTransaction<
     Schema,
-    ("faces" | "drawings" | "takes" | "clientStates" | "settings")[],
+    ("faces" | "drawings" | "pictures" | "takes" | "clientStates" | "settings")[],
     "versionchange"
   >,
 ) => void | Promise<void>;
@@ -65,10 +67,27 @@ const UPGRADES: Upgrade[] = [
     const drawings = db.createObjectStore("drawings", { keyPath: "id", autoIncrement: true });
     drawings.createIndex("split", "split");
   },
-  (db) => {
+  // Each example says how its levels are laid out: whatever was kept before is a grey square.
+  async (db, transaction) => {
     db.createObjectStore("clientStates", { keyPath: "task" }).createIndex("at", "at");
+    const pictures = db.createObjectStore("pictures", { keyPath: "id", autoIncrement: true });
+    pictures.createIndex("split", "split");
+    const faces = transaction.objectStore("faces");
+    for (let cursor = await faces.openCursor(); cursor; cursor = await cursor.continue()) {
+      await cursor.update({ ...cursor.value, shape: FACE });
+    }
+    const drawings = transaction.objectStore("drawings");
+    for (let cursor = await drawings.openCursor(); cursor; cursor = await cursor.continue()) {
+      await cursor.update({ ...cursor.value, shape: greySquare(cursor.value.pixels) });
+    }
   },
 ];
+
+/** The shape of what was kept before there was colour. */
+function greySquare({ length }: Example["pixels"]): Example["shape"] {
+  const side = Math.sqrt(length);
+  return { height: side, width: side, channels: 1 };
+}
 
 /** The device's storage cannot be used: a private window, a full disk, or another tab with a newer version. */
 export class StorageError extends Error {

@@ -1,13 +1,15 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import type { Label } from "../model/expressions";
-import { exportFaces, FaceFileError, importFaces, newFaces } from "./file";
-import { SPLITS, type Face } from "./kept";
+import { FACE, type PictureShape } from "../data/own-labels";
+import { exportExamples, FaceFileError, importFaces, importOf, newOnes } from "./file";
+import { SPLITS, type Face, type Picture } from "./kept";
 
 const label = fc.integer({ min: 0, max: 6 }) as fc.Arbitrary<Label>;
 const face: fc.Arbitrary<Face> = fc.record({
   id: fc.nat(),
   pixels: fc.uint8Array({ minLength: 2304, maxLength: 2304 }).map((pixels) => new Uint8Array(pixels)),
+  shape: fc.constant(FACE),
   label,
   prompted: label,
   probabilities: fc.array(fc.double({ min: 0, max: 1, noNaN: true }), { minLength: 7, maxLength: 7 }),
@@ -25,7 +27,7 @@ test("faces come back from a file as they were, but for their ids", () => {
         ...one,
         probabilities: one.probabilities.map((p) => p + 0),
       }));
-      expect(importFaces(exportFaces(faces, [], { sent: {} }))).toEqual(expected);
+      expect(importFaces(exportExamples({ faces }, { sent: {} }))).toEqual(expected);
     }),
     { numRuns: 30 },
   );
@@ -33,7 +35,7 @@ test("faces come back from a file as they were, but for their ids", () => {
 
 const [one] = fc.sample(face, 1) as [Face];
 const changed = (change: object): string => {
-  const file = JSON.parse(exportFaces([one, one])) as { faces: object[] };
+  const file = JSON.parse(exportExamples({ faces: [one, one] })) as { faces: object[] };
   return JSON.stringify({ ...file, faces: [file.faces[0], { ...file.faces[1], ...change }] });
 };
 
@@ -53,7 +55,7 @@ test.each([
 });
 
 test("a file from before takes were questioned keeps every face, and asks of those that nobody has said anything about", () => {
-  const { score: _score, needsAnswer: _needsAnswer, ...old } = one;
+  const { score: _score, needsAnswer: _needsAnswer, shape: _shape, ...old } = one;
   const faces = [
     { ...old, prompted: 0, label: 0, split: "train", probabilities: [0.5, 0, 0, 0.4, 0.1, 0, 0] },
     { ...old, prompted: 0, label: 0, split: "train", probabilities: [0.4, 0, 0, 0.5, 0.1, 0, 0] },
@@ -68,9 +70,68 @@ test("a file from before takes were questioned keeps every face, and asks of tho
     { split: "excluded", needsAnswer: false, score: null },
   ]);
   expect(imported.map(({ pixels }) => pixels)).toEqual(faces.map(() => old.pixels));
+  expect(imported.map(({ shape }) => shape)).toEqual(faces.map(() => ({ height: 48, width: 48, channels: 1 })));
 });
 
 test("what is here already is not imported again", () => {
-  const imported = importFaces(exportFaces([one, { ...one, capturedAt: one.capturedAt + 1 }, one]));
-  expect(newFaces(imported, [one])).toHaveLength(1);
+  const faces = [one, { ...one, capturedAt: one.capturedAt + 1 }, one];
+  expect(newOnes(importFaces(exportExamples({ faces })), [one])).toHaveLength(1);
+});
+
+/** Pictures of one task, of any size and colour. */
+const pictures = fc
+  .record({
+    shape: fc.record({
+      ...{ height: fc.integer({ min: 8, max: 96 }), width: fc.integer({ min: 8, max: 96 }) },
+      channels: fc.constantFrom(1, 3),
+    }) satisfies fc.Arbitrary<PictureShape>,
+    seed: fc.nat(255),
+    count: fc.integer({ min: 1, max: 3 }),
+  })
+  .map(({ shape, seed, count }) =>
+    Array.from({ length: count }, (_, id): Picture => ({
+      ...{ id, shape, task: "things", label: id % 2, prompted: 1, probabilities: [0.25, 0.75], score: null },
+      ...{ capturedAt: id, split: "train", needsAnswer: false, rounds: [{ task: "things", round: 1 }] },
+      pixels: Uint8Array.from({ length: shape.height * shape.width * shape.channels }, (_, i) => (i * 7 + seed) % 256),
+    })),
+  );
+const things = ({ shape }: Picture) =>
+  ({ kind: "picture", task: "things", of: { labels: ["cup", "key"], input: shape } }) as const;
+
+test("pictures of any size and colour come back from a file as they were, and those of another task stay where they are", () => {
+  fc.assert(
+    fc.property(pictures, (kept) => {
+      const of = things(kept[0] as Picture);
+      const others = kept.map((one) => ({ ...one, task: "others" }));
+      const file = exportExamples({ pictures: [...others, ...kept] });
+      expect(importOf(file, of)).toEqual(kept.map(({ id: _, ...one }) => one));
+      expect(importOf(file, { ...of, kind: "drawing" })).toEqual([]);
+      expect(importFaces(file)).toEqual([]);
+    }),
+    { numRuns: 30 },
+  );
+});
+
+test("drawings from before there was colour are read as the grey squares that they are", () => {
+  const digits = { labels: ["0", "1"], input: { height: 28, width: 28, channels: 1 } };
+  const old = { ...one, pixels: new Uint8Array(784).fill(5), label: 1, prompted: 1, probabilities: [0, 1] };
+  const drawings = [{ ...old, shape: undefined as unknown as PictureShape }];
+  const [read] = importOf(exportExamples({ drawings }), { kind: "drawing", task: undefined, of: digits });
+  expect(read).toMatchObject({ shape: digits.input, pixels: old.pixels, label: 1 });
+});
+
+const [[picture]] = fc.sample(pictures, 1) as [[Picture]];
+const { height, width } = picture.shape;
+test.each([
+  ["another size", { shape: { ...picture.shape, height: height + 1 } }, /Picture 1.*shape.height/],
+  ["other colours", { shape: { height, width, channels: 2 } }, /Picture 1.*shape.channels/],
+  ["too few levels", { pixels: "AAAA" }, /Picture 1.*3 pixels instead of/],
+  ["a label that the task has not", { label: 2 }, /Picture 1.*label/],
+  ["probabilities of other labels", { probabilities: [1] }, /Picture 1.*probabilities/],
+  ["a task that is no name", { task: "../things" }, /Picture 1.*task/],
+])("a picture with %s is refused with the reason", (_, change, message) => {
+  const file = JSON.parse(exportExamples({ pictures: [picture] })) as { pictures: object[] };
+  const text = JSON.stringify({ ...file, pictures: [{ ...file.pictures[0], ...change }] });
+  expect(() => importOf(text, things(picture))).toThrow(FaceFileError);
+  expect(() => importOf(text, things(picture))).toThrow(message);
 });

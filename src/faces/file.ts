@@ -1,11 +1,14 @@
 import * as v from "valibot";
 import { base64ToUint8Array, uint8ArrayToBase64 } from "uint8array-extras";
 import { EXPRESSIONS, FACE_PIXELS, type Label } from "../model/expressions";
+import { FACE, sizeOf, type PictureShape } from "../data/own-labels";
 import { taskNameSchema } from "../federation/protocol";
+import type { TaskName } from "../federation/tasks/registry";
+import type { TaskDescription } from "../federation/tasks/task";
 import { sortOld } from "./labels";
-import { SPLITS, type Drawing, type Example, type Face } from "./kept";
+import { SPLITS, type Drawing, type Example, type Face, type Picture } from "./kept";
 
-/** A file of faces cannot be used; its message says what was wrong with it. */
+/** A file of faces, drawings or pictures cannot be used; its message says what was wrong with it. */
 export class FaceFileError extends Error {
   override readonly name = "FaceFileError";
 }
@@ -32,61 +35,136 @@ const faceSchema = v.object({
 
 const packed = <E extends Example>({ pixels, ...rest }: E) => ({ ...rest, pixels: uint8ArrayToBase64(pixels) });
 
-/** All faces in one JSON file, their pixels in base64, and drawings where there are some. `more` stands beside them. */
-export const exportFaces = (faces: readonly Example[], drawings: readonly Drawing[] = [], more: object = {}): string =>
+/** What a file holds. */
+interface Exported {
+  faces?: readonly Example[];
+  drawings?: readonly Drawing[];
+  pictures?: readonly Picture[];
+}
+
+/**
+ * Examples of every kind in one JSON file, their pixels in base64, faces in any case, drawings and pictures where there are some. `more`
+ * stands beside them.
+ */
+export const exportExamples = ({ faces = [], drawings = [], pictures = [] }: Exported, more: object = {}): string =>
   JSON.stringify({
     format: FORMAT,
     version: VERSION,
     size: Math.sqrt(FACE_PIXELS),
     faces: faces.map(packed),
     ...(drawings.length > 0 && { drawings: drawings.map(packed) }),
+    ...(pictures.length > 0 && { pictures: pictures.map(packed) }),
     ...more,
   });
+
+/** What every such file has. @throws FaceFileError */
+function headOf(text: string) {
+  let file: unknown;
+  try {
+    file = JSON.parse(text);
+  } catch (error) {
+    throw new FaceFileError("This is no JSON file. Choose one that this page has exported.", { cause: error });
+  }
+  const unknowns = v.array(v.unknown());
+  const head = v.safeParse(
+    v.object({
+      format: v.literal(FORMAT),
+      version: v.number(),
+      faces: unknowns,
+      drawings: v.optional(unknowns, []),
+      pictures: v.optional(unknowns, []),
+    }),
+    file,
+  );
+  if (!head.success)
+    throw new FaceFileError("This file holds no faces of Best Actor. Choose one that this page has exported.");
+  const { version } = head.output;
+  if (version !== 1 && version !== VERSION) {
+    throw new FaceFileError(`This file is of version ${version}; this page reads up to version ${VERSION}.`);
+  }
+  return head.output;
+}
+
+/** Ends an import that has come to what it cannot use. */
+type Wrong = (what: string) => never;
+const wrongAt =
+  (what: "Face" | "Drawing" | "Picture", i: number): Wrong =>
+  (why) => {
+    throw new FaceFileError(`${what} ${i + 1} of the file is wrong: ${why}. Nothing was imported.`);
+  };
+
+function parsed<S extends v.GenericSchema>(schema: S, value: unknown, wrong: Wrong): v.InferOutput<S> {
+  const found = v.safeParse(schema, value);
+  return found.success ? found.output : wrong(`${v.getDotPath(found.issues[0]) ?? "it"}: ${found.issues[0].message}`);
+}
+
+function unpacked(text: string, shape: PictureShape, wrong: Wrong): Uint8Array<ArrayBuffer> {
+  let pixels: Uint8Array<ArrayBuffer>;
+  try {
+    pixels = base64ToUint8Array(text);
+  } catch {
+    return wrong("its pixels are no base64");
+  }
+  const wanted = sizeOf(shape);
+  return pixels.length === wanted ? pixels : wrong(`it has ${pixels.length} pixels instead of ${wanted}`);
+}
 
 /**
  * The faces of such a file.
  * @throws FaceFileError that names the first face that is wrong: then nothing of the file is used
  */
 export function importFaces(text: string): Omit<Face, "id">[] {
-  let file: unknown;
-  try {
-    file = JSON.parse(text);
-  } catch (error) {
-    throw new FaceFileError("This is no JSON file. Choose one that My faces has exported.", { cause: error });
-  }
-  const head = v.safeParse(
-    v.object({ format: v.literal(FORMAT), version: v.number(), faces: v.array(v.unknown()) }),
-    file,
-  );
-  if (!head.success)
-    throw new FaceFileError("This file holds no faces of Best Actor. Choose one that My faces has exported.");
-  const { version } = head.output;
-  if (version !== 1 && version !== VERSION) {
-    throw new FaceFileError(`This file is of version ${version}; this page reads up to version ${VERSION}.`);
-  }
-  return head.output.faces.map((value, i) => {
-    const face = v.safeParse(version === 1 ? oldFaceSchema : faceSchema, value);
-    const wrong = (what: string): never => {
-      throw new FaceFileError(`Face ${i + 1} of the file is wrong: ${what}. Nothing was imported.`);
-    };
-    if (!face.success) return wrong(`${v.getDotPath(face.issues[0]) ?? "it"}: ${face.issues[0].message}`);
-    const { pixels: packed, rounds, ...rest } = face.output;
-    let pixels: Uint8Array<ArrayBuffer>;
-    try {
-      pixels = base64ToUint8Array(packed);
-    } catch {
-      return wrong("its pixels are no base64");
-    }
-    if (pixels.length !== FACE_PIXELS) return wrong(`it has ${pixels.length} pixels instead of ${FACE_PIXELS}`);
+  const { version, faces } = headOf(text);
+  return faces.map((value, i) => {
+    const wrong = wrongAt("Face", i);
+    const face = parsed(version === 1 ? oldFaceSchema : faceSchema, value, wrong);
+    const { pixels: packed, rounds, ...rest } = face;
+    const pixels = unpacked(packed, FACE, wrong);
     const labels = { label: rest.label as Label, prompted: rest.prompted as Label };
-    const read = { ...rest, ...labels, pixels, ...(rounds ? { rounds } : {}) };
+    const read = { ...rest, ...labels, pixels, shape: FACE, ...(rounds ? { rounds } : {}) };
     return "score" in read ? read : sortOld(read, null);
   });
 }
 
-/** The faces that are not here yet: the same pixels at the same time are the same face. */
-export function newFaces(imported: readonly Omit<Face, "id">[], here: readonly Face[]): Omit<Face, "id">[] {
-  const keyOf = ({ capturedAt, pixels }: Omit<Face, "id">): string => `${capturedAt} ${uint8ArrayToBase64(pixels)}`;
+/** A task whose drawings or pictures are imported, and what these carry of it: nothing where it is built in. */
+interface Of {
+  kind: "drawing" | "picture";
+  /** As in {@link Example.task}. */
+  task: TaskName | undefined;
+  of: Pick<TaskDescription, "labels" | "input">;
+}
+
+/**
+ * The drawings or pictures of one task in such a file; those of other tasks are left where they are.
+ * @throws FaceFileError that names the first one that is wrong: then nothing of the file is used
+ */
+export function importOf(text: string, { kind, task, of: { labels, input } }: Of): Omit<Example, "id">[] {
+  const label = v.pipe(v.number(), v.integer(), v.minValue(0), v.maxValue(labels.length - 1));
+  const probability = v.pipe(v.number(), v.minValue(0), v.maxValue(1));
+  const { height, width, channels } = input;
+  const schema = v.object({
+    ...faceSchema.entries,
+    ...{ label, prompted: label },
+    probabilities: v.pipe(v.array(probability), v.length(labels.length)),
+    // Drawings had none before there was colour.
+    shape: v.optional(
+      v.object({ height: v.literal(height), width: v.literal(width), channels: v.literal(channels) }),
+      input,
+    ),
+  });
+  const ofTask = v.object({ task: v.optional(taskNameSchema) });
+  return headOf(text)[`${kind}s`].flatMap((value, i) => {
+    const wrong = wrongAt(kind === "drawing" ? "Drawing" : "Picture", i);
+    if (parsed(ofTask, value, wrong).task !== task) return [];
+    const { pixels: packed, rounds, ...rest } = parsed(schema, value, wrong);
+    const pixels = unpacked(packed, input, wrong);
+    return [{ ...rest, pixels, ...(task !== undefined && { task }), ...(rounds && { rounds }) }];
+  });
+}
+
+/** Those that are not here yet: the same pixels at the same time are the same face, drawing or picture. */
+export function newOnes<E extends Omit<Example, "id">>(imported: readonly E[], here: readonly Example[]): E[] {
+  const keyOf = ({ capturedAt, pixels }: Omit<Example, "id">): string => `${capturedAt} ${uint8ArrayToBase64(pixels)}`;
   const known = new Set(here.map(keyOf));
   return imported.filter((face) => {
     const key = keyOf(face);

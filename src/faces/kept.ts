@@ -5,6 +5,7 @@ import type { Assignment } from "../federation/protocol";
 import type { TaskName } from "../federation/tasks/registry";
 import type { SecureClient } from "../federation/secagg/client";
 import type { KeptState } from "../federation/strategies/live";
+import type { PictureShape } from "../data/own-labels";
 import type { Evaluation } from "../model/evaluation";
 import type { Label } from "../model/expressions";
 
@@ -13,8 +14,10 @@ import type { Label } from "../model/expressions";
 /** A labelled picture that trains or tests. */
 export interface Example<L extends number = number> {
   id: number;
-  /** Grey levels, row by row, as many as its task's input has. */
+  /** Levels, row by row: grey, or red, green and blue of each pixel. */
   pixels: Uint8Array<ArrayBuffer>;
+  /** How these are laid out. */
+  shape: PictureShape;
   /** What it shows: what the game asked for, until the player says otherwise. */
   label: L;
   /** What the game asked for. */
@@ -23,7 +26,7 @@ export interface Example<L extends number = number> {
   task?: TaskName;
   /** The model's, when it was taken. */
   probabilities: number[];
-  /** What the take scored, 0 to 100; null where it is not known, as of faces that were kept before scores were. */
+  /** What the take scored, 0 to 100; null where it is not known, as of a task whose model has not been trained yet. */
   score: number | null;
   /** Unix time in milliseconds. */
   capturedAt: number;
@@ -41,6 +44,9 @@ export type Face = Example<Label>;
 /** What was drawn, laid out as MNIST's digits are in as many grey levels as its task has: ink is 255. */
 export type Drawing = Example;
 
+/** What was held before the camera, in its task's size and colours, not mirrored. It belongs to an added task. */
+export type Picture = Example;
+
 export const SPLITS = ["train", "held-out", "excluded"] as const;
 export type Split = (typeof SPLITS)[number];
 
@@ -48,11 +54,12 @@ export type Split = (typeof SPLITS)[number];
 export type ExampleChange<E extends Example> = Partial<Pick<E, "label" | "split">>;
 export type FaceChange = ExampleChange<Face>;
 
-/** A take that is to be kept. */
-export type NewExample<E extends Example> = Pick<E, "pixels" | "prompted" | "probabilities" | "capturedAt"> & {
-  score: number;
-};
-export type NewFace = NewExample<Face>;
+/** A take that is to be kept. Its score is null where no model could judge it: then it shows what it was to show. */
+export type NewExample<E extends Example> = Pick<
+  E,
+  "pixels" | "shape" | "prompted" | "probabilities" | "capturedAt" | "score"
+>;
+export type NewFace = Omit<NewExample<Face>, "shape" | "score"> & { score: number };
 
 /** Yes and no with the moment they were given; absent while the question was never answered. */
 export interface Consent {
@@ -67,7 +74,7 @@ export interface Participation {
   key: CryptoKeyPair;
   /** Decides the order of the examples in training. */
   seed: number;
-  /** The ids of the faces or drawings that it trains on and evaluates on, fixed when it began. */
+  /** The ids of the examples that it trains on and evaluates on, fixed when it began. */
   train: number[];
   heldOut: number[];
   bytesDown: number;
@@ -198,9 +205,10 @@ export interface Player {
 }
 
 export interface Settings {
-  /** To keep faces, and drawings: each is asked for by itself. */
+  /** To keep faces, drawings, and pictures: each is asked for by itself. */
   consent: Consent;
   drawingConsent: Consent;
+  pictureConsent: Consent;
   /** The key that signs this device's requests while one round is open, and that round. */
   identity: Identity;
   participation: Participation;
@@ -223,5 +231,5 @@ export interface Settings {
   player: Player;
 }
 
-/** Settings that trainings have left and that are made of faces or drawings, by task, beside client states and an update under way. */
+/** Settings that trainings have left and that are made of examples, by task, beside client states and an update under way. */
 export const MADE_OF_EXAMPLES = ["residuals", "localNorms"] as const;

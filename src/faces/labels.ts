@@ -1,28 +1,39 @@
+import type { TaskDescription } from "../federation/tasks/task";
 import { FOR_TRAINING } from "./for-training";
 import type { Example, ExampleChange, Face, NewExample, Split } from "./kept";
 
-/** Every fifth usable face or drawing is held out. */
+/** Every fifth usable example is held out. */
 const HOLD_OUT_EVERY = 5;
 
 /** Those of which it is known what they show: those that train and those that test. */
 export const usableOf = <E extends Example>(examples: readonly E[]): E[] =>
   examples.filter(({ split }) => split !== "excluded");
 
+/** Whether a task still takes an example: until its first round, an added one may get another size, or fewer labels. */
+export const fits = (
+  { shape, label }: Example,
+  { input, labels }: Pick<TaskDescription, "input" | "labels">,
+): boolean =>
+  label < labels.length &&
+  shape.height === input.height &&
+  shape.width === input.width &&
+  shape.channels === input.channels;
+
 /** What the next usable one is for, where there are `usable` already. */
 const nextSplit = (usable: number): Split => (usable % HOLD_OUT_EVERY === HOLD_OUT_EVERY - 1 ? "held-out" : "train");
 
 /**
- * A take as it is kept: it shows its role if it scored {@link FOR_TRAINING}; if not, it is not used until the player has said what it
- * shows.
+ * A take as it is kept: it shows its role if it scored {@link FOR_TRAINING}, or if there was no model that could say; if not, it is not
+ * used until the player has said what it shows.
  * @param usable how many usable ones there are already
  */
 export function sortTake<E extends Example>(take: NewExample<E>, usable: number): Omit<Example<E["label"]>, "id"> {
-  const needsAnswer = take.score < FOR_TRAINING;
+  const needsAnswer = take.score !== null && take.score < FOR_TRAINING;
   return { ...take, label: take.prompted, split: needsAnswer ? "excluded" : nextSplit(usable), needsAnswer };
 }
 
 /**
- * A face or drawing after the player has said something about it: what it shows, or what it is for. With a first word on what it
+ * An example after the player has said something about it: what it shows, or what it is for. With a first word on what it
  * shows, be it the one that it already has, a take that failed becomes usable.
  * @param usable how many usable ones there are already
  */
@@ -32,7 +43,7 @@ export function sortAnswered<E extends Example>(example: E, change: ExampleChang
 }
 
 /** A face as it was kept before takes that failed were asked about. */
-export type UnsortedFace = Omit<Face, "id" | "score" | "needsAnswer">;
+export type UnsortedFace = Omit<Face, "id" | "shape" | "score" | "needsAnswer">;
 
 /**
  * What becomes of such a face. Whatever the player has changed stands. A take that failed is not used until the player has answered. Where

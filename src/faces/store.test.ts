@@ -1,13 +1,14 @@
 import "fake-indexeddb/auto";
 import { beforeEach, expect, test } from "vitest";
 import { openDB } from "idb";
+import { FACE } from "../data/own-labels";
 import { DEFAULT_ROUND } from "../federation/default-round";
 import { createSigningKey } from "../federation/signing";
 import { BUILT_IN, noteTask } from "../federation/tasks/registry";
 import { clientStateOf, clientStateSizes, clientStateTime, deleteClientStates } from "./client-states";
-import { usableOf } from "./labels";
+import { fits, usableOf } from "./labels";
 import { destroyDatabase, NewerStorageError, StorageError, StorageFullError, use } from "./database";
-import type { Drawing, NewExample, NewFace, Participation } from "./kept";
+import type { Drawing, Face, NewExample, Participation } from "./kept";
 import {
   beginParticipation,
   endParticipation,
@@ -19,8 +20,9 @@ import { getSetting, setSetting, settingSizes } from "./settings";
 import { allOf, drawingStore, faceStore, storeOf } from "./store";
 import { addTake, allTakes, deleteAllTakes } from "./takes";
 
-const face: NewFace = {
+const face: NewExample<Face> = {
   pixels: new Uint8Array(2304).fill(7),
+  shape: FACE,
   prompted: 3,
   probabilities: [0, 0, 0, 1, 0, 0, 0],
   capturedAt: 1,
@@ -28,13 +30,14 @@ const face: NewFace = {
 };
 const drawing: NewExample<Drawing> = {
   pixels: new Uint8Array(784).fill(7),
+  shape: BUILT_IN.digits.input,
   prompted: 9,
   probabilities: [0, 0, 0, 0, 0, 0, 0, 0, 0, 1],
   capturedAt: 1,
   score: 90,
 };
 /** One whose score does not say that it shows its role. */
-const failed: NewFace = { ...face, score: 59 };
+const failed: NewExample<Face> = { ...face, score: 59 };
 
 beforeEach(destroyDatabase);
 
@@ -311,7 +314,8 @@ test("faces from before takes were questioned are all still there: those that fa
   old.close();
   const now = (await faceStore.all()).toReversed();
   const stored = now.map(({ id: _, split: _split, score: _score, needsAnswer: _needsAnswer, ...rest }) => rest);
-  expect(stored).toEqual(faces.map(({ split: _, ...rest }) => rest));
+  const shape = { height: 48, width: 48, channels: 1 };
+  expect(stored).toEqual(faces.map(({ split: _, ...rest }) => ({ ...rest, shape })));
   expect(now.map(({ split, score, needsAnswer }) => [split, score, needsAnswer])).toEqual([
     ["train", 60, false],
     ["excluded", 59, true],
@@ -394,6 +398,72 @@ test("drawings of an added task are its own: no other task's count with them, tr
   expect((await shapes.all()).map(({ id }) => id).toReversed()).toEqual(ids);
   await shapes.delete(ids[0] ?? NaN);
   expect(await getSetting("participation")).toBeUndefined();
+});
+
+test("pictures in colour are apart from faces and drawings, and one that no model could judge shows what it was to show", async () => {
+  const input = { height: 4, width: 3, channels: 3 };
+  const things = {
+    ...BUILT_IN.digits,
+    examples: "picture",
+    input,
+    labels: ["cup", "key"],
+    firstCheckpoint: null,
+  } as const;
+  noteTask("things", things, 1);
+  const store = storeOf("things");
+  const picture = {
+    ...{ pixels: Uint8Array.from({ length: 36 }, (_, i) => i), shape: input, prompted: 1 },
+    ...{ probabilities: [0.5, 0.5], capturedAt: 1, score: null },
+  };
+  const kept = await store.add(picture);
+  expect(kept).toEqual({ ...picture, id: kept.id, label: 1, task: "things", split: "train", needsAnswer: false });
+  // Once there is a model that judges, what it does not recognize waits for the player's word.
+  expect(await store.add({ ...picture, score: 50 })).toMatchObject({ split: "excluded", needsAnswer: true });
+  expect([await faceStore.all(), await drawingStore.all(), await allOf("drawing")]).toEqual([[], [], []]);
+  expect(await allOf("picture")).toHaveLength(2);
+  // A task that has had no round yet may be described otherwise: what does not fit any more trains nothing.
+  expect(fits(kept, things)).toBe(true);
+  for (const change of [{ height: 3 }, { width: 4 }, { channels: 1 }]) {
+    expect(fits(kept, { ...things, input: { ...input, ...change } })).toBe(false);
+  }
+  expect(fits(kept, { ...things, labels: ["cup"] })).toBe(false);
+  await faceStore.deleteAll();
+  await drawingStore.deleteAll();
+  expect(await store.all()).toHaveLength(2);
+  await store.delete(kept.id);
+  expect(await allOf("picture")).toHaveLength(1);
+});
+
+test("faces and drawings that were kept before there was colour are all still there, grey", async () => {
+  await destroyDatabase();
+  const old = await openDB("best-actor", 5, {
+    upgrade(db) {
+      for (const name of ["faces", "drawings"]) {
+        db.createObjectStore(name, { keyPath: "id", autoIncrement: true }).createIndex("split", "split");
+      }
+      db.createObjectStore("takes", { keyPath: "id", autoIncrement: true });
+      db.createObjectStore("settings");
+    },
+  });
+  const without = <E extends object>({ shape: _, ...one }: E & { shape: unknown }) => one;
+  const said = { split: "train", needsAnswer: false, label: 1 } as const;
+  const faces = [1, 2, 3].map((id) => ({ ...without(face), ...said, id, capturedAt: id }));
+  const drawings = [784, 576].map((length, i) => ({
+    ...{ ...without(drawing), ...said, id: i + 1, pixels: new Uint8Array(length).fill(i + 1) },
+    ...(i === 1 && { task: "shapes" }),
+  }));
+  for (const one of faces) await old.put("faces", one);
+  for (const one of drawings) await old.put("drawings", one);
+  await old.put("settings", { given: true, at: 1 }, "consent");
+  old.close();
+  expect((await faceStore.all()).toReversed()).toEqual(
+    faces.map((one) => ({ ...one, shape: { height: 48, width: 48, channels: 1 } })),
+  );
+  expect(await allOf("drawing")).toEqual(
+    drawings.map((one, i) => ({ ...one, shape: { height: [28, 24][i], width: [28, 24][i], channels: 1 } })),
+  );
+  expect(await allOf("picture")).toEqual([]);
+  expect(await getSetting("consent")).toEqual({ given: true, at: 1 });
 });
 
 test("an update that was finished before takes were questioned is still sent", async () => {

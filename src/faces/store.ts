@@ -1,6 +1,6 @@
 import type { IDBPObjectStore } from "idb";
-import type { PlayedKind } from "../federation/tasks/task";
-import { findTask, isBuiltIn, playedTask, type TaskName } from "../federation/tasks/registry";
+import type { ExampleKind } from "../federation/tasks/task";
+import { findTask, isBuiltIn, taskNamed, type TaskName } from "../federation/tasks/registry";
 import { use, type Schema } from "./database";
 import {
   MADE_OF_EXAMPLES,
@@ -13,8 +13,11 @@ import {
 } from "./kept";
 import { sortAnswered, sortTake } from "./labels";
 
-/** Where each kind is kept. The database's types of the two differ in their labels alone. */
-const STORES = { face: "faces", drawing: "drawings" } as const satisfies Record<PlayedKind, keyof Schema>;
+/** Where each kind is kept. The database's types of them differ in their labels alone. */
+const STORES = { face: "faces", drawing: "drawings", picture: "pictures" } as const satisfies Record<
+  ExampleKind,
+  keyof Schema
+>;
 
 /** The examples of one kind that this device keeps for one task, or for all built-in ones of that kind. Every method throws StorageError where the browser keeps nothing. */
 class ExampleStore<E extends Example> {
@@ -25,7 +28,7 @@ class ExampleStore<E extends Example> {
 
   /** @param task an added one; without it, the built-in ones, which tell the same labels apart */
   constructor(
-    kind: PlayedKind,
+    kind: ExampleKind,
     private readonly task?: TaskName,
   ) {
     this.#name = STORES[kind] as "faces";
@@ -157,7 +160,7 @@ class ExampleStore<E extends Example> {
       for (const key of MADE_OF_EXAMPLES) await settings.delete(key);
       await transaction.objectStore("clientStates").clear();
       const kept = (await settings.get("participation")) as Participation | undefined;
-      // Faces and drawings have numbers of their own.
+      // The examples of each kind have numbers of their own.
       const isOurs = kept !== undefined && findTask(kept.assignment.task) && storeOf(kept.assignment.task) === this;
       if (kept && isOurs && isMadeOfThem(kept)) await settings.delete("participation");
       await transaction.done;
@@ -174,15 +177,25 @@ const ofAdded = new Map<TaskName, ExampleStore<Example>>();
 
 /** Where the examples of a task are kept. @throws UnknownTaskError */
 export function storeOf(task: TaskName): ExampleStore<Example> {
-  const { examples } = playedTask(task);
+  const { examples } = taskNamed(task);
   // Faces show the same expressions, whatever network learns from them.
   if (examples === "face") return faceStore;
-  if (isBuiltIn(task)) return drawingStore;
+  if (isBuiltIn(task) && examples === "drawing") return drawingStore;
   const store = ofAdded.get(task) ?? new ExampleStore<Example>(examples, task);
   ofAdded.set(task, store);
   return store;
 }
 
+/** Calls `listener` whenever examples of any kind and task change, in this tab or in another; returns what ends that. */
+export function onAnyChange(listener: () => void): () => void {
+  const channels = Object.values(STORES).map((name) => {
+    const channel = new BroadcastChannel(`best-actor-${name}`);
+    channel.onmessage = () => listener();
+    return channel;
+  });
+  return () => channels.forEach((channel) => channel.close());
+}
+
 /** All examples of a kind on this device, whatever task they belong to. @throws StorageError */
-export const allOf = (kind: PlayedKind): Promise<Example[]> =>
+export const allOf = (kind: ExampleKind): Promise<Example[]> =>
   use((db) => db.getAll(STORES[kind] as "faces") as Promise<Example[]>);

@@ -43,7 +43,7 @@ let unfinished:
 
 /** The game from the first role to the reviews: what is played, by whom, and how it went. Made while its page's component is. */
 export class Game {
-  readonly stage = new Stage();
+  readonly stage = new Stage((picture) => model.look(picture));
   readonly keeping = new Keeping();
   /** Somebody's roles and score, where a link brought them. */
   challenge = $state.raw<Challenge>();

@@ -1,3 +1,4 @@
+import { FACE } from "../data/own-labels";
 import type { Label } from "../model/expressions";
 import type { Face, NewFace } from "../faces/kept";
 import { faceStore } from "../faces/store";
@@ -32,7 +33,7 @@ export class Keeping {
     this.#tried.add(take);
     try {
       const { pixels, prompted, probabilities, capturedAt, score } = take;
-      this.#state = await faceStore.add({ pixels, prompted, probabilities, capturedAt, score });
+      this.#state = await faceStore.add({ pixels, shape: FACE, prompted, probabilities, capturedAt, score });
     } catch (error) {
       this.#state = "failed";
       this.problem = reasonOf(error);

@@ -2,9 +2,9 @@ import type { Label } from "../model/expressions";
 import type { Sighting } from "../../workers/vision/api";
 
 /** A sighting and when its picture was taken, in milliseconds of one clock. */
-export interface Seen {
+export interface Seen<S = Sighting> {
   at: number;
-  sighting: Sighting;
+  sighting: S;
 }
 
 /** So much of a take's end is looked at, and so long is the moment of it that counts. */

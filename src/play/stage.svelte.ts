@@ -1,6 +1,14 @@
-import { CameraError, closeCamera, onCameraGone, openCamera, type CameraProblem } from "./camera";
+import {
+  CameraError,
+  closeCamera,
+  hasTwoCameras,
+  isMirror,
+  onCameraGone,
+  openCamera,
+  type CameraProblem,
+  type Facing,
+} from "./camera";
 import { model } from "../client/model.svelte";
-import type { Sighting } from "../../workers/vision/api";
 import { ENDING_MS, type Seen } from "./moment";
 import { play } from "./sounds";
 import { reasonOf } from "../ui/i18n/reason";
@@ -12,33 +20,53 @@ const COUNT = 3;
 /** Between two frames of a webcam, in milliseconds. */
 const FRAME_MS = 1000 / 30;
 
-/** The camera and what the model sees through it. */
-export class Stage {
+/** The camera and what the model sees through it, which is an `S`. */
+export class Stage<S> {
   scene = $state<Scene>("closed");
   problem = $state<CameraProblem>();
   /** What was seen last; null while the camera is closed. */
-  sighting = $state.raw<Sighting | null>(null);
+  sighting = $state.raw<S | null>(null);
   seconds = $state(COUNT);
   /** Something went wrong while looking, in words. */
   trouble = $state<string>();
+  facing = $state<Facing>("user");
+  /** Whether its picture is shown as a mirror shows it. */
+  isMirror = $state(true);
+  /** Whether the player may choose between cameras. */
+  hasTwo = $state(false);
+  /** True while nobody has to look: the camera stays open. */
+  rests = false;
   #video: HTMLVideoElement | undefined;
   #stream: MediaStream | undefined;
   #cut: (() => void) | undefined;
   #left = false;
   /** What was seen within the last {@link ENDING_MS}, the oldest first. */
-  #seen: Seen[] = [];
+  #seen: Seen<S>[] = [];
+
+  /**
+   * @param see what the model sees in a picture, which is used up
+   * @param facing which of a phone's cameras is opened first
+   */
+  constructor(
+    private readonly see: (picture: ImageBitmap) => Promise<S>,
+    facing: Facing = "user",
+  ) {
+    this.facing = facing;
+  }
 
   /** Opens the camera and begins to look through it. What goes wrong is in {@link problem}. */
   async open(): Promise<void> {
     this.problem = undefined;
     this.scene = "opening";
     try {
-      const stream = await openCamera();
+      const stream = await openCamera(this.facing);
       if (this.#left) {
         closeCamera(stream);
         return;
       }
       this.#stream = stream;
+      this.isMirror = isMirror(stream);
+      void hasTwoCameras().then((two) => (this.hasTwo = two));
       onCameraGone(stream, () => this.#fail("taken-away"));
       await this.show(this.#video);
       this.scene = "open";
@@ -46,6 +74,15 @@ export class Stage {
     } catch (error) {
       if (!this.#left) this.#fail(error instanceof CameraError ? error.problem : "failed");
     }
+  }
+
+  /** Opens the camera that looks the other way. */
+  async turn(): Promise<void> {
+    closeCamera(this.#stream);
+    this.#stream = undefined;
+    this.sighting = null;
+    this.facing = this.facing === "user" ? "environment" : "user";
+    await this.open();
   }
 
   /** Shows the camera's picture here from now on. */
@@ -78,7 +115,7 @@ export class Stage {
     while (this.#stream === stream) {
       const began = performance.now();
       try {
-        if (model.ready && !document.hidden) {
+        if (model.ready && !document.hidden && !this.rests) {
           const sighting = await this.look();
           if (this.#stream === stream && sighting) this.sighting = sighting;
         }
@@ -89,27 +126,32 @@ export class Stage {
       // The page draws first, and does not look at the same frame twice.
       const isQuick = performance.now() - began < FRAME_MS;
       await new Promise((resolve) => {
-        if (!document.hidden && isQuick) requestAnimationFrame(resolve);
-        else setTimeout(resolve, document.hidden ? 250 : 0);
+        const isIdle = document.hidden || this.rests;
+        if (!isIdle && isQuick) requestAnimationFrame(resolve);
+        else setTimeout(resolve, isIdle ? 250 : 0);
       });
     }
   }
 
   /** Looks once through the camera; null while it has no picture. */
-  async look(): Promise<Sighting | null> {
+  async look(): Promise<S | null> {
     const video = this.#video;
     if (!video || video.readyState < video.HAVE_CURRENT_DATA) return null;
     const at = performance.now();
-    const sighting = await model.look(await createImageBitmap(video));
+    const sighting = await this.see(await createImageBitmap(video));
     this.#seen = [...this.#seen.filter((one) => at - one.at <= ENDING_MS), { at, sighting }];
     return sighting;
   }
 
-  /** Counts down and looks. @returns what was seen at its end; null after {@link cut}, or when the camera went away */
-  async take(): Promise<Seen[] | null> {
+  /**
+   * Counts down and looks.
+   * @param count from how many seconds; 0 looks at once
+   * @returns what was seen at its end, the last look included; null after {@link cut}, or when the camera went away
+   */
+  async take(count = COUNT): Promise<Seen<S>[] | null> {
     this.trouble = undefined;
-    this.scene = "countdown";
-    for (this.seconds = COUNT; this.seconds > 0; this.seconds--) {
+    if (count > 0) this.scene = "countdown";
+    for (this.seconds = count; this.seconds > 0; this.seconds--) {
       play("tick");
       const goesOn = await new Promise<boolean>((resolve) => {
         const timer = setTimeout(() => resolve(true), 1000);

@@ -2,8 +2,9 @@ import type { ModelSpec } from "../model/model";
 import type { CheckpointInfo } from "../federation/protocol";
 import { personalLayersOf } from "../federation/strategies/live";
 import { networkOf } from "../federation/tasks/network";
+import { taskNamed } from "../federation/tasks/registry";
 import type { Evaluation } from "../model/evaluation";
-import { usableOf } from "../faces/labels";
+import { fits, usableOf } from "../faces/labels";
 import type { Example } from "../faces/kept";
 import { ownWeightsOf } from "../faces/own-weights";
 import { storeOf } from "../faces/store";
@@ -81,7 +82,7 @@ class TrainingEffect {
       this.#madeOf = undefined;
       return;
     }
-    const faces = usableOf(all);
+    const faces = usableOf(all).filter((one) => fits(one, taskNamed(name)));
     const trained = faces.filter(({ rounds = [] }) => rounds.some(({ task }) => task === name)).length;
     const { base, checkpoint, evaluation } = round;
     const everybody = evaluation && {

@@ -16,12 +16,12 @@ import {
   type EvaluationTask,
 } from "../federation/protocol";
 import { networkOf } from "../federation/tasks/network";
-import { findTask, playedTask, type TaskName } from "../federation/tasks/registry";
+import { findTask, taskNamed, type TaskName } from "../federation/tasks/registry";
 import { createSigningKey } from "../federation/signing";
 import { clipTrained, encodeTrained, maskClipped } from "../federation/trained-update";
 import { clientStateOf } from "../faces/client-states";
 import { CONSENTS } from "../faces/consent.svelte";
-import { usableOf } from "../faces/labels";
+import { fits, usableOf } from "../faces/labels";
 import type { Contribution, Example, Identity, Participation } from "../faces/kept";
 import {
   beginParticipation,
@@ -208,7 +208,7 @@ class Participant {
       await sleep(1, signal);
       return undefined;
     }
-    const examples = usableOf(await storeOf(name).all());
+    const examples = usableOf(await storeOf(name).all()).filter((one) => fits(one, taskNamed(name)));
     const train = examples.filter(({ split }) => split === "train");
     if (examples.length < MINIMUM_EXAMPLES || train.length === 0) {
       this.#show({ kind: "needs-examples", have: examples.length }, signal);
@@ -361,7 +361,7 @@ class Participant {
   /** A training that has made this device's own faces harder to recognize is not sent: the round goes on without it. */
   async #keepBack(participation: Participation, result: TrainingResult, signal: AbortSignal): Promise<void> {
     const { assignment, key } = participation;
-    const reason = t("train.keptBack", { context: playedTask(assignment.task).examples });
+    const reason = t("train.keptBack", { context: taskNamed(assignment.task).examples });
     // Its peers go on without it, as without anybody who leaves.
     if (assignment.secure) throw new SecureError(reason);
     await clientOf()
@@ -571,7 +571,7 @@ async function keepAwake(): Promise<WakeLockSentinel | undefined> {
 }
 
 /** Whether the player lets us train on what a task learns from. */
-const consentFor = (task: TaskName): (typeof CONSENTS)["face"] => CONSENTS[playedTask(task).examples];
+const consentFor = (task: TaskName): (typeof CONSENTS)["face"] => CONSENTS[taskNamed(task).examples];
 
 /** Examples as the trainer takes them for a model. */
 export function pack(examples: readonly Example[], model: ModelSpec): Examples {

@@ -1,4 +1,4 @@
-import type { PlayedKind } from "../federation/tasks/task";
+import { EXAMPLE_KINDS, type ExampleKind } from "../federation/tasks/task";
 import { findTask, type TaskName } from "../federation/tasks/registry";
 import { CONSENTS } from "../faces/consent.svelte";
 import { destroyDatabase } from "../faces/database";
@@ -15,11 +15,11 @@ import { sent } from "../client/sent.svelte";
 export type Withdrawn = "nothing-sent" | "withdrawn" | "too-late";
 
 /**
- * Takes consent back to keep faces, or drawings: the training stops, what is left of them in residuals is erased, and an update of which
- * no mean has been made yet is deleted at the edge.
+ * Takes consent back to keep faces, drawings or pictures: the training stops, what is left of them in residuals is erased, and an update
+ * of which no mean has been made yet is deleted at the edge.
  * @throws StorageError, EdgeAwayError: what is on this device is erased by then
  */
-export async function withdrawConsent(kind: PlayedKind): Promise<Withdrawn> {
+export async function withdrawConsent(kind: ExampleKind): Promise<Withdrawn> {
   await CONSENTS[kind].set(false);
   // The edge may have the update of a round under way without having said so yet.
   const underWay = await getSetting("participation");
@@ -35,7 +35,7 @@ export async function withdrawConsent(kind: PlayedKind): Promise<Withdrawn> {
 /** Erases everything that this site keeps on this device, and takes the last update back where that is still possible. */
 export async function eraseAll(): Promise<void> {
   // Without the edge the update stays where it is until its round ends; the device is erased all the same.
-  for (const kind of ["face", "drawing"] as const) await withdrawConsent(kind).catch(() => undefined);
+  for (const kind of EXAMPLE_KINDS) await withdrawConsent(kind).catch(() => undefined);
   await destroyDatabase();
   await destroyLabDatabase();
   await forgetTiles();

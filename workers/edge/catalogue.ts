@@ -11,19 +11,17 @@ import {
 import { BUILT_IN_NAMES, isBuiltIn, noteTask, type TaskName } from "../../src/federation/tasks/registry";
 import type { Env } from "./env";
 import { ProblemError } from "./problem";
-import { Database } from "./store/database";
+import { Database, json, optionalJson } from "./store/database";
 
 const CREATE = `
   CREATE TABLE IF NOT EXISTS added (name TEXT PRIMARY KEY, description TEXT NOT NULL, revision INTEGER NOT NULL);
   CREATE TABLE IF NOT EXISTS retired (name TEXT PRIMARY KEY);
 `;
 
-/** A description as it is stored. One that a later edge has written is read as far as this one knows it, or not at all. */
-const addedRow = v.object({
-  name: v.string(),
-  description: v.pipe(v.string(), v.parseJson(), addedTaskSchema),
-  revision: v.number(),
-});
+/** A description as it is stored. */
+const addedRow = v.object({ name: v.string(), description: json(addedTaskSchema), revision: v.number() });
+/** The same in the list, from which one that a later edge has written, and this one does not understand, is left out. */
+const listedRow = v.object({ ...addedRow.entries, description: optionalJson(addedTaskSchema) });
 
 /** An added task, and a number that is higher with each change of it. */
 export interface Described {
@@ -61,10 +59,12 @@ export class Catalogue extends DurableObject<Env> {
   #list(): (ListedTask & { revision: number })[] {
     const state = (name: TaskName): TaskState =>
       this.#db.exists("SELECT 1 FROM retired WHERE name = ?", name) ? "retired" : "open";
-    const rows = this.#db.all(addedRow, "SELECT name, description, revision FROM added ORDER BY name");
+    const rows = this.#db.all(listedRow, "SELECT name, description, revision FROM added ORDER BY name");
     return [
       ...BUILT_IN_NAMES.map((name) => ({ name, state: state(name), added: null, revision: 0 })),
-      ...rows.map(({ name, description, revision }) => ({ name, state: state(name), added: description, revision })),
+      ...rows.flatMap(({ name, description: added, revision }) =>
+        added ? [{ name, state: state(name), added, revision }] : [],
+      ),
     ];
   }
 

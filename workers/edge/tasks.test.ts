@@ -1,11 +1,12 @@
 import { env } from "cloudflare:workers";
-import { listDurableObjectIds } from "cloudflare:test";
+import { listDurableObjectIds, runInDurableObject } from "cloudflare:test";
 import { describe, expect, test } from "vitest";
 import { MOST_TASKS, type ListedTask } from "../../src/federation/tasks/description";
 import type { Problem, Task } from "../../src/federation/protocol";
 import { decodeCheckpoint, encodeCheckpoint } from "../../src/model/checkpoint";
 import { MODELS, summarize, type ModelSummary } from "../../src/model/model";
 import { encodeSafetensors } from "../../src/model/safetensors";
+import { catalogueOf } from "./catalogue";
 import { fetchEdge, TestTask, worst } from "./testing";
 
 const shapes = new TestTask("shapes");
@@ -206,6 +207,15 @@ test("a task that is added retired takes nobody in until it is opened, and one t
   expect((await listed()).at(-1)).toMatchObject({ state: "open", added: { title: { en: "Shapes" } } });
   const change = await shapes.admin("PATCH", "/rounds/current", { toString: 1 });
   expect(change.status).toBe(400);
+});
+
+test("a task that a later edge has described is left out of the list, in which all others still stand", async () => {
+  const later = JSON.stringify({ ...SHAPES, examples: "sound" });
+  await runInDurableObject(catalogueOf(env), (_, { storage }) => {
+    storage.sql.exec("INSERT INTO added VALUES ('sounds', ?, 1)", later);
+  });
+  await add(TINY_SHAPES);
+  expect((await listed()).map(({ name }) => name)).toEqual(["expressions", "expressions-compact", "digits", "shapes"]);
 });
 
 describe("liars", () => {

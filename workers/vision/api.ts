@@ -1,3 +1,4 @@
+import type { PictureShape } from "../../src/data/own-labels";
 import type { ModelSpec } from "../../src/model/model";
 import type { Rung, Started } from "../tf/rungs";
 import type { OwnWeights } from "../trainer/api";
@@ -24,6 +25,14 @@ export type Sighting =
       probabilities: number[] | null;
     };
 
+/** A picture of whatever is held before the camera, as a task takes it. */
+export interface Seen {
+  pixels: Uint8Array<ArrayBuffer>;
+  shape: PictureShape;
+  /** Of the task's labels; null until a checkpoint is set. */
+  probabilities: number[] | null;
+}
+
 /** What the page can ask of the vision worker. */
 export interface VisionApi {
   /** Starts WASM on a rung or one below it. @throws what `startWasm` throws */
@@ -39,6 +48,8 @@ export interface VisionApi {
   ): Promise<boolean>;
   /** Finds the clearest face of a picture and classifies it. The bitmap is closed. */
   look(picture: ImageBitmap): Promise<Sighting>;
+  /** Lays the largest middle of a picture that has a shape's proportions out in that shape, and classifies it. The bitmap is closed. */
+  see(picture: ImageBitmap, shape: PictureShape): Promise<Seen>;
   /** The probabilities of a picture that is laid out as the model's input; null until a checkpoint is set. */
   read(pixels: Uint8Array<ArrayBuffer>): Promise<number[] | null>;
 }

@@ -1,6 +1,7 @@
 import { loadGraphModel, type GraphModel } from "@tensorflow/tfjs-converter";
 import * as tf from "@tensorflow/tfjs-core";
 import * as Comlink from "comlink";
+import type { PictureShape } from "../../src/data/own-labels";
 import { putNorms } from "../../src/model/batch-norm";
 import { ownWeights } from "../../src/federation/strategies/live";
 import { FACE_SIZE } from "../../src/model/expressions";
@@ -10,11 +11,11 @@ import { decodeCheckpoint } from "../../src/model/checkpoint";
 import { decodeHeader } from "../../src/model/safetensors";
 import { prepareWasm, startBackend } from "../tf/backend";
 import { picturesToTensor, Network } from "../tf/network";
-import { greyPicture } from "../picture-levels";
+import { greyPicture, pictureLevels } from "../picture-levels";
 import { showLife } from "../life";
 import { bestDetection, DETECTOR_SIZE } from "./anchors";
 import type { OwnWeights } from "../trainer/api";
-import type { FaceBox, Sighting, VisionApi } from "./api";
+import type { FaceBox, Seen, Sighting, VisionApi } from "./api";
 
 /** Below this the detector has seen something else than a face. */
 const THRESHOLD = 0.6;
@@ -35,7 +36,7 @@ async function fetchDetector(): Promise<tf.io.ModelArtifacts> {
   return { ...model, weightSpecs, weightData: await weights.arrayBuffer() };
 }
 
-/** The page calls a worker that reads drawings otherwise: it needs no detector. */
+/** The page calls a worker that reads drawings or pictures otherwise: it needs no detector. */
 const findsFaces = self.name.startsWith("vision");
 
 /** On their way from this worker's first moment: far from the server, one file after the other would take long. */
@@ -91,6 +92,15 @@ function look(picture: ImageBitmap): Sighting {
     const pixels = crop(picture, face);
     const sighting: Sighting = { face, pixels, probabilities: classify(pixels) };
     return sighting;
+  } finally {
+    picture.close();
+  }
+}
+
+function see(picture: ImageBitmap, shape: PictureShape): Seen {
+  try {
+    const pixels = pictureLevels(picture, shape);
+    return { pixels, shape, probabilities: classify(pixels) };
   } finally {
     picture.close();
   }
@@ -154,7 +164,8 @@ function crop(picture: ImageBitmap, face: FaceBox): Uint8Array<ArrayBuffer> {
 
 function classify(pixels: Uint8Array): number[] | null {
   const model = classifier;
-  if (!model) return null;
+  // A picture that was on its way when the player chose another task is of another size.
+  if (!model || pixels.length !== summarize(model.spec).inputs) return null;
   return tf.tidy(() => [...model.predict(picturesToTensor(pixels, model.spec.inputShape)).dataSync()]);
 }
 
@@ -164,5 +175,6 @@ Comlink.expose({
   start,
   setCheckpoint,
   look: (picture) => Promise.resolve(look(picture)),
+  see: (picture, shape) => Promise.resolve(see(picture, shape)),
   read: (pixels) => Promise.resolve(classify(pixels)),
 } satisfies VisionApi);

@@ -2,7 +2,7 @@ import * as v from "valibot";
 import { MODEL_NAMES, type LayerSpec, type ModelSpec } from "../../model/model";
 import { MOST } from "../../model/trainable";
 import { roundChangeSchema, taskNameSchema, whole, type RoundConfig } from "../protocol";
-import type { TaskDescription, Words } from "./task";
+import { EXAMPLE_KINDS, type TaskDescription, type Words } from "./task";
 
 /** A task as an administrator adds it while everything runs: what travels, and what the edge keeps of it. */
 
@@ -56,7 +56,7 @@ const side = whole(8, MOST.side);
 const entries = {
   /** What it is called. */
   title: wordsSchema,
-  examples: v.picklist(["face", "drawing", "picture"]),
+  examples: v.picklist(EXAMPLE_KINDS),
   input: v.strictObject({ height: side, width: side, channels: v.picklist([1, 3]) }),
   /** A network of the registry, whose last layer gets a unit for each label, or a name and the layers of another. */
   model: v.union([
@@ -136,3 +136,27 @@ export const listedTaskSchema = v.object({
 });
 export type ListedTask = v.InferOutput<typeof listedTaskSchema>;
 export const tasksSchema = v.object({ tasks: v.array(listedTaskSchema) });
+
+/** A list of tasks as far as this page can read it. */
+interface ReadTasks {
+  tasks: ListedTask[];
+  /** The names of those that it cannot: a later edge describes them in a way, or of a kind, that this page does not know. */
+  leftOut: string[];
+}
+
+/**
+ * The same list from an edge that may be newer than whoever reads it: a task that is not understood is left out, and never the list.
+ * What is no list of named things at all is refused.
+ */
+export const readableTasksSchema = v.pipe(
+  v.object({ tasks: v.array(v.looseObject({ name: taskNameSchema })) }),
+  v.transform(({ tasks }): ReadTasks => {
+    const read: ReadTasks = { tasks: [], leftOut: [] };
+    for (const one of tasks) {
+      const parsed = v.safeParse(listedTaskSchema, one);
+      if (parsed.success) read.tasks.push(parsed.output);
+      else read.leftOut.push(one.name);
+    }
+    return read;
+  }),
+);

@@ -13,3 +13,17 @@ export const EXAMPLE: TaskRequest = {
   ],
   defaultRound: { batchNorm: "average", distill: 0, tolerance: null },
 };
+
+/** The same of what players hold before the camera, in colour. */
+export const PICTURE_EXAMPLE: TaskRequest = {
+  title: { en: "Rock, paper, scissors" },
+  examples: "picture",
+  input: { height: 48, width: 48, channels: 3 },
+  model: "compact",
+  labels: [
+    { name: "rock", words: { en: "rock" } },
+    { name: "paper", words: { en: "paper" } },
+    { name: "scissors", words: { en: "scissors" } },
+  ],
+  defaultRound: { distill: 0, tolerance: null },
+};

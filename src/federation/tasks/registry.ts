@@ -4,7 +4,7 @@ import { digits } from "./digits";
 import { expressions } from "./expressions";
 import { expressionsCompact } from "./expressions-compact";
 import { fit } from "./network";
-import type { PlayedKind, TaskDescription } from "./task";
+import type { TaskDescription } from "./task";
 
 /** The tasks that every deployment has. Others are added by an administrator while it runs: see description.ts. */
 export const BUILT_IN = { expressions, "expressions-compact": expressionsCompact, digits } as const satisfies Record<
@@ -36,22 +36,6 @@ export const findTask = (name: TaskName): TaskDescription | undefined =>
 export function taskNamed(name: TaskName): TaskDescription {
   const task = findTask(name);
   if (!task) throw new UnknownTaskError(`The task ${name} is not known here.`);
-  return task;
-}
-
-/** A task that players take part in: all but those that machines without a browser learn. */
-type PlayedTask = TaskDescription & { examples: PlayedKind };
-
-/** A task that players take part in, by its name; undefined where none of that name is known here. */
-export function findPlayed(name: TaskName): PlayedTask | undefined {
-  const task = findTask(name);
-  return task && task.examples !== "picture" ? (task as PlayedTask) : undefined;
-}
-
-/** A task that players take part in, by its name. @throws UnknownTaskError */
-export function playedTask(name: TaskName): PlayedTask {
-  const task = findPlayed(name);
-  if (!task) throw new UnknownTaskError(`No task ${name} that is played is known here.`);
   return task;
 }
 

@@ -1,20 +1,21 @@
 import * as v from "valibot";
 import { expect, test } from "vitest";
-import { EXAMPLE } from "./example";
+import { EXAMPLE, PICTURE_EXAMPLE } from "./example";
 import { summarize } from "../../model/model";
-import { addedTaskSchema, descriptionOf } from "./description";
+import { addedTaskSchema, descriptionOf, readableTasksSchema } from "./description";
 import { fit, networkOf } from "./network";
-import { findPlayed, findTask, noteTask, playedTask, taskNamed, UnknownTaskError } from "./registry";
+import { findTask, noteTask, taskNamed, UnknownTaskError } from "./registry";
 import { taskRequestSchema } from "./request";
 
 const fieldsOf = (description: object): (string | null)[] =>
   (v.safeParse(taskRequestSchema, description).issues ?? []).map((issue) => v.getDotPath(issue));
 
-test("the form's example is right as it is, and its network has a unit for each label", () => {
+test("the form's examples are right as they are, and its network has a unit for each label", () => {
   const task = descriptionOf(v.parse(taskRequestSchema, EXAMPLE));
   const { classes, inputs, parameters } = summarize(fit(task));
   // As Keras counts them: 832 + 51,264 + 1,606,144 + 513 * 3.
   expect([classes, inputs, parameters]).toEqual([3, 784, 1_659_779]);
+  expect(fieldsOf(PICTURE_EXAMPLE)).toEqual([]);
   // What is kept of it is read again, and is the same.
   const { state: _, ...added } = v.parse(taskRequestSchema, { ...EXAMPLE, state: "open" });
   expect(v.parse(addedTaskSchema, JSON.parse(JSON.stringify(added)))).toEqual(added);
@@ -51,7 +52,7 @@ test("a task is known once it is noted, by what is newest, and no built-in one i
   expect(findTask("constructor")).toBeUndefined();
 });
 
-test("pictures that machines learn may be of any size and in colour, what players take is square and grey", () => {
+test("pictures may be of any size and in colour, faces and drawings are square and grey", () => {
   const colour = { height: 24, width: 32, channels: 3 } as const;
   const pets = { ...EXAMPLE, examples: "picture", input: colour } as const;
   expect(fieldsOf(pets)).toEqual([]);
@@ -64,8 +65,29 @@ test("pictures that machines learn may be of any size and in colour, what player
   ]);
   expect(fieldsOf({ ...EXAMPLE, input: { height: 24, width: 32, channels: 1 } })).toEqual(["input"]);
   expect(fieldsOf({ ...pets, input: { ...colour, channels: 4 } })).toEqual(["input.channels"]);
-  noteTask("pets", task, 1);
-  expect([findPlayed("pets"), findPlayed("unheard-of")]).toEqual([undefined, undefined]);
-  expect(() => playedTask("pets")).toThrow(UnknownTaskError);
-  expect(playedTask("digits").examples).toBe("drawing");
+  const largest = { ...pets, model: "mnist-2nn", input: { height: 96, width: 96, channels: 3 } };
+  // (96 * 96 * 3 + 1) * 200 weights are too many: so is that input for this network, and not for one that pools first.
+  expect(fieldsOf(largest)).toEqual(["model"]);
+  expect(fieldsOf({ ...largest, model: "compact" })).toEqual([]);
+});
+
+test("a list from a later edge is read but for the tasks that this page does not understand", () => {
+  const added = v.parse(addedTaskSchema, EXAMPLE);
+  const known = [
+    { name: "digits", state: "open", added: null },
+    { name: "shapes", state: "retired", added },
+  ];
+  const newer = [
+    { name: "sounds", state: "open", added: { ...added, examples: "sound" } },
+    { name: "scaled", state: "open", added: { ...added, input: { ...added.input, normalization: "imagenet" } } },
+    { name: "paused", state: "paused", added },
+    { name: "attentive", state: "open", added: { ...added, model: { name: "vit", layers: [{ kind: "attention" }] } } },
+  ];
+  expect(v.parse(readableTasksSchema, { tasks: [...newer, ...known], more: 1 })).toEqual({
+    tasks: known,
+    leftOut: ["sounds", "scaled", "paused", "attentive"],
+  });
+  for (const wrong of [{}, { tasks: {} }, { tasks: [{ state: "open" }] }, { tasks: [{ name: "../x" }] }]) {
+    expect(v.safeParse(readableTasksSchema, wrong).success, JSON.stringify(wrong)).toBe(false);
+  }
 });

@@ -24,7 +24,8 @@ export const taskRequestSchema = v.pipe(
     };
     const { examples, input, labels } = value;
     if (examples !== "picture" && input.height !== input.width) say("input", `${examples}s are square`);
-    // The camera's faces and the canvas's drawings become grey levels on the device, and are kept as such.
+    // The faces that a device keeps are one collection for every network that learns expressions, and its detector's crop, the coach, the
+    // replay and the dreamed faces are grey; a drawing is ink on paper.
     if (examples !== "picture" && input.channels !== 1) {
       say("input", `${examples}s are taken in grey, channels 1: only examples of the kind picture may be in colour`);
     }

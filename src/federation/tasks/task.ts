@@ -2,11 +2,12 @@ import type { PictureShape } from "../../data/own-labels";
 import type { ModelName, ModelSpec } from "../../model/model";
 import type { RoundConfig } from "../protocol";
 
-/** What players take for a task: a face is acted before the camera, a drawing is drawn on a canvas. */
-export type PlayedKind = "face" | "drawing";
-
-/** What a task's examples are. Pictures of anything lie in files, and machines without a browser learn them: nobody plays for them. */
-export type ExampleKind = PlayedKind | "picture";
+/**
+ * What a task's examples are, and so how players take them: a face is acted before the camera, a drawing is drawn on a canvas, and a
+ * picture is of whatever is held before the camera. Machines without a browser learn any of them from files.
+ */
+export const EXAMPLE_KINDS = ["face", "drawing", "picture"] as const;
+export type ExampleKind = (typeof EXAMPLE_KINDS)[number];
 
 /** A text by language, in BCP 47's tags; English is always there. */
 export type Words = Readonly<Record<string, string>> & { readonly en: string };

@@ -19,12 +19,15 @@ export const de = {
     home: "Zur Startseite",
     update: "Eine neue Version ist da.",
     reload: "Neu laden",
+    leftOut:
+      "Diese Seite ist älter als ihr Server und kann diese Aufgaben nicht lesen: {{tasks}}. Sie fehlen hier, bis du die Seite neu lädst.",
     offline: "Du bist offline. Das Spiel geht mit dem Modell auf diesem Gerät weiter.",
     developers: "Für Entwickler",
   },
   nav: {
     play: "Spielen",
     draw: "Zeichnen",
+    pictures: "Zeig es",
     progress: "Fortschritt",
     faces: "Gesichter",
     train: "Training",
@@ -130,9 +133,15 @@ export const de = {
   invited: {
     sentence:
       "Du bist eingeladen zu spielen und, wenn du willst, mit anderen ein gemeinsames Modell zu trainieren: Deine Gesichter bleiben auf diesem Gerät.",
+    sentence_drawing:
+      "Du bist eingeladen zu spielen und, wenn du willst, mit anderen ein gemeinsames Modell zu trainieren: Deine Zeichnungen bleiben auf diesem Gerät.",
+    sentence_picture:
+      "Du bist eingeladen zu spielen und, wenn du willst, mit anderen ein gemeinsames Modell zu trainieren: Deine Bilder bleiben auf diesem Gerät.",
     train: "Nach fünf Auftritten: mitmachen",
     "unknown-task":
       "Der geöffnete Link ist beschädigt oder von einem anderen Server: Dieses Spiel gibt es hier nicht. Du kannst trotzdem spielen; bitte um einen neuen Link.",
+    "newer-task":
+      "Das Spiel, zu dem dieser Link führt, ist neuer als diese Seite: Lade sie neu. Du kannst trotzdem spielen.",
     "damaged-token":
       "Der geöffnete Link ist unvollständig: Runden für Eingeladene kennen dieses Gerät so nicht. Du kannst trotzdem spielen; öffne den ganzen Link oder bitte um einen neuen.",
   },
@@ -142,6 +151,7 @@ export const de = {
     drawing: "Zeichnung: {{expression}}",
     anotherRole: "Andere Rolle",
     drawInstead: "Lieber Ziffern zeichnen",
+    showInstead: "Lieber der Kamera etwas zeigen",
     camera: "Kamera",
     pictureStays: "Das Bild der Kamera bleibt in dieser Seite.",
     openCamera: "Kamera öffnen",
@@ -482,7 +492,9 @@ export const de = {
     },
     use: "Wofür es da ist",
     excluded: "{{count}} ungenutzt",
+    waiting_picture_one: "{{count}} Bild wartet auf dein Wort.",
     waiting_one: "{{count}} Gesicht wartet auf dein Wort.",
+    waiting_picture_other: "{{count}} Bilder warten auf dein Wort.",
     waiting_other: "{{count}} Gesichter warten auf dein Wort.",
     waiting_drawing_one: "{{count}} Zeichnung wartet auf dein Wort.",
     waiting_drawing_other: "{{count}} Zeichnungen warten auf dein Wort.",
@@ -520,41 +532,70 @@ export const de = {
     digits: "Ziffern",
   },
   draw: {
+    lead_picture:
+      "Die Seite nennt etwas, du zeigst es der Kamera, und ein neuronales Netz in der Seite sagt, was es sieht.",
     lead: "Die Seite nennt eine Ziffer, du zeichnest sie, und ein neuronales Netz in der Seite liest sie.",
     lead_named: "Die Seite nennt etwas, du zeichnest es, und ein neuronales Netz in der Seite liest es.",
+    nothing:
+      "Auf diesem Server gibt es noch nichts, was der Kamera zu zeigen wäre: Eine Aufgabe mit Bildern kann hinzufügen, wer ihn verwaltet, unter Runden, Aufgaben.",
+    teachTitle: "Bring es ihm bei.",
+    teach:
+      "Dieses Modell hat noch niemand trainiert: Was es sagt, wäre Zufall, darum gibt es keine Punkte. Was du zeichnest, gilt als das, was die Seite nennt, und fünf behaltene Zeichnungen können es trainieren.",
+    teach_picture:
+      "Dieses Modell hat noch niemand trainiert: Was es sagt, wäre Zufall, darum gibt es keine Punkte. Was du zeigst, gilt als das, was die Seite nennt, und fünf behaltene Bilder können es trainieren.",
+    taught: "Es gilt als „{{digit}}“.",
+    take: "Bild aufnehmen",
+    another: "Etwas anderes",
+    turn: "Andere Kamera",
+    countDown: "Vorher bis drei zählen",
+    imported: "Importiert: {{number}}.",
+    task_picture: "Dieses Gerät spielt und trainiert jetzt diese Aufgabe: {{task}}.",
     task: "Dieses Gerät spielt und trainiert jetzt Ziffern.",
     task_named: "Dieses Gerät spielt und trainiert jetzt diese Aufgabe: {{task}}.",
+    choose_picture: "Was gezeigt wird",
     choose: "Was gezeichnet wird",
     back: "Zurück zu den Ausdrücken",
+    prompt_picture: "Zeig:",
     prompt: "Zeichne die Ziffer",
     prompt_named: "Zeichne:",
+    of_picture: "Bild {{number}} von {{count}}",
     of: "Ziffer {{number}} von {{count}}",
     of_named: "Zeichnung {{number}} von {{count}}",
     canvas: "Zeichenfeld: Zeichne hier mit Maus, Stift oder Finger eine {{digit}}",
     canvas_named: "Zeichenfeld: Zeichne hier mit Maus, Stift oder Finger „{{digit}}“",
+    help_picture:
+      "Fülle den Rahmen damit, bei gutem Licht. Was der Rahmen zeigt, bekommt das Modell, und sonst nichts.",
     help: "Fülle das Feld. Maus, Stift oder Finger.",
+    picture_picture: "Keine Kamera? Nimm ein Bild davon",
     picture: "Zeichnen geht nicht? Nimm ein Bild einer Ziffer",
     picture_named: "Zeichnen geht nicht? Nimm ein Bild davon",
     unreadable: "{{file}} ist kein Bild, das dieser Browser lesen kann.",
     clear: "Leeren",
     done: "Fertig",
+    next_picture: "Nächstes Bild",
     next: "Nächste Ziffer",
     next_named: "Nächste Zeichnung",
     finish: "Deine Show ansehen",
     empty: "Noch ist nichts gezeichnet.",
     noDigit: "In diesem Bild hebt sich nichts vom Hintergrund ab.",
+    right_picture: "Das Modell sieht es auch.",
     right: "Das Modell liest sie auch.",
+    wrong_picture: "Das Modell sieht „{{digit}}“.",
     wrong: "Das Modell liest eine {{digit}}.",
     wrong_named: "Das Modell liest „{{digit}}“.",
+    given_picture: "Was das Modell bekam: dein Bild „{{digit}}“",
     given: "Was das Modell bekam: deine {{digit}} in 28 mal 28 Graustufen",
     given_named: "Was das Modell bekam: deine Zeichnung „{{digit}}“ in Graustufen",
+    sees_picture: "Was das Modell sieht",
     sees: "Was das Modell liest",
     keeping: "Wird aufbewahrt …",
     kept: "Auf diesem Gerät aufbewahrt, zum Trainieren.",
     heldOut: "Auf diesem Gerät aufbewahrt, um das Modell zu prüfen.",
     forgotten: "Gelöscht.",
+    question_picture: "Ist es trotzdem „{{digit}}“? Dann lernt das Modell davon.",
     question: "Ist es trotzdem eine {{digit}}? Dann lernt das Modell davon.",
     question_named: "Ist es trotzdem „{{digit}}“? Dann lernt das Modell davon.",
+    yes_picture: "Ja, das ist „{{digit}}“",
     yes: "Ja, das ist eine {{digit}}",
     yes_named: "Ja, das ist „{{digit}}“",
     no: "Nein, löschen",
@@ -562,9 +603,13 @@ export const de = {
     average: "im Mittel",
     again: "Noch fünf",
     train: "Damit das Modell unterrichten",
+    yours_picture: "Deine Bilder",
     yours: "Deine Zeichnungen",
+    count_picture_one: "{{count}} Bild liegt hier und sonst nirgends.",
     count_one: "{{count}} Zeichnung liegt hier und sonst nirgends.",
+    count_picture_other: "{{count}} Bilder liegen hier und sonst nirgends.",
     count_other: "{{count}} Zeichnungen liegen hier und sonst nirgends.",
+    none_picture: "Hier liegen keine.",
     none: "Hier liegen keine.",
     uses: {
       train: "trainiert",
@@ -573,14 +618,19 @@ export const de = {
     },
     answer: "{{digit}}: ist es eine?",
     delete: "Löschen",
+    deleteOne_picture: "Dieses Bild löschen: {{digit}}",
     deleteOne: "Diese {{digit}} löschen",
     deleteOne_named: "Diese Zeichnung löschen: {{digit}}",
+    deleteAll_picture: "Alle Bilder löschen",
     deleteAll: "Alle Zeichnungen löschen",
     withdraw: "Einwilligung widerrufen",
+    give_picture: "Meine Bilder ab jetzt hier behalten",
     give: "Meine Zeichnungen ab jetzt hier behalten",
     undo: "Rückgängig",
+    deleted_picture: "Ein Bild wurde gelöscht: {{digit}}.",
     deleted: "Eine {{digit}} wurde gelöscht.",
     deleted_named: "Eine Zeichnung wurde gelöscht: {{digit}}.",
+    one_picture: "Dein Bild „{{digit}}“, aufbewahrt {{when}}",
     one: "Deine {{digit}}, aufbewahrt {{when}}",
     one_named: "Deine Zeichnung „{{digit}}“, aufbewahrt {{when}}",
   },
@@ -594,6 +644,11 @@ export const de = {
       title: "Dürfen deine Zeichnungen hier bleiben?",
       text: "Mit deiner Einwilligung wird jede Zeichnung, ein kleines graues Bild, in diesem Browser aufbewahrt; wenn du auch am Training teilnimmst, lernt dieses Gerät von deinen Zeichnungen und sendet nur, wie sich seine Kopie des Modells geändert hat, an den Server dieser Seite. Bilder werden nie gesendet, und auf dieser Seite kannst du sie jederzeit ansehen, löschen oder die Einwilligung widerrufen.",
       yes: "Zeichnungen auf diesem Gerät behalten",
+    },
+    picture: {
+      title: "Dürfen deine Bilder hier bleiben?",
+      text: "Mit deiner Einwilligung wird jedes Bild, das du aufnimmst, in diesem Browser aufbewahrt: der kleine Ausschnitt, den du danach siehst, und nichts darum herum, in Farbe, wo die Aufgabe in Farbe ist; wenn du auch am Training teilnimmst, lernt dieses Gerät von deinen Bildern und sendet nur, wie sich seine Kopie des Modells geändert hat, an den Server dieser Seite. Bilder werden nie gesendet, und auf dieser Seite kannst du sie jederzeit ansehen, löschen oder die Einwilligung widerrufen.",
+      yes: "Bilder auf diesem Gerät behalten",
     },
     no: "Nein, nur spielen",
   },
@@ -616,7 +671,7 @@ export const de = {
     },
     "taken-away": {
       title: "Die Kamera ist weg",
-      help: "Sie wurde mitten in der Aufnahme abgezogen oder ausgeschaltet. Punkte und Gesichter sind sicher: Schließ sie an und versuch es noch einmal, oder mach mit einem Foto weiter.",
+      help: "Sie wurde mitten in der Aufnahme abgezogen oder ausgeschaltet. Punkte und Aufbewahrtes sind sicher: Schließ sie an und versuch es noch einmal, oder mach mit einem Foto weiter.",
     },
     failed: {
       title: "Die Kamera ist nicht angesprungen",
@@ -625,6 +680,8 @@ export const de = {
   },
   train: {
     title: "Trainieren",
+    lead_picture:
+      "Dieses Gerät kann das gemeinsame Modell unterrichten. Es trainiert eine Kopie mit deinen Bildern, hier, und sendet nur, wie sich diese Kopie geändert hat.",
     lead: "Dieses Gerät kann das gemeinsame Modell unterrichten. Es trainiert eine Kopie mit deinen Gesichtern, hier, und sendet nur, wie sich diese Kopie geändert hat.",
     lead_drawing:
       "Dieses Gerät kann das gemeinsame Modell unterrichten. Es trainiert eine Kopie mit deinen Zeichnungen, hier, und sendet nur, wie sich diese Kopie geändert hat.",
@@ -638,6 +695,7 @@ export const de = {
       starting: "Wird vorbereitet",
       "other-tab": "Ein anderer Tab dieses Browsers nimmt teil",
       "needs-consent": "Deine Zustimmung fehlt",
+      "needs-examples_picture": "Es fehlen noch ein paar Bilder",
       "needs-examples": "Es fehlen noch ein paar Gesichter",
       "needs-examples_drawing": "Es fehlen noch ein paar Zeichnungen",
       waiting: "Wartet",
@@ -655,15 +713,20 @@ export const de = {
     },
     help: {
       off: "Die Teilnahme beschäftigt eine Weile den Prozessor und sendet höchstens {{size}} je Runde. Du kannst jederzeit aussteigen, auch mitten in einem Batch.",
+      needsFaces_picture: "Dieses Gerät hat {{have}} der {{need}} Bilder, die eine Runde braucht.",
       needsFaces: "Dieses Gerät hat {{have}} der {{need}} Gesichter, die eine Runde braucht.",
       needsFaces_drawing: "Dieses Gerät hat {{have}} der {{need}} Zeichnungen, die eine Runde braucht.",
+      playTakes_picture: "Nimm ein paar Bilder auf",
       playTakes: "Spiel ein paar Aufnahmen",
       playTakes_drawing: "Zeichne ein paar Ziffern",
       byItself: "; das Training beginnt dann von selbst.",
+      needsConsent_picture: "Ohne sie bleibt kein Bild, also gibt es nichts zu lernen.",
       needsConsent: "Ohne sie bleibt kein Gesicht, also gibt es nichts zu lernen.",
       needsConsent_drawing: "Ohne sie bleibt keine Zeichnung, also gibt es nichts zu lernen.",
       otherTab: "Ein Tab trainiert zur selben Zeit. Dieser übernimmt, wenn der andere geschlossen wird.",
       away: "Nichts geht verloren: Dieses Gerät versucht es alle paar Sekunden wieder.",
+      evaluating_picture:
+        "Deine Testbilder sagen hier auf dem Gerät, ob das neue Modell besser ist als das vorige. Gesendet werden nur Loss und Genauigkeit.",
       evaluating:
         "Deine Testgesichter sagen hier auf dem Gerät, ob das neue Modell besser ist als das vorige. Gesendet werden nur Loss und Genauigkeit.",
       evaluating_drawing:
@@ -672,6 +735,7 @@ export const de = {
         "Die Geräte dieser Runde tauschen Schlüssel aus. Was jedes sendet, ist dann für alle Zufall, und nur die Summe aller lässt sich lesen.",
       unmasking:
         "Das Update dieses Geräts ist angekommen. Bleib noch kurz: Die Summe wird von allen gemeinsam geöffnet.",
+      testing_picture: "Prüft das gemeinsame Modell an deinen Testbildern …",
       testing: "Prüft das gemeinsame Modell an deinen Testgesichtern …",
       testing_drawing: "Prüft das gemeinsame Modell an deinen Testzeichnungen …",
       starting: "Das Training wird vorbereitet …",
@@ -707,6 +771,7 @@ export const de = {
       title: "Was und wann es trainieren darf",
       model: "Modell",
       option: "{{task}}: {{update}} je Update",
+      size_picture: "{{weights}} Millionen gelernte Zahlen, {{work}} Millionen Multiplikationen je Bild",
       size: "{{weights}} Millionen gelernte Zahlen, {{work}} Millionen Multiplikationen je Gesicht",
       size_drawing: "{{weights}} Millionen gelernte Zahlen, {{work}} Millionen Multiplikationen je Zeichnung",
       whenHidden: "Weitermachen, wenn dieser Tab verdeckt ist",
@@ -720,17 +785,20 @@ export const de = {
     loss: "Loss",
     accuracy: "Genauigkeit",
     speed: "Tempo",
+    perSecond_picture: "Bilder/s",
     perSecond: "Gesichter/s",
     perSecond_drawing: "Zeichnungen/s",
     left: "Noch",
     runningOn: "Läuft auf {{backend}}.",
     backends: { wasm: "dem Prozessor (WebAssembly)", webgpu: "der GPU (WebGPU)" },
     wentOn: "Das Training ging weiter auf {{backend}}: {{reason}}",
+    keptBack_picture: "nicht gesendet: Nach dem Training wurden deine Bilder zur Prüfung schlechter erkannt als vorher",
     keptBack: "nicht gesendet: Nach dem Training wurden deine Gesichter zur Prüfung schlechter erkannt als vorher",
     keptBack_drawing:
       "nicht gesendet: Nach dem Training wurden deine Zeichnungen zur Prüfung schlechter erkannt als vorher",
     leftRound: "Dieses Gerät hat die Runde verlassen und nichts weiter gesagt: {{reason}}",
     learnsFrom: "Woraus es lernt",
+    faces_picture: "Bilder zum Trainieren: {{train}}. Um das Modell zu prüfen: {{heldOut}}. Ungenutzt: {{excluded}}.",
     faces: "Gesichter zum Trainieren: {{train}}. Um das Modell zu prüfen: {{heldOut}}. Ungenutzt: {{excluded}}.",
     faces_drawing:
       "Zeichnungen zum Trainieren: {{train}}. Um das Modell zu prüfen: {{heldOut}}. Ungenutzt: {{excluded}}.",
@@ -739,12 +807,15 @@ export const de = {
     hasLeft: "Was dieses Gerät verlassen hat",
     nothingLeft: "Nichts, seit diese Seite offen ist.",
     round: "Runde",
+    facesCount_picture: "Bilder",
     facesCount: "Gesichter",
     facesCount_drawing: "Zeichnungen",
     sent: "Gesendet",
     trainedIn: "Trainiert in",
     answer: "Antwort",
     accepted: "angenommen",
+    whatUpdateIs_picture:
+      "Ein Update sind {{parameters}} Zahlen, die sagen, wie sich die Kopie geändert hat, und ein paar Angaben: wie viele Bilder, Loss, Genauigkeit, Zeit, Bytes. Kein Bild, kein Name, nicht was ein Bild zeigt.",
     whatUpdateIs:
       "Ein Update sind {{parameters}} Zahlen, die sagen, wie sich die Kopie geändert hat, und ein paar Angaben: wie viele Gesichter, Loss, Genauigkeit, Zeit, Bytes. Kein Bild, kein Name, nicht was ein Gesicht zeigt.",
     whatUpdateIs_drawing:
@@ -773,21 +844,31 @@ export const de = {
     },
     effect: {
       title: "Was dein Training bewirkt hat",
+      taught_picture_one: "In Runde {{round}} hat das Modell {{count}} Bild von dir gelernt.",
       taught_one: "In Runde {{round}} hat das Modell {{count}} Gesicht von dir gelernt.",
+      taught_picture_other: "In Runde {{round}} hat das Modell {{count}} Bilder von dir gelernt.",
       taught_other: "In Runde {{round}} hat das Modell {{count}} Gesichter von dir gelernt.",
       taught_drawing_one: "In Runde {{round}} hat das Modell {{count}} Zeichnung von dir gelernt.",
       taught_drawing_other: "In Runde {{round}} hat das Modell {{count}} Zeichnungen von dir gelernt.",
+      own_picture:
+        "Von deinen Testbildern erkannte es vorher {{before}} von {{faces}}, nach dem Training hier {{after}} von {{faces}}.",
       own: "Von deinen Testgesichtern erkannte es vorher {{before}} von {{faces}}, nach dem Training hier {{after}} von {{faces}}.",
       own_drawing:
         "Von deinen Testzeichnungen erkannte es vorher {{before}} von {{faces}}, nach dem Training hier {{after}} von {{faces}}.",
+      noHeldOut_picture: "Keins deiner Bilder war zur Prüfung da.",
       noHeldOut: "Keins deiner Gesichter war zur Prüfung da.",
       noHeldOut_drawing: "Keine deiner Zeichnungen war zur Prüfung da.",
+      judges_picture:
+        "Nach Runde {{round}}: Version {{versionBefore}} des gemeinsamen Modells erkannte {{before}} deiner {{faces}} Bilder, Version {{versionAfter}} erkennt {{after}}. Mit {{trained}} davon wurde trainiert.",
       judges:
         "Die Jury nach Runde {{round}}: Version {{versionBefore}} des gemeinsamen Modells erkannte {{before}} deiner {{faces}} Gesichter, Version {{versionAfter}} erkennt {{after}}. Mit {{trained}} davon wurde trainiert.",
       judges_drawing:
         "Nach Runde {{round}}: Version {{versionBefore}} des gemeinsamen Modells erkannte {{before}} deiner {{faces}} Zeichnungen, Version {{versionAfter}} erkennt {{after}}. Mit {{trained}} davon wurde trainiert.",
+      sure_picture: "Der richtigen Antwort gab es vorher im Mittel {{before}}, jetzt {{after}}.",
       sure: "Dem richtigen Ausdruck gab es vorher im Mittel {{before}}, jetzt {{after}}.",
       sure_drawing: "Der richtigen Ziffer gab es vorher im Mittel {{before}}, jetzt {{after}}.",
+      rejected_picture:
+        "Das Modell aus Runde {{round}} wurde nicht veröffentlicht: Es zeigte sich nicht, dass es besser ist. Das vorige bleibt.",
       rejected:
         "Das Modell aus Runde {{round}} wurde nicht veröffentlicht: Es zeigte sich nicht, dass es besser ist. Die Jury bleibt, wie sie war.",
       picture: {
@@ -796,16 +877,22 @@ export const de = {
         before: "Vorher",
         now: "Jetzt",
         of: "{{right}} von {{faces}}",
+        mine_picture: "Alle deine Bilder",
         mine: "Alle deine Gesichter",
         mine_drawing: "Alle deine Zeichnungen",
+        everybody_picture: "Testbilder aller",
         everybody: "Testgesichter aller",
         everybody_drawing: "Testzeichnungen aller",
         better: "besser",
         same: "wie vorher",
         worse: "schlechter",
+        help_picture:
+          "Wie viele deiner Bilder von jedem Ding das Modell richtig erkennt. Ein Bild mehr oder weniger sagt wenig.",
         help: "Wie viele deiner Gesichter mit jedem Ausdruck das Modell richtig erkennt. Ein Gesicht mehr oder weniger sagt wenig.",
         help_drawing:
           "Wie viele deiner Zeichnungen jeder Ziffer das Modell richtig erkennt. Eine Zeichnung mehr oder weniger sagt wenig.",
+        everybodyHelp_picture:
+          "Die Testbilder aller sind solche, an denen niemand trainiert hat und mit denen Geräte der Runde beide Versionen geprüft haben.",
         everybodyHelp:
           "Die Testgesichter aller sind solche, an denen niemand trainiert hat und mit denen Geräte der Runde beide Versionen geprüft haben.",
         everybodyHelp_drawing:
@@ -815,8 +902,11 @@ export const de = {
         "Das Modell aus Runde {{round}} wurde nicht veröffentlicht: Es zeigte sich nicht, dass es besser ist. Das vorige bleibt.",
       here: "Auf diesem Gerät gemessen und nicht gesendet.",
     },
+    last_picture: "Was das letzte Training mit deinen Testbildern gemacht hat",
     last: "Was das letzte Training mit deinen Testgesichtern gemacht hat",
     last_drawing: "Was das letzte Training mit deinen Testzeichnungen gemacht hat",
+    lastNumbers_picture:
+      "Bilder: {{faces}}. Genauigkeit {{accuracyBefore}} vorher, {{accuracyAfter}} nachher; Loss {{lossBefore}} vorher, {{lossAfter}} nachher. Diese Tabellen bleiben auf dem Gerät.",
     lastNumbers:
       "Gesichter: {{faces}}. Genauigkeit {{accuracyBefore}} vorher, {{accuracyAfter}} nachher; Loss {{lossBefore}} vorher, {{lossAfter}} nachher. Diese Tabellen bleiben auf dem Gerät.",
     lastNumbers_drawing:
@@ -828,6 +918,8 @@ export const de = {
       title: "Was dieses Gerät kann",
       test: "Dieses Gerät prüfen",
       cancel: "Abbrechen",
+      what_picture:
+        "Ein echter Trainingsschritt mit {{faces}} erzeugten Bildern auf jedem Backend. Richtig ist, was denselben Loss gibt wie der Prozessor; trainiert wird auf der GPU nur, wo es eine echte gibt.",
       what: "Ein echter Trainingsschritt mit {{faces}} erzeugten Gesichtern auf jedem Backend. Richtig ist, was denselben Loss gibt wie der Prozessor; trainiert wird auf der GPU nur, wo es eine echte gibt.",
       what_drawing:
         "Ein echter Trainingsschritt mit {{faces}} erzeugten Zeichnungen auf jedem Backend. Richtig ist, was denselben Loss gibt wie der Prozessor; trainiert wird auf der GPU nur, wo es eine echte gibt.",
@@ -856,6 +948,7 @@ export const de = {
     size: "Größe",
     looking: "Sieht nach …",
     exportFaces: "Meine Gesichter exportieren",
+    withdraw_picture: "Einwilligung für Bilder widerrufen",
     withdraw: "Zustimmung zurückziehen",
     withdraw_drawing: "Einwilligung für Zeichnungen widerrufen",
     forgetOwn: "Meine eigenen Schichten und Modelle löschen",
@@ -864,6 +957,7 @@ export const de = {
     items: {
       faces: { what: "Gesichter", why: "um das Modell zu trainieren und zu prüfen" },
       drawings: { what: "Zeichnungen", why: "um das Modell der Ziffern zu trainieren und zu prüfen" },
+      pictures: { what: "Bilder", why: "um das Modell dessen, was du gezeigt hast, zu trainieren und zu prüfen" },
       takes: { what: "Punkte deiner Aufnahmen", why: "für deinen Fortschritt und deine Serie" },
       player: { what: "Dein Spitzname und deine Maske", why: "unter denen du spielst; nie gesendet" },
       choices: { what: "Sprache, Ton, Aufgabe", why: "wie du sie gewählt hast" },
@@ -873,6 +967,7 @@ export const de = {
       files: { what: "Dateien der App selbst", why: "damit sie ohne den Server startet" },
       consent: { what: "Deine Antwort, ob Gesichter bleiben dürfen", why: "damit du einmal gefragt wirst" },
       drawingConsent: { what: "Deine Antwort, ob Zeichnungen bleiben dürfen", why: "damit du einmal gefragt wirst" },
+      pictureConsent: { what: "Deine Antwort, ob Bilder bleiben dürfen", why: "damit du einmal gefragt wirst" },
       identity: {
         what: "Ein Schlüssel für eine Runde",
         why: "damit ein Gerät in ihr einmal zählt; eine andere Runde bekommt einen anderen",
@@ -941,7 +1036,7 @@ export const de = {
     unknown: "Der Server hat noch nicht gesagt, welche Runden es gab.",
     eraseTitle: "Alles löschen?",
     eraseText:
-      "Gesichter, Punkte, Spitzname und Maske, Zustimmung, die Modelle, Daten und Läufe des Labors: alles, was diese Seite in diesem Browser aufbewahrt, außer den Dateien der App selbst. Es lässt sich nicht rückgängig machen.",
+      "Gesichter, Zeichnungen, Bilder, Punkte, Spitzname und Maske, Zustimmung, die Modelle, Daten und Läufe des Labors: alles, was diese Seite in diesem Browser aufbewahrt, außer den Dateien der App selbst. Es lässt sich nicht rückgängig machen.",
     eraseYes: "Alles löschen",
     eraseNo: "Behalten",
   },

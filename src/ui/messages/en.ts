@@ -17,12 +17,15 @@ export const en = {
     home: "Go to the start",
     update: "A new version is ready.",
     reload: "Reload",
+    leftOut:
+      "This page is older than its server and cannot read these tasks: {{tasks}}. They are left out here until you reload the page.",
     offline: "You are offline. The game goes on with the model on this device.",
     developers: "For developers",
   },
   nav: {
     play: "Play",
     draw: "Draw",
+    pictures: "Show it",
     progress: "Progress",
     faces: "My faces",
     train: "Train",
@@ -127,9 +130,15 @@ export const en = {
   invited: {
     sentence:
       "You are invited to play and, if you agree, to teach a shared model together with others: your faces stay on this device.",
+    sentence_drawing:
+      "You are invited to play and, if you agree, to teach a shared model together with others: your drawings stay on this device.",
+    sentence_picture:
+      "You are invited to play and, if you agree, to teach a shared model together with others: your pictures stay on this device.",
     train: "After five takes: take part",
     "unknown-task":
       "The link that you opened is damaged, or of another server: there is no such game here. You can play all the same; ask for the link again.",
+    "newer-task":
+      "The game that this link leads to is newer than this page: reload the page. You can play all the same.",
     "damaged-token":
       "The link that you opened is not whole, so rounds for invited players will not know this device. You can play all the same; open the whole link, or ask for it again.",
   },
@@ -139,6 +148,7 @@ export const en = {
     drawing: "A drawing of {{expression}}",
     anotherRole: "Another role",
     drawInstead: "Draw digits instead",
+    showInstead: "Show things to the camera instead",
     camera: "Camera",
     pictureStays: "The camera's picture stays in this page.",
     openCamera: "Open the camera",
@@ -470,7 +480,9 @@ export const en = {
     },
     use: "What it is for",
     excluded: "{{count}} not used",
+    waiting_picture_one: "{{count}} picture waits for your word.",
     waiting_one: "{{count}} face waits for your word.",
+    waiting_picture_other: "{{count}} pictures wait for your word.",
     waiting_other: "{{count}} faces wait for your word.",
     waiting_drawing_one: "{{count}} drawing waits for your word.",
     waiting_drawing_other: "{{count}} drawings wait for your word.",
@@ -508,41 +520,70 @@ export const en = {
     digits: "Digits",
   },
   draw: {
+    lead_picture:
+      "The page names something, you show it to the camera, and a neural network in the page says what it sees.",
     lead: "The page names a digit, you draw it, and a neural network in the page reads it.",
     lead_named: "The page names something, you draw it, and a neural network in the page reads it.",
+    nothing:
+      "On this server there is nothing to show to the camera yet: an administrator can add a task of pictures, under Rounds, Tasks.",
+    teachTitle: "Teach it.",
+    teach:
+      "Nobody has trained this model yet: what it says would be chance, so there is no score. What you draw counts as what the page names, and five drawings that are kept can train it.",
+    teach_picture:
+      "Nobody has trained this model yet: what it says would be chance, so there is no score. What you show counts as what the page names, and five pictures that are kept can train it.",
+    taught: "It counts as “{{digit}}”.",
+    take: "Take the picture",
+    another: "Something else",
+    turn: "Turn the camera round",
+    countDown: "Count to three first",
+    imported: "Imported: {{number}}.",
+    task_picture: "This device now plays and trains this task: {{task}}.",
     task: "This device now plays and trains digits.",
     task_named: "This device now plays and trains this task: {{task}}.",
+    choose_picture: "What is shown",
     choose: "What is drawn",
     back: "Back to expressions",
+    prompt_picture: "Show:",
     prompt: "Draw the digit",
     prompt_named: "Draw:",
+    of_picture: "Picture {{number}} of {{count}}",
     of: "Digit {{number}} of {{count}}",
     of_named: "Drawing {{number}} of {{count}}",
     canvas: "Drawing field: draw a {{digit}} here with a mouse, a pen or a finger",
     canvas_named: "Drawing field: draw “{{digit}}” here with a mouse, a pen or a finger",
+    help_picture:
+      "Fill the frame with it, in good light. What the frame shows is what the model gets, and nothing else.",
     help: "Fill the field. Mouse, pen or finger.",
+    picture_picture: "No camera? Use a picture of it",
     picture: "Cannot draw here? Use a picture of a digit",
     picture_named: "Cannot draw here? Use a picture of it",
     unreadable: "{{file}} is no picture that this browser can read.",
     clear: "Clear",
     done: "Done",
+    next_picture: "Next picture",
     next: "Next digit",
     next_named: "Next drawing",
     finish: "See your show",
     empty: "Nothing is drawn yet.",
     noDigit: "There is nothing in this picture that stands out from its background.",
+    right_picture: "The model sees it, too.",
     right: "The model reads it, too.",
+    wrong_picture: "The model sees “{{digit}}”.",
     wrong: "The model reads a {{digit}}.",
     wrong_named: "The model reads “{{digit}}”.",
+    given_picture: "What the model was given: your picture of “{{digit}}”",
     given: "What the model was given: your {{digit}} as 28 by 28 grey levels",
     given_named: "What the model was given: your drawing of “{{digit}}” in grey levels",
+    sees_picture: "What the model sees",
     sees: "What the model reads",
     keeping: "Keeping it…",
     kept: "Kept on this device, for training.",
     heldOut: "Kept on this device, to test the model with.",
     forgotten: "Deleted.",
+    question_picture: "Is it “{{digit}}” all the same? Then it teaches the model.",
     question: "Is it a {{digit}} all the same? Then it teaches the model.",
     question_named: "Is it “{{digit}}” all the same? Then it teaches the model.",
+    yes_picture: "Yes, this is “{{digit}}”",
     yes: "Yes, this is a {{digit}}",
     yes_named: "Yes, this is “{{digit}}”",
     no: "No, delete it",
@@ -550,9 +591,13 @@ export const en = {
     average: "on average",
     again: "Five more",
     train: "Teach the model with them",
+    yours_picture: "Your pictures",
     yours: "Your drawings",
+    count_picture_one: "{{count}} picture is kept here, and nowhere else.",
     count_one: "{{count}} drawing is kept here, and nowhere else.",
+    count_picture_other: "{{count}} pictures are kept here, and nowhere else.",
     count_other: "{{count}} drawings are kept here, and nowhere else.",
+    none_picture: "None are kept here.",
     none: "None are kept here.",
     uses: {
       train: "trains",
@@ -561,14 +606,19 @@ export const en = {
     },
     answer: "{{digit}}: is it one?",
     delete: "Delete",
+    deleteOne_picture: "Delete this picture: {{digit}}",
     deleteOne: "Delete this {{digit}}",
     deleteOne_named: "Delete this drawing: {{digit}}",
+    deleteAll_picture: "Delete all pictures",
     deleteAll: "Delete all drawings",
     withdraw: "Withdraw consent",
+    give_picture: "Keep my pictures here from now on",
     give: "Keep my drawings here from now on",
     undo: "Undo",
+    deleted_picture: "A picture was deleted: {{digit}}.",
     deleted: "A {{digit}} was deleted.",
     deleted_named: "A drawing was deleted: {{digit}}.",
+    one_picture: "Your picture of “{{digit}}”, kept {{when}}",
     one: "Your {{digit}}, kept {{when}}",
     one_named: "Your drawing of “{{digit}}”, kept {{when}}",
   },
@@ -582,6 +632,11 @@ export const en = {
       title: "May we keep your drawings here?",
       text: "With your consent each drawing, a small grey picture, is kept in this browser; if you also join the training, this device learns from your drawings and sends only how its copy of the model has changed to this site's server. Pictures are never sent, and you can look at them, delete them or withdraw this at any time on this page.",
       yes: "Keep my drawings on this device",
+    },
+    picture: {
+      title: "May we keep your pictures here?",
+      text: "With your consent each picture that you take, the small square that you see afterwards and nothing around it, is kept in this browser, in colour where the task is in colour; if you also join the training, this device learns from your pictures and sends only how its copy of the model has changed to this site's server. Pictures are never sent, and you can look at them, delete them or withdraw this at any time on this page.",
+      yes: "Keep my pictures on this device",
     },
     no: "No, just play",
   },
@@ -604,7 +659,7 @@ export const en = {
     },
     "taken-away": {
       title: "The camera has gone",
-      help: "It was unplugged or switched off in mid-take. Your score and faces are safe: connect it and try again, or go on with a photo.",
+      help: "It was unplugged or switched off in mid-take. Your score and what is kept are safe: connect it and try again, or go on with a photo.",
     },
     failed: {
       title: "The camera did not start",
@@ -613,6 +668,8 @@ export const en = {
   },
   train: {
     title: "Train",
+    lead_picture:
+      "This device can teach the shared model. It trains a copy on your pictures, here, and sends only how that copy has changed.",
     lead: "This device can teach the shared model. It trains a copy on your faces, here, and sends only how that copy has changed.",
     lead_drawing:
       "This device can teach the shared model. It trains a copy on your drawings, here, and sends only how that copy has changed.",
@@ -626,6 +683,7 @@ export const en = {
       starting: "Getting ready",
       "other-tab": "Another tab of this browser takes part",
       "needs-consent": "Your consent is needed",
+      "needs-examples_picture": "A few more pictures are needed",
       "needs-examples": "A few more faces are needed",
       "needs-examples_drawing": "A few more drawings are needed",
       waiting: "Waiting",
@@ -643,15 +701,20 @@ export const en = {
     },
     help: {
       off: "Taking part uses the processor for a while and sends at most {{size}} a round. You can leave at any moment, in the middle of a batch too.",
+      needsFaces_picture: "This device has {{have}} of the {{need}} pictures that a round needs.",
       needsFaces: "This device has {{have}} of the {{need}} faces that a round needs.",
       needsFaces_drawing: "This device has {{have}} of the {{need}} drawings that a round needs.",
+      playTakes_picture: "Take some pictures",
       playTakes: "Play some takes",
       playTakes_drawing: "Draw some digits",
       byItself: "; the training begins by itself.",
+      needsConsent_picture: "Without it no picture is kept, so there is nothing to learn from.",
       needsConsent: "Without it no face is kept, so there is nothing to learn from.",
       needsConsent_drawing: "Without it no drawing is kept, so there is nothing to learn from.",
       otherTab: "One tab trains at a time. This one takes over when the other is closed.",
       away: "Nothing is lost: this device tries again every few seconds.",
+      evaluating_picture:
+        "Your test pictures, here on this device, say whether the new model is better than the one before. Only its loss and accuracy on them are sent.",
       evaluating:
         "Your test faces, here on this device, say whether the new model is better than the one before. Only its loss and accuracy on them are sent.",
       evaluating_drawing:
@@ -659,6 +722,7 @@ export const en = {
       agreeing:
         "The devices of this round exchange keys, so that what each of them sends is random to everybody, and only the sum of all can be read.",
       unmasking: "This device's update has arrived. Stay for a moment: the sum is opened by all together.",
+      testing_picture: "Testing the shared model on your test pictures…",
       testing: "Testing the shared model on your test faces…",
       testing_drawing: "Testing the shared model on your test drawings…",
       starting: "Starting the trainer…",
@@ -694,6 +758,7 @@ export const en = {
       title: "What and when it may train",
       model: "Model",
       option: "{{task}}: {{update}} an update",
+      size_picture: "{{weights}} million learned numbers, {{work}} million multiplications a picture",
       size: "{{weights}} million learned numbers, {{work}} million multiplications a face",
       size_drawing: "{{weights}} million learned numbers, {{work}} million multiplications a drawing",
       whenHidden: "Go on while this tab is hidden",
@@ -707,16 +772,19 @@ export const en = {
     loss: "Loss",
     accuracy: "Accuracy",
     speed: "Speed",
+    perSecond_picture: "pictures/s",
     perSecond: "faces/s",
     perSecond_drawing: "drawings/s",
     left: "Time left",
     runningOn: "Running on {{backend}}.",
     backends: { wasm: "the processor (WebAssembly)", webgpu: "the GPU (WebGPU)" },
     wentOn: "The training went on with {{backend}}: {{reason}}",
+    keptBack_picture: "not sent: after the training, the test pictures here were recognized worse than before",
     keptBack: "not sent: after the training, the test faces here were recognized worse than before",
     keptBack_drawing: "not sent: after the training, the test drawings here were recognized worse than before",
     leftRound: "This device left the round, and nothing more was told: {{reason}}",
     learnsFrom: "What it learns from",
+    faces_picture: "Pictures to train with: {{train}}. To test the model with: {{heldOut}}. Not used: {{excluded}}.",
     faces: "Faces to train with: {{train}}. To test the model with: {{heldOut}}. Not used: {{excluded}}.",
     faces_drawing: "Drawings to train with: {{train}}. To test the model with: {{heldOut}}. Not used: {{excluded}}.",
     look: "Look at them",
@@ -724,12 +792,15 @@ export const en = {
     hasLeft: "What has left this device",
     nothingLeft: "Nothing since this page was opened.",
     round: "Round",
+    facesCount_picture: "Pictures",
     facesCount: "Faces",
     facesCount_drawing: "Drawings",
     sent: "Sent",
     trainedIn: "Trained in",
     answer: "Answer",
     accepted: "accepted",
+    whatUpdateIs_picture:
+      "An update is {{parameters}} numbers that say how the copy has changed, and a few counts: how many pictures, loss, accuracy, time, bytes. No picture, no label of a picture, no name.",
     whatUpdateIs:
       "An update is {{parameters}} numbers that say how the copy has changed, and a few counts: how many faces, loss, accuracy, time, bytes. No picture, no label of a face, no name.",
     whatUpdateIs_drawing:
@@ -758,21 +829,31 @@ export const en = {
     },
     effect: {
       title: "What your training did",
+      taught_picture_one: "You taught the model {{count}} picture in round {{round}}.",
       taught_one: "You taught the model {{count}} face in round {{round}}.",
+      taught_picture_other: "You taught the model {{count}} pictures in round {{round}}.",
       taught_other: "You taught the model {{count}} faces in round {{round}}.",
       taught_drawing_one: "You taught the model {{count}} drawing in round {{round}}.",
       taught_drawing_other: "You taught the model {{count}} drawings in round {{round}}.",
+      own_picture:
+        "On your own test pictures it was right for {{before}} of {{faces}} before, and for {{after}} of {{faces}} after training here.",
       own: "On your own test faces it was right for {{before}} of {{faces}} before, and for {{after}} of {{faces}} after training here.",
       own_drawing:
         "On your own test drawings it was right for {{before}} of {{faces}} before, and for {{after}} of {{faces}} after training here.",
+      noHeldOut_picture: "None of your pictures was kept to test it with.",
       noHeldOut: "None of your faces was kept to test it with.",
       noHeldOut_drawing: "None of your drawings was kept to test it with.",
+      judges_picture:
+        "After round {{round}}: version {{versionBefore}} of the shared model recognized {{before}} of your {{faces}} pictures, version {{versionAfter}} recognizes {{after}}. It was trained on {{trained}} of them.",
       judges:
         "The show's judges after round {{round}}: version {{versionBefore}} of the shared model recognized {{before}} of your {{faces}} faces, version {{versionAfter}} recognizes {{after}}. It was trained on {{trained}} of them.",
       judges_drawing:
         "After round {{round}}: version {{versionBefore}} of the shared model recognized {{before}} of your {{faces}} drawings, version {{versionAfter}} recognizes {{after}}. It was trained on {{trained}} of them.",
+      sure_picture: "On average it gave the right answer {{before}} before, and gives it {{after}} now.",
       sure: "On average it gave the right expression {{before}} before, and gives it {{after}} now.",
       sure_drawing: "On average it gave the right digit {{before}} before, and gives it {{after}} now.",
+      rejected_picture:
+        "The model that round {{round}} made was not published: it was not found to be better. The one before stays.",
       rejected:
         "The model that round {{round}} made was not published: it was not found to be better. The show's judges are as before.",
       picture: {
@@ -781,16 +862,22 @@ export const en = {
         before: "Before",
         now: "Now",
         of: "{{right}} of {{faces}}",
+        mine_picture: "All your pictures",
         mine: "All your faces",
         mine_drawing: "All your drawings",
+        everybody_picture: "Everybody's test pictures",
         everybody: "Everybody's test faces",
         everybody_drawing: "Everybody's test drawings",
         better: "better",
         same: "as before",
         worse: "worse",
+        help_picture:
+          "Of your pictures of each thing, how many the model takes for what they show. One picture more or less says little.",
         help: "Of your faces that show each expression, how many the model takes for what they show. One face more or less says little.",
         help_drawing:
           "Of your drawings of each digit, how many the model takes for what they show. One drawing more or less says little.",
+        everybodyHelp_picture:
+          "Everybody's are pictures that nobody trained on, with which the round's devices tested both versions.",
         everybodyHelp:
           "Everybody's are faces that nobody trained on, with which the round's devices tested both versions.",
         everybodyHelp_drawing:
@@ -800,8 +887,11 @@ export const en = {
         "The model that round {{round}} made was not published: it was not found to be better. The one before stays.",
       here: "Measured on this device, and not sent.",
     },
+    last_picture: "What the last training did to your test pictures",
     last: "What the last training did to your test faces",
     last_drawing: "What the last training did to your test drawings",
+    lastNumbers_picture:
+      "Pictures: {{faces}}. Accuracy {{accuracyBefore}} before, {{accuracyAfter}} after; loss {{lossBefore}} before, {{lossAfter}} after. These tables stay on this device.",
     lastNumbers:
       "Faces: {{faces}}. Accuracy {{accuracyBefore}} before, {{accuracyAfter}} after; loss {{lossBefore}} before, {{lossAfter}} after. These tables stay on this device.",
     lastNumbers_drawing:
@@ -813,6 +903,8 @@ export const en = {
       title: "What this device can do",
       test: "Test this device",
       cancel: "Cancel",
+      what_picture:
+        "One real training step of {{faces}} generated pictures on each backend. Right is the one that gives the same losses as the processor; the training takes the GPU only where it is a real one.",
       what: "One real training step of {{faces}} generated faces on each backend. Right is the one that gives the same losses as the processor; the training takes the GPU only where it is a real one.",
       what_drawing:
         "One real training step of {{faces}} generated drawings on each backend. Right is the one that gives the same losses as the processor; the training takes the GPU only where it is a real one.",
@@ -841,6 +933,7 @@ export const en = {
     size: "Size",
     looking: "Looking…",
     exportFaces: "Export my faces",
+    withdraw_picture: "Withdraw consent for pictures",
     withdraw: "Withdraw consent",
     withdraw_drawing: "Withdraw consent for drawings",
     forgetOwn: "Delete my own layers and models",
@@ -849,6 +942,7 @@ export const en = {
     items: {
       faces: { what: "Faces", why: "to train and to test the model with" },
       drawings: { what: "Drawings", why: "to train and to test the model of digits with" },
+      pictures: { what: "Pictures", why: "to train and to test the model of what you showed with" },
       takes: { what: "Scores of your takes", why: "for your progress and your streak" },
       player: { what: "Your nickname and your mask", why: "to play under; never sent" },
       choices: { what: "Language, sound, task", why: "as you chose" },
@@ -858,6 +952,7 @@ export const en = {
       files: { what: "Files of the app itself", why: "so that it starts without the server" },
       consent: { what: "Your answer about keeping faces", why: "so that you are asked once" },
       drawingConsent: { what: "Your answer about keeping drawings", why: "so that you are asked once" },
+      pictureConsent: { what: "Your answer about keeping pictures", why: "so that you are asked once" },
       identity: {
         what: "A signing key for one round",
         why: "so that one device counts once in it; another round gets another key",
@@ -920,7 +1015,7 @@ export const en = {
     unknown: "The server has not said yet what its rounds were.",
     eraseTitle: "Erase everything?",
     eraseText:
-      "Faces, scores, nickname and mask, consent, the models, the lab's data and runs: all that this site keeps in this browser, except for the files of the app itself. It cannot be undone.",
+      "Faces, drawings, pictures, scores, nickname and mask, consent, the models, the lab's data and runs: all that this site keeps in this browser, except for the files of the app itself. It cannot be undone.",
     eraseYes: "Erase everything",
     eraseNo: "Keep it",
   },

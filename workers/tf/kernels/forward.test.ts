@@ -59,6 +59,8 @@ test.each<[string, ModelSpec]>([
   ["mnist-2nn of 9 x 11 in colour", { ...MODELS["mnist-2nn"], inputShape: [9, 11, 3] }],
   ["mnist-cnn of 20 x 13 in colour", { ...MODELS["mnist-cnn"], inputShape: [20, 13, 3] }],
   ["compact of 33 x 40 in colour", { ...MODELS.compact, inputShape: [33, 40, 3] }],
+  // The largest that a task may be.
+  ["compact of 96 x 96 in colour", { ...MODELS.compact, inputShape: [96, 96, 3] }],
 ])("%s with any weights says what it says in tfjs", async (_name, spec) => {
   const { parameters, tensors, inputs } = summarize(spec);
   const random = seededRandom(7);

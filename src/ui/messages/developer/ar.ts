@@ -110,7 +110,9 @@ export const ar = {
     nameHelp: "جزء من العناوين: حروف لاتينية صغيرة وأرقام وشرطات. لا يتغير أبدًا.",
     description: "الوصف",
     descriptionHelp:
-      "JSON: ‏title وexamples (‏drawing أو face) وinput وmodel (من القائمة، أو اسم وطبقاته) وlabels مع كلمات لكل لغة وdefaultRound وstate.",
+      "JSON: ‏title وexamples (‏drawing أو face أو picture) وinput وmodel (من القائمة، أو اسم وطبقاته) وlabels مع كلمات لكل لغة وdefaultRound وstate.",
+    drawingExample: "ابدأ برسوم",
+    pictureExample: "ابدأ بصور من الكاميرا",
     fromFile: "خذ الوصف من ملف",
     fromModel: "خذ الشبكة والأوزان من نموذج Layers لـ tfjs أو Keras",
     fromModelHelp:
@@ -122,7 +124,7 @@ export const ar = {
     mistakes: "يجب تصحيح هذا أولًا:",
     put: "أضف أو غيّر",
     added: "{{task}} موجودة.",
-    kinds: { face: "وجوه", drawing: "رسوم", picture: "صور، تتعلمها آلات" },
+    kinds: { face: "وجوه", drawing: "رسوم", picture: "صور" },
     states: { open: "مفتوحة", retired: "متوقفة" },
   },
   alerts: {

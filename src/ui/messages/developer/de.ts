@@ -111,7 +111,9 @@ export const de = {
     nameHelp: "Teil von Adressen: Kleinbuchstaben, Ziffern und Bindestriche. Er ändert sich nie.",
     description: "Beschreibung",
     descriptionHelp:
-      "JSON: title, examples (drawing oder face), input, model (aus der Liste, oder ein Name und seine Schichten), labels mit Wörtern nach Sprache, defaultRound, state.",
+      "JSON: title, examples (drawing, face oder picture), input, model (aus der Liste, oder ein Name und seine Schichten), labels mit Wörtern nach Sprache, defaultRound, state.",
+    drawingExample: "Mit Zeichnungen beginnen",
+    pictureExample: "Mit Bildern der Kamera beginnen",
     fromFile: "Die Beschreibung aus einer Datei nehmen",
     fromModel: "Netz und Gewichte aus einem Layers-Modell von tfjs oder Keras nehmen",
     fromModelHelp:
@@ -124,7 +126,7 @@ export const de = {
     mistakes: "Das muss zuerst stimmen:",
     put: "Hinzufügen oder ändern",
     added: "{{task}} ist da.",
-    kinds: { face: "Gesichter", drawing: "Zeichnungen", picture: "Bilder, von Maschinen" },
+    kinds: { face: "Gesichter", drawing: "Zeichnungen", picture: "Bilder" },
     states: { open: "offen", retired: "beendet" },
   },
   alerts: {

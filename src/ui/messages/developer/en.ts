@@ -119,7 +119,9 @@ export const en = {
     nameHelp: "Part of addresses: small letters, digits and hyphens. It never changes.",
     description: "Description",
     descriptionHelp:
-      "JSON: title, examples (drawing or face), input, model (of the list, or a name and its layers), labels with words by language, defaultRound, state.",
+      "JSON: title, examples (drawing, face or picture), input, model (of the list, or a name and its layers), labels with words by language, defaultRound, state.",
+    drawingExample: "Begin with drawings",
+    pictureExample: "Begin with pictures from the camera",
     fromFile: "Take the description from a file",
     fromModel: "Take network and weights from a tfjs or Keras Layers model",
     fromModelHelp:
@@ -131,7 +133,7 @@ export const en = {
     mistakes: "This has to be put right first:",
     put: "Add or change",
     added: "{{task}} is there.",
-    kinds: { face: "faces", drawing: "drawings", picture: "pictures, by machines" },
+    kinds: { face: "faces", drawing: "drawings", picture: "pictures" },
     states: { open: "open", retired: "retired" },
   },
   alerts: {

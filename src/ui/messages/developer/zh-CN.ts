@@ -110,7 +110,9 @@ export const zhCN = {
     nameHelp: "地址的一部分：小写字母、数字和连字符。不再改变。",
     description: "描述",
     descriptionHelp:
-      "JSON：title、examples（drawing 或 face）、input、model（列表中的名称，或一个名称及其各层）、带各语言用语的 labels、defaultRound、state。",
+      "JSON：title、examples（drawing、face 或 picture）、input、model（列表中的名称，或一个名称及其各层）、带各语言用语的 labels、defaultRound、state。",
+    drawingExample: "从图画开始",
+    pictureExample: "从摄像头图片开始",
     fromFile: "从文件读取描述",
     fromModel: "从 tfjs 或 Keras 的 Layers 模型读取网络和权重",
     fromModelHelp:
@@ -122,7 +124,7 @@ export const zhCN = {
     mistakes: "请先改正：",
     put: "添加或更改",
     added: "{{task}} 已就绪。",
-    kinds: { face: "人脸", drawing: "图画", picture: "图片，由机器学习" },
+    kinds: { face: "人脸", drawing: "图画", picture: "图片" },
     states: { open: "开放", retired: "已停用" },
   },
   alerts: {
