@@ -41,4 +41,5 @@ export function programOf(root) {
 }
 
 /** Whether files are only looked at, each once: an editor, and `--fix`, change them as they go, and keep to typescript-eslint's own way. */
-export const isOnce = /eslint[\\/]bin[\\/]eslint\.js$/u.test(process.argv[1] ?? "") && !process.argv.includes("--fix");
+export const isOnce =
+  /(\.bin[\\/]eslint|eslint[\\/]bin[\\/]eslint\.js)$/u.test(process.argv[1] ?? "") && !process.argv.includes("--fix");
