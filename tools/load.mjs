@@ -4,13 +4,13 @@
  */
 import { createHash } from "node:crypto";
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, renameSync, rmSync, statSync } from "node:fs";
-import { dirname, join, relative } from "node:path";
+import { dirname, join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { root } from "./setup.mjs";
 
 const ENTRIES = ["tools/lab/modules.ts", "tools/lab/worker.ts", "tools/headless.ts", "tools/readers.ts"];
 const SOURCES = ["src", "workers", "tools"];
-const kept = join(root, "node_modules/.cache/best-actor");
+const kept = join(root, "node_modules/.cache/best-actor-bundles");
 
 /** What the files are called that a bundle is made of, how long they are and when they were last written. */
 function stateOfSources() {
@@ -18,7 +18,8 @@ function stateOfSources() {
   const files = SOURCES.flatMap((folder) =>
     readdirSync(join(root, folder), { recursive: true, encoding: "utf8" }).map((name) => join(folder, name)),
   );
-  for (const file of [...files.filter((name) => name.endsWith(".ts")).toSorted(), "package-lock.json"]) {
+  const others = ["tools/load.mjs", "package-lock.json"];
+  for (const file of [...files.filter((name) => name.endsWith(".ts")).toSorted(), ...others]) {
     const { size, mtimeMs } = statSync(join(root, file));
     hash.update(`${file} ${size} ${mtimeMs}\n`);
   }
@@ -54,14 +55,23 @@ async function bundle() {
     // Another command may have made it meanwhile.
     if (!existsSync(folder)) throw error;
   }
-  // What was made of files as they are no longer, but not what others may be about to load.
-  const old = (name) => Date.now() - statSync(join(kept, name)).mtimeMs > 24 * 3600_000;
+  // What was made of files as they are no longer, but not what others may be about to load; they clear up, too.
+  const old = (name) => {
+    const state = statSync(join(kept, name), { throwIfNoEntry: false });
+    return state !== undefined && Date.now() - state.mtimeMs > 24 * 3600_000;
+  };
   for (const name of readdirSync(kept).filter(old)) rmSync(join(kept, name), { recursive: true, force: true });
   return folder;
 }
 
 /** @param {string} file one of {@link ENTRIES}, from the project's folder */
 export async function load(file) {
-  const name = relative(root, join(root, file)).replace(/\.ts$/, ".js");
-  return import(pathToFileURL(join(await bundle(), name)).href);
+  try {
+    return await import(pathToFileURL(join(await bundle(), file.replace(/\.ts$/, ".js"))).href);
+  } catch (error) {
+    if (!["EACCES", "EROFS"].includes(error.code)) throw error;
+    // Where nothing may be kept it takes a little longer.
+    const { runnerImport } = await import("vite");
+    return (await runnerImport(join(root, file))).module;
+  }
 }

@@ -80,7 +80,8 @@ export class Device {
   readonly #uniform: GPUBuffer;
   readonly #buffers = new Map<string, GPUBuffer>();
   readonly #pipelines = new Map<string, GPUComputePipeline>();
-  readonly #groups = new Map<Kernel, GPUBindGroup>();
+  /** Of kernels that somebody still has. */
+  #groups = new WeakMap<Kernel, GPUBindGroup>();
   account: Account = { dispatches: 0, bytes: 0, flop: 0 };
 
   constructor(readonly gpu: GPUDevice) {
@@ -102,7 +103,7 @@ export class Device {
     const buffer = this.gpu.createBuffer({ label: name, size, usage });
     this.#buffers.set(name, buffer);
     known?.destroy();
-    this.#groups.clear();
+    this.#groups = new WeakMap();
     return buffer;
   }
 
@@ -270,6 +271,6 @@ export class Device {
     for (const buffer of this.#buffers.values()) buffer.destroy();
     this.#uniform.destroy();
     this.#buffers.clear();
-    this.#groups.clear();
+    this.#groups = new WeakMap();
   }
 }
