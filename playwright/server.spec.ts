@@ -272,13 +272,19 @@ test("machines keep what a strategy leaves them from round to round, and the ser
     expect((await round(rounds)).state, said).toBe("published");
     expect([...after.filter((_, i) => isHead(i))]).toEqual([...before.filter((_, i) => isHead(i))]);
     expect(after.some((value, i) => !isHead(i) && value !== before[i])).toBe(true);
-    // Each is right with the head that it has kept, about what no model that is one for both can be right to both.
-    expect((await round(rounds)).evaluation, said).toMatchObject({ clients: 2, accuracy: 1 });
+    // With the head that it has kept each is right about what no model that is one for both can be right about to more than a half.
+    const { evaluation } = await round(rounds);
+    expect(evaluation?.clients, said).toBe(2);
+    expect(evaluation?.accuracy, said).toBeGreaterThan(0.75);
 
     expect(await call("POST", "/rounds", { ...training, strategy: "ditto", lambda: 0.01, goalCount: 2 })).toBe(201);
     const theirs = await machines(1);
     expect((await round(rounds + 1)).state, theirs).toBe("published");
-    expect(theirs.match(/its own model: 100 % of 8 held out/g), theirs).toHaveLength(2);
+    const correct = [...theirs.matchAll(/its own model: ([\d.]+) % of 8 held out/g)].map(([, percent]) =>
+      Number(percent),
+    );
+    expect(correct, theirs).toHaveLength(2);
+    expect(Math.min(...correct), theirs).toBeGreaterThan(75);
   });
   rmSync(folder, { recursive: true, force: true });
 });
