@@ -167,6 +167,31 @@ test("what a strategy keeps goes with a face, with consent, or by itself, and no
   }
 });
 
+test("what a strategy keeps is not brought back by the round under way, which has a copy of it", async () => {
+  for (const forget of [
+    deleteClientStates,
+    // One that the round does not train on, and one of another kind.
+    async () => faceStore.delete((await faceStore.add(face)).id),
+    async () => drawingStore.delete((await drawingStore.add(drawing)).id),
+  ]) {
+    await accepted("expressions", kept(1));
+    const part = await participation([]);
+    const plan = { ...part.assignment.plan, strategy: "fedper" as const };
+    const underWay = { ...part, assignment: { ...part.assignment, plan }, kept: kept(2) };
+    await beginParticipation(underWay);
+    await forget();
+    await expect(keepParticipation(underWay)).rejects.toMatchObject({ name: "ForgottenError" });
+    await expect(endParticipation(underWay, true)).rejects.toMatchObject({ name: "ForgottenError" });
+    expect(await clientStateSizes()).toEqual([]);
+    expect(await getSetting("participation")).toBeUndefined();
+  }
+  // A round without a strategy has none: it goes on.
+  const plain = await participation();
+  await beginParticipation(plain);
+  await deleteClientStates();
+  await endParticipation(plain, true);
+});
+
 test("a device that comes from before strategies kept anything keeps all that it has", async () => {
   const old = await openDB("best-actor", 5, {
     upgrade(db) {

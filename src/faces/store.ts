@@ -1,6 +1,7 @@
 import type { IDBPObjectStore } from "idb";
 import type { ExampleKind } from "../federation/tasks/task";
 import { findTask, isBuiltIn, taskNamed, type TaskName } from "../federation/tasks/registry";
+import { hasClientState } from "./client-states";
 import { use, type Schema } from "./database";
 import {
   MADE_OF_EXAMPLES,
@@ -162,7 +163,8 @@ class ExampleStore<E extends Example> {
       const kept = (await settings.get("participation")) as Participation | undefined;
       // The examples of each kind have numbers of their own.
       const isOurs = kept !== undefined && findTask(kept.assignment.task) && storeOf(kept.assignment.task) === this;
-      if (kept && isOurs && isMadeOfThem(kept)) await settings.delete("participation");
+      // What a strategy keeps was made of all examples before: a round under way must not put it back.
+      if (kept && ((isOurs && isMadeOfThem(kept)) || hasClientState(kept))) await settings.delete("participation");
       await transaction.done;
     });
     this.#changed();
