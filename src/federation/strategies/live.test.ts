@@ -136,6 +136,14 @@ test("a candidate is judged with a device's own layers where its round leaves as
   expect(judgedWeights(own, 1, model, shared)).toBe(shared);
 });
 
+test.each([
+  [{ strategy: "fedrep", proximal: 0.01 }, { strategy: "fedper", proximal: 0.01 }, "FedProx would move what is held"],
+  [{ strategy: "fedrep", proximal: 0.01 }, { strategy: "fedrep", proximal: 0 }, "FedProx would move what is held"],
+] as const)("%o is refused in words, and %o is not", (refused, taken, words) => {
+  expect(liveConflict(v.parse(roundConfigSchema, refused))).toContain(words);
+  expect(liveConflict(v.parse(roundConfigSchema, taken))).toBeUndefined();
+});
+
 test("a round of Ditto whose pull alone takes an own model further from the shared one with every step is refused", () => {
   const seen = { diverges: 0, holds: 0 };
   for (const lambda of [0.1, 10, 19, 20, 21, 100]) {

@@ -182,6 +182,9 @@ export function stepsConflict(
   strategy: string | null,
   { learningRate, proximal, lambda }: Pick<RoundConfig, "learningRate" | "proximal" | "lambda">,
 ): string | undefined {
+  if (strategy === "fedrep" && proximal > 0) {
+    return "FedRep holds the head while the body is trained, and the body before that; FedProx would move what is held: choose proximal 0.";
+  }
   // A step of the pull alone takes v - w_t to (1 - learningRate * (lambda + proximal)) (v - w_t): no shorter from a factor of -1 on.
   if (strategy === "ditto" && learningRate * (lambda + proximal) >= 2) {
     return "Ditto's own models would diverge: their pull to the shared one goes beyond it by as much or more. Choose lambda and proximal so that learningRate times their sum is below 2.";
