@@ -104,7 +104,7 @@ test("five drawings train the model of the digits on this device, and the next g
   await page.getByRole("button", { name: "Take part in rounds" }).click();
   await expect.poll(async () => (await history()).rounds[0]?.state, { timeout: 180_000 }).toBe("published");
   await expect(page.getByText("You taught the model 4 drawings in round 1.")).toBeVisible();
-  await expect(page.getByText("Your own last layer stays on this device, and is never sent.")).toBeVisible();
+  await expect(page.getByText("is your own: it stays on this device, and is never sent.")).toBeVisible();
   // In one picture: each digit that was drawn, all of them, and what the round's own test said. It fits a phone.
   const picture = page.getByRole("table", { name: "What the model recognizes, before and now" });
   const names = [...new Set(drawn)].sort().map(String);

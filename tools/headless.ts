@@ -183,14 +183,15 @@ export class HeadlessClient {
 
   /**
    * Takes part in a round with secure aggregation.
-   * @param train makes the update, clipped, once the members have agreed on their masks
+   * @param train makes the update, clipped, once the members have agreed on their masks; its `onAccepted` is called once the edge has
+   * taken it and is done with it
    * @param until the step before which this client leaves; it stays to the end without one
    * @returns whether the round was published, or undefined where this client has left
    * @throws SecureError, RefusalError
    */
   async sendSecure(
     assignment: Assignment,
-    train: () => Promise<{ delta: Float32Array; facts: RingFacts }>,
+    train: () => Promise<{ delta: Float32Array; facts: RingFacts; onAccepted?: () => void }>,
     until?: "shares" | "vector" | "confirmation",
   ): Promise<boolean | undefined> {
     const { round } = assignment;
@@ -218,6 +219,7 @@ export class HeadlessClient {
       await this.#client.sendUpdate(assignment, body, key);
       if (until === "confirmation") return undefined;
       const over = await follow(member, "over");
+      clipped.onAccepted?.();
       return over.step === "over" && over.published;
     } catch (error) {
       if (error instanceof LeftError) return undefined;

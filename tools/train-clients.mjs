@@ -80,7 +80,7 @@ export async function trainClients({ url, task, clients, rounds, ...said }, sign
 }
 
 /** One client. */
-class Trainer {
+export class Trainer {
   /** What it keeps between rounds: what its codec has lost, its own batch normalization, and what a strategy remembers. */
   #residual;
   #norms = null;
@@ -180,24 +180,25 @@ class Trainer {
     if (!kept) return "";
     const bytes = Object.values(kept.vectors).reduce((sum, { byteLength }) => sum + byteLength, 0);
     const told = `, keeps ${(bytes / 1024).toFixed(1)} kB of its own`;
-    if (kept.choice.strategy !== "ditto" || this.heldOut.length === 0) return told;
+    if (kept.choice.strategy !== "ditto" || !kept.vectors.own || this.heldOut.length === 0) return told;
     const { accuracy, examples } = await this.#judge(kept.vectors.own);
     return `${told}, its own model: ${toldShare(accuracy)} of ${examples} held out`;
   }
 
   async #contributeSecurely(assignment) {
     const { deviation, clip } = assignment.secure;
-    let after = {};
     const published = await this.client.sendSecure(assignment, async () => {
       const { trained, isWorse, norms, kept } = await this.#trained(assignment);
-      after = { norms, kept: isWorse ? this.#kept : kept };
       if (isWorse && deviation === 0) throw new KeptBackError();
       // Everybody sees who leaves a secure round: what its faces say of a training is told with noise, or not at all.
       if (isWorse) trained.delta.fill(0);
-      return lab.clipTrained(trained, clip);
+      // A round that is over before it has the update has lost nothing: what was kept before stays.
+      const onAccepted = () => {
+        this.#norms = norms;
+        if (!isWorse) this.#kept = kept;
+      };
+      return { ...lab.clipTrained(trained, clip), onAccepted };
     });
-    this.#norms = after.norms ?? null;
-    this.#kept = after.kept;
     return published ? "in the sum, published" : "not published";
   }
 

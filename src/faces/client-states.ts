@@ -1,6 +1,6 @@
 import type { TaskName } from "../federation/tasks/registry";
 import { use } from "./database";
-import type { ClientState } from "./kept";
+import type { ClientState, Participation } from "./kept";
 
 /** What strategies with a memory keep on this device: see src/federation/strategies/live.ts. Every function throws StorageError. */
 
@@ -26,5 +26,19 @@ export const clientStateSizes = (): Promise<number[]> =>
     ),
   );
 
-/** Forgets all of them, so that rounds begin anew and the shared models play. */
-export const deleteClientStates = (): Promise<void> => use((db) => db.clear("clientStates"));
+/**
+ * Whether a part in a round carries one, or comes to one: in its snapshot, or beside its update. So does what an earlier version of the app
+ * has begun, which knew of no strategy: it begins again.
+ */
+export const hasClientState = ({ assignment }: Participation): boolean => assignment.plan.strategy !== "none";
+
+/** Forgets all of them, with a round under way that would bring one back, so that rounds begin anew and the shared models play. */
+export const deleteClientStates = (): Promise<void> =>
+  use(async (db) => {
+    const transaction = db.transaction(["settings", "clientStates"], "readwrite");
+    const settings = transaction.objectStore("settings");
+    await transaction.objectStore("clientStates").clear();
+    const underWay = (await settings.get("participation")) as Participation | undefined;
+    if (underWay && hasClientState(underWay)) await settings.delete("participation");
+    await transaction.done;
+  });

@@ -1,20 +1,19 @@
 import type { ExampleKind } from "../federation/tasks/task";
-import type { Consent } from "./kept";
+import { CONSENT_KEYS, type Consent } from "./kept";
 import { getSetting, setSetting } from "./settings";
 
 /** Whether the player lets us keep examples of a kind on this device and train with them. Off until given; revocable at any time. */
 class ConsentState {
   #value = $state.raw<Consent>();
-  readonly loaded: Promise<void>;
+  readonly #key: (typeof CONSENT_KEYS)[ExampleKind];
+  /** Told whenever it is given or taken back, in this tab or in another. */
+  readonly #changes: BroadcastChannel;
 
-  constructor(private readonly key: "consent" | "drawingConsent" | "pictureConsent") {
-    // A browser that cannot store anything cannot have stored a consent either.
-    this.loaded = getSetting(key).then(
-      (value) => {
-        this.#value = value;
-      },
-      () => undefined,
-    );
+  constructor(kind: ExampleKind) {
+    this.#key = CONSENT_KEYS[kind];
+    this.#changes = new BroadcastChannel(`best-actor-${this.#key}`);
+    this.#changes.onmessage = () => void this.read();
+    void this.read();
   }
 
   get given(): boolean {
@@ -26,10 +25,32 @@ class ConsentState {
     return this.#value !== undefined;
   }
 
+  /** Looks at what this device keeps of it, whichever tab has written that. @returns whether it is given */
+  async read(): Promise<boolean> {
+    try {
+      this.#value = await getSetting(this.#key);
+    } catch {
+      // A browser that cannot store anything cannot have stored a consent either: what was said counts for this visit.
+    }
+    return this.given;
+  }
+
+  /** What this tab has taken for a consent is not kept any more: the player is asked again. */
+  askAgain(): void {
+    this.#value = undefined;
+  }
+
   /** @throws StorageError; the answer then counts for this visit only. */
   async set(given: boolean): Promise<void> {
-    this.#value = { given, at: Date.now() };
-    await setSetting(this.key, this.#value);
+    const value = { given, at: Date.now() };
+    // A no counts at once; a yes once it is kept, without which no take is.
+    if (!given) this.#value = value;
+    try {
+      await setSetting(this.#key, value);
+    } finally {
+      this.#value = value;
+    }
+    this.#changes.postMessage(null);
     // Asks the browser not to clear what is kept when space runs short. It may say no; the faces page shows its answer.
     if (given && "storage" in navigator && "persist" in navigator.storage) await navigator.storage.persist();
   }
@@ -37,8 +58,8 @@ class ConsentState {
 
 /** To keep each kind of example. */
 export const CONSENTS: Record<ExampleKind, ConsentState> = {
-  face: new ConsentState("consent"),
-  drawing: new ConsentState("drawingConsent"),
-  picture: new ConsentState("pictureConsent"),
+  face: new ConsentState("face"),
+  drawing: new ConsentState("drawing"),
+  picture: new ConsentState("picture"),
 };
 export const consent = CONSENTS.face;

@@ -3,6 +3,7 @@ import type { Backend } from "../../workers/tf/backend";
 import type { Snapshot } from "../../workers/trainer/api";
 import type { Assignment } from "../federation/protocol";
 import type { TaskName } from "../federation/tasks/registry";
+import type { ExampleKind } from "../federation/tasks/task";
 import type { SecureClient } from "../federation/secagg/client";
 import type { KeptState } from "../federation/strategies/live";
 import type { PictureShape } from "../data/own-labels";
@@ -230,6 +231,13 @@ export interface Settings {
   ladder: Learned;
   player: Player;
 }
+
+/** The consent to keep each kind. */
+export const CONSENT_KEYS = {
+  face: "consent",
+  drawing: "drawingConsent",
+  picture: "pictureConsent",
+} as const satisfies Record<ExampleKind, keyof Settings>;
 
 /** Settings that trainings have left and that are made of examples, by task, beside client states and an update under way. */
 export const MADE_OF_EXAMPLES = ["residuals", "localNorms"] as const;

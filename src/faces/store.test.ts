@@ -16,7 +16,7 @@ import {
   forgetTrainings,
   keepParticipation,
 } from "./participation";
-import { getSetting, setSetting, settingSizes } from "./settings";
+import { deleteSetting, getSetting, setSetting, settingSizes } from "./settings";
 import { allOf, drawingStore, faceStore, storeOf } from "./store";
 import { addTake, allTakes, deleteAllTakes } from "./takes";
 
@@ -39,7 +39,19 @@ const drawing: NewExample<Drawing> = {
 /** One whose score does not say that it shows its role. */
 const failed: NewExample<Face> = { ...face, score: 59 };
 
-beforeEach(destroyDatabase);
+beforeEach(async () => {
+  await destroyDatabase();
+  await allow();
+});
+
+/** The player lets us keep everything. */
+async function allow(): Promise<void> {
+  for (const key of CONSENTS) await setSetting(key, { given: true, at: 1 });
+}
+const CONSENTS = ["consent", "drawingConsent", "pictureConsent"] as const;
+/** What else is kept in single values, by name. */
+const otherSettings = async (): Promise<string[]> =>
+  (await settingSizes()).map(({ key }) => key).filter((key) => !CONSENTS.some((one) => one === key));
 
 test("faces come back as they were kept, the newest first, every fifth held out", async () => {
   for (let i = 0; i < 10; i++) await faceStore.add({ ...face, capturedAt: i });
@@ -65,6 +77,20 @@ test("a face is relabelled, deleted and restored; who listens is told", async ()
   expect(await faceStore.all()).toHaveLength(1);
   end();
   expect(told).toBeGreaterThanOrEqual(5);
+});
+
+test("a take is kept only where its kind's consent is, whatever a page takes for it", async () => {
+  for (const answer of [{ given: false, at: 2 }, undefined]) {
+    await (answer ? setSetting("consent", answer) : deleteSetting("consent"));
+    await expect(faceStore.add(face)).rejects.toMatchObject({ name: "NoConsentError" });
+    expect(await faceStore.all()).toEqual([]);
+  }
+  // Each kind has its own.
+  expect(await drawingStore.add(drawing)).toMatchObject({ label: 9 });
+  // At the same time: whatever comes first, nothing is added behind a consent that was taken back.
+  await setSetting("consent", { given: true, at: 3 });
+  const [, late] = await Promise.allSettled([setSetting("consent", { given: false, at: 4 }), faceStore.add(face)]);
+  expect(late).toMatchObject({ status: "rejected", reason: { name: "NoConsentError" } });
 });
 
 test("a take that failed is for nothing, and is not counted, until the player says what it shows", async () => {
@@ -167,7 +193,33 @@ test("what a strategy keeps goes with a face, with consent, or by itself, and no
   }
 });
 
+test("what a strategy keeps is not brought back by the round under way, which has a copy of it", async () => {
+  for (const forget of [
+    deleteClientStates,
+    // One that the round does not train on, and one of another kind.
+    async () => faceStore.delete((await faceStore.add(face)).id),
+    async () => drawingStore.delete((await drawingStore.add(drawing)).id),
+  ]) {
+    await accepted("expressions", kept(1));
+    const part = await participation([]);
+    const plan = { ...part.assignment.plan, strategy: "fedper" as const };
+    const underWay = { ...part, assignment: { ...part.assignment, plan }, kept: kept(2) };
+    await beginParticipation(underWay);
+    await forget();
+    await expect(keepParticipation(underWay)).rejects.toMatchObject({ name: "ForgottenError" });
+    await expect(endParticipation(underWay, true)).rejects.toMatchObject({ name: "ForgottenError" });
+    expect(await clientStateSizes()).toEqual([]);
+    expect(await getSetting("participation")).toBeUndefined();
+  }
+  // A round without a strategy has none: it goes on.
+  const plain = await participation();
+  await beginParticipation(plain);
+  await deleteClientStates();
+  await endParticipation(plain, true);
+});
+
 test("a device that comes from before strategies kept anything keeps all that it has", async () => {
+  await destroyDatabase();
   const old = await openDB("best-actor", 5, {
     upgrade(db) {
       for (const name of ["faces", "drawings"]) {
@@ -206,14 +258,14 @@ test("a device that comes from before strategies kept anything keeps all that it
 
 test("deleting all faces takes a training's traces with them, and nothing else", async () => {
   await faceStore.add(face);
-  await setSetting("consent", { given: true, at: 1 });
   await setSetting("takingPart", true);
   await setSetting("residuals", { expressions: Float32Array.of(1) });
   await setSetting("localNorms", { expressions: Float32Array.of(1) });
   await beginParticipation(await participation());
   await faceStore.deleteAll();
   expect(await faceStore.all()).toEqual([]);
-  expect((await settingSizes()).map(({ key }) => key)).toEqual(["consent", "takingPart"]);
+  expect(await otherSettings()).toEqual(["takingPart"]);
+  expect(await settingSizes()).toHaveLength(CONSENTS.length + 1);
 });
 
 test("deleting a face takes what was made of it, and the training under way where it is one of its own", async () => {
@@ -222,9 +274,9 @@ test("deleting a face takes what was made of it, and the training under way wher
   await beginParticipation(await participation([one.id]));
   await setSetting("localNorms", { expressions: Float32Array.of(1) });
   await faceStore.delete(other.id);
-  expect((await settingSizes()).map(({ key }) => key)).toEqual(["participation", "takingPart"]);
+  expect(await otherSettings()).toEqual(["participation", "takingPart"]);
   await faceStore.delete(one.id);
-  expect((await settingSizes()).map(({ key }) => key)).toEqual(["takingPart"]);
+  expect(await otherSettings()).toEqual(["takingPart"]);
 });
 
 test("what is late when the player leaves, or deletes the faces, brings nothing of the round back", async () => {
@@ -266,6 +318,7 @@ test("an accepted update leaves its batch normalization and what its codec lost,
 });
 
 test("a device that comes from the version with a random id loses what it cannot go on with, and nothing else", async () => {
+  await destroyDatabase();
   const old = await openDB("best-actor", 1, {
     upgrade(db) {
       db.createObjectStore("faces", { keyPath: "id", autoIncrement: true });
@@ -283,6 +336,7 @@ test("a device that comes from the version with a random id loses what it cannot
 });
 
 test("faces from before takes were questioned are all still there: those that failed wait for an answer", async () => {
+  await destroyDatabase();
   const old = await openDB("best-actor", 3, {
     upgrade(db) {
       db.createObjectStore("faces", { keyPath: "id", autoIncrement: true });
@@ -327,11 +381,13 @@ test("faces from before takes were questioned are all still there: those that fa
   expect(await allTakes()).toHaveLength(6);
   // What was being trained begins again without those that failed.
   expect(await getSetting("participation")).toBeUndefined();
+  await allow();
   await faceStore.add(face);
   expect(await faceStore.add(face)).toMatchObject({ split: "held-out" });
 });
 
 test("a device that comes from before drawings keeps all of its faces, and drawings have their place beside them", async () => {
+  await destroyDatabase();
   const old = await openDB("best-actor", 4, {
     upgrade(db) {
       db.createObjectStore("faces", { keyPath: "id", autoIncrement: true }).createIndex("split", "split");
@@ -345,6 +401,7 @@ test("a device that comes from before drawings keeps all of its faces, and drawi
   old.close();
   expect((await faceStore.all()).toReversed()).toEqual(faces);
   expect(await getSetting("participation")).toEqual({ train: [1], bytesDown: 0 });
+  await allow();
   await drawingStore.add(drawing);
   expect(await drawingStore.all()).toHaveLength(1);
   expect(await faceStore.all()).toHaveLength(3);
@@ -436,6 +493,7 @@ test("pictures in colour are apart from faces and drawings, and one that no mode
 
 test("faces and drawings that were kept before there was colour are all still there, grey", async () => {
   await destroyDatabase();
+  await destroyDatabase();
   const old = await openDB("best-actor", 5, {
     upgrade(db) {
       for (const name of ["faces", "drawings"]) {
@@ -467,6 +525,7 @@ test("faces and drawings that were kept before there was colour are all still th
 });
 
 test("an update that was finished before takes were questioned is still sent", async () => {
+  await destroyDatabase();
   const old = await openDB("best-actor", 3, {
     upgrade(db) {
       db.createObjectStore("faces", { keyPath: "id", autoIncrement: true });

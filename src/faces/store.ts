@@ -1,9 +1,12 @@
 import type { IDBPObjectStore } from "idb";
 import type { ExampleKind } from "../federation/tasks/task";
 import { findTask, isBuiltIn, taskNamed, type TaskName } from "../federation/tasks/registry";
+import { hasClientState } from "./client-states";
 import { use, type Schema } from "./database";
 import {
+  CONSENT_KEYS,
   MADE_OF_EXAMPLES,
+  type Consent,
   type Drawing,
   type Example,
   type ExampleChange,
@@ -19,6 +22,11 @@ const STORES = { face: "faces", drawing: "drawings", picture: "pictures" } as co
   keyof Schema
 >;
 
+/** The player does not let us keep a take, or does not any more: another tab may have said so. Nothing was kept. */
+export class NoConsentError extends Error {
+  override readonly name = "NoConsentError";
+}
+
 /** The examples of one kind that this device keeps for one task, or for all built-in ones of that kind. Every method throws StorageError where the browser keeps nothing. */
 class ExampleStore<E extends Example> {
   /** Told whenever they change, in this tab or in another. */
@@ -28,7 +36,7 @@ class ExampleStore<E extends Example> {
 
   /** @param task an added one; without it, the built-in ones, which tell the same labels apart */
   constructor(
-    kind: ExampleKind,
+    private readonly kind: ExampleKind,
     private readonly task?: TaskName,
   ) {
     this.#name = STORES[kind] as "faces";
@@ -64,22 +72,30 @@ class ExampleStore<E extends Example> {
   }
 
   /** How many train or test. */
-  async #countUsable(examples: IDBPObjectStore<Schema, ["faces"], "faces", "readwrite">): Promise<number> {
+  async #countUsable(examples: { getAll: () => Promise<Example[]> }): Promise<number> {
     return (await examples.getAll()).filter((one) => this.#has(one) && one.split !== "excluded").length;
   }
 
-  /** Keeps a take. @returns it, with what it is for: see labels.ts */
+  /**
+   * Keeps a take, in one transaction with the question whether the player still lets us.
+   * @returns it, with what it is for: see labels.ts
+   * @throws NoConsentError
+   */
   async add(take: NewExample<E>): Promise<E> {
     const kept = await use(async (db) => {
-      const transaction = db.transaction(this.#name, "readwrite");
+      const transaction = db.transaction([this.#name, "settings"], "readwrite");
+      const consent = await transaction.objectStore("settings").get(CONSENT_KEYS[this.kind]);
+      if ((consent as Consent | undefined)?.given !== true) return undefined;
+      const examples = transaction.objectStore(this.#name);
       const example = {
-        ...sortTake(take, await this.#countUsable(transaction.store)),
+        ...sortTake(take, await this.#countUsable(examples)),
         ...(this.task !== undefined && { task: this.task }),
       };
-      const id = await transaction.store.add(example as Face);
+      const id = await examples.add(example as Face);
       await transaction.done;
       return { ...example, id } as Example as E;
     });
+    if (!kept) throw new NoConsentError("There is no consent to keep this on this device.");
     this.#changed();
     return kept;
   }
@@ -162,7 +178,8 @@ class ExampleStore<E extends Example> {
       const kept = (await settings.get("participation")) as Participation | undefined;
       // The examples of each kind have numbers of their own.
       const isOurs = kept !== undefined && findTask(kept.assignment.task) && storeOf(kept.assignment.task) === this;
-      if (kept && isOurs && isMadeOfThem(kept)) await settings.delete("participation");
+      // What a strategy keeps was made of all examples before: a round under way must not put it back.
+      if (kept && ((isOurs && isMadeOfThem(kept)) || hasClientState(kept))) await settings.delete("participation");
       await transaction.done;
     });
     this.#changed();

@@ -1,7 +1,8 @@
 import { FACE } from "../data/own-labels";
 import type { Label } from "../model/expressions";
+import { consent } from "../faces/consent.svelte";
 import type { Face, NewFace } from "../faces/kept";
-import { faceStore } from "../faces/store";
+import { faceStore, NoConsentError } from "../faces/store";
 import { reasonOf } from "../ui/i18n/reason";
 
 /** What becomes of judged takes on this device, once the player lets us keep them. */
@@ -27,7 +28,7 @@ export class Keeping {
     this.#state = this.problem = undefined;
   }
 
-  /** Keeps the take under consideration. */
+  /** Keeps the take under consideration. Where another tab has taken the consent back, the page asks for it again. */
   async keep(take: NewFace): Promise<void> {
     this.#state = "keeping";
     this.#tried.add(take);
@@ -35,6 +36,13 @@ export class Keeping {
       const { pixels, prompted, probabilities, capturedAt, score } = take;
       this.#state = await faceStore.add({ pixels, shape: FACE, prompted, probabilities, capturedAt, score });
     } catch (error) {
+      if (error instanceof NoConsentError) {
+        // Who says yes now keeps it after all.
+        consent.askAgain();
+        this.#tried.delete(take);
+        this.#state = undefined;
+        return;
+      }
       this.#state = "failed";
       this.problem = reasonOf(error);
     }

@@ -2,6 +2,7 @@ import * as v from "valibot";
 import { PLAIN_CAMERA, type Camera } from "../data/camera";
 import { MODEL_NAMES, MODELS, summarize } from "../model/model";
 import { conflictOf, planEntries, real, roundConfigSchema, whole } from "../federation/protocol";
+import { liveEntries, stepsConflict } from "../federation/strategies/live";
 import { taskOf } from "../federation/tasks/registry";
 import { nearestOf } from "../base/nearest";
 import { ATTACKS } from "./attack";
@@ -267,6 +268,12 @@ export const labConfigSchema = v.pipe(
     // What an edge would say to such a round. Its models all have batch normalization, of which there is a rule of the lab's own.
     const conflict = conflictOf({ ...roundOf(value, value, expectedCohort(value)), batchNorm: "frozen" });
     if (conflict !== undefined) addIssue({ message: conflict });
+    const { learningRate, proximal, strategy, strategyOptions } = value;
+    // What is no number the strategy refuses itself.
+    const lambda = v.safeParse(liveEntries.lambda, strategyOptions["lambda"]);
+    const steps = { learningRate, proximal, lambda: lambda.success ? lambda.output : 0 };
+    const stepping = stepsConflict(strategy, steps);
+    if (stepping !== undefined) addIssue({ message: stepping });
     for (const [holds, message] of RULES) if (!holds(dataset.value)) addIssue({ message });
   }),
 );

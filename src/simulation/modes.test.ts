@@ -236,6 +236,10 @@ test("what does not go with a mode is refused in words", () => {
     [{ topology: "gossip", attack: "sign-flip", attackers: 0.2 }, "choose attack none"],
     [{ topology: "gossip", personalEpochs: 1, heldOut: 0.5 }, "choose personalEpochs 0"],
     [{ topology: "gossip", neighbours: 4 }, "choose fewer neighbours"],
+    [{ strategy: "fedrep", proximal: 0.1 }, "FedProx would move what is held"],
+    [{ strategy: "ditto", strategyOptions: { lambda: 20 }, learningRate: 0.1 }, "own models would diverge"],
+    // With its default, 0.1.
+    [{ strategy: "ditto", learningRate: 10, proximal: 0.1 }, "own models would diverge"],
     [{ clientSeconds: [] }, "clientSeconds: "],
     [{ meanDuration: 0 }, "meanDuration: "],
   ];

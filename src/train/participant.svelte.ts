@@ -85,6 +85,8 @@ const AWAY_SECONDS = 10;
 /** A lock that does not come within this is held by another tab. */
 const OTHER_TAB_MS = 500;
 const UNINVITED_SECONDS = 20;
+/** Between a part in a round that was forgotten and the next question for one. */
+const FORGOTTEN_SECONDS = 1;
 
 /**
  * Takes part in rounds: checks in, trains, uploads, and begins again, until told to stop. Every step is kept in
@@ -127,6 +129,7 @@ class Participant {
       this.#show({ kind: "starting" }, stop.signal);
       await setSetting("takingPart", true);
       await this.#takePart(stop.signal);
+      this.#end(stop);
     };
     // Without Web Locks nobody tells of another tab; the edge counts one update of each client all the same.
     const options = { signal: stop.signal };
@@ -150,13 +153,24 @@ class Participant {
     await forgetParticipation();
   }
 
+  /** Ends here what another tab has ended: nothing is kept of it by then. */
+  #end(stop: AbortController): void {
+    if (this.#stop !== stop) return;
+    this.#stop = undefined;
+    this.willKeep = undefined;
+    this.#trainer.stop();
+    this.status = { kind: "off" };
+    conditions.paused = false;
+  }
+
   /** What is still on its way when the player leaves must not bring the round back to the page. */
   #show(status: Status, signal: AbortSignal): void {
     if (!signal.aborted) this.status = status;
   }
 
+  /** @returns where the player has left in another tab, or taken consent back there */
   async #takePart(signal: AbortSignal): Promise<void> {
-    for (;;) {
+    while (await getSetting("takingPart")) {
       signal.throwIfAborted();
       try {
         const kept = await this.#resumable();
@@ -169,8 +183,11 @@ class Participant {
         if (participation) await this.#round(participation, signal);
       } catch (error) {
         if (error instanceof Error && error.name === PAUSED) continue;
-        // Its faces were deleted meanwhile, or another tab has left: begin again, or end.
-        if (isForgotten(error)) continue;
+        if (isForgotten(error)) {
+          // Its faces were deleted meanwhile, or another tab has left: begin again, or end.
+          if (await getSetting("takingPart")) await sleep(FORGOTTEN_SECONDS, signal);
+          continue;
+        }
         if (!(error instanceof EdgeAwayError)) throw error;
         this.#show({ kind: "away", message: reasonOf(error) }, signal);
         await sleep(AWAY_SECONDS, signal);
@@ -187,10 +204,8 @@ class Participant {
       await endParticipation(kept);
       return undefined;
     }
-    const consent = consentFor(kept.assignment.task);
-    await consent.loaded;
     // Consent that was withdrawn takes back what was not sent yet.
-    if (consent.given && (kept.update || kept.assignment.deadline > edgeNow())) {
+    if ((await consentFor(kept.assignment.task).read()) && (kept.update || kept.assignment.deadline > edgeNow())) {
       // An earlier version of the app may have begun it, which knew less of what a plan says.
       return { ...kept, assignment: v.parse(assignmentSchema, kept.assignment) };
     }
@@ -201,9 +216,8 @@ class Participant {
   async #checkIn(signal: AbortSignal): Promise<Participation | undefined> {
     const { name } = chosenTask;
     await model.update();
-    const consent = consentFor(name);
-    await consent.loaded;
-    if (!consent.given) {
+    // What is kept counts, and not what this tab knew of it: another one may have taken it back.
+    if (!(await consentFor(name).read())) {
       this.#show({ kind: "needs-consent" }, signal);
       await sleep(1, signal);
       return undefined;

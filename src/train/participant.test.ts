@@ -1,6 +1,10 @@
 import "fake-indexeddb/auto";
 import { expect, test, vi } from "vitest";
-import { getSetting } from "../faces/settings";
+import { FACE } from "../data/own-labels";
+import { DEFAULT_ROUND } from "../federation/default-round";
+import { forgetTrainings } from "../faces/participation";
+import { getSetting, setSetting } from "../faces/settings";
+import { faceStore } from "../faces/store";
 import { participant } from "./participant.svelte";
 
 // Of a browser, what the modules look at when they are read, and the lock.
@@ -14,6 +18,10 @@ const locks = vi.hoisted(() => {
   vi.stubGlobal("navigator", { userAgent: "", language: "en", languages: ["en"], locks: { request } });
   return { grant: (): Promise<void> | undefined => granted?.() };
 });
+/** The edge, as far as somebody gets who begins no part in a round. */
+const edge = vi.hoisted(() => ({ checkIn: vi.fn<() => Promise<unknown>>() }));
+vi.mock("../client/edge", () => ({ clientOf: () => edge }));
+vi.mock("../client/model.svelte", () => ({ model: { update: () => Promise.resolve(), task: { round: 1 } } }));
 vi.mock("./conditions.svelte", () => ({ conditions: { paused: false, rest: undefined, preferences: {} } }));
 
 test("who leaves just as the lock is granted has left: what comes late does not begin the part again", async () => {
@@ -26,4 +34,40 @@ test("who leaves just as the lock is granted has left: what comes late does not 
   await Promise.allSettled([late]);
   expect(await getSetting("takingPart")).toBeUndefined();
   expect(participant.status.kind).toBe("off");
+});
+
+/** What the edge says to who may train. */
+const assignment = {
+  task: "expressions",
+  id: "00000000-0000-4000-8000-000000000000",
+  round: 1,
+  checkpoint: { sha256: "0".repeat(64), version: 0, bytes: 1 },
+  plan: { ...DEFAULT_ROUND, reportInitialLoss: false },
+  deadline: 0,
+};
+
+test("a part that another tab has ended is over here too, after one question at most; without consent there is none", async () => {
+  await setSetting("consent", { given: true, at: 1 });
+  const face = { shape: FACE, prompted: 3, probabilities: [], capturedAt: 1, score: 90 } as const;
+  for (let i = 0; i < 5; i++) await faceStore.add({ ...face, probabilities: [], pixels: new Uint8Array(2304) });
+  edge.checkIn.mockImplementation(async () => {
+    // Another tab takes the consent back, of which this one hears nothing.
+    await setSetting("consent", { given: false, at: 2 });
+    await forgetTrainings();
+    return { decision: "train", assignment };
+  });
+  participant.join();
+  const over = locks.grant();
+  await vi.waitFor(() => expect(participant.status.kind).toBe("off"));
+  // The lock goes to whoever waits for it.
+  await over;
+  expect(edge.checkIn).toHaveBeenCalledOnce();
+  expect(await getSetting("participation")).toBeUndefined();
+
+  participant.join();
+  const again = Promise.allSettled([locks.grant()]);
+  await vi.waitFor(() => expect(participant.status.kind).toBe("needs-consent"));
+  expect(edge.checkIn).toHaveBeenCalledOnce();
+  await participant.leave();
+  await again;
 });

@@ -227,12 +227,19 @@ export class Aggregator extends DurableObject<Env> {
 
   /** Publishes a checkpoint that is its base plus a difference, and that difference. @param wanted is used up */
   async #publishDifference(
-    { base, version, metadata }: MergePlan,
+    { base, version, metadata, kept }: MergePlan,
     codec: DifferenceCodec,
     wanted: Float32Array<ArrayBuffer>,
   ): Promise<PublishedFile> {
     const before = await this.env.STORE.get(residualKey(this.task, base.version));
-    if (before) new Float32Array(await before.arrayBuffer()).forEach((lost, i) => ((wanted[i] as number) += lost));
+    if (before) {
+      const lost = new Float32Array(await before.arrayBuffer());
+      // What the round leaves as it is has no difference, also not from a round before that changed it.
+      for (const tensor of this.model.tensors.filter((one) => !isKept(this.model, one, kept))) {
+        const end = tensor.offset + tensor.size;
+        for (let i = tensor.offset; i < end; i++) wanted[i] = (wanted[i] as number) + (lost[i] as number);
+      }
+    }
     const weights = decodeCheckpoint(await this.read(checkpointKey(base.sha256)), this.model);
     const payload = quantizeStep(this.model, weights, wanted, codec, version);
     await this.env.STORE.put(residualKey(this.task, version), wanted);

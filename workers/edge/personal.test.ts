@@ -62,6 +62,22 @@ test("nothing of them lies in the store, in whatever codec they came", async () 
   }
 });
 
+test("what the difference of a version before has lost is not added to them", async () => {
+  const rounds = { goalCount: 1, overSelection: 1, downloadCodec: "int4" } as const;
+  await task.startRound(rounds);
+  const [first] = await task.cohort(1);
+  if (!first) throw new Error("no cohort");
+  await task.send(first, task.randomDelta(1));
+  const base = await task.download(await task.published(1));
+  await task.startRound({ ...rounds, strategy: "fedper" });
+  const [second] = await task.cohort(1);
+  if (!second) throw new Error("no cohort");
+  await task.send(second, lying(2));
+  const next = await task.download(await task.published(2));
+  expect(next.subarray(parameters - HEAD)).toEqual(base.subarray(parameters - HEAD));
+  expect(next.subarray(0, parameters - HEAD)).not.toEqual(base.subarray(0, parameters - HEAD));
+});
+
 test("hubs that gossip leave them as they are", async () => {
   const { base, assignments } = await begin({ topology: "gossip" });
   for (const [k, assignment] of assignments.entries()) await task.send(assignment, lying(k + 1));

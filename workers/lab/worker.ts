@@ -9,9 +9,9 @@ import { MODELS, summarize, type ModelName, type ModelSpec, type ModelSummary } 
 import type { Backend } from "../tf/backend";
 import { letMessagesIn } from "../life";
 import { Network } from "../tf/network";
-import type { Examples } from "../trainer/api";
+import { DIVERGED, type Examples } from "../trainer/api";
 import { askTeacher, batchOf, evaluate, localSgd } from "../trainer/local-sgd";
-import { afterShared, begin, besideOf, ownTrainingOf, startOf, type Strategic } from "../trainer/strategic";
+import { afterShared, begin, besideOf, ownTrainingOf, startOf, trainOwn, type Strategic } from "../trainer/strategic";
 
 /** A small network's batch takes less than a turn of the event loop: messages are let in this often, not after each. */
 const BREATHE_MS = 50;
@@ -79,9 +79,13 @@ export class LabWorker implements LabWorkerApi {
     // Of a live round's client its own model says nothing of the shared one.
     const sharedHeldOut = task.strategy?.name === undefined ? undefined : await evaluate(network, kept);
     if (ownTraining) {
-      begin(network, ownTraining.from, base);
-      await localSgd(network, { ...job, hook: ownTraining.hook }, breathe);
-      state[ownTraining.name] = await network.getWeights();
+      const trained = await trainOwn(network, ownTraining, base, job, breathe);
+      if (trained) state[ownTraining.name] = trained;
+      else if (task.strategy?.name === undefined) {
+        // A run is about such models: it does not go on as if they had been trained.
+        const message = "A client's own model diverged. A lower learning rate is needed.";
+        throw Object.assign(new Error(message), { name: DIVERGED });
+      }
     }
     return Comlink.transfer(
       {

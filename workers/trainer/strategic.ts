@@ -4,8 +4,8 @@ import { delta } from "../../src/federation/fedavg";
 import type { AnyStrategy } from "../../src/federation/strategies/registry";
 import type { ClientContext, GradientHook, Vectors } from "../../src/federation/strategies/strategy";
 import type { Network } from "../tf/network";
-import type { Examples } from "./api";
-import { askModels, type LocalJob } from "./local-sgd";
+import { DIVERGED, type Examples, type Snapshot } from "./api";
+import { askModels, localSgd, type BatchDone, type LocalJob } from "./local-sgd";
 
 /** What a strategy with a state adds to one client's training: the lab and the trainer of live rounds do the same. */
 export interface Strategic {
@@ -62,10 +62,15 @@ export function afterShared(
   return { delta: change, norms, state: { ...strategic?.context.state, ...after?.state }, sent: after?.sent ?? {} };
 }
 
-/** A model of the client's own that is trained beside the shared one, on the same examples; undefined where there is none. */
-export function ownTrainingOf(
-  strategic: Strategic | undefined,
-): { name: string; from: Float32Array<ArrayBuffer>; hook: GradientHook } | undefined {
+/** A model of the client's own that is trained beside the shared one, on the same examples. */
+export interface OwnTraining {
+  name: string;
+  from: Float32Array<ArrayBuffer>;
+  hook: GradientHook;
+}
+
+/** That of a strategy; undefined where there is none. */
+export function ownTrainingOf(strategic: Strategic | undefined): OwnTraining | undefined {
   const personal = strategic?.strategy.client.personal;
   if (!personal) return undefined;
   return {
@@ -73,4 +78,35 @@ export function ownTrainingOf(
     from: personal.start(strategic.context),
     hook: personal.gradientHook(strategic.context),
   };
+}
+
+/**
+ * Trains it.
+ * @param base the shared model's weights, which the strategy holds it to
+ * @param job of which it takes all but the hook
+ * @param resume where an interrupted training of it goes on
+ * @returns its weights; null where it has diverged, which takes nothing from the shared training that is done by then
+ */
+export async function trainOwn(
+  network: Network,
+  { from, hook }: OwnTraining,
+  base: Float32Array,
+  job: LocalJob,
+  onBatch: (done: BatchDone) => Promise<void>,
+  resume?: Snapshot,
+): Promise<Float32Array<ArrayBuffer> | null> {
+  begin(network, from, base);
+  if (resume) {
+    network.setWeights(resume.weights);
+    network.setOptimizer(resume.optimizer);
+  }
+  try {
+    await localSgd(network, { ...job, hook, from: resume }, onBatch);
+  } catch (error) {
+    if (error instanceof Error && error.name === DIVERGED) return null;
+    throw error;
+  }
+  const trained = await network.getWeights();
+  // The last step may be the one too far, behind which no loss is asked for.
+  return trained.every(Number.isFinite) ? trained : null;
 }

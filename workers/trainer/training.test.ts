@@ -137,6 +137,21 @@ test.each(STRATEGIES)(
   },
 );
 
+test("where a device's own model alone diverges, the shared training is what it was, and the own model of before stays", async () => {
+  await worker.startBackend("wasm");
+  // Each step of its own throws it four times as far from the shared one: a plan that no edge gives.
+  const wild = { lambda: 100, epochs: 20, clipNorm: 0 };
+  const [plan, plain] = [planOf("ditto", wild), planOf("none", wild)];
+  const { delta } = (await trained(jobOf(plain))).result;
+  const first = (await trained(jobOf(plan))).result;
+  expect(first.delta).toEqual(delta);
+  expect(first.kept).toBeNull();
+  const own = initializeWeights(model, 9);
+  const { result } = await trained(jobOf(plan, { kept: { choice: plan, vectors: { own } } as KeptState }));
+  expect(result.delta).toEqual(delta);
+  expect(result.kept).toEqual({ own });
+});
+
 test("what is kept of a round that fits neither strategy nor network is not used, and FedAvg keeps nothing", async () => {
   await worker.startBackend("wasm");
   const plan = planOf("fedper");

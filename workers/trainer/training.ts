@@ -17,7 +17,7 @@ import {
   type TrainingResult,
 } from "./api";
 import { askTeacher, evaluate, localSgd, type BatchDone } from "./local-sgd";
-import { afterShared, begin, besideOf, ownTrainingOf, startOf, type Strategic } from "./strategic";
+import { afterShared, begin, besideOf, ownTrainingOf, startOf, trainOwn, type Strategic } from "./strategic";
 
 /** A snapshot is handed out at most this often; see also the end of every epoch. */
 const SNAPSHOT_MS = 20_000;
@@ -115,15 +115,14 @@ export async function runTraining(
       saved = performance.now();
       if (isPauseWanted()) throw Object.assign(new Error("The training was paused."), { name: PAUSED });
     };
-    const goOn = ({ weights, optimizer }: Snapshot): void => {
-      network.setWeights(weights);
-      network.setOptimizer(optimizer);
-    };
     const sgd = { ...job, plan, teacher };
 
     let shared = resume?.shared ?? null;
     if (!shared) {
-      if (resume) goOn(resume);
+      if (resume) {
+        network.setWeights(resume.weights);
+        network.setOptimizer(resume.optimizer);
+      }
       const { sums, best, epochs } = await localSgd(network, { ...sgd, ...beside, from: resume }, (done) =>
         told(done, null),
       );
@@ -147,11 +146,11 @@ export async function runTraining(
     }
     if (own) {
       const at = resume?.shared ? resume : undefined;
-      begin(network, own.from, base);
-      if (at) goOn(at);
       const before = shared;
-      await localSgd(network, { ...sgd, hook: own.hook, from: at }, (done) => told(done, before));
-      shared = { ...shared, kept: { ...shared.kept, [own.name]: await network.getWeights() } };
+      const trained = await trainOwn(network, own, base, sgd, (done) => told(done, before), at);
+      // Where it has diverged, the one of the round before stays; where there is none, nothing is kept.
+      if (trained) shared = { ...shared, kept: { ...shared.kept, [own.name]: trained } };
+      else if (!shared.kept?.[own.name]) shared = { ...shared, kept: null };
     }
     return { ...shared, trainingMs: alreadyMs + performance.now() - begun, backend };
   } finally {

@@ -9,6 +9,7 @@ import {
   canTrain,
   clientContextOf,
   judgedWeights,
+  liveConflict,
   liveRunOf,
   metadataOf,
   ownWeights,
@@ -133,6 +134,34 @@ test("a candidate is judged with a device's own layers where its round leaves as
   for (const layers of [0, 2]) expect(judgedWeights(kept, layers, model, shared)).toBe(shared);
   const own = { choice: { ...choice, strategy: "ditto" as const }, vectors: { own: new Float32Array(length) } };
   expect(judgedWeights(own, 1, model, shared)).toBe(shared);
+});
+
+test.each([
+  [{ strategy: "fedrep", proximal: 0.01 }, { strategy: "fedper", proximal: 0.01 }, "FedProx would move what is held"],
+  [{ strategy: "fedrep", proximal: 0.01 }, { strategy: "fedrep", proximal: 0 }, "FedProx would move what is held"],
+] as const)("%o is refused in words, and %o is not", (refused, taken, words) => {
+  expect(liveConflict(v.parse(roundConfigSchema, refused))).toContain(words);
+  expect(liveConflict(v.parse(roundConfigSchema, taken))).toBeUndefined();
+});
+
+test("a round of Ditto whose pull alone takes an own model further from the shared one with every step is refused", () => {
+  const seen = { diverges: 0, holds: 0 };
+  for (const lambda of [0.1, 10, 19, 20, 21, 100]) {
+    for (const learningRate of [0.01, 0.1, 1]) {
+      for (const proximal of [0, 1]) {
+        // Steps of gradient descent on F(v) = (lambda + proximal) / 2 |v - w_t|^2, which is what is left where the examples say nothing.
+        let apart = 1;
+        for (let step = 0; step < 100; step++) apart -= learningRate * (lambda + proximal) * apart;
+        const diverges = Math.abs(apart) >= 1;
+        seen[diverges ? "diverges" : "holds"] += 1;
+        const config = v.parse(roundConfigSchema, { strategy: "ditto", lambda, learningRate, proximal });
+        const said = liveConflict(config);
+        if (diverges) expect(said, `${lambda} ${learningRate} ${proximal}`).toContain("own models would diverge");
+        else expect(said, `${lambda} ${learningRate} ${proximal}`).toBeUndefined();
+      }
+    }
+  }
+  expect(Math.min(seen.diverges, seen.holds)).toBeGreaterThan(5);
 });
 
 test("MOON trains on WebAssembly alone, and the others on both", () => {

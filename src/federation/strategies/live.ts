@@ -173,15 +173,33 @@ export function judgedWeights(
   return withOwn(kept, model, weights) ?? weights;
 }
 
+/**
+ * Why a strategy does not go with the steps that its clients take, in live rounds and in the lab, in words; undefined where it does.
+ * @param strategy also one that the lab alone knows
+ * @param steps `lambda` as the strategy is told it
+ */
+export function stepsConflict(
+  strategy: string | null,
+  { learningRate, proximal, lambda }: Pick<RoundConfig, "learningRate" | "proximal" | "lambda">,
+): string | undefined {
+  if (strategy === "fedrep" && proximal > 0) {
+    return "FedRep holds the head while the body is trained, and the body before that; FedProx would move what is held: choose proximal 0.";
+  }
+  // A step of the pull alone takes v - w_t to (1 - learningRate * (lambda + proximal)) (v - w_t): no shorter from a factor of -1 on.
+  if (strategy === "ditto" && learningRate * (lambda + proximal) >= 2) {
+    return "Ditto's own models would diverge: their pull to the shared one goes beyond it by as much or more. Choose lambda and proximal so that learningRate times their sum is below 2.";
+  }
+  return undefined;
+}
+
 /** Why a round's strategy does not go with what else it says, in words; undefined where it does. */
-export function liveConflict({
-  strategy,
-  optimizer,
-  patience,
-  mode,
-  aggregation,
-  layers,
-}: Pick<RoundConfig, "strategy" | "optimizer" | "patience" | "mode" | "aggregation" | "layers">): string | undefined {
+export function liveConflict(
+  config: Pick<
+    RoundConfig,
+    "strategy" | "optimizer" | "patience" | "mode" | "aggregation" | "layers" | "learningRate" | "proximal" | "lambda"
+  >,
+): string | undefined {
+  const { strategy, optimizer, patience, mode, aggregation, layers } = config;
   if (strategy === "none") return undefined;
   if (optimizer !== "sgd" || patience > 0) {
     return "Strategies count steps of plain SGD: choose optimizer sgd and patience 0.";
@@ -195,5 +213,5 @@ export function liveConflict({
   if (layers === "head") {
     return "A strategy's clients train all layers: choose layers all, or strategy none.";
   }
-  return undefined;
+  return stepsConflict(strategy, config);
 }

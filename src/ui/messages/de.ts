@@ -823,7 +823,7 @@ export const de = {
     own: {
       title: "Was nur dir gehört",
       "own-layers":
-        "Deine eigene letzte Schicht bleibt auf diesem Gerät und wird nie gesendet. Du spielst mit ihr, auf den Schichten, die alle teilen.",
+        "Der letzte Teil des Modells, eine Schicht oder mehr, ist dein eigener: Er bleibt auf diesem Gerät und wird nie gesendet. Du spielst mit ihm, auf den Schichten, die alle teilen.",
       "own-model":
         "Ein eigenes Modell bleibt auf diesem Gerät und wird nie gesendet. Du spielst mit ihm; es trainiert neben dem gemeinsamen, das andere bekommen, und bleibt ihm nah.",
       "shared-model":
@@ -832,7 +832,7 @@ export const de = {
         "Was du Eigenes hast, bleibt auf diesem Gerät und wird nie gesendet. Die Version, die jetzt spielt, entstand nicht zusammen damit: du spielst mit der gemeinsamen.",
       first: {
         "own-layers":
-          "Die laufenden Runden überlassen die letzte Schicht des Modells jedem Gerät. Bis deine trainiert ist, spielst du mit der gemeinsamen.",
+          "Die laufenden Runden überlassen den letzten Teil des Modells, eine Schicht oder mehr, jedem Gerät. Bis deiner trainiert ist, spielst du mit dem gemeinsamen.",
         "own-model":
           "Die laufenden Runden trainieren ein eigenes Modell neben dem gemeinsamen. Bis es da ist, spielst du mit dem gemeinsamen.",
         "shared-model":

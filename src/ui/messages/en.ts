@@ -808,7 +808,7 @@ export const en = {
     own: {
       title: "What is only yours",
       "own-layers":
-        "Your own last layer stays on this device, and is never sent. You play with it, on top of the layers that everybody shares.",
+        "The last part of the model, one layer or more, is your own: it stays on this device, and is never sent. You play with it, on top of the layers that everybody shares.",
       "own-model":
         "A model of your own stays on this device, and is never sent. You play with it; it is trained beside the shared one, which others get, and held close to that.",
       "shared-model":
@@ -817,7 +817,7 @@ export const en = {
         "What was kept of your own stays on this device, and is never sent. The version that plays now was not made together with it: you play with the shared one.",
       first: {
         "own-layers":
-          "The rounds that run leave the last layer of the model to each device. Until yours has been trained, you play with the shared one.",
+          "The rounds that run leave the last part of the model, one layer or more, to each device. Until yours has been trained, you play with the shared one.",
         "own-model":
           "The rounds that run train a model of your own beside the shared one. Until there is one, you play with the shared one.",
         "shared-model":
