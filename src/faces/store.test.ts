@@ -427,6 +427,8 @@ test("pictures in colour are apart from faces and drawings, and one that no mode
     expect(fits(kept, { ...things, input: { ...input, ...change } })).toBe(false);
   }
   expect(fits(kept, { ...things, labels: ["cup"] })).toBe(false);
+  // Nor does what has more or fewer levels than its shape.
+  for (const length of [35, 37]) expect(fits({ ...kept, pixels: new Uint8Array(length) }, things)).toBe(false);
   await faceStore.deleteAll();
   await drawingStore.deleteAll();
   expect(await store.all()).toHaveLength(2);

@@ -1,7 +1,9 @@
 import "fake-indexeddb/auto";
 import { expect, test, vi } from "vitest";
 import { getSetting } from "../faces/settings";
-import { participant } from "./participant.svelte";
+import { BUILT_IN } from "../federation/tasks/registry";
+import { fit } from "../federation/tasks/network";
+import { pack, participant } from "./participant.svelte";
 
 // Of a browser, what the modules look at when they are read, and the lock.
 const locks = vi.hoisted(() => {
@@ -26,4 +28,12 @@ test("who leaves just as the lock is granted has left: what comes late does not 
   await Promise.allSettled([late]);
   expect(await getSetting("takingPart")).toBeUndefined();
   expect(participant.status.kind).toBe("off");
+});
+
+test("an example that is not as long as the model's input is left out of a training, which goes on with the others", () => {
+  const of = (length: number, label: number) => ({ pixels: new Uint8Array(length).fill(label), label });
+  // 28 x 28 levels each; the second is as long as one in colour.
+  const { pixels, labels } = pack([of(784, 1), of(2352, 2), of(100, 3), of(784, 4)], fit(BUILT_IN.digits));
+  expect([...labels]).toEqual([1, 4]);
+  expect([...pixels]).toEqual([...Array<number>(784).fill(1), ...Array<number>(784).fill(4)]);
 });
