@@ -1,5 +1,5 @@
 import "fake-indexeddb/auto";
-import { beforeEach, expect, test } from "vitest";
+import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { openDB } from "idb";
 import { FACE } from "../data/own-labels";
 import { DEFAULT_ROUND } from "../federation/default-round";
@@ -40,6 +40,9 @@ const drawing: NewExample<Drawing> = {
 const failed: NewExample<Face> = { ...face, score: 59 };
 
 beforeEach(destroyDatabase);
+afterEach(() => {
+  vi.restoreAllMocks();
+});
 
 test("faces come back as they were kept, the newest first, every fifth held out", async () => {
   for (let i = 0; i < 10; i++) await faceStore.add({ ...face, capturedAt: i });
@@ -400,6 +403,33 @@ test("drawings of an added task are its own: no other task's count with them, tr
   expect(await getSetting("participation")).toBeUndefined();
 });
 
+test("keeping an example reads no other, reading those of one task none of another, and nothing is read to tell how large it is", async () => {
+  for (const name of ["shapes", "signs"]) {
+    noteTask(name, { ...BUILT_IN.digits, labels: ["a", "b"], firstCheckpoint: null }, 1);
+  }
+  const [shapes, signs] = [storeOf("shapes"), storeOf("signs")];
+  for (let i = 0; i < 3; i++) await signs.add({ ...drawing, prompted: 1 });
+  await accepted("expressions", kept(1));
+  const read: unknown[] = [];
+  const note = (request: IDBRequest<unknown>): void =>
+    request.addEventListener("success", () => read.push(...[request.result].flat()));
+  for (const { prototype } of [IDBObjectStore, IDBIndex]) {
+    for (const method of ["getAll", "get"] as const) {
+      const before = prototype[method];
+      vi.spyOn(prototype, method).mockImplementation(function (this: IDBObjectStore & IDBIndex, ...query) {
+        const request = before.apply(this, query as [IDBValidKey]) as IDBRequest<unknown>;
+        note(request);
+        return request as IDBRequest<never>;
+      });
+    }
+  }
+  const [one, digit] = [await shapes.add({ ...drawing, prompted: 0 }), await drawingStore.add(drawing)];
+  expect(await clientStateSizes()).toEqual([8]);
+  expect(read).toEqual([]);
+  expect([await shapes.all(), await drawingStore.all()]).toEqual([[one], [digit]]);
+  expect(read).toEqual([one, digit]);
+});
+
 test("pictures in colour are apart from faces and drawings, and one that no model could judge shows what it was to show", async () => {
   const input = { height: 4, width: 3, channels: 3 };
   const things = {
@@ -464,6 +494,10 @@ test("faces and drawings that were kept before there was colour are all still th
   expect(await allOf("drawing")).toEqual(
     drawings.map((one, i) => ({ ...one, shape: { height: [28, 24][i], width: [28, 24][i], channels: 1 } })),
   );
+  // Those of each task are found by it.
+  noteTask("shapes", { ...BUILT_IN.digits, labels: ["a", "b"], firstCheckpoint: null }, 1);
+  expect((await storeOf("shapes").all()).map(({ id }) => id)).toEqual([2]);
+  expect((await drawingStore.all()).map(({ id }) => id)).toEqual([1]);
   expect(await allOf("picture")).toEqual([]);
   expect(await getSetting("consent")).toEqual({ given: true, at: 1 });
 });

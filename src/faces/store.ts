@@ -4,12 +4,14 @@ import { findTask, isBuiltIn, taskNamed, type TaskName } from "../federation/tas
 import { use, type Schema } from "./database";
 import {
   MADE_OF_EXAMPLES,
+  SPLITS,
   type Drawing,
   type Example,
   type ExampleChange,
   type Face,
   type NewExample,
   type Participation,
+  type Split,
 } from "./kept";
 import { sortAnswered, sortTake } from "./labels";
 
@@ -18,6 +20,14 @@ const STORES = { face: "faces", drawing: "drawings", picture: "pictures" } as co
   ExampleKind,
   keyof Schema
 >;
+
+const USABLE = ["train", "held-out"] as const satisfies Split[];
+
+/** Every key of the index `ofTask` with one split: an array comes after any text. */
+const ofAnyTask = (split: Split): IDBKeyRange => IDBKeyRange.bound([split], [split, []]);
+
+const newestFirst = <E extends Example>(examples: readonly Example[]): E[] =>
+  (examples as readonly E[]).toSorted((a, b) => b.id - a.id);
 
 /** The examples of one kind that this device keeps for one task, or for all built-in ones of that kind. Every method throws StorageError where the browser keeps nothing. */
 class ExampleStore<E extends Example> {
@@ -51,11 +61,20 @@ class ExampleStore<E extends Example> {
     return () => this.#listeners.delete(listener);
   }
 
-  /** All of them, the newest first. */
+  /** All of them, the newest first. Those of other tasks are not read. */
   all(): Promise<E[]> {
     return use(async (db) => {
-      const found = (await db.getAll(this.#name)) as Example[] as E[];
-      return found.filter((one) => this.#has(one)).sort((a, b) => b.id - a.id);
+      const { store } = db.transaction(this.#name);
+      const { task } = this;
+      const index = store.index("ofTask");
+      if (task !== undefined) {
+        const found = await Promise.all(SPLITS.map((split) => index.getAll([split, task])));
+        return newestFirst<E>(found.flat());
+      }
+      const others = new Set(await index.getAllKeys());
+      if (others.size === 0) return newestFirst<E>(await store.getAll());
+      const own = (await store.getAllKeys()).filter((id) => !others.has(id));
+      return newestFirst<E>((await Promise.all(own.map((id) => store.get(id)))).flatMap((one) => one ?? []));
     });
   }
 
@@ -65,7 +84,14 @@ class ExampleStore<E extends Example> {
 
   /** How many train or test. */
   async #countUsable(examples: IDBPObjectStore<Schema, ["faces"], "faces", "readwrite">): Promise<number> {
-    return (await examples.getAll()).filter((one) => this.#has(one) && one.split !== "excluded").length;
+    const { task } = this;
+    const index = examples.index("ofTask");
+    const counts = USABLE.map(async (split) =>
+      task === undefined
+        ? (await examples.index("split").count(split)) - (await index.count(ofAnyTask(split)))
+        : index.count([split, task]),
+    );
+    return (await Promise.all(counts)).reduce((sum, count) => sum + count, 0);
   }
 
   /** Keeps a take. @returns it, with what it is for: see labels.ts */
