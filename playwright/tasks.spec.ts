@@ -198,6 +198,17 @@ test("an administrator adds a task of drawings on the page, a player trains it, 
   await expect(player.getByText("Dieses Gerät spielt und trainiert jetzt Ziffern.")).toBeVisible();
   await expect(player.getByLabel("Was gezeichnet wird")).toBeHidden();
   expect(await storedFaces(player, "drawings")).toHaveLength(kept.length + 1);
+  const others = player.getByRole("region", { name: "Zeichnungen zu anderen Aufgaben" });
+  await expect(others.getByRole("listitem")).toContainText("6 Zeichnungen liegen hier");
+  expect((await new AxeBuilder({ page: player }).analyze()).violations).toEqual([]);
+  const download = player.waitForEvent("download");
+  await others.getByRole("button", { name: "Exportieren… Formen" }).click();
+  expect((await download).suggestedFilename()).toBe("best-actor-shapes.json");
+  await others.getByRole("button", { name: "Alle Zeichnungen löschen: Formen" }).press("Enter");
+  await player.getByRole("dialog", { name: "Formen" }).getByRole("button").first().press("Enter");
+  await expect(player.getByText("Gelöscht: Formen.")).toBeFocused();
+  await expect(others).toBeHidden();
+  expect(await storedFaces(player, "drawings")).toEqual([]);
   await page.getByRole("button", { name: "Open again: shapes" }).click();
   await expect(page.getByText("shapes is open.")).toBeVisible();
   await context.close();

@@ -17,7 +17,7 @@ import {
   keepParticipation,
 } from "./participation";
 import { getSetting, setSetting, settingSizes } from "./settings";
-import { allOf, drawingStore, faceStore, storeOf } from "./store";
+import { allOf, countsOf, drawingStore, faceStore, storeOf, storeOfKind } from "./store";
 import { addTake, allTakes, deleteAllTakes } from "./takes";
 
 const face: NewExample<Face> = {
@@ -428,6 +428,30 @@ test("keeping an example reads no other, reading those of one task none of anoth
   expect(read).toEqual([]);
   expect([await shapes.all(), await drawingStore.all()]).toEqual([[one], [digit]]);
   expect(read).toEqual([one, digit]);
+});
+
+test("what is kept of tasks that nobody here has heard of is counted by task, read and deleted, and nothing else with it", async () => {
+  for (const [task, count] of [
+    ["gone", 3],
+    ["here", 2],
+  ] as const) {
+    const store = storeOfKind("drawing", task);
+    for (let i = 0; i < count; i++) await store.add({ ...drawing, score: i === 0 ? 0 : 90 });
+  }
+  await drawingStore.add(drawing);
+  await storeOfKind("picture", "gone").add(drawing);
+  expect(await countsOf("drawing")).toEqual([
+    { task: undefined, count: 1 },
+    { task: "gone", count: 3 },
+    { task: "here", count: 2 },
+  ]);
+  expect((await storeOfKind("drawing", "gone").all()).map(({ id, task }) => [id, task])).toEqual(
+    [3, 2, 1].map((id) => [id, "gone"]),
+  );
+  await storeOfKind("drawing", "gone").deleteAll();
+  expect((await countsOf("drawing")).map(({ count }) => count)).toEqual([1, 2]);
+  expect(await countsOf("picture")).toEqual([{ task: "gone", count: 1 }]);
+  expect(await countsOf("face")).toEqual([]);
 });
 
 test("pictures in colour are apart from faces and drawings, and one that no model could judge shows what it was to show", async () => {

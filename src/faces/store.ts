@@ -198,19 +198,40 @@ class ExampleStore<E extends Example> {
 export const faceStore = new ExampleStore<Face>("face");
 export const drawingStore = new ExampleStore<Drawing>("drawing");
 
-/** Of each added task that was asked for. */
-const ofAdded = new Map<TaskName, ExampleStore<Example>>();
+/** Of each added task that was asked for, by kind and name. */
+const ofAdded = new Map<string, ExampleStore<Example>>();
 
 /** Where the examples of a task are kept. @throws UnknownTaskError */
 export function storeOf(task: TaskName): ExampleStore<Example> {
   const { examples } = taskNamed(task);
+  return storeOfKind(examples, isBuiltIn(task) ? undefined : task);
+}
+
+/** The same of a task that need not be known here any more. @param task as in {@link Example.task} */
+export function storeOfKind(kind: ExampleKind, task: TaskName | undefined): ExampleStore<Example> {
   // Faces show the same expressions, whatever network learns from them.
-  if (examples === "face") return faceStore;
-  if (isBuiltIn(task) && examples === "drawing") return drawingStore;
-  const store = ofAdded.get(task) ?? new ExampleStore<Example>(examples, task);
-  ofAdded.set(task, store);
+  if (kind === "face") return faceStore;
+  if (kind === "drawing" && task === undefined) return drawingStore;
+  const key = `${kind}/${task ?? ""}`;
+  const store = ofAdded.get(key) ?? new ExampleStore<Example>(kind, task);
+  ofAdded.set(key, store);
   return store;
 }
+
+/** How many of a kind are kept of each task, known here or not, without reading them; of the built-in ones first, where there are any. */
+export const countsOf = (kind: ExampleKind): Promise<{ task: TaskName | undefined; count: number }[]> =>
+  use(async (db) => {
+    const { store } = db.transaction(STORES[kind] as "faces");
+    const index = store.index("ofTask");
+    const counts = new Map<TaskName | undefined, number>([[undefined, await store.count()]]);
+    for (let cursor = await index.openKeyCursor(null, "nextunique"); cursor; cursor = await cursor.continue()) {
+      const [, task] = cursor.key;
+      const count = await index.count(cursor.key);
+      counts.set(task, (counts.get(task) ?? 0) + count);
+      counts.set(undefined, (counts.get(undefined) ?? 0) - count);
+    }
+    return [...counts].flatMap(([task, count]) => (count > 0 ? [{ task, count }] : []));
+  });
 
 /** Calls `listener` whenever examples of any kind and task change, in this tab or in another; returns what ends that. */
 export function onAnyChange(listener: () => void): () => void {
