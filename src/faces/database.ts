@@ -5,11 +5,8 @@ import type { TaskName } from "../federation/tasks/registry";
 import type { ClientState, Drawing, Example, Face, Participation, Picture, Split, Take } from "./kept";
 import { sortOld } from "./labels";
 
-/** What examples are found by without their pixels. Those that have no task are not in `ofTask`, whose keys begin with the split. */
-interface ExampleIndexes {
-  split: Split;
-  ofTask: [Split, TaskName];
-}
+/** What examples are found by without their pixels; idb's types take no interface here. Those without a task are not in `ofTask`. */
+type ExampleIndexes = { split: Split; ofTask: [Split, TaskName] };
 
 /** The one database of everything that stays on this device. */
 export interface Schema extends DBSchema {

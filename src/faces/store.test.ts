@@ -411,16 +411,15 @@ test("keeping an example reads no other, reading those of one task none of anoth
   for (let i = 0; i < 3; i++) await signs.add({ ...drawing, prompted: 1 });
   await accepted("expressions", kept(1));
   const read: unknown[] = [];
-  const note = (request: IDBRequest<unknown>): void =>
-    request.addEventListener("success", () => read.push(...[request.result].flat()));
-  for (const { prototype } of [IDBObjectStore, IDBIndex]) {
-    for (const method of ["getAll", "get"] as const) {
-      const before = prototype[method];
-      vi.spyOn(prototype, method).mockImplementation(function (this: IDBObjectStore & IDBIndex, ...query) {
-        const request = before.apply(this, query as [IDBValidKey]) as IDBRequest<unknown>;
-        note(request);
-        return request as IDBRequest<never>;
-      });
+  for (const { prototype } of [IDBObjectStore, IDBIndex] as { prototype: Pick<IDBObjectStore, "get" | "getAll"> }[]) {
+    for (const method of ["get", "getAll"] as const) {
+      const before = Reflect.get(prototype, method) as (...query: unknown[]) => IDBRequest<unknown>;
+      const noting = function (this: unknown, ...query: unknown[]): IDBRequest<unknown> {
+        const request = before.apply(this, query);
+        request.addEventListener("success", () => read.push(...[request.result].flat()));
+        return request;
+      };
+      vi.spyOn(prototype, method).mockImplementation(noting as never);
     }
   }
   const [one, digit] = [await shapes.add({ ...drawing, prompted: 0 }), await drawingStore.add(drawing)];
