@@ -155,6 +155,34 @@ test("an administrator adds a task of drawings on the page, a player trains it, 
   await expect(player.getByText("Hier liegen keine.")).toBeVisible();
   await player.getByLabel("Was gezeichnet wird").selectOption("Formen");
   await expect(player.getByText("5 Zeichnungen liegen hier").first()).toBeVisible();
+  // What is still being read when another task is chosen, which the page does not let one do, is no drawing of that.
+  await player.evaluate(() => {
+    const read = createImageBitmap;
+    const released = new Promise((resolve) => addEventListener("released", resolve));
+    window.createImageBitmap = (...of: unknown[]) =>
+      released.then(() => (read as (...of: unknown[]) => Promise<ImageBitmap>)(...of));
+  });
+  const choice = player.getByLabel("Was gezeichnet wird");
+  const square = await sharp(
+    Buffer.from('<svg width="99" height="99"><rect x="30" y="30" width="40" height="40"/></svg>'),
+  )
+    .flatten({ background: "white" })
+    .png()
+    .toBuffer();
+  await player
+    .locator("input[accept='image/*']")
+    .setInputFiles({ name: "square.png", mimeType: "image/png", buffer: square });
+  await expect(choice).toBeDisabled();
+  await choice.evaluate((select: HTMLSelectElement) => {
+    select.value = "digits";
+    select.dispatchEvent(new Event("change", { bubbles: true }));
+    dispatchEvent(new Event("released"));
+  });
+  await expect(choice).toBeEnabled();
+  await expect(player.getByText("Ziffer 1 von 5")).toBeVisible();
+  await expect(player.getByRole("button", { name: "Nächste Ziffer" })).toBeHidden();
+  expect(await storedFaces(player, "drawings")).toHaveLength(kept.length);
+  await choice.selectOption("Formen");
   await draw(player);
   await player.getByRole("button", { name: "Fertig" }).click();
   await expect(player.getByText("Version 1", { exact: true })).toBeVisible();
@@ -170,6 +198,17 @@ test("an administrator adds a task of drawings on the page, a player trains it, 
   await expect(player.getByText("Dieses Gerät spielt und trainiert jetzt Ziffern.")).toBeVisible();
   await expect(player.getByLabel("Was gezeichnet wird")).toBeHidden();
   expect(await storedFaces(player, "drawings")).toHaveLength(kept.length + 1);
+  const others = player.getByRole("region", { name: "Zeichnungen zu anderen Aufgaben" });
+  await expect(others.getByRole("listitem")).toContainText("6 Zeichnungen liegen hier");
+  expect((await new AxeBuilder({ page: player }).analyze()).violations).toEqual([]);
+  const download = player.waitForEvent("download");
+  await others.getByRole("button", { name: "Exportieren… Formen" }).click();
+  expect((await download).suggestedFilename()).toBe("best-actor-shapes.json");
+  await others.getByRole("button", { name: "Alle Zeichnungen löschen: Formen" }).press("Enter");
+  await player.getByRole("dialog", { name: "Formen" }).getByRole("button").first().press("Enter");
+  await expect(player.getByText("Gelöscht: Formen.")).toBeFocused();
+  await expect(others).toBeHidden();
+  expect(await storedFaces(player, "drawings")).toEqual([]);
   await page.getByRole("button", { name: "Open again: shapes" }).click();
   await expect(page.getByText("shapes is open.")).toBeVisible();
   await context.close();

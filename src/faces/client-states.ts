@@ -18,13 +18,20 @@ export const clientStateTime = (task: TaskName): Promise<number | undefined> =>
     return undefined;
   });
 
-/** How many there are, and their bytes. */
+/** Bytes of vectors together. */
+export const bytesOf = (vectors: ClientState["vectors"]): number =>
+  Object.values(vectors).reduce((sum, { byteLength }) => sum + byteLength, 0);
+
+/** How many there are, and their bytes, the smallest first, without reading them. */
 export const clientStateSizes = (): Promise<number[]> =>
-  use(async (db) =>
-    (await db.getAll("clientStates")).map(({ vectors }) =>
-      Object.values(vectors).reduce((sum, { byteLength }) => sum + byteLength, 0),
-    ),
-  );
+  use(async (db) => {
+    const sizes: number[] = [];
+    const { store } = db.transaction("clientStates");
+    for (let cursor = await store.index("bytes").openKeyCursor(); cursor; cursor = await cursor.continue()) {
+      sizes.push(cursor.key);
+    }
+    return sizes;
+  });
 
 /**
  * Whether a part in a round carries one, or comes to one: in its snapshot, or beside its update. So does what an earlier version of the app

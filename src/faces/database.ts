@@ -1,18 +1,22 @@
 import { deleteDB, openDB, type DBSchema, type IDBPDatabase, type IDBPTransaction } from "idb";
 import type { Label } from "../model/expressions";
 import { FACE } from "../data/own-labels";
+import type { TaskName } from "../federation/tasks/registry";
 import type { ClientState, Drawing, Example, Face, Participation, Picture, Split, Take } from "./kept";
 import { sortOld } from "./labels";
 
+/** What examples are found by without their pixels; idb's types take no interface here. Those without a task are not in `ofTask`. */
+type ExampleIndexes = { split: Split; ofTask: [Split, TaskName] };
+
 /** The one database of everything that stays on this device. */
 export interface Schema extends DBSchema {
-  faces: { key: number; value: Face; indexes: { split: Split } };
-  drawings: { key: number; value: Drawing; indexes: { split: Split } };
-  pictures: { key: number; value: Picture; indexes: { split: Split } };
+  faces: { key: number; value: Face; indexes: ExampleIndexes };
+  drawings: { key: number; value: Drawing; indexes: ExampleIndexes };
+  pictures: { key: number; value: Picture; indexes: ExampleIndexes };
   /** What was scored, without pictures. */
   takes: { key: number; value: Take };
-  /** What strategies keep, by task: as large as a model. The index says what is there without reading it. */
-  clientStates: { key: string; value: ClientState; indexes: { at: number } };
+  /** What strategies keep, by task: as large as a model. The indexes say what is there without reading it. */
+  clientStates: { key: string; value: ClientState; indexes: { at: number; bytes: number } };
   /** Single values by name. */
   settings: { key: string; value: unknown };
 }
@@ -69,9 +73,14 @@ const UPGRADES: Upgrade[] = [
   },
   // Each example says how its levels are laid out: whatever was kept before is a grey square.
   async (db, transaction) => {
-    db.createObjectStore("clientStates", { keyPath: "task" }).createIndex("at", "at");
+    const states = db.createObjectStore("clientStates", { keyPath: "task" });
+    states.createIndex("at", "at");
+    states.createIndex("bytes", "bytes");
     const pictures = db.createObjectStore("pictures", { keyPath: "id", autoIncrement: true });
     pictures.createIndex("split", "split");
+    for (const name of ["faces", "drawings", "pictures"] as const) {
+      transaction.objectStore(name).createIndex("ofTask", ["split", "task"]);
+    }
     const faces = transaction.objectStore("faces");
     for (let cursor = await faces.openCursor(); cursor; cursor = await cursor.continue()) {
       await cursor.update({ ...cursor.value, shape: FACE });

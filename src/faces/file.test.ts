@@ -112,6 +112,20 @@ test("pictures of any size and colour come back from a file as they were, and th
   );
 });
 
+test("what its task does not take any more comes back all the same: another size, other colours, fewer labels", () => {
+  const [smaller] = fc.sample(pictures, 1) as [Picture[]];
+  const kept = smaller.map((one) => ({
+    ...one,
+    label: 63,
+    prompted: 5,
+    probabilities: Array<number>(64).fill(1 / 64),
+  }));
+  const input = { height: 20, width: 97, channels: 3 };
+  const of = { labels: ["cup", "key", "pen"], input };
+  const read = importOf(exportExamples({ pictures: kept }), { kind: "picture", task: "things", of });
+  expect(read).toEqual(kept.map(({ id: _, ...one }) => one));
+});
+
 test("drawings from before there was colour are read as the grey squares that they are", () => {
   const digits = { labels: ["0", "1"], input: { height: 28, width: 28, channels: 1 } };
   const old = { ...one, pixels: new Uint8Array(784).fill(5), label: 1, prompted: 1, probabilities: [0, 1] };
@@ -121,13 +135,20 @@ test("drawings from before there was colour are read as the grey squares that th
 });
 
 const [[picture]] = fc.sample(pictures, 1) as [[Picture]];
-const { height, width } = picture.shape;
+const { height, width, channels } = picture.shape;
 test.each([
-  ["another size", { shape: { ...picture.shape, height: height + 1 } }, /Picture 1.*shape.height/],
-  ["other colours", { shape: { height, width, channels: 2 } }, /Picture 1.*shape.channels/],
+  [
+    "more colours than its levels",
+    { shape: { height, width, channels: 4 - channels } },
+    /Picture 1.*pixels instead of/,
+  ],
+  ["two colours", { shape: { height, width, channels: 2 } }, /Picture 1.*shape.channels/],
+  ["too short a side", { shape: { height: 7, width, channels } }, /Picture 1.*shape.height/],
+  ["too long a side", { shape: { height, width: 97, channels } }, /Picture 1.*shape.width/],
   ["too few levels", { pixels: "AAAA" }, /Picture 1.*3 pixels instead of/],
-  ["a label that the task has not", { label: 2 }, /Picture 1.*label/],
-  ["probabilities of other labels", { probabilities: [1] }, /Picture 1.*probabilities/],
+  ["a label that no task has", { label: 64 }, /Picture 1.*label/],
+  ["no probabilities", { probabilities: [] }, /Picture 1.*probabilities/],
+  ["too many probabilities", { probabilities: Array<number>(65).fill(0) }, /Picture 1.*probabilities/],
   ["a task that is no name", { task: "../things" }, /Picture 1.*task/],
 ])("a picture with %s is refused with the reason", (_, change, message) => {
   const file = JSON.parse(exportExamples({ pictures: [picture] })) as { pictures: object[] };

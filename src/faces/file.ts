@@ -1,7 +1,7 @@
 import * as v from "valibot";
 import { base64ToUint8Array, uint8ArrayToBase64 } from "uint8array-extras";
 import { EXPRESSIONS, FACE_PIXELS, type Label } from "../model/expressions";
-import { FACE, sizeOf, type PictureShape } from "../data/own-labels";
+import { FACE, MOST_LABELS, SIDE, sizeOf, type PictureShape } from "../data/own-labels";
 import { taskNameSchema } from "../federation/protocol";
 import type { TaskName } from "../federation/tasks/registry";
 import type { TaskDescription } from "../federation/tasks/task";
@@ -126,39 +126,43 @@ export function importFaces(text: string): Omit<Face, "id">[] {
   });
 }
 
+const ofAnyLabel = v.pipe(v.number(), v.integer(), v.minValue(0), v.maxValue(MOST_LABELS - 1));
+const side = v.pipe(v.number(), v.integer(), v.minValue(SIDE.least), v.maxValue(SIDE.most));
+/** An example as any task may have taken it: whether what its task takes now lets it be used, `fits` in labels.ts says. */
+const exampleSchema = v.object({
+  ...faceSchema.entries,
+  label: ofAnyLabel,
+  prompted: ofAnyLabel,
+  probabilities: v.pipe(
+    v.array(v.pipe(v.number(), v.minValue(0), v.maxValue(1))),
+    v.minLength(1),
+    v.maxLength(MOST_LABELS),
+  ),
+  // Drawings had none before there was colour.
+  shape: v.optional(v.object({ height: side, width: side, channels: v.picklist([1, 3]) })),
+});
+
 /** A task whose drawings or pictures are imported, and what these carry of it: nothing where it is built in. */
 interface Of {
   kind: "drawing" | "picture";
   /** As in {@link Example.task}. */
   task: TaskName | undefined;
-  of: Pick<TaskDescription, "labels" | "input">;
+  of: Pick<TaskDescription, "input">;
 }
 
 /**
- * The drawings or pictures of one task in such a file; those of other tasks are left where they are.
+ * The drawings or pictures of one task in such a file, also those that the task as it is now does not take; those of other tasks are left
+ * where they are.
  * @throws FaceFileError that names the first one that is wrong: then nothing of the file is used
  */
-export function importOf(text: string, { kind, task, of: { labels, input } }: Of): Omit<Example, "id">[] {
-  const label = v.pipe(v.number(), v.integer(), v.minValue(0), v.maxValue(labels.length - 1));
-  const probability = v.pipe(v.number(), v.minValue(0), v.maxValue(1));
-  const { height, width, channels } = input;
-  const schema = v.object({
-    ...faceSchema.entries,
-    ...{ label, prompted: label },
-    probabilities: v.pipe(v.array(probability), v.length(labels.length)),
-    // Drawings had none before there was colour.
-    shape: v.optional(
-      v.object({ height: v.literal(height), width: v.literal(width), channels: v.literal(channels) }),
-      input,
-    ),
-  });
+export function importOf(text: string, { kind, task, of: { input } }: Of): Omit<Example, "id">[] {
   const ofTask = v.object({ task: v.optional(taskNameSchema) });
   return headOf(text)[`${kind}s`].flatMap((value, i) => {
     const wrong = wrongAt(kind === "drawing" ? "Drawing" : "Picture", i);
     if (parsed(ofTask, value, wrong).task !== task) return [];
-    const { pixels: packed, rounds, ...rest } = parsed(schema, value, wrong);
-    const pixels = unpacked(packed, input, wrong);
-    return [{ ...rest, pixels, ...(task !== undefined && { task }), ...(rounds && { rounds }) }];
+    const { pixels: packed, rounds, shape = input, ...rest } = parsed(exampleSchema, value, wrong);
+    const pixels = unpacked(packed, shape, wrong);
+    return [{ ...rest, pixels, shape, ...(task !== undefined && { task }), ...(rounds && { rounds }) }];
   });
 }
 

@@ -103,6 +103,8 @@ export interface ClientState extends KeptState {
   round: number;
   /** Unix time in milliseconds. */
   at: number;
+  /** Of its vectors together. */
+  bytes: number;
 }
 
 /** A summary of one update that this device made. */

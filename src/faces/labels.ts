@@ -1,4 +1,5 @@
 import type { TaskDescription } from "../federation/tasks/task";
+import { sizeOf } from "../data/own-labels";
 import { FOR_TRAINING } from "./for-training";
 import type { Example, ExampleChange, Face, NewExample, Split } from "./kept";
 
@@ -9,12 +10,16 @@ const HOLD_OUT_EVERY = 5;
 export const usableOf = <E extends Example>(examples: readonly E[]): E[] =>
   examples.filter(({ split }) => split !== "excluded");
 
-/** Whether a task still takes an example: until its first round, an added one may get another size, or fewer labels. */
+/**
+ * Whether a task still takes an example: until its first round, an added one may get another size, or fewer labels. One whose levels are
+ * not as many as its shape has is broken, and fits none.
+ */
 export const fits = (
-  { shape, label }: Example,
+  { pixels, shape, label }: Pick<Example, "pixels" | "shape" | "label">,
   { input, labels }: Pick<TaskDescription, "input" | "labels">,
 ): boolean =>
   label < labels.length &&
+  pixels.length === sizeOf(shape) &&
   shape.height === input.height &&
   shape.width === input.width &&
   shape.channels === input.channels;

@@ -1,5 +1,5 @@
 import type { IDBPObjectStore } from "idb";
-import { deleteClientStates } from "./client-states";
+import { bytesOf, deleteClientStates } from "./client-states";
 import { use, type Schema } from "./database";
 import { MADE_OF_EXAMPLES, type Participation, type Settings } from "./kept";
 import { deleteSetting } from "./settings";
@@ -67,7 +67,7 @@ export const endParticipation = (participation: Participation, accepted = false)
     if (!accepted) return;
     const { task, round } = assignment;
     // As with batch normalization: where the last round shared all of the model, nothing of an earlier one's is worth keeping.
-    if (kept) await states.put({ ...kept, task, round, at: Date.now() });
+    if (kept) await states.put({ ...kept, task, round, at: Date.now(), bytes: bytesOf(kept.vectors) });
     else await states.delete(task);
     const { [assignment.task]: _, ...others } = ((await settings.get("localNorms")) ?? {}) as Settings["localNorms"];
     await settings.put(localNorms ? { ...others, [assignment.task]: localNorms } : others, "localNorms");

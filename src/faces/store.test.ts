@@ -1,5 +1,5 @@
 import "fake-indexeddb/auto";
-import { beforeEach, expect, test } from "vitest";
+import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { openDB } from "idb";
 import { FACE } from "../data/own-labels";
 import { DEFAULT_ROUND } from "../federation/default-round";
@@ -17,7 +17,7 @@ import {
   keepParticipation,
 } from "./participation";
 import { deleteSetting, getSetting, setSetting, settingSizes } from "./settings";
-import { allOf, drawingStore, faceStore, storeOf } from "./store";
+import { allOf, countsOf, drawingStore, faceStore, storeOf, storeOfKind } from "./store";
 import { addTake, allTakes, deleteAllTakes } from "./takes";
 
 const face: NewExample<Face> = {
@@ -42,6 +42,9 @@ const failed: NewExample<Face> = { ...face, score: 59 };
 beforeEach(async () => {
   await destroyDatabase();
   await allow();
+});
+afterEach(() => {
+  vi.restoreAllMocks();
 });
 
 /** The player lets us keep everything. */
@@ -457,6 +460,60 @@ test("drawings of an added task are its own: no other task's count with them, tr
   expect(await getSetting("participation")).toBeUndefined();
 });
 
+test("keeping an example reads no other, reading those of one task none of another, and nothing is read to tell how large it is", async () => {
+  for (const name of ["shapes", "signs"]) {
+    noteTask(name, { ...BUILT_IN.digits, labels: ["a", "b"], firstCheckpoint: null }, 1);
+  }
+  const [shapes, signs] = [storeOf("shapes"), storeOf("signs")];
+  for (let i = 0; i < 3; i++) await signs.add({ ...drawing, prompted: 1 });
+  await accepted("expressions", kept(1));
+  const read: unknown[] = [];
+  for (const { prototype } of [IDBObjectStore, IDBIndex] as { prototype: Pick<IDBObjectStore, "get" | "getAll"> }[]) {
+    for (const method of ["get", "getAll"] as const) {
+      const before = Reflect.get(prototype, method) as (...query: unknown[]) => IDBRequest<unknown>;
+      const noting = function (this: unknown, ...query: unknown[]): IDBRequest<unknown> {
+        const request = before.apply(this, query);
+        // Whether the player lets us is asked each time.
+        const isConsent = (one: unknown): boolean => typeof one === "object" && one !== null && "given" in one;
+        request.addEventListener("success", () =>
+          read.push(...[request.result].flat().filter((one) => !isConsent(one))),
+        );
+        return request;
+      };
+      vi.spyOn(prototype, method).mockImplementation(noting as never);
+    }
+  }
+  const [one, digit] = [await shapes.add({ ...drawing, prompted: 0 }), await drawingStore.add(drawing)];
+  expect(await clientStateSizes()).toEqual([8]);
+  expect(read).toEqual([]);
+  expect([await shapes.all(), await drawingStore.all()]).toEqual([[one], [digit]]);
+  expect(read).toEqual([one, digit]);
+});
+
+test("what is kept of tasks that nobody here has heard of is counted by task, read and deleted, and nothing else with it", async () => {
+  for (const [task, count] of [
+    ["gone", 3],
+    ["here", 2],
+  ] as const) {
+    const store = storeOfKind("drawing", task);
+    for (let i = 0; i < count; i++) await store.add({ ...drawing, score: i === 0 ? 0 : 90 });
+  }
+  await drawingStore.add(drawing);
+  await storeOfKind("picture", "gone").add(drawing);
+  expect(await countsOf("drawing")).toEqual([
+    { task: undefined, count: 1 },
+    { task: "gone", count: 3 },
+    { task: "here", count: 2 },
+  ]);
+  expect((await storeOfKind("drawing", "gone").all()).map(({ id, task }) => [id, task])).toEqual(
+    [3, 2, 1].map((id) => [id, "gone"]),
+  );
+  await storeOfKind("drawing", "gone").deleteAll();
+  expect((await countsOf("drawing")).map(({ count }) => count)).toEqual([1, 2]);
+  expect(await countsOf("picture")).toEqual([{ task: "gone", count: 1 }]);
+  expect(await countsOf("face")).toEqual([]);
+});
+
 test("pictures in colour are apart from faces and drawings, and one that no model could judge shows what it was to show", async () => {
   const input = { height: 4, width: 3, channels: 3 };
   const things = {
@@ -484,6 +541,8 @@ test("pictures in colour are apart from faces and drawings, and one that no mode
     expect(fits(kept, { ...things, input: { ...input, ...change } })).toBe(false);
   }
   expect(fits(kept, { ...things, labels: ["cup"] })).toBe(false);
+  // Nor does what has more or fewer levels than its shape.
+  for (const length of [35, 37]) expect(fits({ ...kept, pixels: new Uint8Array(length) }, things)).toBe(false);
   await faceStore.deleteAll();
   await drawingStore.deleteAll();
   expect(await store.all()).toHaveLength(2);
@@ -520,6 +579,10 @@ test("faces and drawings that were kept before there was colour are all still th
   expect(await allOf("drawing")).toEqual(
     drawings.map((one, i) => ({ ...one, shape: { height: [28, 24][i], width: [28, 24][i], channels: 1 } })),
   );
+  // Those of each task are found by it.
+  noteTask("shapes", { ...BUILT_IN.digits, labels: ["a", "b"], firstCheckpoint: null }, 1);
+  expect((await storeOf("shapes").all()).map(({ id }) => id)).toEqual([2]);
+  expect((await drawingStore.all()).map(({ id }) => id)).toEqual([1]);
   expect(await allOf("picture")).toEqual([]);
   expect(await getSetting("consent")).toEqual({ given: true, at: 1 });
 });

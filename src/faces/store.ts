@@ -1,4 +1,4 @@
-import type { IDBPObjectStore } from "idb";
+import type { IDBPObjectStore, StoreNames } from "idb";
 import type { ExampleKind } from "../federation/tasks/task";
 import { findTask, isBuiltIn, taskNamed, type TaskName } from "../federation/tasks/registry";
 import { hasClientState } from "./client-states";
@@ -6,6 +6,7 @@ import { use, type Schema } from "./database";
 import {
   CONSENT_KEYS,
   MADE_OF_EXAMPLES,
+  SPLITS,
   type Consent,
   type Drawing,
   type Example,
@@ -13,6 +14,7 @@ import {
   type Face,
   type NewExample,
   type Participation,
+  type Split,
 } from "./kept";
 import { sortAnswered, sortTake } from "./labels";
 
@@ -26,6 +28,14 @@ const STORES = { face: "faces", drawing: "drawings", picture: "pictures" } as co
 export class NoConsentError extends Error {
   override readonly name = "NoConsentError";
 }
+
+const USABLE = ["train", "held-out"] as const satisfies Split[];
+
+/** Every key of the index `ofTask` with one split: an array comes after any text. */
+const ofAnyTask = (split: Split): IDBKeyRange => IDBKeyRange.bound([split], [split, []]);
+
+const newestFirst = <E extends Example>(examples: readonly Example[]): E[] =>
+  (examples as readonly E[]).toSorted((a, b) => b.id - a.id);
 
 /** The examples of one kind that this device keeps for one task, or for all built-in ones of that kind. Every method throws StorageError where the browser keeps nothing. */
 class ExampleStore<E extends Example> {
@@ -59,11 +69,20 @@ class ExampleStore<E extends Example> {
     return () => this.#listeners.delete(listener);
   }
 
-  /** All of them, the newest first. */
+  /** All of them, the newest first. Those of other tasks are not read. */
   all(): Promise<E[]> {
     return use(async (db) => {
-      const found = (await db.getAll(this.#name)) as Example[] as E[];
-      return found.filter((one) => this.#has(one)).sort((a, b) => b.id - a.id);
+      const { store } = db.transaction(this.#name);
+      const { task } = this;
+      const index = store.index("ofTask");
+      if (task !== undefined) {
+        const found = await Promise.all(SPLITS.map((split) => index.getAll([split, task])));
+        return newestFirst<E>(found.flat());
+      }
+      const others = new Set(await index.getAllKeys());
+      if (others.size === 0) return newestFirst<E>(await store.getAll());
+      const own = (await store.getAllKeys()).filter((id) => !others.has(id));
+      return newestFirst<E>((await Promise.all(own.map((id) => store.get(id)))).flatMap((one) => one ?? []));
     });
   }
 
@@ -72,8 +91,17 @@ class ExampleStore<E extends Example> {
   }
 
   /** How many train or test. */
-  async #countUsable(examples: { getAll: () => Promise<Example[]> }): Promise<number> {
-    return (await examples.getAll()).filter((one) => this.#has(one) && one.split !== "excluded").length;
+  async #countUsable<Names extends ArrayLike<StoreNames<Schema>>>(
+    examples: IDBPObjectStore<Schema, Names, "faces", "readwrite">,
+  ): Promise<number> {
+    const { task } = this;
+    const index = examples.index("ofTask");
+    const counts = USABLE.map(async (split) =>
+      task === undefined
+        ? (await examples.index("split").count(split)) - (await index.count(ofAnyTask(split)))
+        : index.count([split, task]),
+    );
+    return (await Promise.all(counts)).reduce((sum, count) => sum + count, 0);
   }
 
   /**
@@ -189,19 +217,40 @@ class ExampleStore<E extends Example> {
 export const faceStore = new ExampleStore<Face>("face");
 export const drawingStore = new ExampleStore<Drawing>("drawing");
 
-/** Of each added task that was asked for. */
-const ofAdded = new Map<TaskName, ExampleStore<Example>>();
+/** Of each added task that was asked for, by kind and name. */
+const ofAdded = new Map<string, ExampleStore<Example>>();
 
 /** Where the examples of a task are kept. @throws UnknownTaskError */
 export function storeOf(task: TaskName): ExampleStore<Example> {
   const { examples } = taskNamed(task);
+  return storeOfKind(examples, isBuiltIn(task) ? undefined : task);
+}
+
+/** The same of a task that need not be known here any more. @param task as in {@link Example.task} */
+export function storeOfKind(kind: ExampleKind, task: TaskName | undefined): ExampleStore<Example> {
   // Faces show the same expressions, whatever network learns from them.
-  if (examples === "face") return faceStore;
-  if (isBuiltIn(task) && examples === "drawing") return drawingStore;
-  const store = ofAdded.get(task) ?? new ExampleStore<Example>(examples, task);
-  ofAdded.set(task, store);
+  if (kind === "face") return faceStore;
+  if (kind === "drawing" && task === undefined) return drawingStore;
+  const key = `${kind}/${task ?? ""}`;
+  const store = ofAdded.get(key) ?? new ExampleStore<Example>(kind, task);
+  ofAdded.set(key, store);
   return store;
 }
+
+/** How many of a kind are kept of each task, known here or not, without reading them; of the built-in ones first, where there are any. */
+export const countsOf = (kind: ExampleKind): Promise<{ task: TaskName | undefined; count: number }[]> =>
+  use(async (db) => {
+    const { store } = db.transaction(STORES[kind] as "faces");
+    const index = store.index("ofTask");
+    const counts = new Map<TaskName | undefined, number>([[undefined, await store.count()]]);
+    for (let cursor = await index.openKeyCursor(null, "nextunique"); cursor; cursor = await cursor.continue()) {
+      const [, task] = cursor.key;
+      const count = await index.count(cursor.key);
+      counts.set(task, (counts.get(task) ?? 0) + count);
+      counts.set(undefined, (counts.get(undefined) ?? 0) - count);
+    }
+    return [...counts].flatMap(([task, count]) => (count > 0 ? [{ task, count }] : []));
+  });
 
 /** Calls `listener` whenever examples of any kind and task change, in this tab or in another; returns what ends that. */
 export function onAnyChange(listener: () => void): () => void {

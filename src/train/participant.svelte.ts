@@ -587,9 +587,10 @@ async function keepAwake(): Promise<WakeLockSentinel | undefined> {
 /** Whether the player lets us train on what a task learns from. */
 const consentFor = (task: TaskName): (typeof CONSENTS)["face"] => CONSENTS[taskNamed(task).examples];
 
-/** Examples as the trainer takes them for a model. */
-export function pack(examples: readonly Example[], model: ModelSpec): Examples {
+/** Examples as the trainer takes them for a model. Those that are not as long as its input are left out: none of them stops a round. */
+export function pack(all: readonly Pick<Example, "pixels" | "label">[], model: ModelSpec): Examples {
   const { inputs } = summarize(model);
+  const examples = all.filter(({ pixels }) => pixels.length === inputs);
   const pixels = new Uint8Array(examples.length * inputs);
   examples.forEach((one, i) => {
     pixels.set(one.pixels, i * inputs);

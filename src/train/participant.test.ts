@@ -5,7 +5,9 @@ import { DEFAULT_ROUND } from "../federation/default-round";
 import { forgetTrainings } from "../faces/participation";
 import { getSetting, setSetting } from "../faces/settings";
 import { faceStore } from "../faces/store";
-import { participant } from "./participant.svelte";
+import { BUILT_IN } from "../federation/tasks/registry";
+import { fit } from "../federation/tasks/network";
+import { pack, participant } from "./participant.svelte";
 
 // Of a browser, what the modules look at when they are read, and the lock.
 const locks = vi.hoisted(() => {
@@ -70,4 +72,12 @@ test("a part that another tab has ended is over here too, after one question at 
   expect(edge.checkIn).toHaveBeenCalledOnce();
   await participant.leave();
   await again;
+});
+
+test("an example that is not as long as the model's input is left out of a training, which goes on with the others", () => {
+  const of = (length: number, label: number) => ({ pixels: new Uint8Array(length).fill(label), label });
+  // 28 x 28 levels each; the second is as long as one in colour.
+  const { pixels, labels } = pack([of(784, 1), of(2352, 2), of(100, 3), of(784, 4)], fit(BUILT_IN.digits));
+  expect([...labels]).toEqual([1, 4]);
+  expect([...pixels]).toEqual([...Array<number>(784).fill(1), ...Array<number>(784).fill(4)]);
 });
