@@ -1,12 +1,12 @@
 /**
  * `npm run bench:strategies [-- --state FILE --data PATH --sets NAME,... --partitions NAME,... --strategies NAME,... --seeds N --minutes N
- * --workers N]`: every strategy on MNIST, with the 2NN and the CNN, and, with --data, on FER2013 with `compact`, where clients are unlike one another: ten of them
- * in every round (of Power-of-Choice five), as in NIID-Bench (arXiv 2102.02079), with 150 examples each, a fifth of them held out, E = 2,
- * B = 20, ten rounds from weights drawn at random. Each strategy's learning rate is searched on its set's grid with the first seed, by the
- * mean accuracy of the last three rounds; its own parameters are those of the table below. What has been run stands in FILE, and is not run
- * again; after N minutes no other run begins. `accuracy` is of the shared model on 1,000 test examples, the mean of the last three rounds, `own`
- * of each client's trained model on what it holds out, and `rounds` to the set's target, each with its seeds' deviation. Its last line is
- * one JSON object.
+ * --workers N]`: every strategy on MNIST, with the 2NN and the CNN, and, with --data, on FER2013 with `compact`, where clients are unlike
+ * one another: ten of them in every round (of Power-of-Choice five), as in NIID-Bench (arXiv 2102.02079), with 150 examples each, a fifth
+ * of them held out, E = 2, B = 20, ten rounds from weights drawn at random. Each strategy's learning rate is searched on its set's grid
+ * with the first seed, by the mean accuracy of the last three rounds; its own parameters are those of the table below. What has been run
+ * stands in FILE, and is not run again; after N minutes no other run begins. `accuracy` is of the shared model on 1,000 test examples, the
+ * mean of the last three rounds, `own` of each client's trained model on what it holds out, and `rounds` to the set's target, each with
+ * its seeds' deviation. Its last line is one JSON object.
  */
 import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
