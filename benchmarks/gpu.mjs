@@ -93,8 +93,15 @@ for (const model of models) {
       const { stepMs, predictMs, loss, tiles } = await steps(model, batch, count, kernels);
       const ms = median(stepMs);
       rows.push({
-        ...{ model, batch, kernels, stepMs: round(ms), imagesPerSecond: round((batch * 1000) / ms) },
-        ...{ predictMs: round(median(predictMs)), firstStepMs: round(stepMs[0]), loss, tiles },
+        model,
+        batch,
+        kernels,
+        stepMs: round(ms),
+        imagesPerSecond: round((batch * 1000) / ms),
+        predictMs: round(median(predictMs)),
+        firstStepMs: round(stepMs[0]),
+        loss,
+        tiles,
       });
       console.log(JSON.stringify(rows.at(-1)));
     }

@@ -131,10 +131,20 @@ const largest = {
     ],
   } satisfies ModelSpec as ModelSpec,
   of: {
-    ...{ N: 2, labelled: 2, isTaught: false, dropout: null, isTuning: false, isHooked: false, seed: 96 },
+    N: 2,
+    labelled: 2,
+    isTaught: false,
+    dropout: null,
+    isTuning: false,
+    isHooked: false,
+    seed: 96,
     plan: {
-      ...({ learningRate: 0.01, optimizer: "sgd", proximal: 0, clipNorm: 0 } as const),
-      ...({ layers: "all", batchNorm: "average" } as const),
+      learningRate: 0.01 as const,
+      optimizer: "sgd" as const,
+      proximal: 0 as const,
+      clipNorm: 0 as const,
+      layers: "all" as const,
+      batchNorm: "average" as const,
     },
   },
 };

@@ -508,7 +508,11 @@ test("what is kept of tasks that nobody here has heard of is counted by task, re
   expect((await storeOfKind("drawing", "gone").all()).map(({ id, task }) => [id, task])).toEqual(
     [3, 2, 1].map((id) => [id, "gone"]),
   );
+  // What was to be made of them goes with them.
+  const underWay = { assignment: { task: "gone", plan: { strategy: "none" } }, train: [1], heldOut: [] };
+  await setSetting("participation", underWay as unknown as Participation);
   await storeOfKind("drawing", "gone").deleteAll();
+  expect(await getSetting("participation")).toBeUndefined();
   expect((await countsOf("drawing")).map(({ count }) => count)).toEqual([1, 2]);
   expect(await countsOf("picture")).toEqual([{ task: "gone", count: 1 }]);
   expect(await countsOf("face")).toEqual([]);

@@ -191,6 +191,11 @@ class ExampleStore<E extends Example> {
     );
   }
 
+  /** Whether a task learns from what is kept here; one that nobody here has heard of any more has its own by name. */
+  #isOf(task: TaskName): boolean {
+    return this.task === undefined ? findTask(task) !== undefined && storeOf(task) === this : this.task === task;
+  }
+
   async #forget(
     remove: (
       examples: IDBPObjectStore<Schema, ("faces" | "settings" | "clientStates")[], "faces", "readwrite">,
@@ -205,7 +210,7 @@ class ExampleStore<E extends Example> {
       await transaction.objectStore("clientStates").clear();
       const kept = (await settings.get("participation")) as Participation | undefined;
       // The examples of each kind have numbers of their own.
-      const isOurs = kept !== undefined && findTask(kept.assignment.task) && storeOf(kept.assignment.task) === this;
+      const isOurs = kept !== undefined && this.#isOf(kept.assignment.task);
       // What a strategy keeps was made of all examples before: a round under way must not put it back.
       if (kept && ((isOurs && isMadeOfThem(kept)) || hasClientState(kept))) await settings.delete("participation");
       await transaction.done;

@@ -145,17 +145,16 @@ class Participant {
   /** Stops at once, in the middle of a batch if need be, and forgets the round under way. */
   async leave(): Promise<void> {
     this.#stop?.abort();
-    this.#stop = undefined;
-    this.willKeep = undefined;
-    this.#trainer.stop();
-    this.status = { kind: "off" };
-    conditions.paused = false;
+    this.#off();
     await forgetParticipation();
   }
 
   /** Ends here what another tab has ended: nothing is kept of it by then. */
   #end(stop: AbortController): void {
-    if (this.#stop !== stop) return;
+    if (this.#stop === stop) this.#off();
+  }
+
+  #off(): void {
     this.#stop = undefined;
     this.willKeep = undefined;
     this.#trainer.stop();
