@@ -202,10 +202,10 @@ export class Trainer {
     return published ? "in the sum, published" : "not published";
   }
 
-  async #trained({ checkpoint, plan, round }) {
+  async #trained({ checkpoint, plan, round, remembered }) {
     const weights = await this.#weights(checkpoint);
     const run = lab.liveRunOf(plan, this.client.model);
-    const strategy = lab.toldOf(run, this.#kept);
+    const strategy = lab.toldOf(run, this.#kept, remembered?.rounds);
     const seed = crypto.getRandomValues(new Uint32Array(1))[0];
     const before = await this.#judge(await this.#ownWeights(checkpoint, lab.personalLayersOf(plan)));
     const begun = performance.now();
@@ -216,7 +216,8 @@ export class Trainer {
     return {
       seed,
       norms: result.norms,
-      kept: run && { choice: plan, vectors: result.strategy.state },
+      kept:
+        run && lab.keptAfter({ choice: plan, vectors: result.strategy.state, round }, this.#kept, remembered?.rounds),
       // With a batch normalization of its own the base alone is not the model that it had.
       isWorse: this.#norms === null && lab.isWorse(before, result.heldOut),
       trained: {

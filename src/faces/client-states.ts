@@ -1,3 +1,4 @@
+import type { KeptState } from "../federation/strategies/live";
 import type { TaskName } from "../federation/tasks/registry";
 import { use } from "./database";
 import type { ClientState, Participation } from "./kept";
@@ -18,9 +19,9 @@ export const clientStateTime = (task: TaskName): Promise<number | undefined> =>
     return undefined;
   });
 
-/** Bytes of vectors together. */
-export const bytesOf = (vectors: ClientState["vectors"]): number =>
-  Object.values(vectors).reduce((sum, { byteLength }) => sum + byteLength, 0);
+/** Bytes of all vectors of a state together. */
+export const bytesOf = ({ vectors, before }: KeptState): number =>
+  [...Object.values(vectors), ...Object.values(before?.vectors ?? {})].reduce((sum, one) => sum + one.byteLength, 0);
 
 /** How many there are, and their bytes, the smallest first, without reading them. */
 export const clientStateSizes = (): Promise<number[]> =>

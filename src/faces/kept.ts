@@ -96,7 +96,7 @@ export interface Participation {
   contribution?: Contribution;
 }
 
-/** What this device keeps of the rounds of a strategy: its own layers, or a whole model. One of each task. */
+/** What this device keeps of the rounds of a strategy: its own layers, or vectors as long as a whole model. One of each task. */
 export interface ClientState extends KeptState {
   task: TaskName;
   /** The round that it was trained in. */

@@ -1,4 +1,5 @@
 import type { IDBPObjectStore } from "idb";
+import { keptAfter } from "../federation/strategies/live";
 import { bytesOf, deleteClientStates } from "./client-states";
 import { use, type Schema } from "./database";
 import { MADE_OF_EXAMPLES, type Participation, type Settings } from "./kept";
@@ -65,10 +66,12 @@ export const endParticipation = (participation: Participation, accepted = false)
     const { assignment, localNorms, kept, residual } = participation;
     await settings.delete("participation");
     if (!accepted) return;
-    const { task, round } = assignment;
+    const { task, round, remembered } = assignment;
     // As with batch normalization: where the last round shared all of the model, nothing of an earlier one's is worth keeping.
-    if (kept) await states.put({ ...kept, task, round, at: Date.now(), bytes: bytesOf(kept.vectors) });
-    else await states.delete(task);
+    if (kept) {
+      const state = keptAfter({ ...kept, task, round }, await states.get(task), remembered?.rounds);
+      await states.put({ ...state, at: Date.now(), bytes: bytesOf(state) });
+    } else await states.delete(task);
     const { [assignment.task]: _, ...others } = ((await settings.get("localNorms")) ?? {}) as Settings["localNorms"];
     await settings.put(localNorms ? { ...others, [assignment.task]: localNorms } : others, "localNorms");
     if (!residual) return;

@@ -132,7 +132,7 @@ const participation = async (faces: number[] = [1]): Promise<Participation> => (
     id: crypto.randomUUID(),
     round: 1,
     checkpoint: { sha256: "0".repeat(64), version: 0, bytes: 1 },
-    plan: { ...DEFAULT_ROUND, reportInitialLoss: false },
+    plan: { ...DEFAULT_ROUND, reportInitialLoss: false, updateNorm: 0 },
     deadline: 0,
   },
   key: await createSigningKey(),
@@ -146,7 +146,7 @@ const participation = async (faces: number[] = [1]): Promise<Participation> => (
 
 /** What a round of FedPer leaves of a device's own. */
 const kept = (value: number): NonNullable<Participation["kept"]> => ({
-  choice: { strategy: "fedper", personalLayers: 1, headEpochs: 10, lambda: 0.1, mu: 1, temperature: 0.5 },
+  choice: { ...DEFAULT_ROUND, strategy: "fedper" },
   vectors: { head: Float32Array.of(value, value) },
 });
 /** Ends a part in a round of a task as accepted. */
@@ -179,6 +179,35 @@ test("what a strategy keeps stays once the edge has the update, for its task alo
   await accepted("expressions", null);
   expect(await clientStateOf("expressions")).toBeUndefined();
   expect(await clientStateOf("digits")).toMatchObject(kept(2));
+});
+
+test("what FedDyn keeps lies beside what its training went on from, where the edge has counted that", async () => {
+  const slope = (value: number): NonNullable<Participation["kept"]> => ({
+    choice: { ...DEFAULT_ROUND, strategy: "feddyn" },
+    vectors: { slope: Float32Array.of(value, value) },
+  });
+  const after = async (round: number, rounds: [number, number][]) => {
+    await setSetting("takingPart", true);
+    const part = await participation();
+    const assignment = { ...part.assignment, round, remembered: { rounds } };
+    const ended = { ...part, assignment, kept: slope(round) };
+    await beginParticipation(ended);
+    await endParticipation(ended, true);
+    const { round: at, vectors, before, bytes } = (await clientStateOf("expressions")) ?? {};
+    return {
+      round: at,
+      slope: vectors?.["slope"]?.[0],
+      before: before?.round,
+      from: before?.vectors["slope"]?.[0],
+      bytes,
+    };
+  };
+  expect(await after(1, [])).toEqual({ round: 1, slope: 1, before: undefined, from: undefined, bytes: 8 });
+  expect(await after(2, [[1, 1]])).toEqual({ round: 2, slope: 2, before: 1, from: 1, bytes: 16 });
+  // Nothing came of round 2: round 3 went on from round 1, too.
+  expect(await after(3, [[1, 1]])).toEqual({ round: 3, slope: 3, before: 1, from: 1, bytes: 16 });
+  // The edge has gone back behind all of them.
+  expect(await after(4, [])).toMatchObject({ round: 4, slope: 4, before: undefined });
 });
 
 test("what a strategy keeps goes with a face, with consent, or by itself, and nothing else goes with it", async () => {

@@ -94,6 +94,10 @@ const strategyEntries = {
   /** MOON: how much its loss counts beside the labels', and the temperature in it. */
   mu: selecting(liveEntries.mu),
   temperature: selecting(liveEntries.temperature),
+  /** FedDyn: its alpha, how strongly clients' losses are aligned. */
+  alignment: selecting(liveEntries.alignment),
+  /** FedDyn: how many devices the federation counts, whether they come or not: the goal count or more. */
+  population: selecting(liveEntries.population),
 };
 
 export const planSchema = v.object({
@@ -101,6 +105,11 @@ export const planSchema = v.object({
   ...strategyEntries,
   /** The update must say how the base checkpoint does on the training faces. */
   reportInitialLoss: v.optional(v.boolean(), false),
+  /**
+   * The largest norm that an update counts with, where what its client keeps has to be what counts: the client scales a longer one down
+   * itself. 0 where it need not.
+   */
+  updateNorm: v.optional(real(0, 1e12), 0),
 });
 export type Plan = v.InferOutput<typeof planSchema>;
 
@@ -371,6 +380,9 @@ export const checkpointSchema = v.object({
 });
 export type CheckpointInfo = v.InferOutput<typeof checkpointSchema>;
 
+/** Rounds in a row that a client is told of at most; who has kept something of an older one begins anew. */
+export const MOST_RANGES = 1000;
+
 export const assignmentSchema = v.object({
   task: taskNameSchema,
   /** The id of the one update that this client may send. */
@@ -392,6 +404,10 @@ export const assignmentSchema = v.object({
       /** With noise, and a clip that follows the norms: how a client tells whether its own lies below it. */
       below: v.optional(v.object({ unit: whole(1, 1e6), variance: whole(1, 1e6) })),
     }),
+  ),
+  /** Of a round whose server remembers something: of which rounds' updates, each pair the first and the last of some in a row. */
+  remembered: v.optional(
+    v.object({ rounds: v.pipe(v.array(v.tuple([whole(1, 1e9), whole(1, 1e9)])), v.maxLength(MOST_RANGES)) }),
   ),
 });
 export type Assignment = v.InferOutput<typeof assignmentSchema>;

@@ -268,10 +268,17 @@ export const labConfigSchema = v.pipe(
     // What an edge would say to such a round. Its models all have batch normalization, of which there is a rule of the lab's own.
     const conflict = conflictOf({ ...roundOf(value, value, expectedCohort(value)), batchNorm: "frozen" });
     if (conflict !== undefined) addIssue({ message: conflict });
-    const { learningRate, proximal, strategy, strategyOptions } = value;
+    const { learningRate, proximal, batchNorm, strategy, strategyOptions } = value;
     // What is no number the strategy refuses itself.
     const lambda = v.safeParse(liveEntries.lambda, strategyOptions["lambda"]);
-    const steps = { learningRate, proximal, lambda: lambda.success ? lambda.output : 0 };
+    const alignment = v.safeParse(liveEntries.alignment, strategyOptions["alpha"]);
+    const steps = {
+      learningRate,
+      proximal,
+      batchNorm,
+      lambda: lambda.success ? lambda.output : 0,
+      alignment: alignment.success ? alignment.output : 0,
+    };
     const stepping = stepsConflict(strategy, steps);
     if (stepping !== undefined) addIssue({ message: stepping });
     for (const [holds, message] of RULES) if (!holds(dataset.value)) addIssue({ message });

@@ -467,6 +467,7 @@ class Participant {
       train: pack(train, network),
       heldOut: pack(chosen(participation.heldOut), network),
       plan: assignment.plan,
+      remembered: assignment.remembered,
       rehearsal,
       seed,
       backend,
@@ -541,9 +542,10 @@ class Participant {
 
 /** What a strategy keeps of a training until its next round; null where the round has none. */
 function keptOf({ plan }: Assignment, { kept }: TrainingResult): KeptState | null {
-  const { strategy, personalLayers, headEpochs, lambda, mu, temperature } = plan;
+  const { strategy, personalLayers, headEpochs, lambda, mu, temperature, alignment, population } = plan;
   if (strategy === "none" || !kept) return null;
-  return { choice: { strategy, personalLayers, headEpochs, lambda, mu, temperature }, vectors: kept };
+  const options = { personalLayers, headEpochs, lambda, mu, temperature, alignment, population };
+  return { choice: { strategy, ...options }, vectors: kept };
 }
 
 /** What the page says of a training and of the update that was made of it. @param bytes of that update */

@@ -46,7 +46,14 @@ export async function againstEdge(config, { data, pool, url, token }) {
       `The strategy ${config.strategy} runs in the lab alone; live rounds take ${lab.LIVE_NAMES.slice(1).join(", ")}.`,
     );
   }
-  const strategy = config.strategy === null ? {} : { strategy: config.strategy, ...config.strategyOptions };
+  const strategy =
+    config.strategy === null
+      ? {}
+      : {
+          strategy: config.strategy,
+          ...lab.asRoundSays(config.strategy, config.strategyOptions),
+          population: config.clients,
+        };
   const edge = url ? { url, token, stop: async () => undefined } : await ownEdge();
   const model = lab.summarize(lab.MODELS[config.model]);
   const shares = lab.shareOut(config, data.train);
@@ -91,10 +98,11 @@ export async function againstEdge(config, { data, pool, url, token }) {
             plan: assignment.plan,
             norms: null,
             seed: lab.clientSeed(config.seed, round, i),
-            strategy: lab.toldOf(run, kept[i]),
+            strategy: lab.toldOf(run, kept[i], assignment.remembered?.rounds),
           });
           const { delta, loss, accuracy } = trained;
-          kept[i] = run && { choice: assignment.plan, vectors: trained.strategy.state };
+          const now = run && { choice: assignment.plan, vectors: trained.strategy.state, round: assignment.round };
+          kept[i] = now && lab.keptAfter(now, kept[i], assignment.remembered?.rounds);
           await client.send(assignment, delta, examples, { loss, accuracy });
         }),
       );

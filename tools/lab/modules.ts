@@ -22,7 +22,15 @@ export { isTimed, stalenessOf } from "../../src/simulation/durations";
 export { configOf, exportRun, roundsToCsv } from "../../src/simulation/export";
 export { LabPool } from "../../src/simulation/pool";
 export { PRESETS } from "../../src/simulation/presets";
-export { judgedWeights, LIVE_NAMES, liveRunOf, personalLayersOf, toldOf } from "../../src/federation/strategies/live";
+export {
+  asRoundSays,
+  judgedWeights,
+  keptAfter,
+  LIVE_NAMES,
+  liveRunOf,
+  personalLayersOf,
+  toldOf,
+} from "../../src/federation/strategies/live";
 export { clipTrained } from "../../src/federation/trained-update";
 export { isWorse } from "../../src/model/evaluation";
 export { clientSeed, picture, planOf, shareOut } from "../../src/simulation/cohort";

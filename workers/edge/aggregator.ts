@@ -20,6 +20,7 @@ import { checkWeights } from "../../src/federation/plausible";
 import { normOf } from "../../src/federation/privacy/clip";
 import { toMean } from "../../src/federation/privacy/mechanism";
 import { isKept, type Kept, type NoiseRule } from "../../src/federation/round/rule";
+import { serverRuleOf, type ServerPlan } from "../../src/federation/strategies/server-step";
 import { initialMoments, type ServerMoments } from "../../src/federation/server-optimizers/optimizer";
 import { optimizerRule, type ServerOptimizer } from "../../src/federation/server-optimizers/registry";
 import { BLOCK, stepModel } from "../../src/federation/server-optimizers/step-model";
@@ -90,6 +91,8 @@ export interface MergePlan {
   /** f of the robust rules. */
   byzantine: number;
   optimizer: ServerOptimizer;
+  /** How a strategy's server steps, in the optimizer's place, and whether it remembers something already; null where there is none. */
+  server: (ServerPlan & { name: string; isBegun: boolean }) | null;
   /** The mean of the updates' squared norms, averaged as the updates are; 0 where nobody asks for it. */
   meanSquare: number;
   /** Examples that the base counts as in the average. */
@@ -259,7 +262,7 @@ export class Aggregator extends DurableObject<Env> {
     average: BlockAverage,
     isFirst: boolean,
   ): Promise<{ weights: Float32Array<ArrayBuffer>; cosines: MeasuredUpdate[] }> {
-    const { optimizer, base, version } = plan;
+    const { optimizer, server, base, version } = plan;
     const weights = decodeCheckpoint(await this.read(checkpointKey(base.sha256)), this.model);
     const norm = normOf(weights);
     const keep = (tensor: TensorSpec): boolean => isKept(this.model, tensor, plan.kept);
@@ -268,15 +271,20 @@ export class Aggregator extends DurableObject<Env> {
     const lost = new Set<number>();
     await stepModel(this.model, weights, {
       optimizer,
+      rule: server ? serverRuleOf(server, this.model) : undefined,
       average,
       meanSquare: plan.meanSquare,
       share: shrinkage(plan.expected.examples, plan.prior),
       keep,
       onAverage: (start, mean) => this.#measure(cosines, measured, lost, start, mean),
-      moments: async (start, length) =>
-        optimizerRule(optimizer.kind).remembers ? this.#moments(base.version, start, length, optimizer) : null,
+      moments: async (start, length) => {
+        if (server) return this.#memory(base.version, start, length, server);
+        return optimizerRule(optimizer.kind).remembers ? this.#moments(base.version, start, length, optimizer) : null;
+      },
       onMoments: async (start, moments) => {
-        if (isFirst) await this.#keepMoments(version, start, moments, optimizer);
+        if (!isFirst) return;
+        if (server) await this.env.STORE.put(momentsKey(this.task, version, server.name, start), moments.first);
+        else await this.#keepMoments(version, start, moments, optimizer);
       },
     });
     checkWeights(this.model, weights, norm);
@@ -442,6 +450,20 @@ export class Aggregator extends DurableObject<Env> {
     if (!object) return initialMoments(length, optimizer);
     const values = new Float32Array(await object.arrayBuffer());
     return { first: values.slice(0, length), second: values.slice(length) };
+  }
+
+  /** What a strategy's server remembers of a block after a version. @throws Error where that is lost: its clients go on from it */
+  async #memory(
+    version: number,
+    start: number,
+    length: number,
+    { name, isBegun }: NonNullable<MergePlan["server"]>,
+  ): Promise<ServerMoments> {
+    const key = momentsKey(this.task, version, name, start);
+    const object = isBegun ? await this.env.STORE.get(key) : null;
+    if (isBegun && !object) throw new Error(`${key} is not in the store.`);
+    const first = object ? new Float32Array(await object.arrayBuffer()) : new Float32Array(length);
+    return { first, second: new Float32Array(0) };
   }
 
   async #keepMoments(

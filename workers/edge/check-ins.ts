@@ -10,7 +10,8 @@ import {
 } from "../../src/federation/protocol";
 import { atWorkSince, mostAtWork, type MemberState } from "../../src/federation/round/life";
 import { hidesCohort } from "../../src/federation/round/rule";
-import { personalLayersOf } from "../../src/federation/strategies/live";
+import { clipOf } from "../../src/federation/round/bounds";
+import { personalLayersOf, remembers } from "../../src/federation/strategies/live";
 import type { Signer } from "../../src/federation/signing";
 import type { Invitations, Uninvited } from "./invitations";
 import type { RoundDriver, TaskContext } from "./round-driver";
@@ -151,11 +152,23 @@ export class CheckIns {
     const { config, deadline } = open;
     const secure = config.secure ? { secure: this.secure.facts(round, config) } : {};
     const checkpoint = store.checkpoints.get(base);
+    const remembered = remembers(config) ? { remembered: { rounds: this.#remembered(open) } } : {};
+    const plan = planOf(config, clipOf(config, store.checkpoints.normOf(base)));
     return {
       state,
-      assignment: { task, id, round, checkpoint, plan: planOf(config), deadline: deadline ?? 0, ...secure },
+      assignment: { task, id, round, checkpoint, plan, deadline: deadline ?? 0, ...secure, ...remembered },
     };
   }
+
+  /** The rounds that its strategy's server remembers, which every member is told. */
+  #remembered({ number, base, config }: RoundRow): [number, number][] {
+    if (this.#counted?.round !== number) {
+      this.#counted = { round: number, rounds: this.context.store.rounds.remembered(base, config.strategy) };
+    }
+    return this.#counted.rounds;
+  }
+
+  #counted: { round: number; rounds: [number, number][] } | undefined;
 
   /** Hands a waiting client the candidate to evaluate, while more answers are wanted. */
   #evaluationFor(round: RoundRow, client: string, now: number): CheckInAnswer | undefined {
@@ -195,5 +208,10 @@ export class CheckIns {
   }
 }
 
-const planOf = (config: RoundConfig): Assignment["plan"] =>
-  v.parse(planSchema, { ...config, reportInitialLoss: needsInitialLoss(config) });
+/** @param clip the largest norm that an update counts with; 0 for none */
+const planOf = (config: RoundConfig, clip: number): Assignment["plan"] =>
+  v.parse(planSchema, {
+    ...config,
+    reportInitialLoss: needsInitialLoss(config),
+    updateNorm: remembers(config) ? clip : 0,
+  });

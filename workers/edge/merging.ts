@@ -2,7 +2,7 @@ import type { DreamVerdict } from "../../src/federation/guard";
 import { isRobust } from "../../src/federation/aggregation/registry";
 import { optimizerRule } from "../../src/federation/server-optimizers/registry";
 import { hidesUpdates, keptOf, noiseRuleOf, optimizerOf } from "../../src/federation/round/rule";
-import { metadataOf } from "../../src/federation/strategies/live";
+import { metadataOf, remembers } from "../../src/federation/strategies/live";
 import type { MergePlan, PublishedFile } from "./aggregator";
 import { hubOf, judgeOf } from "./env";
 import type { HubPlan, HubProgress } from "./hub";
@@ -81,6 +81,14 @@ export class Merger {
       aggregation: config.aggregation,
       byzantine: config.byzantine,
       optimizer: optimizerOf(config),
+      server: remembers(config)
+        ? {
+            name: config.strategy,
+            choice: config,
+            updates: tally.counted,
+            isBegun: store.rounds.remembered(baseVersion, config.strategy).length > 0,
+          }
+        : null,
       meanSquare: optimizerRule(config.serverOptimizer).seesUpdates ? this.places.meanSquare({ number, config }) : 0,
       prior: config.prior,
       kept: keptOf(config),

@@ -73,7 +73,7 @@ export class LabWorker implements LabWorkerApi {
     const teacher = await askTeacher(network, own, plan, this.#rehearsal);
     const job = { train: own, teacher, heldOut: kept, plan, seed };
     const { sums } = await localSgd(network, { ...job, ...(await besideOf(network, own, strategic)) }, breathe);
-    const shared = afterShared(model, { trained: await network.getWeights(), base, isLocal }, strategic);
+    const shared = afterShared(model, { trained: await network.getWeights(), base, isLocal }, strategic, plan);
     const { state, sent } = shared;
     const ownTraining = ownTrainingOf(strategic);
     // Of a live round's client its own model says nothing of the shared one.

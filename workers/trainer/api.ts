@@ -1,6 +1,6 @@
 import type { Evaluation } from "../../src/model/evaluation";
 import type { ModelSpec } from "../../src/model/model";
-import type { Plan } from "../../src/federation/protocol";
+import type { Assignment, Plan } from "../../src/federation/protocol";
 import type { KeptState } from "../../src/federation/strategies/live";
 import type { Vectors } from "../../src/federation/strategies/strategy";
 import type { Backend } from "../tf/backend";
@@ -33,8 +33,9 @@ export interface TrainingJob {
   backend: Backend;
   /** This device's own batch normalization, where the plan keeps it local and there is one: see src/model/batch-norm.ts. */
   localNorms?: Float32Array<ArrayBuffer> | undefined;
-  /** What this device has kept of a strategy's earlier rounds. */
+  /** What this device has kept of a strategy's earlier rounds, and what of them its server remembers. */
   kept?: KeptState | undefined;
+  remembered?: Assignment["remembered"];
   /** Goes on from a {@link Snapshot} of the same job. */
   resume?: Snapshot | undefined;
 }

@@ -1,6 +1,8 @@
 import { putNorms, takeNorms } from "../../src/model/batch-norm";
 import type { ModelSummary } from "../../src/model/model";
 import { delta } from "../../src/federation/fedavg";
+import { clipTo } from "../../src/federation/privacy/clip";
+import type { Plan } from "../../src/federation/protocol";
 import type { AnyStrategy } from "../../src/federation/strategies/registry";
 import type { ClientContext, GradientHook, Vectors } from "../../src/federation/strategies/strategy";
 import type { Network } from "../tf/network";
@@ -39,6 +41,12 @@ export async function besideOf(
   };
 }
 
+/** Weights that are no further from the base than the norm; those that are not changed. */
+function within(norm: number, base: Float32Array, trained: Float32Array): Float32Array {
+  const { delta: short, isBelow } = clipTo(delta(trained, base), norm);
+  return isBelow ? trained : short.map((value, i) => (base[i] as number) + value);
+}
+
 /** What becomes of the shared training: what is sent, and what the client keeps. */
 export interface SharedOutcome {
   /** The trained weights minus the base's, with zeros for what stays with the client. */
@@ -49,11 +57,14 @@ export interface SharedOutcome {
   sent: Vectors;
 }
 
+/** @param updateNorm of the plan: a longer way than that is cut short before anything is kept of it or sent */
 export function afterShared(
   model: ModelSummary,
-  { trained, base, isLocal }: { trained: Float32Array; base: Float32Array; isLocal: boolean },
+  { trained: whole, base, isLocal }: { trained: Float32Array; base: Float32Array; isLocal: boolean },
   strategic: Strategic | undefined,
+  { updateNorm }: Pick<Plan, "updateNorm">,
 ): SharedOutcome {
+  const trained = updateNorm === 0 ? whole : within(updateNorm, base, whole);
   const after = strategic?.strategy.client.afterTraining?.(strategic.context, trained);
   const change = after?.delta ?? delta(trained, base);
   const norms = isLocal ? takeNorms(model, trained) : null;

@@ -69,13 +69,17 @@ async function trained(job: TrainingJob): Promise<{ result: TrainingResult; snap
   return { result, snapshots };
 }
 
-const STRATEGIES = ["fedper", "fedrep", "ditto", "moon"] as const;
+const STRATEGIES = ["fedper", "fedrep", "ditto", "moon", "feddyn"] as const;
+/** What a device has kept of its first round, which has been published. */
+const afterFirst = (plan: Plan, { kept }: TrainingResult): Pick<TrainingJob, "kept" | "remembered"> => ({
+  kept: { choice: plan, vectors: kept ?? {}, round: 1 } as KeptState,
+  remembered: { rounds: [[1, 1]] },
+});
 
 /** Two rounds of a device, the second of which goes on from what the first has left. */
 async function twoRounds(plan: Plan): Promise<[TrainingResult, TrainingResult]> {
   const first = (await trained(jobOf(plan))).result;
-  const kept = { choice: plan, vectors: first.kept ?? {} } as KeptState;
-  return [first, (await trained(jobOf(plan, { kept, seed: 6 }))).result];
+  return [first, (await trained(jobOf(plan, { ...afterFirst(plan, first), seed: 6 }))).result];
 }
 
 test.each(STRATEGIES)(
@@ -123,13 +127,13 @@ test.each(STRATEGIES)(
     await worker.startBackend("wasm");
     const plan = planOf(name);
     const [first] = await twoRounds(plan);
-    const kept = { choice: plan, vectors: first.kept ?? {} } as KeptState;
-    const straight = await trained(jobOf(plan, { kept }));
+    const kept = afterFirst(plan, first);
+    const straight = await trained(jobOf(plan, kept));
     // Of both trainings where there are two: none at the very end of either.
     const epochs = name === "fedrep" ? 5 : name === "ditto" ? 6 : 3;
     expect(straight.snapshots).toHaveLength(name === "ditto" ? epochs - 2 : epochs - 1);
     for (const resume of straight.snapshots) {
-      const { result } = await trained(jobOf(plan, { kept, resume }));
+      const { result } = await trained(jobOf(plan, { ...kept, resume }));
       expect(result.delta).toEqual(straight.result.delta);
       expect(result.kept).toEqual(straight.result.kept);
       expect(result.heldOutAfter).toEqual(straight.result.heldOutAfter);
@@ -188,6 +192,34 @@ test("a client's own batch normalization and its own layers go together, and nei
   expect(result.localNorms).not.toEqual(first.localNorms);
   const fresh = (await trained(jobOf(plan, { kept }))).result;
   expect(result.localNorms).not.toEqual(fresh.localNorms);
+});
+
+test("what a device keeps is of what it sends, also where its update is longer than counts", async () => {
+  await worker.startBackend("wasm");
+  const plan = planOf("feddyn", { alignment: 0.5 });
+  const long = lengthOf((await trained(jobOf(plan))).result.delta);
+  const { delta, kept } = (await trained(jobOf({ ...plan, updateNorm: long / 3 }))).result;
+  expect(lengthOf(delta) / (long / 3)).toBeCloseTo(1, 5);
+  // g = -alpha (w_k - w_t), of what is trained: statistics have no gradient.
+  const expected = delta.map((value) => -0.5 * value);
+  for (const { trainable, offset, size } of summary.tensors) if (!trainable) expected.fill(0, offset, offset + size);
+  expect(lengthOf(expected)).toBeGreaterThan(0);
+  expect(lengthOf(expected.map((value, i) => value - (kept?.["slope"]?.[i] ?? NaN)))).toBeLessThan(1e-6);
+});
+const lengthOf = (values: Float32Array): number => Math.sqrt(values.reduce((sum, value) => sum + value * value, 0));
+
+test("a device whose last round came to nothing trains as it would have without it", async () => {
+  await worker.startBackend("wasm");
+  const plan = planOf("feddyn");
+  const [first, second] = await twoRounds(plan);
+  const before = { round: 1, vectors: first.kept ?? {} };
+  const kept = { choice: plan, vectors: second.kept ?? {}, round: 2, before } as KeptState;
+  const again = (rounds: [number, number][]) => trained(jobOf(plan, { kept, remembered: { rounds }, seed: 6 }));
+  expect((await again([[1, 1]])).result.delta).toEqual(second.delta);
+  // Neither is known: it begins anew.
+  const anew = (await trained(jobOf(plan, { seed: 6 }))).result.delta;
+  for (const rounds of [[], [[3, 9]]] as [number, number][][]) expect((await again(rounds)).result.delta).toEqual(anew);
+  expect(anew).not.toEqual(second.delta);
 });
 
 test("MOON refuses a backend that cannot show what goes into the last layer, by name and in words", async () => {

@@ -31,13 +31,17 @@ export interface Listening {
 }
 
 /** Of a plan's strategy, with what this device has kept of it; undefined where the plan names none. */
-function strategicOf({ model: spec, plan, kept, train }: TrainingJob, base: Float32Array, at: Position | undefined) {
+function strategicOf(
+  { model: spec, plan, kept, remembered, train }: TrainingJob,
+  base: Float32Array,
+  at: Position | undefined,
+) {
   const run = liveRunOf(plan, summarize(spec));
   if (!run) return undefined;
   const examples = train.labels.length;
   const perEpoch = localSteps(examples, { ...plan, epochs: 1 });
   const done = at ? at.epoch * perEpoch + at.batch : 0;
-  const told = { global: base, broadcast: {}, state: vectorsFor(run, kept) };
+  const told = { global: base, broadcast: {}, state: vectorsFor(run, kept, remembered?.rounds) };
   return { strategy: run.strategy, context: clientContextOf(run, told, { plan, examples, done }) } satisfies Strategic;
 }
 
@@ -127,7 +131,7 @@ export async function runTraining(
         told(done, null),
       );
       const trained = await network.getWeights();
-      const after = afterShared(model, { trained, base, isLocal }, strategic);
+      const after = afterShared(model, { trained, base, isLocal }, strategic, plan);
       shared = {
         delta: after.delta,
         examples,

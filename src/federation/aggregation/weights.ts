@@ -1,4 +1,5 @@
 import type { RoundConfig } from "../protocol";
+import { remembers } from "../strategies/live";
 import type { LinearOptions, Weight } from "./aggregation";
 import { linearOf } from "./registry";
 
@@ -22,18 +23,24 @@ export interface UpdateFacts {
  *   for an update that is s versions late; the denominator stays, so that stale updates count less.
  * - DP-FedAvg (McMahan et al. 2018, arXiv 1710.06963, algorithm 1, with all weights 1): the clipped delta; what the sum is divided by
  *   is then not the number of updates that came, but of those that were expected.
+ * - Where the server remembers something of its strategy, all weights are 1 as well.
  *
  * @param clip the largest norm a delta may have; longer ones are scaled down to it. 0 is off.
  * @throws RangeError when q-FedAvg lacks an update's loss
  */
 export function linearWeight(
   { examples, norm, initialLoss, staleness }: UpdateFacts,
-  { aggregation, noise, ...options }: LinearOptions & Pick<RoundConfig, "aggregation" | "noise">,
+  {
+    aggregation,
+    noise,
+    strategy = "none",
+    ...options
+  }: LinearOptions & Pick<RoundConfig, "aggregation" | "noise"> & Partial<Pick<RoundConfig, "strategy">>,
   clip: number,
 ): Weight {
   const clipped = clip > 0 && norm > clip ? clip / norm : 1;
   const discount = clipped / Math.sqrt(1 + staleness);
-  if (noise > 0) return { weight: discount, denominator: 1 };
+  if (noise > 0 || remembers({ strategy })) return { weight: discount, denominator: 1 };
   return linearOf(aggregation).weigh({ examples, norm: norm * clipped, initialLoss, discount }, options);
 }
 

@@ -1,6 +1,6 @@
 import type { ModelSummary, TensorSpec } from "../../model/model";
 import type { BlockAverage } from "../aggregation/robust-average";
-import type { ServerMoments } from "./optimizer";
+import type { OptimizerRule, ServerMoments } from "./optimizer";
 import { optimizerRule, SERVER_OPTIMIZERS, type ServerOptimizer } from "./registry";
 
 /** Numbers of a block: 8 MB of float64. An optimizer's moments are kept by these blocks. */
@@ -8,6 +8,8 @@ export const BLOCK = 1_000_000;
 
 export interface ServerStep {
   optimizer: ServerOptimizer;
+  /** A rule in the optimizer's place: a strategy's. */
+  rule?: OptimizerRule | undefined;
   average: BlockAverage;
   /** How much of the average is taken: see `shrinkage`. */
   share: number;
@@ -27,9 +29,18 @@ export interface ServerStep {
 export async function stepModel(
   { tensors, parameters }: ModelSummary,
   weights: Float32Array,
-  { optimizer, average, share, keep, moments, meanSquare = 0, onAverage, onMoments }: ServerStep,
+  {
+    optimizer,
+    rule = optimizerRule(optimizer.kind),
+    average,
+    share,
+    keep,
+    moments,
+    meanSquare = 0,
+    onAverage,
+    onMoments,
+  }: ServerStep,
 ): Promise<void> {
-  const rule = optimizerRule(optimizer.kind);
   let options = optimizer;
   if (rule.scale) {
     let square = 0;

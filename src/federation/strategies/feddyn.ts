@@ -1,10 +1,11 @@
 import * as v from "valibot";
 import { plainMean, type Strategy, type Vectors } from "./strategy";
 
-const options = v.strictObject({
-  /** alpha: how strongly the clients' losses are aligned with the federation's. */
-  alpha: v.optional(v.pipe(v.number(), v.gtValue(0), v.maxValue(100)), 0.01),
-});
+/** alpha: how strongly the clients' losses are aligned with the federation's. */
+const alpha = v.optional(v.pipe(v.number(), v.gtValue(0), v.maxValue(100)), 0.01);
+const options = v.strictObject({ alpha });
+/** As a round says it: the lab's alpha is Dirichlet's. */
+export const feddynEntries = { alignment: alpha } as const;
 
 const vector = (vectors: Vectors, name: string, length: number): Float32Array =>
   vectors[name] ?? new Float32Array(length);
@@ -16,6 +17,23 @@ const vector = (vectors: Vectors, name: string, length: number): Float32Array =>
 export const feddyn: Strategy<v.InferOutput<typeof options>> = {
   name: "feddyn",
   options,
+  live: {
+    keeps: ({ model }) => ({ slope: model.parameters }),
+    plays: "shared-corrected",
+    backends: ["wasm", "webgpu"],
+    named: { alpha: "alignment" },
+    server: {
+      // What is remembered is N h, the sum of all g_k, which stays what it is where N becomes another.
+      step({ clients, options: { alpha } }, { weights, memory, mean, updates }) {
+        for (let i = 0; i < weights.length; i++) {
+          const delta = mean[i] as number;
+          const sum = (memory[i] as number) - alpha * updates * delta;
+          memory[i] = sum;
+          weights[i] = (weights[i] as number) + delta - sum / (alpha * clients);
+        }
+      },
+    },
+  },
   client: {
     init: ({ model }) => ({ slope: new Float32Array(model.parameters) }),
     gradientHook({ state, global, model, options: { alpha } }) {

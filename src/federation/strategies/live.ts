@@ -3,6 +3,7 @@ import type { ModelSummary } from "../../model/model";
 import { localSteps } from "../aggregation/fednova";
 import type { Plan, RoundConfig } from "../protocol";
 import { ditto, dittoEntries } from "./ditto";
+import { feddyn, feddynEntries } from "./feddyn";
 import { fedper } from "./fedper";
 import { fedrep, fedrepEntries } from "./fedrep";
 import { moon, moonEntries } from "./moon";
@@ -11,16 +12,28 @@ import type { AnyStrategy } from "./registry";
 import type { ClientContext, LiveStrategy, Span, StrategyContext, Vectors } from "./strategy";
 
 /**
- * The strategies that live rounds take: those whose clients remember something, on their own device, and whose server averages as the round
- * says. Protocol, form, edge and every client follow this list and what each entry's `live` says.
+ * The strategies that live rounds take: those whose clients remember something, on their own device. The server averages as the round says,
+ * unless it remembers something, too. Protocol, form, edge and every client follow this list and what each entry's `live` says.
  */
-const LIVE = { fedper, fedrep, ditto, moon };
+const LIVE = { fedper, fedrep, ditto, moon, feddyn };
 export type LiveName = keyof typeof LIVE;
 /** What a round can say: `none` is FedAvg's client. */
 export const LIVE_NAMES = ["none", ...(Object.keys(LIVE) as LiveName[])] as ["none", ...LiveName[]];
 
+/** Of those whose server remembers something. */
+const serverEntries = {
+  /** N: how many devices the federation counts, whether they come or not. 0 says nothing. */
+  population: v.optional(v.pipe(v.number(), v.integer(), v.minValue(0), v.maxValue(1e9)), 0),
+} as const;
+
 /** Their options, as a round and a plan name them. */
-export const liveEntries = { ...fedrepEntries, ...dittoEntries, ...moonEntries } as const;
+export const liveEntries = {
+  ...fedrepEntries,
+  ...dittoEntries,
+  ...moonEntries,
+  ...feddynEntries,
+  ...serverEntries,
+} as const;
 export const LIVE_OPTIONS = Object.keys(liveEntries) as (keyof typeof liveEntries)[];
 type LiveOptions = { [K in keyof typeof liveEntries]: v.InferOutput<(typeof liveEntries)[K]> };
 /** What of a round, or of its plan, says which of them its clients follow, and how. */
@@ -29,15 +42,32 @@ export type LiveChoice = { strategy: "none" | LiveName } & LiveOptions;
 /** A strategy that live rounds take. */
 type Live = AnyStrategy & { live: LiveStrategy<never> };
 
+const liveNamed = (name: LiveName): Live => LIVE[name] as unknown as Live;
+
+/** A strategy's options, each with the field of a round that says it. */
+const fieldsOf = ({ options, live }: Live): [name: string, field: string][] =>
+  Object.keys((options as unknown as { entries: object }).entries).map((name) => [name, live.named?.[name] ?? name]);
+
 /** The options of a strategy, of all that a round says. */
-function optionsOf({ options }: Live, said: LiveOptions): never {
-  const { entries } = options as unknown as { entries: Record<string, unknown> };
-  return Object.fromEntries(Object.entries(said).filter(([name]) => name in entries)) as never;
+const optionsOf = (strategy: Live, said: LiveOptions): never =>
+  Object.fromEntries(
+    fieldsOf(strategy).map(([name, field]) => [name, (said as Record<string, unknown>)[field]]),
+  ) as never;
+
+/** A strategy's options as the lab names them, by the fields of a round. */
+export function asRoundSays(strategy: LiveName, options: Readonly<Record<string, unknown>>): Record<string, unknown> {
+  const fields = new Map(fieldsOf(liveNamed(strategy)));
+  return Object.fromEntries(Object.entries(options).map(([name, value]) => [fields.get(name) ?? name, value]));
 }
 
 /** Whether a field of a round is an option of the strategy that it names. */
 export const isOptionOf = (strategy: unknown, field: keyof LiveOptions): boolean =>
-  isLive(strategy) && field in (LIVE[strategy].options as unknown as { entries: Record<string, unknown> }).entries;
+  isLive(strategy) &&
+  (field in serverEntries ? remembers({ strategy }) : fieldsOf(liveNamed(strategy)).some(([, name]) => name === field));
+
+/** Whether a round's server remembers something of its strategy. All updates then count the same, as in the papers. */
+export const remembers = ({ strategy }: Pick<LiveChoice, "strategy">): boolean =>
+  strategy !== "none" && liveNamed(strategy).live.server !== undefined;
 
 const isLive = (name: unknown): name is LiveName => typeof name === "string" && Object.hasOwn(LIVE, name);
 
@@ -50,9 +80,8 @@ export interface LiveRun {
 /** The strategy that a round or its plan names; null where that is none. @param model of the round's task */
 export function liveRunOf(choice: LiveChoice, model: Pick<ModelSummary, "parameters" | "tensors">): LiveRun | null {
   if (choice.strategy === "none") return null;
-  const strategy = LIVE[choice.strategy] as unknown as Live;
-  // How many clients there are no client knows, and none of these asks.
-  return { strategy, context: { options: optionsOf(strategy, choice), model, clients: 0 } };
+  const strategy = liveNamed(choice.strategy);
+  return { strategy, context: { options: optionsOf(strategy, choice), model, clients: choice.population } };
 }
 
 /** How many of the model's last layers a round leaves to its clients. */
@@ -60,7 +89,7 @@ export const personalLayersOf = ({
   strategy,
   personalLayers,
 }: Pick<LiveChoice, "strategy" | "personalLayers">): number =>
-  strategy !== "none" && (LIVE[strategy] as unknown as Live).live.personal ? personalLayers : 0;
+  strategy !== "none" && liveNamed(strategy).live.personal ? personalLayers : 0;
 
 /** Where a round's personal layers lie; none of a round that has none. */
 export const personalSpans = (
@@ -70,34 +99,81 @@ export const personalSpans = (
 
 /** Whether a backend can train as a round's strategy wants it. */
 export const canTrain = ({ strategy }: Pick<LiveChoice, "strategy">, backend: "wasm" | "webgpu"): boolean =>
-  strategy === "none" || LIVE[strategy].live?.backends.includes(backend) === true;
+  strategy === "none" || liveNamed(strategy).live.backends.includes(backend);
 
 /** What a device has kept of a strategy's rounds: everything that it takes to go on, and to play with it. */
 export interface KeptState {
   choice: LiveChoice & { strategy: LiveName };
   vectors: Vectors;
+  /** The round that they were trained in. */
+  round?: number;
+  /** Where the strategy's server remembers something, what that training went on from: it counts again where nothing came of the round. */
+  before?: { round: number; vectors: Vectors };
 }
 
-/** What a client goes on from: what it has kept, where that fits the round's strategy, options and network; else nothing. */
-export function vectorsFor({ strategy, context }: LiveRun, kept: KeptState | null | undefined): Vectors {
+/** The rounds whose updates are in what a round's server remembers: each pair the first and the last of some in a row. */
+export type RoundsCounted = readonly (readonly [first: number, last: number])[];
+
+/**
+ * What of a device's state belongs to what the server remembers. An accepted update may come to nothing, because its round is abandoned, its
+ * candidate rejected or an older version restored: the server then remembers nothing of it, and its device must not either.
+ */
+function countedOf(
+  { live }: Live,
+  kept: KeptState | null | undefined,
+  counted: RoundsCounted,
+): Pick<KeptState, "round" | "vectors"> | undefined {
+  if (!live.server) return kept ?? undefined;
+  return [kept, kept?.before].find((one) =>
+    counted.some(([first, last]) => one?.round !== undefined && one.round >= first && one.round <= last),
+  ) as Pick<KeptState, "round" | "vectors"> | undefined;
+}
+
+/**
+ * What a client goes on from: what it has kept, where that fits the round's strategy, options and network, and what its server remembers;
+ * else nothing.
+ * @param counted by that server
+ */
+export function vectorsFor(
+  { strategy, context }: LiveRun,
+  kept: KeptState | null | undefined,
+  counted: RoundsCounted = [],
+): Vectors {
   const found: Vectors = {};
+  const fitting = countedOf(strategy, kept, counted);
   for (const [name, length] of Object.entries(strategy.live.keeps(context))) {
-    const vector = kept?.vectors[name];
+    const vector = fitting?.vectors[name];
     if (vector?.length !== length) return {};
     found[name] = vector;
   }
   return found;
 }
 
+/**
+ * What a device keeps once its update is accepted: with what the training went on from, where it may have to come back to that.
+ * @param old what it has kept until then
+ * @param counted as the round's assignment says
+ */
+export function keptAfter<T extends KeptState>(
+  now: T,
+  old: KeptState | null | undefined,
+  counted: RoundsCounted = [],
+): T {
+  const strategy = liveNamed(now.choice.strategy);
+  const from = strategy.live.server && countedOf(strategy, old, counted);
+  if (from?.round === undefined) return now;
+  return { ...now, before: { round: from.round, vectors: from.vectors } };
+}
+
 /** The same as the lab's workers are told it, for clients without a browser. */
-export const toldOf = (run: LiveRun | null, kept: KeptState | null | undefined) =>
+export const toldOf = (run: LiveRun | null, kept: KeptState | null | undefined, counted?: RoundsCounted) =>
   run
     ? {
         name: run.strategy.name,
         options: run.context.options,
         clients: run.context.clients,
         broadcast: {},
-        state: vectorsFor(run, kept),
+        state: vectorsFor(run, kept, counted),
       }
     : undefined;
 
@@ -123,7 +199,7 @@ export function clientContextOf(
 export type Plays = LiveStrategy<never>["plays"];
 
 /** What a device plays with once it has kept something of a strategy's round, and a version of such a round is there. */
-export const playsAfter = (strategy: LiveName): Plays => (LIVE[strategy] as unknown as Live).live.plays;
+export const playsAfter = (strategy: LiveName): Plays => liveNamed(strategy).live.plays;
 
 /** What a checkpoint's file says of the round that made it, for devices that have something of their own: strings, as its metadata are. */
 export const metadataOf = (choice: Pick<LiveChoice, "strategy" | "personalLayers">): Record<string, string> =>
@@ -180,8 +256,23 @@ export function judgedWeights(
  */
 export function stepsConflict(
   strategy: string | null,
-  { learningRate, proximal, lambda }: Pick<RoundConfig, "learningRate" | "proximal" | "lambda">,
+  {
+    learningRate,
+    proximal,
+    lambda,
+    alignment,
+    batchNorm,
+  }: Pick<RoundConfig, "learningRate" | "proximal" | "lambda" | "alignment" | "batchNorm">,
 ): string | undefined {
+  if (strategy === "feddyn" && proximal > 0) {
+    return "FedDyn pulls to the checkpoint by itself, and corrects for as much as that: choose proximal 0.";
+  }
+  if (strategy === "feddyn" && learningRate * alignment >= 2) {
+    return "FedDyn's clients would diverge: their pull to the checkpoint goes beyond it by as much or more. Choose alignment (alpha in the lab) so that learningRate times it is below 2.";
+  }
+  if (strategy === "feddyn" && batchNorm === "local") {
+    return "FedDyn corrects for how clients differ, and a client's own batch normalization is to stay different: choose batchNorm average or frozen.";
+  }
   if (strategy === "fedrep" && proximal > 0) {
     return "FedRep holds the head while the body is trained, and the body before that; FedProx would move what is held: choose proximal 0.";
   }
@@ -193,12 +284,7 @@ export function stepsConflict(
 }
 
 /** Why a round's strategy does not go with what else it says, in words; undefined where it does. */
-export function liveConflict(
-  config: Pick<
-    RoundConfig,
-    "strategy" | "optimizer" | "patience" | "mode" | "aggregation" | "layers" | "learningRate" | "proximal" | "lambda"
-  >,
-): string | undefined {
+export function liveConflict(config: RoundConfig): string | undefined {
   const { strategy, optimizer, patience, mode, aggregation, layers } = config;
   if (strategy === "none") return undefined;
   if (optimizer !== "sgd" || patience > 0) {
@@ -213,5 +299,22 @@ export function liveConflict(
   if (layers === "head") {
     return "A strategy's clients train all layers: choose layers all, or strategy none.";
   }
-  return stepsConflict(strategy, config);
+  return (remembers(config) ? serverConflict(config) : undefined) ?? stepsConflict(strategy, config);
+}
+
+/** Why a server that remembers something does not go with what else a round says. */
+function serverConflict(config: RoundConfig): string | undefined {
+  if (config.aggregation !== "mean" || config.serverOptimizer !== "sgd") {
+    return "FedDyn's server remembers what the mean of all updates tells of its clients, and steps by it: choose aggregation mean and serverOptimizer sgd.";
+  }
+  if (config.strategy === "feddyn" && (config.serverLearningRate !== 1 || config.prior > 0)) {
+    return "FedDyn's step is the mean and what its server remembers, both whole: choose serverLearningRate 1 and prior 0.";
+  }
+  if (config.noise > 0) {
+    return "What FedDyn's server remembers would add up the noise of all rounds: choose noise 0.";
+  }
+  if (config.population < config.goalCount) {
+    return "FedDyn's server has to know how many devices there are in all: choose population, of the goal count or more.";
+  }
+  return undefined;
 }

@@ -45,12 +45,38 @@ export interface LiveStrategy<Options> {
   keeps(context: StrategyContext<Options>): Record<string, number>;
   /** What each client has for itself: its update holds nothing of it, and the edge leaves it as it is, whatever is sent. */
   personal?(context: StrategyContext<Options>): Span[];
-  /** Whether a device whose vectors are kept plays with a model of its own, the shared one with its own layers, or the shared one. */
-  plays: "own-model" | "own-layers" | "shared-model";
+  /**
+   * Whether a device whose vectors are kept plays with a model of its own, the shared one with its own layers, or the shared one: held
+   * against its last model in training, or corrected for how its own examples differ from the others'.
+   */
+  plays: "own-model" | "own-layers" | "shared-model" | "shared-corrected";
   /** The weights that it plays with then; a new vector. */
   playedWith?(context: StrategyContext<Options>, weights: Float32Array, state: Vectors): Float32Array<ArrayBuffer>;
   /** What its clients can train on. */
   backends: readonly ("wasm" | "webgpu")[];
+  /** The server's part; without one it averages and steps as the round says. */
+  server?: LiveServer<Options>;
+  /** What a round calls options whose names mean something else in other configurations. */
+  named?: Readonly<Record<string, string>>;
+}
+
+/**
+ * What a live round's server does beside its clients: it knows the mean of their deltas, all of which count the same, and remembers one
+ * vector as long as the weights, which goes with the version that it belongs to.
+ */
+export interface LiveServer<Options> {
+  /** Steps a block of trainable weights in place, and what is remembered of the same block. */
+  step(context: StrategyContext<Options>, block: ServerBlock): void;
+}
+
+export interface ServerBlock {
+  weights: Float32Array;
+  /** Zeros before the first round. */
+  memory: Float32Array;
+  /** Of the updates' deltas. */
+  mean: Float64Array;
+  /** |P| */
+  updates: number;
 }
 
 /** What a client sends. */

@@ -831,6 +831,8 @@ export const de = {
         "Ein eigenes Modell bleibt auf diesem Gerät und wird nie gesendet. Du spielst mit ihm; es trainiert neben dem gemeinsamen, das andere bekommen, und bleibt ihm nah.",
       "shared-model":
         "Dein letztes Modell bleibt auf diesem Gerät und wird nie gesendet: das nächste Training wird mit ihm verglichen. Du spielst mit dem gemeinsamen.",
+      "shared-corrected":
+        "Wohin deine Beispiele das Modell ziehen und die der anderen nicht, bleibt auf diesem Gerät und wird so nie gesendet: das nächste Training wird damit korrigiert. Du spielst mit dem gemeinsamen.",
       unused:
         "Was du Eigenes hast, bleibt auf diesem Gerät und wird nie gesendet. Die Version, die jetzt spielt, entstand nicht zusammen damit: du spielst mit der gemeinsamen.",
       first: {
@@ -840,6 +842,8 @@ export const de = {
           "Die laufenden Runden trainieren ein eigenes Modell neben dem gemeinsamen. Bis es da ist, spielst du mit dem gemeinsamen.",
         "shared-model":
           "Die laufenden Runden vergleichen jedes Training mit deinem Modell der Runde davor. Noch gibt es keines; du spielst mit dem gemeinsamen.",
+        "shared-corrected":
+          "Die laufenden Runden gleichen in jedem Training aus, wie deine Beispiele von denen der anderen abweichen. Noch ist davon nichts bekannt; du spielst mit dem gemeinsamen.",
       },
       where: "Wie viel Platz das braucht und wie du es löschst:",
       onProcessor:
@@ -954,7 +958,7 @@ export const de = {
     withdraw_picture: "Einwilligung für Bilder widerrufen",
     withdraw: "Zustimmung zurückziehen",
     withdraw_drawing: "Einwilligung für Zeichnungen widerrufen",
-    forgetOwn: "Meine eigenen Schichten und Modelle löschen",
+    forgetOwn: "Meine eigenen Schichten, Modelle und Korrekturen löschen",
     forgotOwn: "Gelöscht. Von jetzt an spielst du mit dem gemeinsamen Modell.",
     erase: "Alles löschen …",
     items: {
@@ -986,8 +990,8 @@ export const de = {
         why: "sie passt zu deiner Kamera und wird nie gesendet",
       },
       clientStates: {
-        what: "Deine eigenen Schichten oder Modelle",
-        why: "Runden, die sie jedem Gerät überlassen, machen mit ihnen weiter, und du spielst mit ihnen; nie gesendet",
+        what: "Deine eigenen Schichten, Modelle oder Korrekturen",
+        why: "Runden, die sie jedem Gerät überlassen, machen mit ihnen weiter, und mit Schichten und Modellen spielst du; nie gesendet",
       },
       residuals: { what: "Was kleine Updates weggelassen haben", why: "um es in einer späteren Runde zu senden" },
       backend: { what: "Prozessor oder GPU", why: "wie du es gewählt hast" },

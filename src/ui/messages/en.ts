@@ -816,6 +816,8 @@ export const en = {
         "A model of your own stays on this device, and is never sent. You play with it; it is trained beside the shared one, which others get, and held close to that.",
       "shared-model":
         "Your last model stays on this device, and is never sent: the next training is compared with it. You play with the shared one.",
+      "shared-corrected":
+        "What your examples pull the model to, and others' do not, stays on this device, and is never sent as it is: the next training is corrected by it. You play with the shared one.",
       unused:
         "What was kept of your own stays on this device, and is never sent. The version that plays now was not made together with it: you play with the shared one.",
       first: {
@@ -825,6 +827,8 @@ export const en = {
           "The rounds that run train a model of your own beside the shared one. Until there is one, you play with the shared one.",
         "shared-model":
           "The rounds that run compare each training with your model of the round before. There is none yet; you play with the shared one.",
+        "shared-corrected":
+          "The rounds that run correct each training for how your examples differ from others'. Nothing is known of that yet; you play with the shared one.",
       },
       where: "How much room it takes, and how to delete it:",
       onProcessor:
@@ -939,7 +943,7 @@ export const en = {
     withdraw_picture: "Withdraw consent for pictures",
     withdraw: "Withdraw consent",
     withdraw_drawing: "Withdraw consent for drawings",
-    forgetOwn: "Delete my own layers and models",
+    forgetOwn: "Delete my own layers, models and corrections",
     forgotOwn: "Deleted. You play with the shared model from now on.",
     erase: "Erase everything…",
     items: {
@@ -965,8 +969,8 @@ export const en = {
       preferences: { what: "When this device may train", why: "as you chose" },
       localNorms: { what: "This device's own batch normalization", why: "it fits your camera, and is never sent" },
       clientStates: {
-        what: "Your own layers or models",
-        why: "rounds that leave them to each device go on with them, and you play with them; never sent",
+        what: "Your own layers, models or corrections",
+        why: "rounds that leave them to each device go on with them, and you play with layers and models; never sent",
       },
       residuals: { what: "What small updates have left out", why: "to be sent in a later round" },
       backend: { what: "Processor or GPU", why: "as you chose" },

@@ -3,6 +3,7 @@ import {
   hubSchema,
   roundConfigSchema,
   roundSchema,
+  MOST_RANGES,
   ROUND_STATES,
   type HubState,
   type Round,
@@ -229,6 +230,31 @@ export class RoundTable {
       run,
     );
     return rows.map(({ number }) => number);
+  }
+
+  /**
+   * The rounds of a strategy that have led to a version, one from the version of the other, with no other round between: those whose updates
+   * are in what its server remembers there. Each pair the first and the last of some in a row, the latest first; the last hundred thousand.
+   */
+  remembered(version: number, strategy: string): [first: number, last: number][] {
+    const rows = this.db.all(
+      numberRow,
+      `WITH RECURSIVE led (number, base) AS (
+         SELECT r.number, r.base FROM checkpoints c JOIN rounds r ON r.number = c.round
+           WHERE c.version = ?1 AND json_extract(r.config, '$.strategy') = ?2
+         UNION ALL
+         SELECT r.number, r.base FROM led JOIN checkpoints c ON c.version = led.base JOIN rounds r ON r.number = c.round
+           WHERE json_extract(r.config, '$.strategy') = ?2)
+       SELECT number FROM led LIMIT 100000`,
+      ...[version, strategy],
+    );
+    const ranges: [number, number][] = [];
+    for (const { number } of rows) {
+      const range = ranges.at(-1);
+      if (range?.[0] === number + 1) range[0] = number;
+      else ranges.push([number, number]);
+    }
+    return ranges.slice(0, MOST_RANGES);
   }
 
   /** Rounds that have ended and whose updates are still in R2. */

@@ -651,6 +651,7 @@ export const de = {
         fedrep: "Eigene letzte Schichten, zuerst trainiert (FedRep)",
         ditto: "Ein eigenes Modell neben dem gemeinsamen (Ditto)",
         moon: "Sein letztes Modell zum Vergleich (MOON; auf dem Prozessor)",
+        feddyn: "Wie seine Beispiele abweichen, um es auszugleichen (FedDyn)",
       },
     },
     personalLayers: { name: "Eigene Schichten", help: "am Ende, jedes Geräts" },
@@ -658,6 +659,11 @@ export const de = {
     lambda: { name: "Lambda", help: "wie stark das eigene Modell am gemeinsamen gehalten wird" },
     mu: { name: "Mu", help: "Gewicht des Vergleichs neben den Labels" },
     temperature: { name: "Temperatur", help: "des Vergleichs" },
+    alignment: { name: "Alpha", help: "FedDyn: wie stark Geräte am Checkpoint gehalten und korrigiert werden" },
+    population: {
+      name: "Geräte insgesamt",
+      help: "der Föderation, ob sie kommen oder nicht: so viele wie das Ziel oder mehr",
+    },
     batchNorm: {
       name: "Batch-Normalisierung",
       help: "Gewichte und Statistik",

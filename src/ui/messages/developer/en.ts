@@ -648,6 +648,7 @@ export const en = {
         fedrep: "Own last layers, trained first (FedRep)",
         ditto: "A model of its own beside the shared one (Ditto)",
         moon: "Its last model, to compare with (MOON; on the processor)",
+        feddyn: "How its examples differ, to correct for it (FedDyn)",
       } satisfies Record<LiveName | "none", string>,
     },
     personalLayers: { name: "Own layers", help: "at the end, of each device" },
@@ -655,6 +656,8 @@ export const en = {
     lambda: { name: "Lambda", help: "how strongly its own model is held to the shared one" },
     mu: { name: "Mu", help: "weight of the comparison beside the labels" },
     temperature: { name: "Temperature", help: "of the comparison" },
+    alignment: { name: "Alpha", help: "FedDyn: how strongly devices are held to the checkpoint and corrected" },
+    population: { name: "Devices in all", help: "of the federation, whether they come or not: the goal count or more" },
     batchNorm: {
       name: "Batch normalization",
       help: "weights and statistics",

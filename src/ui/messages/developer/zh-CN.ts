@@ -597,6 +597,7 @@ export const zhCN = {
         fedrep: "自己的最后几层，先行训练（FedRep）",
         ditto: "共享模型之外另有自己的模型（Ditto）",
         moon: "自己上一次的模型，用作对比（MOON；在处理器上）",
+        feddyn: "自己的样本有何不同，用来校正（FedDyn）",
       },
     },
     personalLayers: { name: "自有层数", help: "每台设备末尾的层" },
@@ -604,6 +605,8 @@ export const zhCN = {
     lambda: { name: "Lambda", help: "自己的模型被拉向共享模型的强度" },
     mu: { name: "Mu", help: "对比损失相对标签的权重" },
     temperature: { name: "温度", help: "对比损失的" },
+    alignment: { name: "Alpha", help: "FedDyn：设备被拉向检查点并被校正的强度" },
+    population: { name: "设备总数", help: "整个联邦的设备，无论来不来：不少于目标数" },
     batchNorm: {
       name: "批归一化",
       help: "权重和统计量",

@@ -1,0 +1,173 @@
+import { expect, test } from "vitest";
+import * as v from "valibot";
+import type { ModelSummary } from "../../model/model";
+import { SERVER_OPTIMIZERS } from "../server-optimizers/registry";
+import { stepModel } from "../server-optimizers/step-model";
+import { planSchema, roundConfigSchema } from "../protocol";
+import { clientContextOf, keptAfter, liveConflict, liveRunOf, vectorsFor, type KeptState, type LiveName } from "./live";
+import oracle from "./oracle.json";
+import { serverRuleOf } from "./server-step";
+import { plainMean, type StrategyUpdate } from "./strategy";
+
+/**
+ * NumPy's federations of quadratic clients (tools/strategies-oracle.py) as live rounds run them: a state on each device, and on the server one
+ * that goes with the version.
+ */
+const { A, b, cohorts, start, steps, lr, ...paths } = oracle.more.quadratics;
+const length = start.length;
+const model: ModelSummary = {
+  layers: [],
+  parameters: length,
+  trainableParameters: length,
+  multiplyAdds: 0,
+  inputs: 1,
+  classes: 1,
+  tensors: [
+    { name: "body/kernel", shape: [3], size: 3, offset: 0, trainable: true },
+    { name: "head/kernel", shape: [length - 3], size: length - 3, offset: 3, trainable: true },
+  ],
+};
+
+/** A_i (w - b_i) */
+const slope = (client: number, w: Float32Array): Float32Array =>
+  Float32Array.from({ length }, (_, row) =>
+    (A[client]?.[row] ?? []).reduce((sum, a, i) => sum + a * ((w[i] ?? 0) - (b[client]?.[i] ?? 0)), 0),
+  );
+
+interface Run {
+  strategy: LiveName;
+  options: Record<string, number>;
+  /** Who takes part in a round of which nothing comes, before each of NumPy's. */
+  undone?: (round: number) => number[];
+}
+
+/** The weights after every round that was published. */
+async function run({ strategy, options, undone = () => [] }: Run): Promise<Float32Array[]> {
+  const choice = v.parse(planSchema, { epochs: steps, batchSize: 10, learningRate: lr, ...options, strategy });
+  const live = liveRunOf({ ...choice, population: A.length }, model);
+  if (!live) throw new Error("no strategy");
+  const devices = new Map<number, KeptState>();
+  let weights = Float32Array.from(start);
+  const moments = { first: new Float32Array(length), second: new Float32Array(0) };
+  const counted: [number, number][] = [];
+  let number = 0;
+  const train = (client: number): StrategyUpdate => {
+    const old = devices.get(client);
+    const told = { global: weights, broadcast: {}, state: vectorsFor(live, old, counted) };
+    const context = clientContextOf(live, told, { plan: choice, examples: 10 });
+    const hook = live.strategy.client.gradientHook?.(context);
+    const trained = Float32Array.from(weights);
+    for (let step = 0; step < context.steps; step++) {
+      const gradient = slope(client, trained);
+      hook?.(gradient, trained);
+      trained.forEach((value, i) => (trained[i] = value - lr * (gradient[i] ?? 0)));
+    }
+    const { state = {} } = live.strategy.client.afterTraining?.(context, trained) ?? {};
+    const now = { choice: { ...choice, strategy }, vectors: { ...context.state, ...state }, round: number };
+    devices.set(client, keptAfter(now, old, counted));
+    return { client, examples: 10, delta: trained.map((value, i) => value - (weights[i] ?? 0)), sent: {} };
+  };
+  const path: Float32Array[] = [];
+  for (const [round, cohort] of cohorts.entries()) {
+    const others = undone(round);
+    if (others.length > 0) number += 1;
+    for (const client of others) train(client);
+    number += 1;
+    const updates = cohort.map(train);
+    const next = weights.slice();
+    const plan = { choice: { ...choice, population: A.length }, updates: updates.length };
+    await stepModel(model, next, {
+      optimizer: { kind: "sgd", learningRate: 1, momentum: 0, beta2: 0, tau: 1 },
+      rule: serverRuleOf(plan, model),
+      average: () => Promise.resolve(plainMean(updates, length)),
+      share: 1,
+      keep: () => false,
+      moments: () => Promise.resolve(moments),
+    });
+    weights = next;
+    counted.push([number, number]);
+    path.push(weights.slice());
+  }
+  return path;
+}
+
+function expectPath(found: Float32Array[], path: readonly (readonly number[])[]): void {
+  expect(found).toHaveLength(path.length);
+  found.forEach((weights, round) => {
+    weights.forEach((value, i) => {
+      expect(Math.abs(value - (path[round]?.[i] ?? NaN)), `round ${round}`).toBeLessThan(1e-4);
+    });
+  });
+}
+
+const RUNS: [LiveName, Record<string, number>, readonly (readonly number[])[]][] = [
+  ["feddyn", { alignment: paths.feddyn.alpha }, paths.feddyn.path],
+];
+
+test.each(RUNS)("live rounds of %s go where NumPy goes", async (strategy, options, path) => {
+  expectPath(await run({ strategy, options }), path);
+});
+
+test.each(RUNS)(
+  "and so do those of %s where rounds between come to nothing, for those who were in both and those who were not",
+  async (strategy, options, path) => {
+    expectPath(
+      await run({ strategy, options, undone: (round) => [round % 6, (round + 2) % 6, (round + 3) % 6] }),
+      path,
+    );
+  },
+);
+
+test("statistics are averaged, and what a round leaves as it is stays, with what is remembered of it", async () => {
+  const [kernel, statistics] = model.tensors.map((one) => ({ ...one, trainable: one.offset === 0 }));
+  if (!kernel || !statistics) throw new Error("no tensors");
+  const choice = { ...v.parse(planSchema, { epochs: 1, batchSize: 1, learningRate: 1 }), strategy: "feddyn" as const };
+  const step = async (kept: string): Promise<{ weights: Float32Array; memory: Float32Array }> => {
+    const [weights, memory] = [new Float32Array(length), new Float32Array(length)];
+    const one = { ...model, tensors: [kernel, statistics] };
+    await stepModel(one, weights, {
+      optimizer: { kind: "sgd", learningRate: 1, momentum: 0, beta2: 0, tau: 1 },
+      rule: serverRuleOf({ choice: { ...choice, population: 4 }, updates: 2 }, one),
+      average: () => Promise.resolve(new Float64Array(length).fill(1)),
+      share: 1,
+      keep: ({ name }) => name === kept,
+      moments: () => Promise.resolve({ first: memory, second: new Float32Array(0) }),
+    });
+    return { weights, memory };
+  };
+  // w + 1 + 2 / 4, and h = -0.01 / 4 * 2, of which N = 4 times as much is kept.
+  const { weights, memory } = await step("none");
+  expect([...weights]).toEqual([1.5, 1.5, 1.5, 1, 1]);
+  expect([...memory]).toEqual([-0.02, -0.02, -0.02, 0, 0].map(Math.fround));
+  const held = await step("body/kernel");
+  expect([...held.weights, ...held.memory]).toEqual([0, 0, 0, 1, 1, 0, 0, 0, 0, 0]);
+});
+
+test("without a strategy that remembers something there is no such rule", () => {
+  for (const strategy of ["none", "ditto", "fedper", "moon"] as const) {
+    const choice = { ...v.parse(planSchema, { epochs: 1, batchSize: 1, learningRate: 1 }), strategy };
+    expect(serverRuleOf({ choice, updates: 1 }, model)).toBeUndefined();
+  }
+  expect(Object.keys(SERVER_OPTIMIZERS)).not.toContain("feddyn");
+});
+
+const TAKEN = { prior: 0, population: 10, strategy: "feddyn" };
+test.each([
+  [{ population: 2 }, "choose population"],
+  [{ population: 0 }, "choose population"],
+  [{ prior: 100 }, "prior 0"],
+  [{ serverLearningRate: 0.5 }, "serverLearningRate 1"],
+  [{ serverOptimizer: "momentum" }, "serverOptimizer sgd"],
+  [{ aggregation: "median" }, "aggregation mean"],
+  [{ aggregation: "geometric-median" }, "aggregation mean"],
+  [{ noise: 1, updateClip: 1, evaluators: 0 }, "noise 0"],
+  [{ proximal: 0.1 }, "proximal 0"],
+  [{ batchNorm: "local" }, "batchNorm average or frozen"],
+  [{ alignment: 100, learningRate: 0.02 }, "would diverge"],
+  [{ mode: "async" }, "mode sync"],
+  [{ layers: "head" }, "layers all"],
+  [{ patience: 1 }, "patience 0"],
+])("FedDyn with %o is refused in words", (more, words) => {
+  expect(liveConflict(v.parse(roundConfigSchema, TAKEN))).toBeUndefined();
+  expect(liveConflict(v.parse(roundConfigSchema, { ...TAKEN, ...more }))).toContain(words);
+});

@@ -1,0 +1,30 @@
+import type { ModelSummary } from "../../model/model";
+import type { OptimizerRule } from "../server-optimizers/optimizer";
+import { liveRunOf, type LiveChoice } from "./live";
+
+/** What of a round says how a server steps that remembers something, and of how many updates. */
+export interface ServerPlan {
+  choice: LiveChoice;
+  /** |P| */
+  updates: number;
+}
+
+/**
+ * A strategy's server as a rule by which a model is stepped, block by block: of its moments the first is what it remembers.
+ * @returns undefined where the round's server remembers nothing
+ */
+export function serverRuleOf(
+  { choice, updates }: ServerPlan,
+  model: Pick<ModelSummary, "parameters" | "tensors">,
+): OptimizerRule | undefined {
+  const run = liveRunOf(choice, model);
+  const server = run?.strategy.live.server;
+  if (!server) return undefined;
+  return {
+    remembers: true,
+    seesUpdates: false,
+    step: (weights, mean, _options, { first: memory }) => {
+      server.step(run.context, { weights, mean, memory, updates });
+    },
+  };
+}
