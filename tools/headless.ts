@@ -3,6 +3,7 @@ import { promisify } from "node:util";
 import zlib from "node:zlib";
 import * as v from "valibot";
 import { FederatedClient, type ClientRequest } from "../src/federation/federated-client";
+import { decodeCheckpoint } from "../src/model/checkpoint";
 import { summarize, type ModelSummary } from "../src/model/model";
 import {
   problemSchema,
@@ -169,6 +170,12 @@ export class HeadlessClient {
   /** The bytes of a checkpoint. @throws RefusalError */
   async checkpoint({ sha256 }: CheckpointInfo): Promise<Uint8Array<ArrayBuffer>> {
     return this.#request(`/api/checkpoints/${sha256}`, {});
+  }
+
+  /** What the server of a round's strategy remembers, where its clients are told it. @throws RefusalError, FormatError */
+  async memory({ remembered }: Assignment): Promise<Float32Array | undefined> {
+    if (!remembered?.vector) return undefined;
+    return decodeCheckpoint(await this.#request(`/api/checkpoints/${remembered.vector.sha256}`, {}), this.model);
   }
 
   /** Says how a candidate and its base do. @throws RefusalError */

@@ -142,16 +142,17 @@ def quadratics(r):
     def grad(i, w):
         return A[i] @ (w - b[i])
 
-    def scaffold(eta_g):
-        """Karimireddy et al. 2020, algorithm 1, option II."""
+    def scaffold(eta_g, steps_of=lambda i: steps):
+        """Karimireddy et al. 2020, algorithm 1, option II; K of each client its own where it is told."""
         x, c, ci, path = start.copy(), np.zeros(d), np.zeros((n, d)), []
         for S in cohorts:
             dy, dc = [], []
             for i in S:
+                K = steps_of(i)
                 y = x.copy()
-                for _ in range(steps):
+                for _ in range(K):
                     y = y - lr * (grad(i, y) - ci[i] + c)
-                new = ci[i] - c + (x - y) / (steps * lr)
+                new = ci[i] - c + (x - y) / (K * lr)
                 dy.append(y - x)
                 dc.append(new - ci[i])
                 ci[i] = new
@@ -242,6 +243,8 @@ def quadratics(r):
 
     return {"A": A.tolist(), "b": b.tolist(), "cohorts": cohorts, "start": start.tolist(), "steps": steps, "lr": lr,
             "scaffold": {"serverLearningRate": 0.8, "path": scaffold(0.8)},
+            "scaffold-unequal": {"serverLearningRate": 0.8, "steps": [1 + i for i in range(n)],
+                                 "path": scaffold(0.8, lambda i: 1 + i)},
             "feddyn": {"alpha": 0.3, "path": feddyn(0.3)}, "ditto": {"lambda": 0.5, "path": ditto(0.5)},
             "fedper": {"path": personal(None)}, "fedrep": {"headEpochs": 3, "path": personal(3)},
             "power-of-choice": {"choices": 2, "path": power_of_choice(2)}}

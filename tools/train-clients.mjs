@@ -202,10 +202,12 @@ export class Trainer {
     return published ? "in the sum, published" : "not published";
   }
 
-  async #trained({ checkpoint, plan, round, remembered }) {
+  async #trained(assignment) {
+    const { checkpoint, plan, round, remembered } = assignment;
     const weights = await this.#weights(checkpoint);
     const run = lab.liveRunOf(plan, this.client.model);
-    const strategy = lab.toldOf(run, this.#kept, remembered?.rounds);
+    const memory = await this.client.memory(assignment);
+    const strategy = lab.toldOf(run, this.#kept, remembered?.rounds, memory);
     const seed = crypto.getRandomValues(new Uint32Array(1))[0];
     const before = await this.#judge(await this.#ownWeights(checkpoint, lab.personalLayersOf(plan)));
     const begun = performance.now();

@@ -87,6 +87,7 @@ test("what a training leaves is kept once the edge has its update, and nothing i
       return Promise.resolve({ decision: "train", assignment });
     },
     checkpoint: () => Promise.resolve(encodeCheckpoint(model, initializeWeights(spec, 1), {}, "float32")),
+    memory: () => Promise.resolve(undefined),
     packTrained: () => Promise.resolve({ file: new Uint8Array(), residual: undefined }),
     upload: () => Promise.resolve("accepted"),
     sendSecure: (_: unknown, train: Train) => secure.shift()?.(train),

@@ -96,7 +96,7 @@ const strategyEntries = {
   temperature: selecting(liveEntries.temperature),
   /** FedDyn: its alpha, how strongly clients' losses are aligned. */
   alignment: selecting(liveEntries.alignment),
-  /** FedDyn: how many devices the federation counts, whether they come or not: the goal count or more. */
+  /** FedDyn, SCAFFOLD: how many devices the federation counts, whether they come or not: the goal count or more. */
   population: selecting(liveEntries.population),
 };
 
@@ -383,6 +383,8 @@ export type CheckpointInfo = v.InferOutput<typeof checkpointSchema>;
 /** Rounds in a row that a client is told of at most; who has kept something of an older one begins anew. */
 export const MOST_RANGES = 1000;
 
+export const rememberedVectorSchema = v.object({ sha256: sha256Schema, bytes: whole(1, 1e9) });
+
 export const assignmentSchema = v.object({
   task: taskNameSchema,
   /** The id of the one update that this client may send. */
@@ -407,7 +409,11 @@ export const assignmentSchema = v.object({
   ),
   /** Of a round whose server remembers something: of which rounds' updates, each pair the first and the last of some in a row. */
   remembered: v.optional(
-    v.object({ rounds: v.pipe(v.array(v.tuple([whole(1, 1e9), whole(1, 1e9)])), v.maxLength(MOST_RANGES)) }),
+    v.object({
+      rounds: v.pipe(v.array(v.tuple([whole(1, 1e9), whole(1, 1e9)])), v.maxLength(MOST_RANGES)),
+      /** The vector itself, as a checkpoint's file, where clients are told it and there is one. */
+      vector: v.optional(rememberedVectorSchema),
+    }),
   ),
 });
 export type Assignment = v.InferOutput<typeof assignmentSchema>;

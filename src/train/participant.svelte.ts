@@ -452,6 +452,7 @@ class Participant {
       signal,
     );
     participation.bytesDown += bytesDown;
+    const memory = await this.#memory(participation, signal);
     const kept = new Map((await storeOf(assignment.task).all()).map((one) => [one.id, one]));
     const chosen = (ids: number[]): Example[] => ids.flatMap((id) => kept.get(id) ?? []);
     const train = chosen(participation.train);
@@ -468,6 +469,7 @@ class Participant {
       heldOut: pack(chosen(participation.heldOut), network),
       plan: assignment.plan,
       remembered: assignment.remembered,
+      memory,
       rehearsal,
       seed,
       backend,
@@ -491,6 +493,17 @@ class Participant {
         this.#trainer.stop();
       }
     }
+  }
+
+  /** What the server of the round's strategy remembers, where its clients are told it: a file as a checkpoint's. */
+  async #memory(participation: Participation, signal: AbortSignal): Promise<Uint8Array<ArrayBuffer> | undefined> {
+    const { task, checkpoint, remembered } = participation.assignment;
+    if (!remembered?.vector) return undefined;
+    const onProgress = (share: number): void => this.#show({ kind: "downloading", share }, signal);
+    const told = { ...remembered.vector, version: checkpoint.version };
+    const { file, bytesDown } = await getCheckpoint(task, told, onProgress, signal);
+    participation.bytesDown += bytesDown;
+    return file;
   }
 
   async #backends(

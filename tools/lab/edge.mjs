@@ -62,7 +62,9 @@ export async function againstEdge(config, { data, pool, url, token }) {
     const clients = shares.train.map(() => new lab.HeadlessClient(() => edge.url, task, stop.signal));
     const ask = async (path, init = {}) => {
       const headers = { authorization: `Bearer ${edge.token}`, "content-type": "application/json" };
-      const response = await fetch(`${edge.url}/api/tasks/${task}${path}`, { ...init, headers });
+      const request = () => fetch(`${edge.url}/api/tasks/${task}${path}`, { ...init, headers });
+      // A connection that the edge has closed while this process trained: who only asks may ask again.
+      const response = await (init.method ? request() : request().catch(request));
       const answer = await response.json();
       if (!response.ok) throw new DataError(`The edge refused: ${answer.detail}`);
       return answer;
@@ -89,6 +91,7 @@ export async function againstEdge(config, { data, pool, url, token }) {
         clients.map(async (client, i) => {
           const examples = shares.train[i].length;
           const assignment = await client.assignment(examples);
+          const { remembered } = assignment;
           const weights = lab.decodeCheckpoint(await client.checkpoint(assignment.checkpoint), model);
           const run = lab.liveRunOf(assignment.plan, model);
           const trained = await pool.train({
@@ -98,11 +101,11 @@ export async function againstEdge(config, { data, pool, url, token }) {
             plan: assignment.plan,
             norms: null,
             seed: lab.clientSeed(config.seed, round, i),
-            strategy: lab.toldOf(run, kept[i], assignment.remembered?.rounds),
+            strategy: lab.toldOf(run, kept[i], remembered?.rounds, await client.memory(assignment)),
           });
           const { delta, loss, accuracy } = trained;
           const now = run && { choice: assignment.plan, vectors: trained.strategy.state, round: assignment.round };
-          kept[i] = now && lab.keptAfter(now, kept[i], assignment.remembered?.rounds);
+          kept[i] = now && lab.keptAfter(now, kept[i], remembered?.rounds);
           await client.send(assignment, delta, examples, { loss, accuracy });
         }),
       );

@@ -1,8 +1,9 @@
+import { localSteps } from "../../src/federation/aggregation/fednova";
 import { needsInitialLoss } from "../../src/federation/aggregation/registry";
 import type { ProblemCode } from "../../src/federation/problems";
 import { mostExamples } from "../../src/federation/round/bounds";
 import { hidesCohort } from "../../src/federation/round/rule";
-import { personalSpans } from "../../src/federation/strategies/live";
+import { personalSpans, seesSteps } from "../../src/federation/strategies/live";
 import type { Span } from "../../src/federation/strategies/strategy";
 import type { UpdateMetadata, UpdateSummary } from "../../src/federation/update";
 import type { RoundDriver, TaskContext } from "./round-driver";
@@ -93,6 +94,8 @@ export class Admission {
         ...metadata,
         examples: Math.min(metadata.examples, member.claimed ?? Infinity, most),
         evalExamples: Math.min(metadata.evalExamples, open.config.maxExamples),
+        // Of all that it has trained on, also of what does not count.
+        ...(seesSteps(open.config) && { steps: localSteps(metadata.examples, open.config) }),
       };
       const place = { round: open.number, staleness: metadata ? open.base - member.base : 0 };
       store.updates.setUploaded(id, { ...upload, summary: { metadata: counted, norm } }, place, now);

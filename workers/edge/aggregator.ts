@@ -77,6 +77,20 @@ export interface PublishedFile {
   facts?: RingFacts;
   /** Of the updates that were measured: the cosine to their average. */
   cosines?: MeasuredUpdate[];
+  /** What a strategy's server remembers now, where clients are told it: a file as a checkpoint's, under an address of its own. */
+  remembered?: StoredFile;
+}
+
+export interface StoredFile {
+  sha256: string;
+  bytes: number;
+}
+
+/** A part of a file that is read when its turn comes. */
+interface Piece {
+  /** Bytes. */
+  length: number;
+  read: () => Promise<Uint8Array>;
 }
 
 /** An update's cosine to the average of its round; null where it has none. */
@@ -85,14 +99,25 @@ export interface MeasuredUpdate {
   cosine: number | null;
 }
 
+/** A strategy's server, as it stands before a round. */
+export interface StrategyServer extends ServerPlan {
+  name: string;
+  /** Whether it remembers something already. */
+  isBegun: boolean;
+  /** Whether clients are told that. */
+  isTold: boolean;
+  /** Where it sees each update: all of them, each with what its numbers are multiplied by, its clip divided by its steps. */
+  perStep: ComparedUpdate[];
+}
+
 /** How a round's updates become the next checkpoint. */
 export interface MergePlan {
   aggregation: Aggregation;
   /** f of the robust rules. */
   byzantine: number;
   optimizer: ServerOptimizer;
-  /** How a strategy's server steps, in the optimizer's place, and whether it remembers something already; null where there is none. */
-  server: (ServerPlan & { name: string; isBegun: boolean }) | null;
+  /** How a strategy's server steps, in the optimizer's place; null where none does. */
+  server: StrategyServer | null;
   /** The mean of the updates' squared norms, averaged as the updates are; 0 where nobody asks for it. */
   meanSquare: number;
   /** Examples that the base counts as in the average. */
@@ -198,12 +223,12 @@ export class Aggregator extends DurableObject<Env> {
     // Of masked vectors only their sum says how many examples are behind them.
     const examples = unmasked?.facts.weight ?? plan.expected.examples;
     const stepped = await this.step({ ...plan, expected: { ...plan.expected, examples } }, average, true);
-    const { weights, cosines } = stepped;
+    const { weights, cosines, remembered } = stepped;
     const file =
       plan.downloadCodec === "float32"
         ? await this.publish(weights, plan.metadata)
         : await this.#publishDifference(plan, plan.downloadCodec, weights);
-    return { ...file, cosines, ...(unmasked && { facts: unmasked.facts }) };
+    return { ...file, cosines, ...(remembered && { remembered }), ...(unmasked && { facts: unmasked.facts }) };
   }
 
   /** The mean under the masks of a round with secure aggregation. */
@@ -261,7 +286,7 @@ export class Aggregator extends DurableObject<Env> {
     plan: Omit<MergePlan, "shards" | "updates">,
     average: BlockAverage,
     isFirst: boolean,
-  ): Promise<{ weights: Float32Array<ArrayBuffer>; cosines: MeasuredUpdate[] }> {
+  ): Promise<{ weights: Float32Array<ArrayBuffer>; cosines: MeasuredUpdate[]; remembered?: StoredFile }> {
     const { optimizer, server, base, version } = plan;
     const weights = decodeCheckpoint(await this.read(checkpointKey(base.sha256)), this.model);
     const norm = normOf(weights);
@@ -283,14 +308,19 @@ export class Aggregator extends DurableObject<Env> {
       },
       onMoments: async (start, moments) => {
         if (!isFirst) return;
-        if (server) await this.env.STORE.put(momentsKey(this.task, version, server.name, start), moments.first);
+        if (server) await this.#keepMemory(version, start, moments.first, server);
         else await this.#keepMoments(version, start, moments, optimizer);
       },
     });
     checkWeights(this.model, weights, norm);
     const { values } = cosines;
+    const remembered = isFirst && server?.isTold ? await this.#publishMemory(plan, server, weights) : undefined;
     const cosineOf = (k: number): number | null => (lost.has(k) ? null : (values[k] ?? null));
-    return { weights, cosines: measured.map(({ id }, k) => ({ id, cosine: cosineOf(k) })) };
+    return {
+      weights,
+      cosines: measured.map(({ id }, k) => ({ id, cosine: cosineOf(k) })),
+      ...(remembered && { remembered }),
+    };
   }
 
   /**
@@ -323,12 +353,35 @@ export class Aggregator extends DurableObject<Env> {
     return { ...file, norm: normOf(weights), light };
   }
 
+  /**
+   * Stores what a strategy's server remembers as a file like a checkpoint's, under its digest: from the blocks that it is kept in, so that
+   * a merge holds no other vector of all parameters.
+   * @param like weights, whose file has the same header but for its metadata
+   */
+  async #publishMemory(
+    { version, metadata }: Pick<MergePlan, "version" | "metadata">,
+    { name }: StrategyServer,
+    like: Float32Array,
+  ): Promise<StoredFile> {
+    const { parameters } = this.model;
+    const [header] = checkpointPieces(this.model, like, { ...metadata, of: name }, "float32");
+    const blocks = Array.from({ length: Math.ceil(parameters / BLOCK) }, (_, k): Piece => {
+      const start = k * BLOCK;
+      return {
+        length: 4 * Math.min(BLOCK, parameters - start),
+        read: () => this.read(momentsKey(this.task, version, name, start)),
+      };
+    });
+    return this.#store([...(header ? [header] : []), ...blocks]);
+  }
+
   /** Stores a checkpoint's file. It may be as large as the weights: it is digested and stored piece by piece, and never there as a whole. */
-  async #store(pieces: readonly Uint8Array[]): Promise<{ sha256: string; bytes: number }> {
+  async #store(pieces: readonly (Uint8Array | Piece)[]): Promise<StoredFile> {
     const bytes = pieces.reduce((sum, { length }) => sum + length, 0);
     const write = async (stream: WritableStream<Uint8Array>): Promise<void> => {
       const writer = stream.getWriter();
-      for (const piece of pieces) {
+      for (const one of pieces) {
+        const piece = one instanceof Uint8Array ? one : await one.read();
         for (let at = 0; at < piece.length; at += CHUNK) await writer.write(piece.subarray(at, at + CHUNK));
       }
       await writer.close();
@@ -452,18 +505,32 @@ export class Aggregator extends DurableObject<Env> {
     return { first: values.slice(0, length), second: values.slice(length) };
   }
 
-  /** What a strategy's server remembers of a block after a version. @throws Error where that is lost: its clients go on from it */
+  /**
+   * What a strategy's server remembers of a block after a version, and of one that sees updates their sum per step, for which they are read
+   * one after the other.
+   * @throws Error where something of it is lost: clients go on from it
+   */
   async #memory(
     version: number,
     start: number,
     length: number,
-    { name, isBegun }: NonNullable<MergePlan["server"]>,
+    { name, isBegun, perStep }: StrategyServer,
   ): Promise<ServerMoments> {
     const key = momentsKey(this.task, version, name, start);
     const object = isBegun ? await this.env.STORE.get(key) : null;
     if (isBegun && !object) throw new Error(`${key} is not in the store.`);
     const first = object ? new Float32Array(await object.arrayBuffer()) : new Float32Array(length);
-    return { first, second: new Float32Array(0) };
+    const sum = new WeightedSum(perStep.length > 0 ? length : 0);
+    for (const { key, factor } of perStep) sum.addPart(0, await this.#row(key, start, length), factor);
+    return { first, second: Float32Array.from(sum.sum) };
+  }
+
+  /** @throws RangeError where it would be nothing that anybody could go on from */
+  async #keepMemory(version: number, start: number, memory: Float32Array, { name }: StrategyServer): Promise<void> {
+    if (!memory.every(Number.isFinite)) {
+      throw new RangeError(`What the server of ${name} would remember is not finite: nothing is published.`);
+    }
+    await this.env.STORE.put(momentsKey(this.task, version, name, start), memory);
   }
 
   async #keepMoments(

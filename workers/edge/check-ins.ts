@@ -11,7 +11,7 @@ import {
 import { atWorkSince, mostAtWork, type MemberState } from "../../src/federation/round/life";
 import { hidesCohort } from "../../src/federation/round/rule";
 import { clipOf } from "../../src/federation/round/bounds";
-import { personalLayersOf, remembers } from "../../src/federation/strategies/live";
+import { personalLayersOf, remembers, tellsMemory } from "../../src/federation/strategies/live";
 import type { Signer } from "../../src/federation/signing";
 import type { Invitations, Uninvited } from "./invitations";
 import type { RoundDriver, TaskContext } from "./round-driver";
@@ -152,7 +152,7 @@ export class CheckIns {
     const { config, deadline } = open;
     const secure = config.secure ? { secure: this.secure.facts(round, config) } : {};
     const checkpoint = store.checkpoints.get(base);
-    const remembered = remembers(config) ? { remembered: { rounds: this.#remembered(open) } } : {};
+    const remembered = remembers(config) ? { remembered: this.#remembered(open) } : {};
     const plan = planOf(config, clipOf(config, store.checkpoints.normOf(base)));
     return {
       state,
@@ -160,15 +160,18 @@ export class CheckIns {
     };
   }
 
-  /** The rounds that its strategy's server remembers, which every member is told. */
-  #remembered({ number, base, config }: RoundRow): [number, number][] {
-    if (this.#counted?.round !== number) {
-      this.#counted = { round: number, rounds: this.context.store.rounds.remembered(base, config.strategy) };
+  /** What every member is told of what its strategy's server remembers. */
+  #remembered({ number, base, config }: RoundRow): NonNullable<Assignment["remembered"]> {
+    if (this.#known?.round !== number) {
+      const { rounds: table, checkpoints } = this.context.store;
+      const rounds = table.remembered(base, config.strategy);
+      const vector = rounds.length > 0 && tellsMemory(config) ? checkpoints.rememberedOf(base) : undefined;
+      this.#known = { round: number, remembered: { rounds, ...(vector && { vector }) } };
     }
-    return this.#counted.rounds;
+    return this.#known.remembered;
   }
 
-  #counted: { round: number; rounds: [number, number][] } | undefined;
+  #known: { round: number; remembered: NonNullable<Assignment["remembered"]> } | undefined;
 
   /** Hands a waiting client the candidate to evaluate, while more answers are wanted. */
   #evaluationFor(round: RoundRow, client: string, now: number): CheckInAnswer | undefined {

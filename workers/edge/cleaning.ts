@@ -10,9 +10,9 @@ export async function clean(context: TaskContext, places: UpdatePlaces, round: n
     const pending = store.updates.pendingIds(assigned);
     await deleteAll(env.STORE, `updates/${task}/${assigned}/`, (key) => !pending.has(key.split("/")[3] ?? ""));
   }
-  for (const { version, sha256, light } of store.checkpoints.disposable(Number(env.KEEP_CHECKPOINTS))) {
-    const keys = [checkpointKey(sha256), differenceKey(sha256)];
-    await env.STORE.delete(light ? [...keys, checkpointKey(light.sha256)] : keys);
+  for (const { version, sha256, light, remembered } of store.checkpoints.disposable(Number(env.KEEP_CHECKPOINTS))) {
+    const beside = [light, remembered].flatMap((file) => (file ? [checkpointKey(file.sha256)] : []));
+    await env.STORE.delete([checkpointKey(sha256), differenceKey(sha256), ...beside]);
     await deleteAll(env.STORE, `moments/${task}/${version}/`, () => true);
     store.checkpoints.setStatus(version, "deleted");
   }

@@ -2,7 +2,7 @@ import type { DreamVerdict } from "../../src/federation/guard";
 import { isRobust } from "../../src/federation/aggregation/registry";
 import { optimizerRule } from "../../src/federation/server-optimizers/registry";
 import { hidesUpdates, keptOf, noiseRuleOf, optimizerOf } from "../../src/federation/round/rule";
-import { metadataOf, remembers } from "../../src/federation/strategies/live";
+import { metadataOf, remembers, seesSteps, tellsMemory } from "../../src/federation/strategies/live";
 import type { MergePlan, PublishedFile } from "./aggregator";
 import { hubOf, judgeOf } from "./env";
 import type { HubPlan, HubProgress } from "./hub";
@@ -87,6 +87,8 @@ export class Merger {
             choice: config,
             updates: tally.counted,
             isBegun: store.rounds.remembered(baseVersion, config.strategy).length > 0,
+            isTold: tellsMemory(config),
+            perStep: seesSteps(config) ? this.places.perStep({ number, config }) : [],
           }
         : null,
       meanSquare: optimizerRule(config.serverOptimizer).seesUpdates ? this.places.meanSquare({ number, config }) : 0,

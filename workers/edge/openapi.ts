@@ -153,7 +153,8 @@ export const ENDPOINTS: Endpoint[] = [
   {
     method: "get",
     path: "/api/checkpoints/:sha256",
-    summary: "A checkpoint's file, for ever the same, or the rest of it from an offset on",
+    summary:
+      "A checkpoint's file, or what the server of a strategy remembers with it, for ever the same, or the rest of it from an offset on",
     answers: { 200: "application/octet-stream", 206: "application/octet-stream" },
     problems: ["bad-request", "not-found", "range-not-satisfiable"],
   },

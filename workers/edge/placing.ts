@@ -95,6 +95,20 @@ export class UpdatePlaces {
   }
 
   /**
+   * Every counted update of a round, for a server that divides each by the steps that its client has taken. How many those were follows from
+   * its examples, which are its word: it has taken an epoch's single step at least.
+   */
+  perStep({ number, config }: Pick<RoundRow, "number" | "config">): ComparedUpdate[] {
+    const { store } = this.context;
+    return store.updates.counted(number).map((update) => ({
+      ...this.#locate(update),
+      factor:
+        factorOf(update.norm ?? 0, clipOf(config, store.checkpoints.normOf(update.base))) /
+        (update.metadata?.steps ?? config.epochs),
+    }));
+  }
+
+  /**
    * The counted updates whose cosine to the average is told: all of them, or of very many so many as can be read in some seconds. Which
    * those are says their ids, which are random and given by the edge: nobody can see to it that nobody looks.
    */

@@ -146,6 +146,72 @@ test("a liar leaves no more in it than one update's clip, divided by the populat
   expect(lengthOf(second.map((value, i) => value - (first[i] ?? NaN))) / (clip / 10)).toBeCloseTo(1, 4);
 });
 
+/** Two clients of ten, in plain steps. */
+const SCAFFOLD: Partial<RoundConfig> = { ...FEDDYN, strategy: "scaffold", epochs: 1, batchSize: 5, learningRate: 0.02 };
+/** What members are told of c: the sum over all ten devices. */
+const toldIn = (assignment: Assignment | undefined): Promise<Float32Array> => {
+  const vector = assignment?.remembered?.vector;
+  if (!vector) throw new Error("nothing is told");
+  return task.download({ checkpoint: { ...vector, version: 0 } });
+};
+
+test("SCAFFOLD's server finds the clients' changes of c in their updates and steps, and tells it with the version that it belongs to", async () => {
+  const start = await current();
+  // By the paper: K is 18 and 1, eta_l is 0.02, and c = C / 10. Each client's change is -c - delta / (K eta_l), and c is zero before the
+  // first round.
+  const { remembered } = await send([ONE, OTHER], SCAFFOLD);
+  expect(remembered).toEqual({ rounds: [] });
+  await task.ended(1);
+  await expectMoved(start, 0.5);
+  const expected = ONE.map((a, i) => -50 * (a / 18 + (OTHER[i] ?? NaN)));
+  const longest = expected.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
+
+  // Half of the mean is taken where the base counts as many examples as the updates, and all of what it says of c.
+  const first = await current();
+  await task.startRound({ ...SCAFFOLD, prior: 94 });
+  const [one, other] = await task.cohort(2);
+  const told = await toldIn(one);
+  expect(worst(told, (i) => expected[i] ?? NaN) / longest).toBeLessThan(1e-6);
+  await task.send(one as Assignment, ONE, 90);
+  await task.send(other as Assignment, OTHER, 4);
+  await task.ended(2);
+  await expectMoved(first, 0.25);
+
+  // C - 2 C / 10 and as much again.
+  await task.startRound(SCAFFOLD);
+  const [third] = await task.cohort(2);
+  expect(third?.remembered?.rounds).toEqual([[1, 2]]);
+  const second = await toldIn(third);
+  expect(worst(second, (i) => 1.8 * (expected[i] ?? NaN)) / longest).toBeLessThan(1e-6);
+  expect((await task.admin("DELETE", "/rounds/current")).status).toBe(200);
+
+  // Gone back to, with the weights.
+  expect((await task.admin("POST", "/checkpoints/1/restore")).status).toBe(200);
+  await task.startRound(SCAFFOLD);
+  const [fourth] = await task.cohort(2);
+  expect(fourth?.remembered?.rounds).toEqual([[1, 1]]);
+  expect(await toldIn(fourth)).toEqual(told);
+});
+
+test("a liar moves c by no more than one update's clip in an epoch of a single step, and by what c is", async () => {
+  const clip = 0.02 * lengthOf(await current());
+  const none = new Float32Array(model.parameters);
+  await task.startRound({ ...SCAFFOLD, epochs: 2, maxUpdateNorm: 0.02 });
+  const [liar, honest] = await task.cohort(2);
+  if (!liar || !honest) throw new Error("no cohort");
+  // The fewest examples that anybody can claim: the fewest steps, and the longest way in each.
+  await task.send(
+    liar,
+    ONE.map((value) => 1e4 * value),
+    1,
+  );
+  await task.send(honest, none, 100);
+  await task.ended(1);
+  await task.startRound(SCAFFOLD);
+  const [next] = await task.cohort(2);
+  expect(lengthOf(await toldIn(next)) / (clip / (2 * 0.02))).toBeCloseTo(1, 4);
+});
+
 test.each([
   [{ population: 1 }, "choose population"],
   [{ noise: 1, updateClip: 1 }, "noise 0"],

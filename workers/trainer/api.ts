@@ -36,6 +36,8 @@ export interface TrainingJob {
   /** What this device has kept of a strategy's earlier rounds, and what of them its server remembers. */
   kept?: KeptState | undefined;
   remembered?: Assignment["remembered"];
+  /** The file of that vector, where its clients are told it. */
+  memory?: Uint8Array<ArrayBuffer> | undefined;
   /** Goes on from a {@link Snapshot} of the same job. */
   resume?: Snapshot | undefined;
 }

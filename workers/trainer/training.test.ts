@@ -40,7 +40,7 @@ const train = examples(14, 1);
 const heldOut = examples(6, 2);
 const weights = initializeWeights(model, 3);
 
-const OPTIONS = { headEpochs: 2, lambda: 0.5, mu: 5 };
+const OPTIONS = { headEpochs: 2, lambda: 0.5, mu: 5, population: 4 };
 const planOf = (strategy: LiveName | "none", more: Partial<Plan> = {}): Plan =>
   v.parse(planSchema, { epochs: 3, batchSize: 4, learningRate: 0.05, clipNorm: 4, strategy, ...OPTIONS, ...more });
 
@@ -69,11 +69,14 @@ async function trained(job: TrainingJob): Promise<{ result: TrainingResult; snap
   return { result, snapshots };
 }
 
-const STRATEGIES = ["fedper", "fedrep", "ditto", "moon", "feddyn"] as const;
-/** What a device has kept of its first round, which has been published. */
-const afterFirst = (plan: Plan, { kept }: TrainingResult): Pick<TrainingJob, "kept" | "remembered"> => ({
+const STRATEGIES = ["fedper", "fedrep", "ditto", "moon", "feddyn", "scaffold"] as const;
+/** What the server of four devices remembers after their first round. */
+const memory = initializeWeights(model, 8);
+/** What a device has kept of its first round, which has been published, and what it is told in its second. */
+const afterFirst = (plan: Plan, { kept }: TrainingResult): Pick<TrainingJob, "kept" | "remembered" | "memory"> => ({
   kept: { choice: plan, vectors: kept ?? {}, round: 1 } as KeptState,
   remembered: { rounds: [[1, 1]] },
+  memory: encodeCheckpoint(summary, memory, {}, "float32"),
 });
 
 /** Two rounds of a device, the second of which goes on from what the first has left. */
@@ -110,7 +113,13 @@ test.each(STRATEGIES)(
         plan: planOf("none"),
         seed: 5 + round,
         norms: null,
-        strategy: { options: run?.context.options, clients: 0, broadcast: {}, state },
+        strategy: {
+          options: run?.context.options,
+          clients: 4,
+          // c of SCAFFOLD, of which the server remembers the sum over all four.
+          broadcast: round === 0 ? {} : { control: memory.map((value) => value / 4) },
+          state,
+        },
       });
       state = theirs.strategy?.state ?? {};
       expect(live.delta).toEqual(theirs.delta);

@@ -3,7 +3,7 @@ import { putNorms } from "../../src/model/batch-norm";
 import { decodeCheckpoint } from "../../src/model/checkpoint";
 import { summarize } from "../../src/model/model";
 import { localSteps } from "../../src/federation/aggregation/fednova";
-import { canTrain, clientContextOf, liveRunOf, vectorsFor } from "../../src/federation/strategies/live";
+import { broadcastFor, canTrain, clientContextOf, liveRunOf, vectorsFor } from "../../src/federation/strategies/live";
 import { letMessagesIn } from "../life";
 import { Network } from "../tf/network";
 import {
@@ -32,16 +32,18 @@ export interface Listening {
 
 /** Of a plan's strategy, with what this device has kept of it; undefined where the plan names none. */
 function strategicOf(
-  { model: spec, plan, kept, remembered, train }: TrainingJob,
+  { model: spec, plan, kept, remembered, memory, train }: TrainingJob,
   base: Float32Array,
   at: Position | undefined,
 ) {
-  const run = liveRunOf(plan, summarize(spec));
+  const model = summarize(spec);
+  const run = liveRunOf(plan, model);
   if (!run) return undefined;
+  const broadcast = broadcastFor(run, memory && decodeCheckpoint(memory, model));
   const examples = train.labels.length;
   const perEpoch = localSteps(examples, { ...plan, epochs: 1 });
   const done = at ? at.epoch * perEpoch + at.batch : 0;
-  const told = { global: base, broadcast: {}, state: vectorsFor(run, kept, remembered?.rounds) };
+  const told = { global: base, broadcast, state: vectorsFor(run, kept, remembered?.rounds) };
   return { strategy: run.strategy, context: clientContextOf(run, told, { plan, examples, done }) } satisfies Strategic;
 }
 

@@ -23,6 +23,7 @@ export const feddyn: Strategy<v.InferOutput<typeof options>> = {
     backends: ["wasm", "webgpu"],
     named: { alpha: "alignment" },
     server: {
+      seesUpdates: false,
       // What is remembered is N h, the sum of all g_k, which stays what it is where N becomes another.
       step({ clients, options: { alpha } }, { weights, memory, mean, updates }) {
         for (let i = 0; i < weights.length; i++) {

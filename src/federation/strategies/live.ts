@@ -9,13 +9,14 @@ import { fedrep, fedrepEntries } from "./fedrep";
 import { moon, moonEntries } from "./moon";
 import { lastLayers } from "./personal-layers";
 import type { AnyStrategy } from "./registry";
+import { scaffold } from "./scaffold";
 import type { ClientContext, LiveStrategy, Span, StrategyContext, Vectors } from "./strategy";
 
 /**
  * The strategies that live rounds take: those whose clients remember something, on their own device. The server averages as the round says,
  * unless it remembers something, too. Protocol, form, edge and every client follow this list and what each entry's `live` says.
  */
-const LIVE = { fedper, fedrep, ditto, moon, feddyn };
+const LIVE = { fedper, fedrep, ditto, moon, feddyn, scaffold };
 export type LiveName = keyof typeof LIVE;
 /** What a round can say: `none` is FedAvg's client. */
 export const LIVE_NAMES = ["none", ...(Object.keys(LIVE) as LiveName[])] as ["none", ...LiveName[]];
@@ -165,14 +166,31 @@ export function keptAfter<T extends KeptState>(
   return { ...now, before: { round: from.round, vectors: from.vectors } };
 }
 
+/** What a client is told beside the weights, by what its server remembers; nothing where that is not told. */
+export const broadcastFor = ({ strategy, context }: LiveRun, memory: Float32Array | undefined): Vectors =>
+  (memory && strategy.live.server?.told?.(context, memory)) ?? {};
+
+/** Whether a round's server has to know each update with the steps that made it. */
+export const seesSteps = ({ strategy }: Pick<LiveChoice, "strategy">): boolean =>
+  strategy !== "none" && liveNamed(strategy).live.server?.seesUpdates === true;
+
+/** Whether clients are told what their server remembers. */
+export const tellsMemory = ({ strategy }: Pick<LiveChoice, "strategy">): boolean =>
+  strategy !== "none" && liveNamed(strategy).live.server?.told !== undefined;
+
 /** The same as the lab's workers are told it, for clients without a browser. */
-export const toldOf = (run: LiveRun | null, kept: KeptState | null | undefined, counted?: RoundsCounted) =>
+export const toldOf = (
+  run: LiveRun | null,
+  kept: KeptState | null | undefined,
+  counted?: RoundsCounted,
+  memory?: Float32Array,
+) =>
   run
     ? {
         name: run.strategy.name,
         options: run.context.options,
         clients: run.context.clients,
-        broadcast: {},
+        broadcast: broadcastFor(run, memory),
         state: vectorsFor(run, kept, counted),
       }
     : undefined;
@@ -270,8 +288,8 @@ export function stepsConflict(
   if (strategy === "feddyn" && learningRate * alignment >= 2) {
     return "FedDyn's clients would diverge: their pull to the checkpoint goes beyond it by as much or more. Choose alignment (alpha in the lab) so that learningRate times it is below 2.";
   }
-  if (strategy === "feddyn" && batchNorm === "local") {
-    return "FedDyn corrects for how clients differ, and a client's own batch normalization is to stay different: choose batchNorm average or frozen.";
+  if ((strategy === "feddyn" || strategy === "scaffold") && batchNorm === "local") {
+    return "FedDyn and SCAFFOLD correct for how clients differ, and a client's own batch normalization is to stay different: choose batchNorm average or frozen.";
   }
   if (strategy === "fedrep" && proximal > 0) {
     return "FedRep holds the head while the body is trained, and the body before that; FedProx would move what is held: choose proximal 0.";
@@ -304,17 +322,21 @@ export function liveConflict(config: RoundConfig): string | undefined {
 
 /** Why a server that remembers something does not go with what else a round says. */
 function serverConflict(config: RoundConfig): string | undefined {
+  const name = config.strategy === "feddyn" ? "FedDyn" : "SCAFFOLD";
   if (config.aggregation !== "mean" || config.serverOptimizer !== "sgd") {
-    return "FedDyn's server remembers what the mean of all updates tells of its clients, and steps by it: choose aggregation mean and serverOptimizer sgd.";
+    return `${name}'s server remembers what all updates together tell of its clients, and steps as its paper does: choose aggregation mean and serverOptimizer sgd.`;
   }
   if (config.strategy === "feddyn" && (config.serverLearningRate !== 1 || config.prior > 0)) {
     return "FedDyn's step is the mean and what its server remembers, both whole: choose serverLearningRate 1 and prior 0.";
   }
   if (config.noise > 0) {
-    return "What FedDyn's server remembers would add up the noise of all rounds: choose noise 0.";
+    return `What ${name}'s server remembers would add up the noise of all rounds: choose noise 0.`;
   }
   if (config.population < config.goalCount) {
-    return "FedDyn's server has to know how many devices there are in all: choose population, of the goal count or more.";
+    return `${name}'s server has to know how many devices there are in all: choose population, of the goal count or more.`;
+  }
+  if (seesSteps(config) && (config.secure || config.topology !== "central")) {
+    return "SCAFFOLD's server divides each update by its steps: masks hide it, and a hub knows its own only. Choose secure false and topology central, or FedDyn, which needs the sum alone.";
   }
   return undefined;
 }

@@ -17,6 +17,24 @@ const vector = (vectors: Vectors, name: string, length: number): Float32Array =>
 export const scaffold: Strategy<v.InferOutput<typeof options>> = {
   name: "scaffold",
   options,
+  live: {
+    keeps: ({ model }) => ({ control: model.parameters }),
+    plays: "shared-corrected",
+    backends: ["wasm", "webgpu"],
+    server: {
+      seesUpdates: true,
+      // What is remembered is N c, the sum of all c_i, which stays what it is where N becomes another.
+      told: ({ clients }, memory) => ({ control: memory.map((value) => value / clients) }),
+      // No client sends its change of c_i: by option II it is `-c - delta_i / (K_i eta_l)`, which the server finds itself.
+      step({ clients }, { weights, memory, mean, updates, perStep, learningRate, serverLearningRate }) {
+        for (let i = 0; i < weights.length; i++) {
+          const sum = memory[i] as number;
+          memory[i] = sum - (updates * sum) / clients - (perStep[i] as number) / learningRate;
+          weights[i] = (weights[i] as number) + serverLearningRate * (mean[i] as number);
+        }
+      },
+    },
+  },
   client: {
     init: ({ model }) => ({ control: new Float32Array(model.parameters) }),
     gradientHook({ state, broadcast, model }) {

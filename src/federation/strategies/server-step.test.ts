@@ -4,10 +4,19 @@ import type { ModelSummary } from "../../model/model";
 import { SERVER_OPTIMIZERS } from "../server-optimizers/registry";
 import { stepModel } from "../server-optimizers/step-model";
 import { planSchema, roundConfigSchema } from "../protocol";
-import { clientContextOf, keptAfter, liveConflict, liveRunOf, vectorsFor, type KeptState, type LiveName } from "./live";
+import {
+  broadcastFor,
+  clientContextOf,
+  keptAfter,
+  liveConflict,
+  liveRunOf,
+  vectorsFor,
+  type KeptState,
+  type LiveName,
+} from "./live";
 import oracle from "./oracle.json";
 import { serverRuleOf } from "./server-step";
-import { plainMean, type StrategyUpdate } from "./strategy";
+import { plainMean, weightedSum, type StrategyUpdate } from "./strategy";
 
 /**
  * NumPy's federations of quadratic clients (tools/strategies-oracle.py) as live rounds run them: a state on each device, and on the server one
@@ -37,14 +46,20 @@ const slope = (client: number, w: Float32Array): Float32Array =>
 interface Run {
   strategy: LiveName;
   options: Record<string, number>;
+  /** eta_g */
+  serverLearningRate?: number;
+  /** K of each client. */
+  stepsOf?: (client: number) => number;
   /** Who takes part in a round of which nothing comes, before each of NumPy's. */
   undone?: (round: number) => number[];
 }
 
 /** The weights after every round that was published. */
-async function run({ strategy, options, undone = () => [] }: Run): Promise<Float32Array[]> {
-  const choice = v.parse(planSchema, { epochs: steps, batchSize: 10, learningRate: lr, ...options, strategy });
-  const live = liveRunOf({ ...choice, population: A.length }, model);
+async function run({ strategy, options, undone = () => [], ...more }: Run): Promise<Float32Array[]> {
+  const { serverLearningRate = 1, stepsOf = () => steps } = more;
+  const said = { epochs: 1, batchSize: 10, learningRate: lr, population: A.length, ...options, strategy };
+  const choice = v.parse(planSchema, said);
+  const live = liveRunOf(choice, model);
   if (!live) throw new Error("no strategy");
   const devices = new Map<number, KeptState>();
   let weights = Float32Array.from(start);
@@ -53,8 +68,12 @@ async function run({ strategy, options, undone = () => [] }: Run): Promise<Float
   let number = 0;
   const train = (client: number): StrategyUpdate => {
     const old = devices.get(client);
-    const told = { global: weights, broadcast: {}, state: vectorsFor(live, old, counted) };
-    const context = clientContextOf(live, told, { plan: choice, examples: 10 });
+    const broadcast = broadcastFor(live, counted.length > 0 ? moments.first.slice() : undefined);
+    const told = { global: weights, broadcast, state: vectorsFor(live, old, counted) };
+    // Batches of ten.
+    const examples = 10 * stepsOf(client);
+    const context = clientContextOf(live, told, { plan: choice, examples });
+    expect(context.steps).toBe(stepsOf(client));
     const hook = live.strategy.client.gradientHook?.(context);
     const trained = Float32Array.from(weights);
     for (let step = 0; step < context.steps; step++) {
@@ -65,7 +84,7 @@ async function run({ strategy, options, undone = () => [] }: Run): Promise<Float
     const { state = {} } = live.strategy.client.afterTraining?.(context, trained) ?? {};
     const now = { choice: { ...choice, strategy }, vectors: { ...context.state, ...state }, round: number };
     devices.set(client, keptAfter(now, old, counted));
-    return { client, examples: 10, delta: trained.map((value, i) => value - (weights[i] ?? 0)), sent: {} };
+    return { client, examples, delta: trained.map((value, i) => value - (weights[i] ?? 0)), sent: {} };
   };
   const path: Float32Array[] = [];
   for (const [round, cohort] of cohorts.entries()) {
@@ -75,10 +94,15 @@ async function run({ strategy, options, undone = () => [] }: Run): Promise<Float
     number += 1;
     const updates = cohort.map(train);
     const next = weights.slice();
-    const plan = { choice: { ...choice, population: A.length }, updates: updates.length };
+    const perStep = weightedSum(
+      updates,
+      updates.map(({ client }) => 1 / stepsOf(client)),
+      length,
+    );
+    moments.second = Float32Array.from(perStep);
     await stepModel(model, next, {
-      optimizer: { kind: "sgd", learningRate: 1, momentum: 0, beta2: 0, tau: 1 },
-      rule: serverRuleOf(plan, model),
+      optimizer: { kind: "sgd", learningRate: serverLearningRate, momentum: 0, beta2: 0, tau: 1 },
+      rule: serverRuleOf({ choice, updates: updates.length }, model),
       average: () => Promise.resolve(plainMean(updates, length)),
       share: 1,
       keep: () => false,
@@ -100,21 +124,26 @@ function expectPath(found: Float32Array[], path: readonly (readonly number[])[])
   });
 }
 
-const RUNS: [LiveName, Record<string, number>, readonly (readonly number[])[]][] = [
-  ["feddyn", { alignment: paths.feddyn.alpha }, paths.feddyn.path],
+const unequal = paths["scaffold-unequal"];
+const { serverLearningRate } = unequal;
+const RUNS: [string, Run, readonly (readonly number[])[]][] = [
+  ["FedDyn", { strategy: "feddyn", options: { alignment: paths.feddyn.alpha } }, paths.feddyn.path],
+  ["SCAFFOLD", { strategy: "scaffold", options: {}, serverLearningRate }, paths.scaffold.path],
+  [
+    "SCAFFOLD, whose clients take one to six steps,",
+    { strategy: "scaffold", options: {}, serverLearningRate, stepsOf: (client) => unequal.steps[client] ?? NaN },
+    unequal.path,
+  ],
 ];
 
-test.each(RUNS)("live rounds of %s go where NumPy goes", async (strategy, options, path) => {
-  expectPath(await run({ strategy, options }), path);
+test.each(RUNS)("live rounds of %s go where NumPy goes", async (_name, one, path) => {
+  expectPath(await run(one), path);
 });
 
 test.each(RUNS)(
   "and so do those of %s where rounds between come to nothing, for those who were in both and those who were not",
-  async (strategy, options, path) => {
-    expectPath(
-      await run({ strategy, options, undone: (round) => [round % 6, (round + 2) % 6, (round + 3) % 6] }),
-      path,
-    );
+  async (_name, one, path) => {
+    expectPath(await run({ ...one, undone: (round) => [round % 6, (round + 2) % 6, (round + 3) % 6] }), path);
   },
 );
 
@@ -149,6 +178,21 @@ test("without a strategy that remembers something there is no such rule", () => 
     expect(serverRuleOf({ choice, updates: 1 }, model)).toBeUndefined();
   }
   expect(Object.keys(SERVER_OPTIMIZERS)).not.toContain("feddyn");
+});
+
+const SCAFFOLD = { population: 10, strategy: "scaffold" };
+test.each([
+  [{ population: 2 }, "choose population"],
+  [{ serverOptimizer: "adam" }, "serverOptimizer sgd"],
+  [{ aggregation: "krum", goalCount: 10 }, "aggregation mean"],
+  [{ noise: 1, updateClip: 1, evaluators: 0 }, "noise 0"],
+  [{ batchNorm: "local" }, "batchNorm average or frozen"],
+  [{ topology: "gossip" }, "topology central"],
+  [{ secure: true, codec: "int8", updateClip: 1 }, "secure false"],
+  [{ mode: "async" }, "mode sync"],
+])("SCAFFOLD with %o is refused in words", (more, words) => {
+  expect(liveConflict(v.parse(roundConfigSchema, SCAFFOLD))).toBeUndefined();
+  expect(liveConflict(v.parse(roundConfigSchema, { ...SCAFFOLD, ...more }))).toContain(words);
 });
 
 const TAKEN = { prior: 0, population: 10, strategy: "feddyn" };

@@ -1,16 +1,18 @@
 import type { ModelSummary } from "../../model/model";
 import type { OptimizerRule } from "../server-optimizers/optimizer";
+import type { RoundConfig } from "../protocol";
 import { liveRunOf, type LiveChoice } from "./live";
 
 /** What of a round says how a server steps that remembers something, and of how many updates. */
 export interface ServerPlan {
-  choice: LiveChoice;
+  choice: LiveChoice & Pick<RoundConfig, "learningRate">;
   /** |P| */
   updates: number;
 }
 
 /**
- * A strategy's server as a rule by which a model is stepped, block by block: of its moments the first is what it remembers.
+ * A strategy's server as a rule by which a model is stepped, block by block. Of its moments the first is what it remembers, the second, of one
+ * that sees updates, the sum of their deltas per step.
  * @returns undefined where the round's server remembers nothing
  */
 export function serverRuleOf(
@@ -23,8 +25,9 @@ export function serverRuleOf(
   return {
     remembers: true,
     seesUpdates: false,
-    step: (weights, mean, _options, { first: memory }) => {
-      server.step(run.context, { weights, mean, memory, updates });
+    step: (weights, mean, { learningRate: serverLearningRate }, { first: memory, second: perStep }) => {
+      const { learningRate } = choice;
+      server.step(run.context, { weights, mean, memory, updates, perStep, learningRate, serverLearningRate });
     },
   };
 }

@@ -39,7 +39,7 @@ export interface Span {
   size: number;
 }
 
-/** What runs where in live rounds, of a strategy whose clients alone remember something: the round's own rule averages. */
+/** What runs where in live rounds, of a strategy whose clients remember something and send nothing beside their update. */
 export interface LiveStrategy<Options> {
   /** The vectors that a device keeps from round to round, and how many numbers each must have: others are not used. */
   keeps(context: StrategyContext<Options>): Record<string, number>;
@@ -65,6 +65,14 @@ export interface LiveStrategy<Options> {
  * vector as long as the weights, which goes with the version that it belongs to.
  */
 export interface LiveServer<Options> {
+  /**
+   * What of its memory clients are told beside the weights, where they are told: it is then a file of its own, as a checkpoint's, and goes
+   * with the version.
+   * @param memory zeros are not told, before the first round
+   */
+  told?(context: StrategyContext<Options>, memory: Float32Array): Vectors;
+  /** Whether it has to know each update with the steps that made it, and not their sum only. */
+  seesUpdates: boolean;
   /** Steps a block of trainable weights in place, and what is remembered of the same block. */
   step(context: StrategyContext<Options>, block: ServerBlock): void;
 }
@@ -73,10 +81,15 @@ export interface ServerBlock {
   weights: Float32Array;
   /** Zeros before the first round. */
   memory: Float32Array;
-  /** Of the updates' deltas. */
+  /** Of the updates' deltas: as much of it as the round takes. */
   mean: Float64Array;
   /** |P| */
   updates: number;
+  /** `sum_k delta_k / K_k` with the steps K_k that a client has taken; of a server that sees updates. */
+  perStep: Float32Array;
+  /** eta_l and eta_g */
+  learningRate: number;
+  serverLearningRate: number;
 }
 
 /** What a client sends. */

@@ -2,6 +2,8 @@ import * as v from "valibot";
 import {
   checkpointRecordSchema,
   checkpointSchema,
+  rememberedVectorSchema,
+  type Assignment,
   type CheckpointInfo,
   type CheckpointRecord,
 } from "../../../src/federation/protocol";
@@ -13,7 +15,12 @@ export interface StoredCheckpoint extends CheckpointInfo {
   trained: boolean;
   /** L2 norm of its weights; null where an older edge has not noted it. */
   norm: number | null;
+  /** What the server of its round's strategy remembers since, as clients are told it. */
+  remembered?: RememberedFile | undefined;
 }
+
+/** A file that goes with a version. */
+export type RememberedFile = NonNullable<NonNullable<Assignment["remembered"]>["vector"]>;
 
 /** How far back every tenth checkpoint is kept. */
 const LONGEST = 1000;
@@ -31,6 +38,8 @@ const infoRow = v.pipe(
   }),
 );
 const storedRow = v.intersect([infoRow, v.object({ trained: flag, norm: v.nullable(v.number()) })]);
+const rememberedColumn = optionalJson(rememberedVectorSchema);
+const disposableRow = v.intersect([infoRow, v.object({ remembered: rememberedColumn })]);
 const recordRow = v.pipe(
   v.object({
     version: v.number(),
@@ -81,16 +90,17 @@ export class CheckpointTable {
   }
 
   add(
-    { version, sha256, bytes, trained, difference, light, norm }: StoredCheckpoint,
+    { version, sha256, bytes, trained, difference, light, norm, remembered }: StoredCheckpoint,
     status: "published" | "candidate",
     round: number | null,
     now: number,
   ): void {
     this.db.run(
-      `INSERT INTO checkpoints (version, sha256, bytes, created_at, trained, status, round, difference, light, norm)
-       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+      `INSERT INTO checkpoints (version, sha256, bytes, created_at, trained, status, round, difference, light, norm, remembered)
+       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
       ...[version, sha256, bytes, now, Number(trained), status, round],
       ...[difference ? JSON.stringify(difference) : null, light ? JSON.stringify(light) : null, norm],
+      remembered ? JSON.stringify(remembered) : null,
     );
   }
 
@@ -106,6 +116,12 @@ export class CheckpointTable {
   /** Whether a version has learned anything: it shipped with the app, or a round has made it. */
   isTrained(version: number): boolean {
     return this.db.exists("SELECT 1 FROM checkpoints WHERE version = ? AND trained = 1", version);
+  }
+
+  /** What the server of the strategy that made a version remembers since, as clients are told it; undefined where that is nothing. */
+  rememberedOf(version: number): RememberedFile | undefined {
+    const row = v.object({ remembered: rememberedColumn });
+    return this.db.first(row, "SELECT remembered FROM checkpoints WHERE version = ?", version)?.remembered ?? undefined;
   }
 
   /** L2 norm of the weights of a version; null where nobody knows. */
@@ -127,10 +143,10 @@ export class CheckpointTable {
    * Files that the policy lets go: all but the first one, the last `keep`, every tenth of the last {@link LONGEST}, the current one,
    * and what a round starts from.
    */
-  disposable(keep: number): CheckpointInfo[] {
+  disposable(keep: number): (CheckpointInfo & { remembered?: RememberedFile | null | undefined })[] {
     return this.db.all(
-      infoRow,
-      `SELECT version, sha256, bytes, difference, light FROM checkpoints WHERE status IN ('published', 'rejected')
+      disposableRow,
+      `SELECT version, sha256, bytes, difference, light, remembered FROM checkpoints WHERE status IN ('published', 'rejected')
        AND version > 0 AND (version % 10 != 0 OR version < (SELECT max(version) FROM checkpoints) - ?)
        AND version NOT IN (SELECT version FROM checkpoints WHERE status = 'published' ORDER BY version DESC LIMIT ?)
        AND version != ? AND version NOT IN

@@ -92,4 +92,7 @@ export const MIGRATIONS = [
   `
   ALTER TABLE updates ADD COLUMN cosine REAL;
 `,
+  `
+  ALTER TABLE checkpoints ADD COLUMN remembered TEXT;
+`,
 ];

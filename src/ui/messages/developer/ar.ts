@@ -680,6 +680,7 @@ export const ar = {
         ditto: "نموذج خاص بجانب المشترك (Ditto)",
         moon: "نموذجه الأخير للمقارنة (MOON؛ على المعالج)",
         feddyn: "كيف تختلف أمثلته، لتصحيح ذلك (FedDyn)",
+        scaffold: "تدرجات أمثلته، للتصحيح بها (SCAFFOLD)",
       },
     },
     personalLayers: { name: "الطبقات الخاصة", help: "في نهاية نموذج كل جهاز" },

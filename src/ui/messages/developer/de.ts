@@ -652,6 +652,7 @@ export const de = {
         ditto: "Ein eigenes Modell neben dem gemeinsamen (Ditto)",
         moon: "Sein letztes Modell zum Vergleich (MOON; auf dem Prozessor)",
         feddyn: "Wie seine Beispiele abweichen, um es auszugleichen (FedDyn)",
+        scaffold: "Wie seine eigenen Gradienten sind, zum Korrigieren (SCAFFOLD)",
       },
     },
     personalLayers: { name: "Eigene Schichten", help: "am Ende, jedes Geräts" },

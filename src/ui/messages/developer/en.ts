@@ -649,6 +649,7 @@ export const en = {
         ditto: "A model of its own beside the shared one (Ditto)",
         moon: "Its last model, to compare with (MOON; on the processor)",
         feddyn: "How its examples differ, to correct for it (FedDyn)",
+        scaffold: "What its own gradients are, to correct by (SCAFFOLD)",
       } satisfies Record<LiveName | "none", string>,
     },
     personalLayers: { name: "Own layers", help: "at the end, of each device" },

@@ -598,6 +598,7 @@ export const zhCN = {
         ditto: "共享模型之外另有自己的模型（Ditto）",
         moon: "自己上一次的模型，用作对比（MOON；在处理器上）",
         feddyn: "自己的样本有何不同，用来校正（FedDyn）",
+        scaffold: "自己的梯度如何，用来校正（SCAFFOLD）",
       },
     },
     personalLayers: { name: "自有层数", help: "每台设备末尾的层" },
