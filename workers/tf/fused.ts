@@ -269,10 +269,11 @@ export function denseRelu(x: tf.Tensor2D, kernel: tf.Tensor2D, bias: tf.Tensor1D
   const op = tf.customGrad((...values) => {
     const [kernel, bias, save] = values.slice(-3) as [tf.Tensor2D, tf.Tensor1D, tf.GradSaveFunc];
     const value = runKernel(NAMES.dense, { x, kernel, bias }, {})[0] as tf.Tensor;
-    save([x, kernel, value]);
+    // What is saved is copied. The weights are variables, which outlive the step as they are.
+    save([x, value]);
     return {
       value,
-      gradFunc: (dy: tf.Tensor, [x, kernel, y]: tf.Tensor[]) =>
+      gradFunc: (dy: tf.Tensor, [x, y]: tf.Tensor[]) =>
         runKernel(NAMES.denseBackward, { dy, x, kernel, y } as Record<string, tf.Tensor>, { input }),
     };
   });
@@ -656,9 +657,8 @@ export function registerFusedKernels(backend: WasmBackend, pool: KernelPool): vo
   register<"x" | "kernel" | "bias">(NAMES.dense, ({ x, kernel, bias }) => {
     const [N, I, O] = denseShape(x, kernel);
     const y = output(N, O);
-    withScratch([I * O], (packed) => {
-      run("pack", kernel, packed, I, O);
-      run("conv", x, packed, y, bias, 1, 0, 0, zeros, N, 1, 1, I, O, 1, 0);
+    withScratch([pool.sizeOf("denseProductScratch") * pool.threads], (scratch) => {
+      run("denseProduct", x, kernel, bias, y, 1, scratch, N, I, O);
     });
     return [y];
   });
@@ -672,10 +672,7 @@ export function registerFusedKernels(backend: WasmBackend, pool: KernelPool): vo
       run("filterGradient", x, dz, dKernel, scratch, size, N, 1, 1, I, O, 1, 0);
       if (input) return [dKernel, dBias];
       const dx = output(N, I);
-      withScratch([I * O], (packed) => {
-        run("packTurned", kernel, packed, 1, I, O);
-        run("conv", dz, packed, dx, 0, 0, 0, 0, zeros, N, 1, 1, O, I, 1, 0);
-      });
+      run("denseInputGradient", dz, kernel, dx, N, I, O);
       return [dx, dKernel, dBias];
     });
   });
