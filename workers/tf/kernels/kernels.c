@@ -466,31 +466,54 @@ void denseForward(const float *x, const float *w, const float *b, float *y, int 
   }
 }
 
+static inline float total(v x) {
+  return (wasm_f32x4_extract_lane(x, 0) + wasm_f32x4_extract_lane(x, 1)) +
+         (wasm_f32x4_extract_lane(x, 2) + wasm_f32x4_extract_lane(x, 3));
+}
+
+/* dx = dy w': four examples by two rows of w at a time. Threads share the rows. */
+EXPORT(denseInputGradient)
+void denseInputGradient(const float *dy, const float *w, float *dx, int N, int I, int O, int t, int T) {
+  for (int i = first(I / 2, t, T) * 2; i < first(I / 2, t + 1, T) * 2; i += 2) {
+    const float *p = w + (int64_t)i * O, *q = p + O;
+    for (int n = 0; n < N; n += 4) {
+      int rows[4];
+      for (int k = 0; k < 4; k++) rows[k] = least(n + k, N - 1);
+      const float *pa = dy + (int64_t)rows[0] * O, *pb = dy + (int64_t)rows[1] * O;
+      const float *pc = dy + (int64_t)rows[2] * O, *pd = dy + (int64_t)rows[3] * O;
+      v zero = wasm_f32x4_const_splat(0);
+      v a0 = zero, a1 = zero, b0 = zero, b1 = zero, c0 = zero, c1 = zero, d0 = zero, d1 = zero;
+      for (int o = 0; o < O; o += 4) {
+        v k0 = load(p + o), k1 = load(q + o), s;
+        s = load(pa + o), a0 = fma(s, k0, a0), a1 = fma(s, k1, a1);
+        s = load(pb + o), b0 = fma(s, k0, b0), b1 = fma(s, k1, b1);
+        s = load(pc + o), c0 = fma(s, k0, c0), c1 = fma(s, k1, c1);
+        s = load(pd + o), d0 = fma(s, k0, d0), d1 = fma(s, k1, d1);
+      }
+      v sums[8] = {a0, a1, b0, b1, c0, c1, d0, d1};
+      for (int k = 0; k < 8; k++) dx[(int64_t)rows[k / 2] * I + i + k % 2] = total(sums[k]);
+    }
+  }
+}
+
 /* dx = dy w', and 0 where x, the output of a ReLU, is 0. */
 EXPORT(denseBackward)
 void denseBackward(const float *x, const float *w, const float *dy, float *dx, int N, int I, int O, int t, int T) {
+  if (O % 4 == 0 && I % 2 == 0) {
+    denseInputGradient(dy, w, dx, N, I, O, t, T);
+    for (int n = 0; n < N; n++)
+      for (int64_t k = (int64_t)n * I + first(I / 2, t, T) * 2; k < (int64_t)n * I + first(I / 2, t + 1, T) * 2; k++)
+        dx[k] = x[k] > 0 ? dx[k] : 0;
+    return;
+  }
   for (int n = first(N, t, T); n < first(N, t + 1, T); n++) {
     const float *d = dy + (int64_t)n * O;
     for (int i = 0; i < I; i++) {
       int64_t place = (int64_t)n * I + i;
-      if (!(x[place] > 0)) {
-        dx[place] = 0;
-        continue;
-      }
       const float *p = w + (int64_t)i * O;
-      v a = wasm_f32x4_const_splat(0), b = a, c = a, e = a;
-      int o = 0;
-      for (; o + 16 <= O; o += 16) {
-        a = fma(load(p + o), load(d + o), a);
-        b = fma(load(p + o + 4), load(d + o + 4), b);
-        c = fma(load(p + o + 8), load(d + o + 8), c);
-        e = fma(load(p + o + 12), load(d + o + 12), e);
-      }
-      for (; o + 4 <= O; o += 4) a = fma(load(p + o), load(d + o), a);
-      a = add(add(a, b), add(c, e));
-      float sum = wasm_f32x4_extract_lane(a, 0) + wasm_f32x4_extract_lane(a, 1) + wasm_f32x4_extract_lane(a, 2) +
-                  wasm_f32x4_extract_lane(a, 3);
-      for (; o < O; o++) sum += p[o] * d[o];
+      float sum = 0;
+      if (x[place] > 0)
+        for (int o = 0; o < O; o++) sum += p[o] * d[o];
       dx[place] = sum;
     }
   }
@@ -577,36 +600,6 @@ void denseProduct(const float *x, const float *w, const float *b, float *y, int 
         store(out[2], c0), store(out[2] + 4, c1);
         store(out[3], d0), store(out[3] + 4, d1);
       }
-    }
-  }
-}
-
-static inline float total(v x) {
-  return (wasm_f32x4_extract_lane(x, 0) + wasm_f32x4_extract_lane(x, 1)) +
-         (wasm_f32x4_extract_lane(x, 2) + wasm_f32x4_extract_lane(x, 3));
-}
-
-/* dx = dy w': four examples by two rows of w at a time. Threads share the rows. */
-EXPORT(denseInputGradient)
-void denseInputGradient(const float *dy, const float *w, float *dx, int N, int I, int O, int t, int T) {
-  for (int i = first(I / 2, t, T) * 2; i < first(I / 2, t + 1, T) * 2; i += 2) {
-    const float *p = w + (int64_t)i * O, *q = p + O;
-    for (int n = 0; n < N; n += 4) {
-      int rows[4];
-      for (int k = 0; k < 4; k++) rows[k] = least(n + k, N - 1);
-      const float *pa = dy + (int64_t)rows[0] * O, *pb = dy + (int64_t)rows[1] * O;
-      const float *pc = dy + (int64_t)rows[2] * O, *pd = dy + (int64_t)rows[3] * O;
-      v zero = wasm_f32x4_const_splat(0);
-      v a0 = zero, a1 = zero, b0 = zero, b1 = zero, c0 = zero, c1 = zero, d0 = zero, d1 = zero;
-      for (int o = 0; o < O; o += 4) {
-        v k0 = load(p + o), k1 = load(q + o), s;
-        s = load(pa + o), a0 = fma(s, k0, a0), a1 = fma(s, k1, a1);
-        s = load(pb + o), b0 = fma(s, k0, b0), b1 = fma(s, k1, b1);
-        s = load(pc + o), c0 = fma(s, k0, c0), c1 = fma(s, k1, c1);
-        s = load(pd + o), d0 = fma(s, k0, d0), d1 = fma(s, k1, d1);
-      }
-      v sums[8] = {a0, a1, b0, b1, c0, c1, d0, d1};
-      for (int k = 0; k < 8; k++) dx[(int64_t)rows[k / 2] * I + i + k % 2] = total(sums[k]);
     }
   }
 }
