@@ -2,7 +2,6 @@ import * as tf from "@tensorflow/tfjs-core";
 import { setThreadsCount, setWasmPaths } from "@tensorflow/tfjs-backend-wasm";
 import simd from "@tensorflow/tfjs-backend-wasm/dist/tfjs-backend-wasm-simd.wasm?url";
 import threaded from "@tensorflow/tfjs-backend-wasm/dist/tfjs-backend-wasm-threaded-simd.wasm?url";
-import { useForDense } from "./dense-steps";
 import { useForDescent } from "./descent";
 import { realGpu } from "./adapter";
 import { compileFrom, download } from "./download";
@@ -12,6 +11,7 @@ import relaxed from "./kernels/kernels-relaxed.wasm?url";
 import relaxedSingle from "./kernels/kernels-relaxed-single.wasm?url";
 import portable from "./kernels/kernels-simd.wasm?url";
 import portableSingle from "./kernels/kernels-simd-single.wasm?url";
+import { useForSteps } from "./plain-steps";
 import { isThreaded, RUNGS, type Rung, type Started } from "./rungs";
 
 /** More threads than this only wait for memory; how many of them work is measured. */
@@ -111,7 +111,7 @@ export function startWasm(source = ownOrigin(MAX_THREADS), highest: Rung = RUNGS
     const pool = await KernelPool.start(module, memory, isShared ? threads : 1, allocate);
     chooseThreads(backend, pool);
     registerFusedKernels(backend, pool);
-    useForDense(backend, pool);
+    useForSteps(backend, pool);
     useForDescent(backend, pool);
     return { pool, rung, threads: pool.threads, active: pool.active, startMs: performance.now() - begun };
   })();

@@ -14,7 +14,7 @@ import { isWinograd, winogradConv, winogradFilterGradient, type Machine } from "
 
 type Padding = "same" | "valid";
 /** Pixels around the image that a filter [S, S, I, O] reaches. */
-const padOf = (padding: Padding, kernel: tf.Tensor4D): number => (padding === "same" ? (kernel.shape[0] - 1) / 2 : 0);
+const padOf = (padding: Padding, { shape: [size = 1] }: tf.Tensor): number => (padding === "same" ? (size - 1) / 2 : 0);
 
 const NAMES = {
   forward: "ConvReluNorm",
@@ -299,6 +299,38 @@ export function maxPool(x: tf.Tensor4D, window: number): tf.Tensor4D {
   });
   return op(x) as tf.Tensor4D;
 }
+
+/** `relu(conv2d(x, kernel) + bias)` on our kernels, for steps that differentiate it themselves. @param x N x H x W x I */
+export function convOutput(
+  x: tf.Tensor4D,
+  { kernel, bias }: Record<"kernel" | "bias", tf.Tensor>,
+  padding: Padding,
+): tf.Tensor4D {
+  const pad = padOf(padding, kernel);
+  return runKernel(NAMES.convRelu, { x, kernel, bias }, { pad })[0] as tf.Tensor4D;
+}
+
+/** The gradients of {@link convOutput}, with y what it gave. `dy` is changed. @param isWanted whether that of x is */
+export function outputGradients(
+  { x, y, dy, kernel }: Record<"x" | "y" | "dy" | "kernel", tf.Tensor>,
+  padding: Padding,
+  isWanted: boolean,
+): { dx: tf.Tensor4D | undefined; dKernel: tf.Tensor; dBias: tf.Tensor } {
+  const pad = padOf(padding, kernel);
+  const [dz, dBias] = runKernel(NAMES.reluBackward, { dy, y }, {}) as [tf.Tensor, tf.Tensor];
+  const [dKernel] = runKernel(NAMES.filterBackward, { x, dz }, { pad, kernelShape: kernel.shape }) as [tf.Tensor];
+  const [dx] = isWanted ? runKernel(NAMES.inputBackward, { dz, kernel }, { pad, inputShape: x.shape }) : [];
+  dz.dispose();
+  return { dx: dx as tf.Tensor4D | undefined, dKernel, dBias };
+}
+
+/** Max pooling on our kernels, and which of its inputs each output is. */
+export const poolOutput = (x: tf.Tensor4D, window: number): [y: tf.Tensor4D, taps: tf.Tensor] =>
+  runKernel(NAMES.pool, { x }, { window }) as [tf.Tensor4D, tf.Tensor];
+
+/** The gradient of {@link poolOutput}. @param inputShape x's */
+export const poolGradient = (dy: tf.Tensor, taps: tf.Tensor, inputShape: number[], window: number): tf.Tensor4D =>
+  runKernel(NAMES.poolBackward, { dy, taps }, { inputShape, window })[0] as tf.Tensor4D;
 
 /** The most channels of a picture: grey has one, colour three. So few are only a network's own input. */
 const PICTURE_CHANNELS = 4;

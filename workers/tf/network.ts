@@ -12,7 +12,6 @@ import type { Plan } from "../../src/federation/protocol";
 import type { GradientHook } from "../../src/federation/strategies/strategy";
 import { Activations } from "./activations";
 import { contrastiveLoss, type Contrast } from "./contrast";
-import { DenseSteps, type DenseWeights } from "./dense-steps";
 import { canDescend, descend, squaredNorm } from "./descent";
 import {
   convRelu,
@@ -28,6 +27,7 @@ import {
   type ConvParameters,
   type FoldedBlock,
 } from "./fused";
+import { PlainSteps, type LayerWeights } from "./plain-steps";
 import { ownTrainer } from "./webgpu/registry";
 import type { Lesson, Scope, WebGpuTrainer } from "./webgpu/trainer";
 
@@ -102,8 +102,8 @@ export class Network {
   /** Whether weights were changed in place since {@link #renewMultiplied}. */
   #isDescended = false;
 
-  /** Of a network of dense layers on our kernels; null of any other. */
-  #dense: DenseSteps | null | undefined;
+  /** Of a network that can step by itself on our kernels; null of any other. */
+  #plain: PlainSteps | null | undefined;
 
   /** Its weights are zero until they are set. */
   constructor(readonly spec: ModelSpec) {
@@ -205,12 +205,12 @@ export class Network {
     if (this.#own) return this.#ownStep(this.#own, batch, plan, seed, hook);
     const { labels } = batch;
     if (!hook && this.#stepsPlainly(batch, plan)) {
-      if (this.#dense === undefined) this.#dense = DenseSteps.for(this.spec);
-      if (this.#dense) {
-        const dense = this.spec.layers
-          .filter(({ kind }) => kind === "dense")
-          .map(({ name }) => this.#denseWeights(name));
-        const { loss, hits } = this.#dense.step(batch.x, labels, dense, plan.learningRate, plan.labelWeights);
+      if (this.#plain === undefined) this.#plain = PlainSteps.for(this.spec);
+      if (this.#plain) {
+        const own = this.spec.layers
+          .filter(({ kind }) => kind === "conv2d" || kind === "dense")
+          .map(({ name }) => this.#layerWeights(name));
+        const { loss, hits } = this.#plain.step(batch.x, labels, own, plan.learningRate, plan.labelWeights);
         this.#isDescended = true;
         return { loss, accuracy: hits / labels.length };
       }
@@ -229,12 +229,12 @@ export class Network {
     return { loss: value[0] as number, accuracy: hits / labels.length };
   }
 
-  /** Whether a step is nothing but SGD on the labels, which dense networks have kernels of their own for. */
+  /** Whether a step is nothing but SGD on the labels, which some networks take by themselves. */
   #stepsPlainly({ taught, contrast }: Batch, { optimizer, proximal, clipNorm, layers }: StepPlan): boolean {
     return !taught && !contrast && optimizer === "sgd" && proximal === 0 && clipNorm === 0 && layers === "all";
   }
 
-  #denseWeights(name: string): DenseWeights {
+  #layerWeights(name: string): LayerWeights {
     return { kernel: this.#variable(`${name}/kernel`), bias: this.#variable(`${name}/bias`) };
   }
 
@@ -468,8 +468,8 @@ export class Network {
   }
 
   dispose(): void {
-    this.#dense?.dispose();
-    this.#dense = undefined;
+    this.#plain?.dispose();
+    this.#plain = undefined;
     this.#own?.dispose();
     if (this.#own) return;
     this.#forgetFolded();
