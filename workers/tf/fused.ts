@@ -1,11 +1,11 @@
 import * as tf from "@tensorflow/tfjs-core";
-import type { BackendWasm } from "@tensorflow/tfjs-backend-wasm";
 import { BATCH_NORM } from "../../src/model/model";
 import { hash32 } from "../../src/base/random";
 import type { Activations } from "./activations";
 import type { Kernel } from "./kernels/instance";
 import type { KernelPool } from "./kernels/pool";
 import { isWinograd, winogradConv, winogradFilterGradient, type Machine } from "./kernels/winograd";
+import { onWasm, type WasmBackend } from "./on-wasm";
 
 /**
  * The operations that a convolutional block is made of, each as one kernel of ours on the wasm backend and composed of
@@ -33,9 +33,7 @@ const NAMES = {
   poolBackward: "MaxPoolStride2Grad",
 };
 
-/** True once our kernels are registered, in this worker. */
-let registered = false;
-const isFused = (): boolean => registered && tf.getBackend() === "wasm";
+const isFused = (): boolean => onWasm() !== undefined;
 
 function runKernel(name: string, inputs: Record<string, tf.Tensor>, attributes: tf.NamedAttrMap): tf.Tensor[] {
   return tf.engine().runKernel(name, inputs, attributes) as unknown as tf.Tensor[];
@@ -335,15 +333,6 @@ export const poolGradient = (dy: tf.Tensor, taps: tf.Tensor, inputShape: number[
 /** The most channels of a picture: grey has one, colour three. So few are only a network's own input. */
 const PICTURE_CHANNELS = 4;
 
-/** What our kernels use of tfjs's wasm backend. */
-export type WasmBackend = Pick<
-  BackendWasm,
-  "dataIdMap" | "makeOutput" | "typedArrayFromHeap" | "disposeData" | "incRef"
-> & {
-  /** The Emscripten module: it imports its memory where that is shared, and else exports it. */
-  wasm: { wasmMemory?: WebAssembly.Memory; asm: { memory: WebAssembly.Memory } };
-};
-
 /**
  * Lets as many threads work as are fastest: a processor's logical cores may share the units that multiply. Measured on a
  * small convolution, with all threads, half of them, and so on down to one.
@@ -381,7 +370,6 @@ export function registerFusedKernels(backend: WasmBackend, pool: KernelPool): vo
   const floats = (info: tf.TensorInfo): Float32Array => backend.typedArrayFromHeap(info) as Float32Array;
   const place = (value: number | tf.TensorInfo): number => (typeof value === "number" ? value : pointer(value));
   const run = (kernel: Kernel, ...values: (number | tf.TensorInfo)[]): void => pool.run(kernel, ...values.map(place));
-  registered = true;
   const zeros = output(512);
   floats(zeros).fill(0);
 

@@ -27,6 +27,7 @@ import {
   type ConvParameters,
   type FoldedBlock,
 } from "./fused";
+import { emptyTensor, numbersIn, onWasm } from "./on-wasm";
 import { PlainSteps, type LayerWeights } from "./plain-steps";
 import { ownTrainer } from "./webgpu/registry";
 import type { Lesson, Scope, WebGpuTrainer } from "./webgpu/trainer";
@@ -140,7 +141,11 @@ export class Network {
   async getWeights(): Promise<Float32Array<ArrayBuffer>> {
     if (this.#own) return this.#own.getWeights();
     const flat = new Float32Array(this.#summary.parameters);
-    for (const { name, offset } of this.#summary.tensors) flat.set(await this.#variable(name).data(), offset);
+    const here = onWasm();
+    for (const { name, offset } of this.#summary.tensors) {
+      const variable = this.#variable(name);
+      flat.set(here ? numbersIn(here, variable) : await variable.data(), offset);
+    }
     return flat;
   }
 
@@ -639,8 +644,17 @@ function follow(
 
 /** Turns grey levels 0..255 of N pictures into a network's input: N x height x width x channels in 0..1. */
 export function picturesToTensor(pixels: Uint8Array, [height, width, channels]: ModelSpec["inputShape"]): tf.Tensor4D {
+  const shape: [number, number, number, number] = [
+    pixels.length / (height * width * channels),
+    height,
+    width,
+    channels,
+  ];
+  const here = onWasm();
+  // Where the numbers are to lie: an array for each batch would be most of what a training of small networks leaves to be collected.
+  const own = here && (emptyTensor(here, shape) as tf.Tensor4D);
+  const values = here && own ? numbersIn(here, own) : new Float32Array(pixels.length);
   // A plain loop: Float32Array.from with a function takes forty times as long.
-  const values = new Float32Array(pixels.length);
   for (let i = 0; i < values.length; i++) values[i] = (pixels[i] as number) / 255;
-  return tf.tensor4d(values, [pixels.length / (height * width * channels), height, width, channels]);
+  return own ?? tf.tensor4d(values, shape);
 }

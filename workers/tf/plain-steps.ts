@@ -1,8 +1,8 @@
 import * as tf from "@tensorflow/tfjs-core";
 import { summarize, type LayerSpec, type ModelSpec } from "../../src/model/model";
 import { descend } from "./descent";
-import { convOutput, outputGradients, poolGradient, poolOutput, type WasmBackend } from "./fused";
-import type { KernelPool } from "./kernels/pool";
+import { convOutput, outputGradients, poolGradient, poolOutput } from "./fused";
+import { emptyTensor, numbersIn, onWasm, pointerOf } from "./on-wasm";
 
 /**
  * Steps of plain SGD of networks of convolutions, pooling and dense layers, as those for digits are, in our kernels and in place. A client
@@ -17,17 +17,6 @@ type Before = Extract<LayerSpec, { kind: "conv2d" | "maxPool" }>;
 const MOST_EXAMPLES = 512;
 /** Weights of a dense layer that no longer stay in the second-level cache while one example after the other is multiplied by them. */
 const WIDE = 2 ** 18;
-
-interface Place {
-  backend: WasmBackend;
-  pool: KernelPool;
-}
-let place: Place | undefined;
-
-/** Lets such networks step in these kernels, where tfjs's wasm backend runs. */
-export function useForSteps(backend: WasmBackend, pool: KernelPool): void {
-  place = { backend, pool };
-}
 
 /** The weights of one layer that has some. */
 export interface LayerWeights {
@@ -64,7 +53,7 @@ export class PlainSteps {
   readonly #sizes: number[];
 
   private constructor(
-    readonly place: Place,
+    readonly place: NonNullable<ReturnType<typeof onWasm>>,
     { before, dense, inputs }: { before: readonly Before[]; dense: readonly Dense[]; inputs: number },
   ) {
     const { pool } = place;
@@ -80,7 +69,8 @@ export class PlainSteps {
 
   /** For a network on our kernels that has nothing but convolutions and poolings, and then dense layers; null for all others. */
   static for(spec: ModelSpec): PlainSteps | null {
-    if (!place || tf.getBackend() !== "wasm") return null;
+    const place = onWasm();
+    if (!place) return null;
     const { layers } = spec;
     const flat = layers.findIndex(({ kind }) => kind === "flatten");
     const before = layers.slice(0, flat).filter((layer) => layer.kind === "conv2d" || layer.kind === "maxPool");
@@ -110,8 +100,8 @@ export class PlainSteps {
     const passed = this.#through(x, weights.slice(0, convolutions));
     try {
       const end = passed.at(-1)?.y;
-      const from = end && this.#empty(end.shape);
-      const given = { x: end ?? x, dx: from && this.#pointer(from), labels, labelWeights };
+      const from = end && (emptyTensor(this.place, end.shape) as tf.Tensor4D);
+      const given = { x: end ?? x, dx: from && pointerOf(this.place, from), labels, labelWeights };
       const result = this.#stepDense(given, weights.slice(convolutions), learningRate);
       if (from) this.#back(passed, from, learningRate);
       return result;
@@ -170,8 +160,11 @@ export class PlainSteps {
     const { pool } = this.place;
     const N = labels.length;
     const last = this.#dense.length - 1;
-    const pointers = weights.map(({ kernel, bias }) => ({ w: this.#pointer(kernel), b: this.#pointer(bias) }));
-    const inputs = [this.#pointer(x), ...this.#outputs.map(({ pointer }) => pointer)];
+    const pointers = weights.map(({ kernel, bias }) => ({
+      w: pointerOf(this.place, kernel),
+      b: pointerOf(this.place, bias),
+    }));
+    const inputs = [pointerOf(this.place, x), ...this.#outputs.map(({ pointer }) => pointer)];
     const scratch = this.#scratch.pointer;
     const each = (layer: number): [number, number, number] => [
       N,
@@ -206,22 +199,12 @@ export class PlainSteps {
     for (const { free } of this.#buffers) free();
   }
 
-  #pointer({ dataId }: tf.Tensor): number {
-    return this.place.backend.dataIdMap.get(dataId).memoryOffset;
-  }
-
-  /** A tensor whose numbers are still to be written. */
-  #empty(shape: number[]): tf.Tensor4D {
-    return tf.engine().makeTensorFromTensorInfo(this.place.backend.makeOutput(shape, "float32")) as tf.Tensor4D;
-  }
-
   #buffer(size: number): Buffer {
     const { backend } = this.place;
     const info = backend.makeOutput([size], "float32");
     const buffer = {
-      pointer: backend.dataIdMap.get(info.dataId).memoryOffset,
-      // Read anew each time: a memory that has grown is another array.
-      values: () => backend.typedArrayFromHeap(info) as Float32Array,
+      pointer: pointerOf(this.place, info),
+      values: () => numbersIn(this.place, info),
       free: () => backend.disposeData(info.dataId),
     };
     this.#buffers.push(buffer);
