@@ -35,7 +35,7 @@ test("a step of mnist-lenet, whose 5 x 5 convolutions are not padded, is that of
   await model.trainOnBatch(tf.tensor(inputs, [6, 28, 28, 1]), tf.oneHot(tf.tensor1d([...labels], "int32"), 10));
   let at = 0;
   for (const one of model.getWeights()) {
-    const theirs = one.dataSync();
+    const theirs = await one.data<"float32">();
     const own = ours.subarray(at, at + theirs.length);
     const largest = (other: Float32Array): number =>
       theirs.reduce((most, value, i) => Math.max(most, Math.abs(value - (other[i] ?? NaN))), 0);
