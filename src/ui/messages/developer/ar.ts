@@ -726,7 +726,7 @@ export const ar = {
         iid: "متماثل التوزيع",
         dirichlet: "ديريشليه لكل عميل (Hsu 2019)",
         "dirichlet-symmetric": "ديريشليه لكل تسمية (NIID-Bench وFlower)",
-        labels: "عدد ثابت من التسميات لكل عميل (NIID-Bench)",
+        labels: "تسميات لكل عميل (NIID-Bench)",
         shards: "شرائح حسب التسمية",
         natural: "كما تقول البيانات",
       },

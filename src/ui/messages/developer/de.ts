@@ -710,7 +710,7 @@ export const de = {
         iid: "IID",
         dirichlet: "Dirichlet nach Client (Hsu 2019)",
         "dirichlet-symmetric": "Dirichlet nach Label (NIID-Bench, Flower)",
-        labels: "So viele Labels je Client (NIID-Bench)",
+        labels: "Labels je Client (NIID-Bench)",
         shards: "Stücke nach Label",
         natural: "Wie die Daten sagen",
       },

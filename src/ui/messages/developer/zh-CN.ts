@@ -644,7 +644,7 @@ export const zhCN = {
         iid: "独立同分布",
         dirichlet: "按客户端的狄利克雷（Hsu 2019）",
         "dirichlet-symmetric": "按标签的狄利克雷（NIID-Bench、Flower）",
-        labels: "每个客户端固定数目的标签（NIID-Bench）",
+        labels: "固定标签数（NIID-Bench）",
         shards: "按标签分片",
         natural: "按数据所述",
       },
