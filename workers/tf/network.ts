@@ -106,6 +106,9 @@ export class Network {
   /** Of a network that can step by itself on our kernels; null of any other. */
   #plain: PlainSteps | null | undefined;
 
+  /** What a strategy's hook is given: vectors as long as the weights, which every step writes anew. */
+  #flat: { gradient: Float32Array<ArrayBuffer>; weights: Float32Array<ArrayBuffer> } | undefined;
+
   /** Its weights are zero until they are set. */
   constructor(readonly spec: ModelSpec) {
     this.#summary = summarize(spec);
@@ -137,15 +140,10 @@ export class Network {
     this.#own?.setAnchor(flat);
   }
 
-  /** Copies the weights out as one flat vector. */
-  async getWeights(): Promise<Float32Array<ArrayBuffer>> {
+  /** Copies the weights out as one flat vector: a new one, or `flat`. */
+  async getWeights(flat = new Float32Array(this.#summary.parameters)): Promise<Float32Array<ArrayBuffer>> {
     if (this.#own) return this.#own.getWeights();
-    const flat = new Float32Array(this.#summary.parameters);
-    const here = onWasm();
-    for (const { name, offset } of this.#summary.tensors) {
-      const variable = this.#variable(name);
-      flat.set(here ? numbersIn(here, variable) : await variable.data(), offset);
-    }
+    for (const { name, offset } of this.#summary.tensors) flat.set(await numbersOf(this.#variable(name)), offset);
     return flat;
   }
 
@@ -245,12 +243,15 @@ export class Network {
 
   /** Has a strategy change the gradients, as one flat vector. */
   async #hooked(gradients: Map<string, tf.Tensor>, hook: GradientHook): Promise<void> {
-    const flat = new Float32Array(this.#summary.parameters);
-    for (const [name, gradient] of gradients) flat.set(await gradient.data(), this.#tensor(name).offset);
-    hook(flat, await this.getWeights());
-    for (const [name, gradient] of gradients) {
-      gradient.dispose();
-      gradients.set(name, cut(flat, this.#tensor(name)));
+    const { parameters } = this.#summary;
+    this.#flat ??= { gradient: new Float32Array(parameters), weights: new Float32Array(parameters) };
+    const { gradient, weights } = this.#flat;
+    gradient.fill(0);
+    for (const [name, one] of gradients) gradient.set(await numbersOf(one), this.#tensor(name).offset);
+    hook(gradient, await this.getWeights(weights));
+    for (const [name, one] of gradients) {
+      one.dispose();
+      gradients.set(name, cut(gradient, this.#tensor(name)));
     }
   }
 
@@ -622,6 +623,12 @@ function cut(flat: Float32Array, { offset, size, shape }: TensorSpec): tf.Tensor
   // WASM takes the numbers into its memory at once; other backends may go on reading what they are given.
   const end = offset + size;
   return tf.tensor(tf.getBackend() === "wasm" ? flat.subarray(offset, end) : flat.slice(offset, end), [...shape]);
+}
+
+/** A tensor's numbers, to be read at once. */
+async function numbersOf(tensor: tf.Tensor): Promise<Float32Array> {
+  const here = onWasm();
+  return here ? numbersIn(here, tensor) : await tensor.data<"float32">();
 }
 
 const isLargest = (row: readonly number[], place: number): boolean => row.indexOf(Math.max(...row)) === place;
