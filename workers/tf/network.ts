@@ -143,7 +143,7 @@ export class Network {
   /** Copies the weights out as one flat vector: a new one, or `flat`. */
   async getWeights(flat = new Float32Array(this.#summary.parameters)): Promise<Float32Array<ArrayBuffer>> {
     if (this.#own) return this.#own.getWeights();
-    for (const { name, offset } of this.#summary.tensors) flat.set(await numbersOf(this.#variable(name)), offset);
+    for (const { name, offset } of this.#summary.tensors) await copyOut(this.#variable(name), flat, offset);
     return flat;
   }
 
@@ -247,7 +247,7 @@ export class Network {
     this.#flat ??= { gradient: new Float32Array(parameters), weights: new Float32Array(parameters) };
     const { gradient, weights } = this.#flat;
     gradient.fill(0);
-    for (const [name, one] of gradients) gradient.set(await numbersOf(one), this.#tensor(name).offset);
+    for (const [name, one] of gradients) await copyOut(one, gradient, this.#tensor(name).offset);
     hook(gradient, await this.getWeights(weights));
     for (const [name, one] of gradients) {
       one.dispose();
@@ -625,10 +625,12 @@ function cut(flat: Float32Array, { offset, size, shape }: TensorSpec): tf.Tensor
   return tf.tensor(tf.getBackend() === "wasm" ? flat.subarray(offset, end) : flat.slice(offset, end), [...shape]);
 }
 
-/** A tensor's numbers, to be read at once. */
-async function numbersOf(tensor: tf.Tensor): Promise<Float32Array> {
+/** Copies a tensor's numbers to their place in a flat vector. */
+async function copyOut(tensor: tf.Tensor, flat: Float32Array, offset: number): Promise<void> {
   const here = onWasm();
-  return here ? numbersIn(here, tensor) : await tensor.data<"float32">();
+  // Nothing may come between the view and its reading: memory that grows takes it away.
+  if (here) flat.set(numbersIn(here, tensor), offset);
+  else flat.set(await tensor.data<"float32">(), offset);
 }
 
 const isLargest = (row: readonly number[], place: number): boolean => row.indexOf(Math.max(...row)) === place;
