@@ -29,7 +29,8 @@ const BASE = {
 };
 const SETS = {
   "mnist-2nn": { config: { dataset: "mnist", model: "mnist-2nn" }, rates: [0.03, 0.1, 0.3], target: 0.8 },
-  mnist: { config: { dataset: "mnist", model: "mnist-cnn" }, rates: [0.03, 0.1, 0.3], target: 0.9 },
+  // With 0.3 it does not learn: FedAvg and FedProx stay at 13 to 14 % with shares of labels from Dir(0.1).
+  mnist: { config: { dataset: "mnist", model: "mnist-cnn" }, rates: [0.03, 0.1], target: 0.9 },
   fer2013: { config: { dataset: "fer2013", model: "compact" }, rates: [0.01, 0.03, 0.1], target: 0.3 },
 };
 /** The last needs faces: every client has a camera of its own. */
