@@ -8,13 +8,12 @@
  * mean of the last three rounds, `own` of each client's trained model on what it holds out, and `rounds` to the set's target, each with
  * its seeds' deviation. Its last line is one JSON object.
  */
-import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
-import { dirname, join } from "node:path";
-import { commit } from "../tools/commit.mjs";
+import { join } from "node:path";
 import { fail } from "../tools/faces.mjs";
-import { dataOf, lab, run, startPool } from "../tools/lab/node.mjs";
+import { lab } from "../tools/lab/node.mjs";
 import { optionsOf } from "../tools/options.mjs";
 import { root } from "../tools/setup.mjs";
+import { chosen, deviation, keptRuns, mean, percent } from "./kept-runs.mjs";
 
 /** What all runs share. */
 const BASE = {
@@ -30,7 +29,8 @@ const BASE = {
 };
 const SETS = {
   "mnist-2nn": { config: { dataset: "mnist", model: "mnist-2nn" }, rates: [0.03, 0.1, 0.3], target: 0.8 },
-  mnist: { config: { dataset: "mnist", model: "mnist-cnn" }, rates: [0.03, 0.1, 0.3], target: 0.9 },
+  // With 0.3 it does not learn: FedAvg and FedProx stay at 13 to 14 % with shares of labels from Dir(0.1).
+  mnist: { config: { dataset: "mnist", model: "mnist-cnn" }, rates: [0.03, 0.1], target: 0.9 },
   fer2013: { config: { dataset: "fer2013", model: "compact" }, rates: [0.01, 0.03, 0.1], target: 0.3 },
 };
 /** The last needs faces: every client has a camera of its own. */
@@ -77,83 +77,29 @@ const options = optionsOf(import.meta.url, {
   workers: { type: "count" },
 });
 
-/** The names of a list, all of which there are. */
-function chosen(list, known, what) {
-  const names = list.split(",");
-  for (const name of names) {
-    if (!(name in known)) fail(`--${what}: there is no ${name}. There are: ${Object.keys(known).join(", ")}.`);
-  }
-  return names;
-}
 const sets = chosen(options.sets ?? (options.data ? "mnist-2nn,mnist,fer2013" : "mnist-2nn,mnist"), SETS, "sets");
 if (sets.includes("fer2013") && !options.data) fail("FER2013 is not part of this project: name your copy with --data.");
 const partitions = chosen(options.partitions, PARTITIONS, "partitions");
 const strategies = chosen(options.strategies, STRATEGIES, "strategies");
 
-/** Runs so far, by what they were run with. */
-const done = existsSync(options.state) ? JSON.parse(readFileSync(options.state, "utf8")) : {};
-function keep() {
-  mkdirSync(dirname(options.state), { recursive: true });
-  writeFileSync(`${options.state}.part`, JSON.stringify(done));
-  renameSync(`${options.state}.part`, options.state);
-}
+const runs = keptRuns(options.state, {
+  ...options,
+  say: ({ curve, own }) => `${percent(lastOf(curve))} %, own ${percent(lastOf(own))} %`,
+});
 
-const until = options.minutes ? Date.now() + options.minutes * 60_000 : Infinity;
-let loaded;
-let workers;
-const data = new Map();
+/** What a run gave: see keptRuns. */
+const outcome = (set, partition, name, learningRate, seed) =>
+  runs.outcome(`${set} ${partition} ${name}`, {
+    ...BASE,
+    ...SETS[set].config,
+    ...PARTITIONS[partition],
+    ...STRATEGIES[name],
+    learningRate,
+    seed,
+  });
 
-/** Gets a configuration's data and workers ready. */
-async function ready(config) {
-  const camera = config.cameraSpread > 0 ? config.seed : 0;
-  const examples = JSON.stringify([config.dataset, camera]);
-  if (!data.has(examples)) {
-    data.clear();
-    data.set(examples, await dataOf(config, options.data));
-  }
-  const needs = JSON.stringify([examples, config.model, config.strategy]);
-  const own = data.get(examples);
-  if (!workers) workers = await startPool(config, own, options.workers);
-  else if (loaded !== needs) await workers.start(config.model, own, config.strategy);
-  loaded = needs;
-  return own;
-}
-
-/** What a run gave: accuracies by round, of the shared model and of the clients' own; null where it has not been run and time is up. */
-async function outcome(set, partition, name, learningRate, seed) {
-  const changes = { ...BASE, ...SETS[set].config, ...PARTITIONS[partition], ...STRATEGIES[name], learningRate, seed };
-  const config = lab.parseLabConfig({ name: `${set} ${partition} ${name}`, ...changes });
-  const key = JSON.stringify(changes);
-  if (done[key]) return done[key];
-  if (Date.now() > until) return null;
-  const begun = Date.now();
-  const found = { curve: [], own: [] };
-  try {
-    const examples = await ready(config);
-    const { rounds } = await run(config, { data: examples, pool: workers.pool });
-    found.curve = rounds.map(({ testAccuracy }) => testAccuracy);
-    found.own = rounds.map(({ clients }) => {
-      const held = clients.reduce((sum, { heldOut }) => sum + heldOut, 0);
-      return clients.reduce((sum, { heldOut, heldOutAccuracy }) => sum + heldOut * heldOutAccuracy, 0) / held;
-    });
-  } catch (error) {
-    // A learning rate that is too high is an answer, too.
-    if (error.name !== "DivergedError") throw error;
-    found.diverged = true;
-  }
-  done[key] = { ...found, seconds: (Date.now() - begun) / 1000, commit: commit() };
-  keep();
-  const said = found.diverged ? "diverged" : `${percent(lastOf(found.curve))} %, own ${percent(lastOf(found.own))} %`;
-  console.log(`  ${config.name}, rate ${learningRate}, seed ${seed}: ${said} (${done[key].seconds.toFixed(0)} s)`);
-  return done[key];
-}
-
-const mean = (values) => values.reduce((a, b) => a + b, 0) / values.length;
-const deviation = (values) =>
-  values.length < 2 ? 0 : Math.sqrt(values.reduce((sum, x) => sum + (x - mean(values)) ** 2, 0) / (values.length - 1));
 /** The mean of a curve's last rounds; 0 of a run that diverged, or whose rounds were not published. */
 const lastOf = (curve) => (curve.length === 0 ? 0 : mean(curve.slice(-LAST).map((value) => value ?? 0)));
-const percent = (value) => Number((100 * value).toFixed(1));
 
 /** A strategy on one partition: the search, then the other seeds. Null where nothing has been run. */
 async function cell(set, partition, name) {
@@ -205,7 +151,7 @@ for (const set of sets) {
     }
   }
 }
-await workers?.stop();
+await runs.stop();
 console.table(cells);
 console.log(JSON.stringify({ clients: BASE.clients, rounds: BASE.rounds, cells }));
 process.exit(0);

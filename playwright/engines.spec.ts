@@ -224,6 +224,44 @@ test("chromium, firefox: the live camera opens, and the model looks through it",
   }
 });
 
+test("firefox: pictures in colour of a task of somebody's own are taken, kept and trained on", async ({
+  stage,
+  open,
+}) => {
+  needs("firefox");
+  const admin = (method: string, path: string, body: object): Promise<Response> =>
+    fetch(`${stage.url}/api/tasks/things${path}`, {
+      method,
+      headers: { authorization: `Bearer ${stage.adminToken}` },
+      body: JSON.stringify(body),
+    });
+  const task = {
+    title: { en: "Things" },
+    examples: "picture",
+    input: { height: 32, width: 32, channels: 3 },
+    model: "mnist-lenet",
+    labels: [{ name: "cup" }, { name: "key" }],
+    defaultRound: { goalCount: 1, fraction: 1, selectionSeconds: 0, learningRate: 1e-6, epochs: 1, tolerance: null },
+  };
+  expect((await admin("PUT", "", task)).status).toBe(201);
+  const engine = await open("firefox", { webcam: WEBCAM });
+  await engine.goto(`${stage.url}/play?task=things`);
+  await press(engine, "Open the camera");
+  for (let i = 1; i <= 5; i++) {
+    await see(engine, `Picture ${i} of 5`);
+    await press(engine, "Take the picture");
+    if (i === 1) await press(engine, "Keep my pictures on this device");
+    await see(engine, /Kept on this device, (for training|to test)/);
+    if (i < 5) await press(engine, "Next picture");
+  }
+  expect((await admin("POST", "/rounds", {})).status).toBe(201);
+  await press(engine, "Train");
+  await see(engine, "Pictures to train with: 4.");
+  await press(engine, "Take part in rounds");
+  await see(engine, "You taught the model 4 pictures in round 1.");
+  expect(await engine.errors()).toEqual([]);
+});
+
 test("a thread that never comes ends its rung: the game plays on one thread, remembers why, and says so", async ({
   stage,
   open,

@@ -60,3 +60,10 @@ test("McMahan's models for MNIST have the paper's parameter counts", () => {
   expect(summarize(MODELS["mnist-cnn"]).parameters).toBe(1_663_370);
   expect(summarize(MODELS["mnist-cnn"])).toMatchObject({ inputs: 784, classes: 10 });
 });
+
+test("NIID-Bench's network has, with six filters, the weights of its model.py", () => {
+  const lenet = MODELS["mnist-lenet"];
+  const six = lenet.layers.map((layer) => (layer.name === "conv1" ? { ...layer, filters: 6 } : layer));
+  expect(summarize({ ...lenet, layers: six }).parameters).toBe(44_426);
+  expect(summarize(lenet).parameters).toBe(45_278);
+});

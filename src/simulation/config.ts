@@ -18,7 +18,7 @@ export const DATASETS = ["drawn", "fer2013", "mnist", "own"] as const;
 export type DatasetName = (typeof DATASETS)[number];
 
 /** Ways to share examples out, each said by its own paper: see partition.ts. */
-export const PARTITIONS = ["iid", "dirichlet", "dirichlet-symmetric", "shards", "natural"] as const;
+export const PARTITIONS = ["iid", "dirichlet", "dirichlet-symmetric", "labels", "shards", "natural"] as const;
 
 /** What is done to every picture of training and test alike. */
 export const cameraEntries = { gain: real(0.05, 4), angle: real(-180, 180), mirror: v.boolean() };
@@ -43,6 +43,8 @@ const entries = {
   partition: v.optional(v.picklist(PARTITIONS), "iid"),
   /** Of Dirichlet: small gives each client few labels, large makes all alike. */
   alpha: v.optional(v.pipe(v.number(), v.gtValue(0), v.maxValue(1e6)), 0.5),
+  /** Of `labels`: how many of them a client has. */
+  labelsPerClient: v.optional(whole(1, 100), 2),
   shardsPerClient: v.optional(whole(1, 100), 2),
   /** Spread of the clients' sizes: sigma of a log-normal. 0 makes all alike. */
   sizeSpread: v.optional(real(0, 3), 0),

@@ -39,6 +39,6 @@ test("a model of the registry gets the data's own input and classes, or says whi
   expect([inputs, classes, tensors[0]?.shape]).toEqual([3840, 3, [3, 3, 3, 16]]);
   const small = { ...kind, input: { height: 20, width: 20, channels: 1 } };
   expect(() => networkFor("compact", small)).toThrow(LabConfigError);
-  expect(() => networkFor("compact", small)).toThrow("These do: mnist-2nn, mnist-cnn.");
+  expect(() => networkFor("compact", small)).toThrow("These do: mnist-2nn, mnist-cnn, mnist-lenet.");
   expect(networkFor("compact", undefined)).toBe(networkFor("compact", undefined));
 });

@@ -9,6 +9,7 @@ const RULE: PartitionRule = {
   clients: 10,
   partition: "iid",
   alpha: 0.5,
+  labelsPerClient: 2,
   shardsPerClient: 2,
   sizeSpread: 0,
   examplesPerClient: 0,
@@ -23,6 +24,7 @@ test("every partition gives each example at most once, all of them when asked, a
         clients: fc.integer({ min: 1, max: 40 }),
         partition: fc.constantFrom("iid" as const, "dirichlet" as const, "shards" as const),
         alpha: fc.double({ min: 1e-3, max: 1e3, noNaN: true }),
+        labelsPerClient: fc.constant(2),
         shardsPerClient: fc.integer({ min: 1, max: 4 }),
         sizeSpread: fc.double({ min: 0, max: 2, noNaN: true }),
         sizePower: fc.constantFrom(0, 1.2),
@@ -83,23 +85,59 @@ test("too few examples are refused, with what to do", () => {
   expect(ask({ clients: 101 })).toThrow(PartitionError);
   expect(ask({ examplesPerClient: 11 })).toThrow("110 examples are asked for, and there are 100");
   expect(ask({ partition: "shards", shardsPerClient: 20 })).toThrow("do not make 200 shards");
+  expect(ask({ partition: "labels", labelsPerClient: 8 })).toThrow("There are 7 labels");
+  expect(ask({ partition: "labels", clients: 100, examplesPerClient: 1 })).toThrow("fewer examples than clients");
 });
 
-/** Mean share of a client's most frequent label, and mean number of labels that a client has, over some seeds. */
+test("labels gives each client so many labels, its own number's first, and those who have a label the same of it", () => {
+  fc.assert(
+    fc.property(
+      fc.integer({ min: 1, max: 40 }),
+      fc.integer({ min: 1, max: CLASSES }),
+      fc.integer({ min: 400, max: 700 }),
+      fc.nat(),
+      (clients, labelsPerClient, count, seed) => {
+        const labels = labelsOf(count);
+        const rule = { ...RULE, partition: "labels" as const, clients, labelsPerClient, seed };
+        const parts = partition({ labels }, CLASSES, rule);
+        const rows = countLabels(parts, labels, CLASSES);
+        for (const [client, row] of rows.entries()) {
+          expect(row.filter((n) => n > 0)).toHaveLength(labelsPerClient);
+          expect(row[client % CLASSES]).toBeGreaterThan(0);
+        }
+        for (let label = 0; label < CLASSES; label++) {
+          const shares = rows.map((row) => row[label] as number).filter((n) => n > 0);
+          // Nobody may have it; who has it shares all of it.
+          if (shares.length === 0) continue;
+          expect(Math.max(...shares) - Math.min(...shares)).toBeLessThanOrEqual(1);
+          expect(shares.reduce((a, b) => a + b, 0)).toBe(labels.filter((one) => one === label).length);
+        }
+        const all = parts.flatMap((part) => [...part]);
+        expect(new Set(all).size).toBe(all.length);
+        expect(partition({ labels }, CLASSES, rule)).toEqual(parts);
+      },
+    ),
+  );
+});
+
+/** Means over some seeds: the share of a client's most frequent label, how many labels a client has, and the largest client's share of all. */
 function skew(
   rule: Partial<PartitionRule>,
   classes: number,
   count: number,
   seeds: number,
-): { main: number; kinds: number } {
+): { main: number; kinds: number; largest: number } {
   const labels = Uint8Array.from({ length: count }, (_, i) => i % classes);
-  const rows = Array.from({ length: seeds }, (_, seed) =>
+  const draws = Array.from({ length: seeds }, (_, seed) =>
     countLabels(partition({ labels }, classes, { ...RULE, ...rule, seed }), labels, classes),
-  ).flat();
-  const mean = (values: number[]): number => values.reduce((a, b) => a + b, 0) / values.length;
+  );
+  const rows = draws.flat();
+  const sum = (values: number[]): number => values.reduce((a, b) => a + b, 0);
+  const mean = (values: number[]): number => sum(values) / values.length;
   return {
-    main: mean(rows.map((row) => Math.max(...row) / row.reduce((a, b) => a + b, 0))),
+    main: mean(rows.map((row) => Math.max(...row) / sum(row))),
     kinds: mean(rows.map((row) => row.filter((n) => n > 0).length)),
+    largest: mean(draws.map((draw) => Math.max(...draw.map(sum)) / count)),
   };
 }
 
@@ -121,7 +159,19 @@ test.each([
   expect(Math.abs(main - expected)).toBeLessThan(0.03);
 });
 
-test.each(["dirichlet", "dirichlet-symmetric", "shards", "iid"] as const)(
+/** NIID-Bench's code (utils.py, `noniid-#label`) with NumPy, ten clients and ten labels, 7,000 examples, 3,000 draws. */
+test.each([
+  [1, 1, 0.1],
+  [2, 0.633, 0.147],
+  [3, 0.457, 0.15],
+] as const)("%d labels a client give shares and sizes as NumPy finds them", (labelsPerClient, expected, size) => {
+  const { main, kinds, largest } = skew({ partition: "labels", labelsPerClient }, 10, 7000, 60);
+  expect(kinds).toBe(labelsPerClient);
+  expect(Math.abs(main - expected)).toBeLessThan(0.015);
+  expect(Math.abs(largest - size)).toBeLessThan(0.01);
+});
+
+test.each(["dirichlet", "dirichlet-symmetric", "labels", "shards", "iid"] as const)(
   "%s gives its first clients no other labels than its last",
   (name) => {
     const labels = labelsOf(2100);

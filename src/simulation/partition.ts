@@ -5,7 +5,15 @@ import { PartitionError } from "./partition-error";
 
 export type PartitionRule = Pick<
   LabConfig,
-  "clients" | "partition" | "alpha" | "shardsPerClient" | "sizeSpread" | "sizePower" | "examplesPerClient" | "seed"
+  | "clients"
+  | "partition"
+  | "alpha"
+  | "labelsPerClient"
+  | "shardsPerClient"
+  | "sizeSpread"
+  | "sizePower"
+  | "examplesPerClient"
+  | "seed"
 >;
 
 /** What decides who may have an example. */
@@ -19,10 +27,11 @@ export interface Shareable {
 
 /**
  * Shares examples out to clients: the indices that each has. None is given twice, and every client has at least one. Which of the
- * clients comes first or last makes no difference to what it can expect.
+ * clients comes first or last makes no difference to how many examples and labels it can expect.
  *
  * - `iid`: a shuffled deck.
  * - `dirichlet`, `dirichlet-symmetric`: see dirichlet.ts.
+ * - `labels`: `labelsPerClient` labels each, see {@link byLabels}.
  * - `shards`: the data sorted by label and cut into `clients * shardsPerClient` pieces, dealt at random (McMahan et al. 2017,
  *   section 3, the "pathological non-IID partition").
  * - `natural`: everybody has what the data say is theirs (LEAF, Caldas et al. 2018, arXiv 1812.01097); as many of them as there are to
@@ -30,7 +39,7 @@ export interface Shareable {
  *
  * Where the sizes are not given by that, they are alike, log-normal, or follow a power law.
  * @param classes how many labels there are
- * @throws PartitionError when there are too few examples
+ * @throws PartitionError when there are too few examples, or labels
  */
 export function partition({ labels, clients: owners }: Shareable, classes: number, rule: PartitionRule): Uint32Array[] {
   const { clients, examplesPerClient } = rule;
@@ -47,6 +56,7 @@ export function partition({ labels, clients: owners }: Shareable, classes: numbe
     random,
   );
   if (rule.partition === "shards") return shards(labels, order.slice(0, wanted), rule, random);
+  if (rule.partition === "labels") return byLabels(pilesOf(labels, order.slice(0, wanted), classes), rule, random);
   if (rule.partition === "dirichlet-symmetric") {
     const piles = pilesOf(labels, order.slice(0, wanted), classes);
     return dirichletByLabel(piles, clients, rule.alpha, random).map((part) => Uint32Array.from(part));
@@ -64,6 +74,38 @@ function pilesOf(labels: Uint8Array, examples: readonly number[], classes: numbe
   const piles = Array.from({ length: classes }, (): number[] => []);
   for (const example of examples) piles[labels[example] ?? 0]?.push(example);
   return piles;
+}
+
+/**
+ * Every client has as many labels, and who have a label get parts of its examples that differ by one at most (Li et al. 2022,
+ * NIID-Bench, arXiv 2102.02079, section IV-A, "#C = k", and the partition `noniid-#label` of its utils.py): client i has label
+ * `i mod classes`, its others are drawn at random. A label that nobody has is given to nobody.
+ * @param piles examples by label
+ */
+function byLabels(
+  piles: readonly (readonly number[])[],
+  { clients, labelsPerClient }: PartitionRule,
+  random: () => number,
+): Uint32Array[] {
+  const classes = piles.length;
+  if (labelsPerClient > classes) {
+    throw new PartitionError(`There are ${classes} labels: ask for as many of each client at most.`);
+  }
+  const owned = Array.from({ length: clients }, (_, client) => {
+    const first = client % classes;
+    const others = [...piles.keys()].filter((label) => label !== first);
+    return [first, ...shuffle(others, random).slice(0, labelsPerClient - 1)];
+  });
+  const parts = owned.map((): number[] => []);
+  for (const [label, pile] of piles.entries()) {
+    const owners = parts.filter((_, client) => owned[client]?.includes(label));
+    const cut = (owner: number): number => Math.floor((owner * pile.length) / owners.length);
+    owners.forEach((part, owner) => part.push(...pile.slice(cut(owner), cut(owner + 1))));
+  }
+  if (parts.some((part) => part.length === 0)) {
+    throw new PartitionError("Some label has fewer examples than clients that are to have it: ask for fewer clients.");
+  }
+  return parts.map((part) => Uint32Array.from(part));
 }
 
 function shards(

@@ -2,16 +2,15 @@ import * as tf from "@tensorflow/tfjs-core";
 import { setThreadsCount, setWasmPaths } from "@tensorflow/tfjs-backend-wasm";
 import simd from "@tensorflow/tfjs-backend-wasm/dist/tfjs-backend-wasm-simd.wasm?url";
 import threaded from "@tensorflow/tfjs-backend-wasm/dist/tfjs-backend-wasm-threaded-simd.wasm?url";
-import { useForDense } from "./dense-steps";
-import { useForDescent } from "./descent";
 import { realGpu } from "./adapter";
 import { compileFrom, download } from "./download";
-import { chooseThreads, registerFusedKernels, type WasmBackend } from "./fused";
+import { chooseThreads, registerFusedKernels } from "./fused";
 import { KernelPool } from "./kernels/pool";
 import relaxed from "./kernels/kernels-relaxed.wasm?url";
 import relaxedSingle from "./kernels/kernels-relaxed-single.wasm?url";
 import portable from "./kernels/kernels-simd.wasm?url";
 import portableSingle from "./kernels/kernels-simd-single.wasm?url";
+import { startOnWasm, type WasmBackend } from "./on-wasm";
 import { isThreaded, RUNGS, type Rung, type Started } from "./rungs";
 
 /** More threads than this only wait for memory; how many of them work is measured. */
@@ -111,8 +110,7 @@ export function startWasm(source = ownOrigin(MAX_THREADS), highest: Rung = RUNGS
     const pool = await KernelPool.start(module, memory, isShared ? threads : 1, allocate);
     chooseThreads(backend, pool);
     registerFusedKernels(backend, pool);
-    useForDense(backend, pool);
-    useForDescent(backend, pool);
+    startOnWasm(backend, pool);
     return { pool, rung, threads: pool.threads, active: pool.active, startMs: performance.now() - begun };
   })();
   return wasm;

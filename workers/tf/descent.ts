@@ -1,36 +1,28 @@
-import * as tf from "@tensorflow/tfjs-core";
-import type { WasmBackend } from "./fused";
-import type { KernelPool } from "./kernels/pool";
+import type * as tf from "@tensorflow/tfjs-core";
+import { onWasm, pointerOf } from "./on-wasm";
 
 /**
  * SGD's step in one pass over the weights, in place and on every thread: tfjs writes the scaled gradient out, and then the weights anew,
  * on one.
  */
 
-let place: { backend: WasmBackend; pool: KernelPool } | undefined;
-
-/** Lets weights descend in our kernels, where tfjs's wasm backend runs. */
-export function useForDescent(backend: WasmBackend, pool: KernelPool): void {
-  place = { backend, pool };
-}
-
-const running = (): NonNullable<typeof place> => {
-  if (!place) throw new Error("Our kernels do not run.");
-  return place;
+const running = (): NonNullable<ReturnType<typeof onWasm>> => {
+  const found = onWasm();
+  if (!found) throw new Error("Our kernels do not run.");
+  return found;
 };
 
 /** Whether our kernels step by themselves here. */
-export const canDescend = (): boolean => place !== undefined && tf.getBackend() === "wasm";
-
-const pointerOf = ({ dataId }: tf.Tensor): number => running().backend.dataIdMap.get(dataId).memoryOffset;
+export const canDescend = (): boolean => onWasm() !== undefined;
 
 /** The sum of the squares of all numbers of some tensors, summed in float64. */
 export function squaredNorm(tensors: Iterable<tf.Tensor>): number {
-  const { backend, pool } = running();
+  const here = running();
+  const { backend, pool } = here;
   let sum = 0;
   for (const tensor of tensors) {
     const sums = backend.makeOutput([pool.sizeOf("squaresSize", tensor.size)], "float32");
-    pool.run("squares", pointerOf(tensor), backend.dataIdMap.get(sums.dataId).memoryOffset, tensor.size);
+    pool.run("squares", pointerOf(here, tensor), pointerOf(here, sums), tensor.size);
     const { buffer, byteOffset, byteLength } = backend.typedArrayFromHeap(sums);
     for (const part of new Float64Array(buffer, byteOffset, byteLength / 8)) sum += part;
     backend.disposeData(sums.dataId);
@@ -40,6 +32,7 @@ export function squaredNorm(tensors: Iterable<tf.Tensor>): number {
 
 /** `weights -= rate * gradient`, in place. */
 export function descend(weights: tf.Tensor, gradient: tf.Tensor, rate: number): void {
+  const here = running();
   const [bits = 0] = new Int32Array(Float32Array.of(rate).buffer);
-  running().pool.run("descend", pointerOf(weights), pointerOf(gradient), bits, weights.size);
+  here.pool.run("descend", pointerOf(here, weights), pointerOf(here, gradient), bits, weights.size);
 }

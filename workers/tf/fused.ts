@@ -1,11 +1,11 @@
 import * as tf from "@tensorflow/tfjs-core";
-import type { BackendWasm } from "@tensorflow/tfjs-backend-wasm";
 import { BATCH_NORM } from "../../src/model/model";
 import { hash32 } from "../../src/base/random";
 import type { Activations } from "./activations";
 import type { Kernel } from "./kernels/instance";
 import type { KernelPool } from "./kernels/pool";
 import { isWinograd, winogradConv, winogradFilterGradient, type Machine } from "./kernels/winograd";
+import { onWasm, type WasmBackend } from "./on-wasm";
 
 /**
  * The operations that a convolutional block is made of, each as one kernel of ours on the wasm backend and composed of
@@ -14,7 +14,7 @@ import { isWinograd, winogradConv, winogradFilterGradient, type Machine } from "
 
 type Padding = "same" | "valid";
 /** Pixels around the image that a filter [S, S, I, O] reaches. */
-const padOf = (padding: Padding, kernel: tf.Tensor4D): number => (padding === "same" ? (kernel.shape[0] - 1) / 2 : 0);
+const padOf = (padding: Padding, { shape: [size = 1] }: tf.Tensor): number => (padding === "same" ? (size - 1) / 2 : 0);
 
 const NAMES = {
   forward: "ConvReluNorm",
@@ -33,9 +33,7 @@ const NAMES = {
   poolBackward: "MaxPoolStride2Grad",
 };
 
-/** True once our kernels are registered, in this worker. */
-let registered = false;
-const isFused = (): boolean => registered && tf.getBackend() === "wasm";
+const isFused = (): boolean => onWasm() !== undefined;
 
 function runKernel(name: string, inputs: Record<string, tf.Tensor>, attributes: tf.NamedAttrMap): tf.Tensor[] {
   return tf.engine().runKernel(name, inputs, attributes) as unknown as tf.Tensor[];
@@ -269,10 +267,11 @@ export function denseRelu(x: tf.Tensor2D, kernel: tf.Tensor2D, bias: tf.Tensor1D
   const op = tf.customGrad((...values) => {
     const [kernel, bias, save] = values.slice(-3) as [tf.Tensor2D, tf.Tensor1D, tf.GradSaveFunc];
     const value = runKernel(NAMES.dense, { x, kernel, bias }, {})[0] as tf.Tensor;
-    save([x, kernel, value]);
+    // What is saved is copied. The weights are variables, which outlive the step as they are.
+    save([x, value]);
     return {
       value,
-      gradFunc: (dy: tf.Tensor, [x, kernel, y]: tf.Tensor[]) =>
+      gradFunc: (dy: tf.Tensor, [x, y]: tf.Tensor[]) =>
         runKernel(NAMES.denseBackward, { dy, x, kernel, y } as Record<string, tf.Tensor>, { input }),
     };
   });
@@ -299,17 +298,40 @@ export function maxPool(x: tf.Tensor4D, window: number): tf.Tensor4D {
   return op(x) as tf.Tensor4D;
 }
 
+/** `relu(conv2d(x, kernel) + bias)` on our kernels, for steps that differentiate it themselves. @param x N x H x W x I */
+export function convOutput(
+  x: tf.Tensor4D,
+  { kernel, bias }: Record<"kernel" | "bias", tf.Tensor>,
+  padding: Padding,
+): tf.Tensor4D {
+  const pad = padOf(padding, kernel);
+  return runKernel(NAMES.convRelu, { x, kernel, bias }, { pad })[0] as tf.Tensor4D;
+}
+
+/** The gradients of {@link convOutput}, with y what it gave. `dy` is changed. @param isWanted whether that of x is */
+export function outputGradients(
+  { x, y, dy, kernel }: Record<"x" | "y" | "dy" | "kernel", tf.Tensor>,
+  padding: Padding,
+  isWanted: boolean,
+): { dx: tf.Tensor4D | undefined; dKernel: tf.Tensor; dBias: tf.Tensor } {
+  const pad = padOf(padding, kernel);
+  const [dz, dBias] = runKernel(NAMES.reluBackward, { dy, y }, {}) as [tf.Tensor, tf.Tensor];
+  const [dKernel] = runKernel(NAMES.filterBackward, { x, dz }, { pad, kernelShape: kernel.shape }) as [tf.Tensor];
+  const [dx] = isWanted ? runKernel(NAMES.inputBackward, { dz, kernel }, { pad, inputShape: x.shape }) : [];
+  dz.dispose();
+  return { dx: dx as tf.Tensor4D | undefined, dKernel, dBias };
+}
+
+/** Max pooling on our kernels, and which of its inputs each output is. */
+export const poolOutput = (x: tf.Tensor4D, window: number): [y: tf.Tensor4D, taps: tf.Tensor] =>
+  runKernel(NAMES.pool, { x }, { window }) as [tf.Tensor4D, tf.Tensor];
+
+/** The gradient of {@link poolOutput}. @param inputShape x's */
+export const poolGradient = (dy: tf.Tensor, taps: tf.Tensor, inputShape: number[], window: number): tf.Tensor4D =>
+  runKernel(NAMES.poolBackward, { dy, taps }, { inputShape, window })[0] as tf.Tensor4D;
+
 /** The most channels of a picture: grey has one, colour three. So few are only a network's own input. */
 const PICTURE_CHANNELS = 4;
-
-/** What our kernels use of tfjs's wasm backend. */
-export type WasmBackend = Pick<
-  BackendWasm,
-  "dataIdMap" | "makeOutput" | "typedArrayFromHeap" | "disposeData" | "incRef"
-> & {
-  /** The Emscripten module: it imports its memory where that is shared, and else exports it. */
-  wasm: { wasmMemory?: WebAssembly.Memory; asm: { memory: WebAssembly.Memory } };
-};
 
 /**
  * Lets as many threads work as are fastest: a processor's logical cores may share the units that multiply. Measured on a
@@ -348,7 +370,6 @@ export function registerFusedKernels(backend: WasmBackend, pool: KernelPool): vo
   const floats = (info: tf.TensorInfo): Float32Array => backend.typedArrayFromHeap(info) as Float32Array;
   const place = (value: number | tf.TensorInfo): number => (typeof value === "number" ? value : pointer(value));
   const run = (kernel: Kernel, ...values: (number | tf.TensorInfo)[]): void => pool.run(kernel, ...values.map(place));
-  registered = true;
   const zeros = output(512);
   floats(zeros).fill(0);
 
@@ -656,9 +677,8 @@ export function registerFusedKernels(backend: WasmBackend, pool: KernelPool): vo
   register<"x" | "kernel" | "bias">(NAMES.dense, ({ x, kernel, bias }) => {
     const [N, I, O] = denseShape(x, kernel);
     const y = output(N, O);
-    withScratch([I * O], (packed) => {
-      run("pack", kernel, packed, I, O);
-      run("conv", x, packed, y, bias, 1, 0, 0, zeros, N, 1, 1, I, O, 1, 0);
+    withScratch([pool.sizeOf("denseProductScratch") * pool.threads], (scratch) => {
+      run("denseProduct", x, kernel, bias, y, 1, scratch, N, I, O);
     });
     return [y];
   });
@@ -672,10 +692,7 @@ export function registerFusedKernels(backend: WasmBackend, pool: KernelPool): vo
       run("filterGradient", x, dz, dKernel, scratch, size, N, 1, 1, I, O, 1, 0);
       if (input) return [dKernel, dBias];
       const dx = output(N, I);
-      withScratch([I * O], (packed) => {
-        run("packTurned", kernel, packed, 1, I, O);
-        run("conv", dz, packed, dx, 0, 0, 0, 0, zeros, N, 1, 1, O, I, 1, 0);
-      });
+      run("denseInputGradient", dz, kernel, dx, N, I, O);
       return [dx, dKernel, dBias];
     });
   });

@@ -12,7 +12,6 @@ import type { Plan } from "../../src/federation/protocol";
 import type { GradientHook } from "../../src/federation/strategies/strategy";
 import { Activations } from "./activations";
 import { contrastiveLoss, type Contrast } from "./contrast";
-import { DenseSteps, type DenseWeights } from "./dense-steps";
 import { canDescend, descend, squaredNorm } from "./descent";
 import {
   convRelu,
@@ -28,6 +27,8 @@ import {
   type ConvParameters,
   type FoldedBlock,
 } from "./fused";
+import { emptyTensor, numbersIn, onWasm } from "./on-wasm";
+import { PlainSteps, type LayerWeights } from "./plain-steps";
 import { ownTrainer } from "./webgpu/registry";
 import type { Lesson, Scope, WebGpuTrainer } from "./webgpu/trainer";
 
@@ -102,8 +103,11 @@ export class Network {
   /** Whether weights were changed in place since {@link #renewMultiplied}. */
   #isDescended = false;
 
-  /** Of a network of dense layers on our kernels; null of any other. */
-  #dense: DenseSteps | null | undefined;
+  /** Of a network that can step by itself on our kernels; null of any other. */
+  #plain: PlainSteps | null | undefined;
+
+  /** What a strategy's hook is given: vectors as long as the weights, which every step writes anew. */
+  #flat: { gradient: Float32Array<ArrayBuffer>; weights: Float32Array<ArrayBuffer> } | undefined;
 
   /** Its weights are zero until they are set. */
   constructor(readonly spec: ModelSpec) {
@@ -136,11 +140,10 @@ export class Network {
     this.#own?.setAnchor(flat);
   }
 
-  /** Copies the weights out as one flat vector. */
-  async getWeights(): Promise<Float32Array<ArrayBuffer>> {
+  /** Copies the weights out as one flat vector: a new one, or `flat`. */
+  async getWeights(flat = new Float32Array(this.#summary.parameters)): Promise<Float32Array<ArrayBuffer>> {
     if (this.#own) return this.#own.getWeights();
-    const flat = new Float32Array(this.#summary.parameters);
-    for (const { name, offset } of this.#summary.tensors) flat.set(await this.#variable(name).data(), offset);
+    for (const { name, offset } of this.#summary.tensors) await copyOut(this.#variable(name), flat, offset);
     return flat;
   }
 
@@ -205,12 +208,12 @@ export class Network {
     if (this.#own) return this.#ownStep(this.#own, batch, plan, seed, hook);
     const { labels } = batch;
     if (!hook && this.#stepsPlainly(batch, plan)) {
-      if (this.#dense === undefined) this.#dense = DenseSteps.for(this.spec);
-      if (this.#dense) {
-        const dense = this.spec.layers
-          .filter(({ kind }) => kind === "dense")
-          .map(({ name }) => this.#denseWeights(name));
-        const { loss, hits } = this.#dense.step(batch.x, labels, dense, plan.learningRate, plan.labelWeights);
+      if (this.#plain === undefined) this.#plain = PlainSteps.for(this.spec);
+      if (this.#plain) {
+        const own = this.spec.layers
+          .filter(({ kind }) => kind === "conv2d" || kind === "dense")
+          .map(({ name }) => this.#layerWeights(name));
+        const { loss, hits } = this.#plain.step(batch.x, labels, own, plan.learningRate, plan.labelWeights);
         this.#isDescended = true;
         return { loss, accuracy: hits / labels.length };
       }
@@ -229,23 +232,26 @@ export class Network {
     return { loss: value[0] as number, accuracy: hits / labels.length };
   }
 
-  /** Whether a step is nothing but SGD on the labels, which dense networks have kernels of their own for. */
+  /** Whether a step is nothing but SGD on the labels, which some networks take by themselves. */
   #stepsPlainly({ taught, contrast }: Batch, { optimizer, proximal, clipNorm, layers }: StepPlan): boolean {
     return !taught && !contrast && optimizer === "sgd" && proximal === 0 && clipNorm === 0 && layers === "all";
   }
 
-  #denseWeights(name: string): DenseWeights {
+  #layerWeights(name: string): LayerWeights {
     return { kernel: this.#variable(`${name}/kernel`), bias: this.#variable(`${name}/bias`) };
   }
 
   /** Has a strategy change the gradients, as one flat vector. */
   async #hooked(gradients: Map<string, tf.Tensor>, hook: GradientHook): Promise<void> {
-    const flat = new Float32Array(this.#summary.parameters);
-    for (const [name, gradient] of gradients) flat.set(await gradient.data(), this.#tensor(name).offset);
-    hook(flat, await this.getWeights());
-    for (const [name, gradient] of gradients) {
-      gradient.dispose();
-      gradients.set(name, cut(flat, this.#tensor(name)));
+    const { parameters } = this.#summary;
+    this.#flat ??= { gradient: new Float32Array(parameters), weights: new Float32Array(parameters) };
+    const { gradient, weights } = this.#flat;
+    gradient.fill(0);
+    for (const [name, one] of gradients) await copyOut(one, gradient, this.#tensor(name).offset);
+    hook(gradient, await this.getWeights(weights));
+    for (const [name, one] of gradients) {
+      one.dispose();
+      gradients.set(name, cut(gradient, this.#tensor(name)));
     }
   }
 
@@ -468,8 +474,8 @@ export class Network {
   }
 
   dispose(): void {
-    this.#dense?.dispose();
-    this.#dense = undefined;
+    this.#plain?.dispose();
+    this.#plain = undefined;
     this.#own?.dispose();
     if (this.#own) return;
     this.#forgetFolded();
@@ -619,6 +625,14 @@ function cut(flat: Float32Array, { offset, size, shape }: TensorSpec): tf.Tensor
   return tf.tensor(tf.getBackend() === "wasm" ? flat.subarray(offset, end) : flat.slice(offset, end), [...shape]);
 }
 
+/** Copies a tensor's numbers to their place in a flat vector. */
+async function copyOut(tensor: tf.Tensor, flat: Float32Array, offset: number): Promise<void> {
+  const here = onWasm();
+  // Nothing may come between the view and its reading: memory that grows takes it away.
+  if (here) flat.set(numbersIn(here, tensor), offset);
+  else flat.set(await tensor.data<"float32">(), offset);
+}
+
 const isLargest = (row: readonly number[], place: number): boolean => row.indexOf(Math.max(...row)) === place;
 
 /** A moment that follows a value: `moment = keep * moment + take * value`, from 0 on. Gives the new one. */
@@ -639,8 +653,17 @@ function follow(
 
 /** Turns grey levels 0..255 of N pictures into a network's input: N x height x width x channels in 0..1. */
 export function picturesToTensor(pixels: Uint8Array, [height, width, channels]: ModelSpec["inputShape"]): tf.Tensor4D {
+  const shape: [number, number, number, number] = [
+    pixels.length / (height * width * channels),
+    height,
+    width,
+    channels,
+  ];
+  const here = onWasm();
+  // Where the numbers are to lie: an array for each batch would be most of what a training of small networks leaves to be collected.
+  const own = here && (emptyTensor(here, shape) as tf.Tensor4D);
+  const values = here && own ? numbersIn(here, own) : new Float32Array(pixels.length);
   // A plain loop: Float32Array.from with a function takes forty times as long.
-  const values = new Float32Array(pixels.length);
   for (let i = 0; i < values.length; i++) values[i] = (pixels[i] as number) / 255;
-  return tf.tensor4d(values, [pixels.length / (height * width * channels), height, width, channels]);
+  return own ?? tf.tensor4d(values, shape);
 }

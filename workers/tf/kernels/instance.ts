@@ -22,6 +22,8 @@ export const KERNELS = [
   "denseForward",
   "denseBackward",
   "denseDescend",
+  "denseProduct",
+  "denseInputGradient",
   "descend",
   "squares",
 ] as const;
@@ -34,6 +36,7 @@ export const SIZES = [
   "winogradConvScratch",
   "winogradPanelsScratch",
   "winogradSize",
+  "denseProductScratch",
   "squaresSize",
 ] as const;
 export type Size = (typeof SIZES)[number];

@@ -34,14 +34,21 @@ EXPORT(packTurned) void packTurned(const float *w, float *out, int taps, int I, 
 EXPORT(neighbours)
 void neighbours(const float *x, float *out, int N, int H, int W, int S, int K, int pad, int t, int T) {
   int OH = H + 2 * pad - S + 1, OW = W + 2 * pad - S + 1;
-  for (int n = first(N, t, T); n < first(N, t + 1, T); n++) {
-    for (int p = 0; p < OH * OW; p++) {
-      float *o = out + ((int64_t)n * OH * OW + p) * K;
-      for (int tap = 0; tap < S * S; tap++) {
-        int h = p / OW + tap / S - pad, w = p % OW + tap % S - pad;
-        o[tap] = h >= 0 && h < H && w >= 0 && w < W ? x[((int64_t)n * H + h) * W + w] : 0;
+  for (int row = first(N * OH, t, T); row < first(N * OH, t + 1, T); row++) {
+    const float *image = x + (int64_t)(row / OH) * H * W;
+    float *o = out + (int64_t)row * OW * K;
+    for (int c = 0; c < OW; c++) {
+      for (int i = 0; i < S; i++) {
+        int h = row % OH + i - pad, w = c - pad;
+        const float *line = image + (int64_t)h * W + w;
+        if (h < 0 || h >= H) {
+          for (int j = 0; j < S; j++) *o++ = 0;
+        } else if (w >= 0 && w + S <= W) {
+          for (int j = 0; j < S; j++) *o++ = line[j];
+        } else
+          for (int j = 0; j < S; j++) *o++ = w + j >= 0 && w + j < W ? line[j] : 0;
       }
-      for (int i = S * S; i < K; i++) o[i] = 0;
+      for (int i = S * S; i < K; i++) *o++ = 0;
     }
   }
 }
@@ -459,31 +466,54 @@ void denseForward(const float *x, const float *w, const float *b, float *y, int 
   }
 }
 
+static inline float total(v x) {
+  return (wasm_f32x4_extract_lane(x, 0) + wasm_f32x4_extract_lane(x, 1)) +
+         (wasm_f32x4_extract_lane(x, 2) + wasm_f32x4_extract_lane(x, 3));
+}
+
+/* dx = dy w': four examples by two rows of w at a time. Threads share the rows. */
+EXPORT(denseInputGradient)
+void denseInputGradient(const float *dy, const float *w, float *dx, int N, int I, int O, int t, int T) {
+  for (int i = first(I / 2, t, T) * 2; i < first(I / 2, t + 1, T) * 2; i += 2) {
+    const float *p = w + (int64_t)i * O, *q = p + O;
+    for (int n = 0; n < N; n += 4) {
+      int rows[4];
+      for (int k = 0; k < 4; k++) rows[k] = least(n + k, N - 1);
+      const float *pa = dy + (int64_t)rows[0] * O, *pb = dy + (int64_t)rows[1] * O;
+      const float *pc = dy + (int64_t)rows[2] * O, *pd = dy + (int64_t)rows[3] * O;
+      v zero = wasm_f32x4_const_splat(0);
+      v a0 = zero, a1 = zero, b0 = zero, b1 = zero, c0 = zero, c1 = zero, d0 = zero, d1 = zero;
+      for (int o = 0; o < O; o += 4) {
+        v k0 = load(p + o), k1 = load(q + o), s;
+        s = load(pa + o), a0 = fma(s, k0, a0), a1 = fma(s, k1, a1);
+        s = load(pb + o), b0 = fma(s, k0, b0), b1 = fma(s, k1, b1);
+        s = load(pc + o), c0 = fma(s, k0, c0), c1 = fma(s, k1, c1);
+        s = load(pd + o), d0 = fma(s, k0, d0), d1 = fma(s, k1, d1);
+      }
+      v sums[8] = {a0, a1, b0, b1, c0, c1, d0, d1};
+      for (int k = 0; k < 8; k++) dx[(int64_t)rows[k / 2] * I + i + k % 2] = total(sums[k]);
+    }
+  }
+}
+
 /* dx = dy w', and 0 where x, the output of a ReLU, is 0. */
 EXPORT(denseBackward)
 void denseBackward(const float *x, const float *w, const float *dy, float *dx, int N, int I, int O, int t, int T) {
+  if (O % 4 == 0 && I % 2 == 0) {
+    denseInputGradient(dy, w, dx, N, I, O, t, T);
+    for (int n = 0; n < N; n++)
+      for (int64_t k = (int64_t)n * I + first(I / 2, t, T) * 2; k < (int64_t)n * I + first(I / 2, t + 1, T) * 2; k++)
+        dx[k] = x[k] > 0 ? dx[k] : 0;
+    return;
+  }
   for (int n = first(N, t, T); n < first(N, t + 1, T); n++) {
     const float *d = dy + (int64_t)n * O;
     for (int i = 0; i < I; i++) {
       int64_t place = (int64_t)n * I + i;
-      if (!(x[place] > 0)) {
-        dx[place] = 0;
-        continue;
-      }
       const float *p = w + (int64_t)i * O;
-      v a = wasm_f32x4_const_splat(0), b = a, c = a, e = a;
-      int o = 0;
-      for (; o + 16 <= O; o += 16) {
-        a = fma(load(p + o), load(d + o), a);
-        b = fma(load(p + o + 4), load(d + o + 4), b);
-        c = fma(load(p + o + 8), load(d + o + 8), c);
-        e = fma(load(p + o + 12), load(d + o + 12), e);
-      }
-      for (; o + 4 <= O; o += 4) a = fma(load(p + o), load(d + o), a);
-      a = add(add(a, b), add(c, e));
-      float sum = wasm_f32x4_extract_lane(a, 0) + wasm_f32x4_extract_lane(a, 1) + wasm_f32x4_extract_lane(a, 2) +
-                  wasm_f32x4_extract_lane(a, 3);
-      for (; o < O; o++) sum += p[o] * d[o];
+      float sum = 0;
+      if (x[place] > 0)
+        for (int o = 0; o < O; o++) sum += p[o] * d[o];
       dx[place] = sum;
     }
   }
@@ -510,6 +540,67 @@ void denseDescend(const float *x, const float *dy, float *w, float *b, const flo
     float sum = 0;
     for (int n = 0; n < N; n++) sum += dy[(int64_t)n * O + o];
     b[o] += *rate * sum;
+  }
+}
+
+/*
+ * Dense layers of many inputs: x is N x I, w is I x O and is read once, in the order in which it lies. I and O are multiples of 8.
+ */
+
+/* Rows of w whose products are summed before the next ones: eight columns of them stay in the first-level cache. */
+#define ROWS 64
+
+/* y = x w + b, and its ReLU where `relu`. Threads share the columns, eight by eight; scratch of a thread: 8 ROWS floats. */
+EXPORT(denseProductScratch) int denseProductScratch(void) { return ROWS * 8; }
+
+EXPORT(denseProduct)
+void denseProduct(const float *x, const float *w, const float *b, float *y, int relu, float *scratch, int N, int I, int O,
+                  int t, int T) {
+  float *panel = scratch + (int64_t)t * ROWS * 8;
+  for (int from = 0; from < I; from += ROWS) {
+    int rows = least(ROWS, I - from);
+    for (int o = first(O / 8, t, T) * 8; o < first(O / 8, t + 1, T) * 8; o += 8) {
+      const float *column = w + (int64_t)from * O + o;
+      for (int i = 0; i < rows; i++, column += O) {
+        store(panel + i * 8, load(column));
+        store(panel + i * 8 + 4, load(column + 4));
+      }
+      v first0 = load(b + o), first1 = load(b + o + 4);
+      for (int n = 0; n < N; n += 4) {
+        /* The last tile computes its last example more than once. */
+        const float *source[4];
+        float *out[4];
+        v sums[8];
+        for (int k = 0; k < 4; k++) {
+          int row = least(n + k, N - 1);
+          source[k] = x + (int64_t)row * I + from;
+          out[k] = y + (int64_t)row * O + o;
+          sums[2 * k] = from ? load(out[k]) : first0;
+          sums[2 * k + 1] = from ? load(out[k] + 4) : first1;
+        }
+        const float *pa = source[0], *pb = source[1], *pc = source[2], *pd = source[3];
+        v a0 = sums[0], a1 = sums[1], b0 = sums[2], b1 = sums[3], c0 = sums[4], c1 = sums[5], d0 = sums[6], d1 = sums[7];
+        const float *k = panel;
+        for (int i = 0; i < rows; i++, k += 8) {
+          v k0 = load(k), k1 = load(k + 4), s;
+          s = splat(pa + i), a0 = fma(s, k0, a0), a1 = fma(s, k1, a1);
+          s = splat(pb + i), b0 = fma(s, k0, b0), b1 = fma(s, k1, b1);
+          s = splat(pc + i), c0 = fma(s, k0, c0), c1 = fma(s, k1, c1);
+          s = splat(pd + i), d0 = fma(s, k0, d0), d1 = fma(s, k1, d1);
+        }
+        if (relu && from + rows == I) {
+          v zero = wasm_f32x4_const_splat(0);
+          a0 = wasm_f32x4_pmax(zero, a0), a1 = wasm_f32x4_pmax(zero, a1);
+          b0 = wasm_f32x4_pmax(zero, b0), b1 = wasm_f32x4_pmax(zero, b1);
+          c0 = wasm_f32x4_pmax(zero, c0), c1 = wasm_f32x4_pmax(zero, c1);
+          d0 = wasm_f32x4_pmax(zero, d0), d1 = wasm_f32x4_pmax(zero, d1);
+        }
+        store(out[0], a0), store(out[0] + 4, a1);
+        store(out[1], b0), store(out[1] + 4, b1);
+        store(out[2], c0), store(out[2] + 4, c1);
+        store(out[3], d0), store(out[3] + 4, d1);
+      }
+    }
   }
 }
 
