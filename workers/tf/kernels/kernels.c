@@ -471,6 +471,9 @@ static inline float total(v x) {
          (wasm_f32x4_extract_lane(x, 2) + wasm_f32x4_extract_lane(x, 3));
 }
 
+/* Columns of w whose products are summed one after the other in each of four lanes. */
+#define LINKS 32
+
 /* dx = dy w': four examples by two rows of w at a time. Threads share the rows. */
 EXPORT(denseInputGradient)
 void denseInputGradient(const float *dy, const float *w, float *dx, int N, int I, int O, int t, int T) {
@@ -482,15 +485,21 @@ void denseInputGradient(const float *dy, const float *w, float *dx, int N, int I
       const float *pa = dy + (int64_t)rows[0] * O, *pb = dy + (int64_t)rows[1] * O;
       const float *pc = dy + (int64_t)rows[2] * O, *pd = dy + (int64_t)rows[3] * O;
       v zero = wasm_f32x4_const_splat(0);
-      v a0 = zero, a1 = zero, b0 = zero, b1 = zero, c0 = zero, c1 = zero, d0 = zero, d1 = zero;
-      for (int o = 0; o < O; o += 4) {
-        v k0 = load(p + o), k1 = load(q + o), s;
-        s = load(pa + o), a0 = fma(s, k0, a0), a1 = fma(s, k1, a1);
-        s = load(pb + o), b0 = fma(s, k0, b0), b1 = fma(s, k1, b1);
-        s = load(pc + o), c0 = fma(s, k0, c0), c1 = fma(s, k1, c1);
-        s = load(pd + o), d0 = fma(s, k0, d0), d1 = fma(s, k1, d1);
+      v sums[8] = {zero, zero, zero, zero, zero, zero, zero, zero};
+      for (int o = 0; o < O;) {
+        /* Some products are summed before they are added to the rest: half the error of one long sum. */
+        int to = least(o + LINKS, O);
+        v a0 = zero, a1 = zero, b0 = zero, b1 = zero, c0 = zero, c1 = zero, d0 = zero, d1 = zero;
+        for (; o < to; o += 4) {
+          v k0 = load(p + o), k1 = load(q + o), s;
+          s = load(pa + o), a0 = fma(s, k0, a0), a1 = fma(s, k1, a1);
+          s = load(pb + o), b0 = fma(s, k0, b0), b1 = fma(s, k1, b1);
+          s = load(pc + o), c0 = fma(s, k0, c0), c1 = fma(s, k1, c1);
+          s = load(pd + o), d0 = fma(s, k0, d0), d1 = fma(s, k1, d1);
+        }
+        v these[8] = {a0, a1, b0, b1, c0, c1, d0, d1};
+        for (int k = 0; k < 8; k++) sums[k] = add(sums[k], these[k]);
       }
-      v sums[8] = {a0, a1, b0, b1, c0, c1, d0, d1};
       for (int k = 0; k < 8; k++) dx[(int64_t)rows[k / 2] * I + i + k % 2] = total(sums[k]);
     }
   }
