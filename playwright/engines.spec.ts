@@ -259,6 +259,16 @@ test("firefox: pictures in colour of a task of somebody's own are taken, kept an
   await see(engine, "Pictures to train with: 4.");
   await press(engine, "Take part in rounds");
   await see(engine, "You taught the model 4 pictures in round 1.");
+  // What SCAFFOLD's server remembers comes beside the checkpoint, once it remembers something: a file that is no version.
+  const remembering = { strategy: "scaffold", population: 1, rounds: 2 };
+  await expect.poll(async () => (await admin("POST", "/rounds", remembering)).status).toBe(201);
+  await see(engine, "You taught the model 4 pictures in round 3.");
+  const history = async (): Promise<History> =>
+    (await (await fetch(`${stage.url}/api/tasks/things/rounds`)).json()) as History;
+  await expect.poll(async () => (await history()).rounds.map(({ state }) => state)).toEqual(Array(3).fill("published"));
+  const versions = JSON.stringify(await history());
+  const files = stage.requests.flatMap(({ path }) => /\/api\/checkpoints\/([0-9a-f]{64})$/.exec(path)?.[1] ?? []);
+  expect(new Set(files.filter((digest) => !versions.includes(digest))).size).toBe(1);
   expect(await engine.errors()).toEqual([]);
 });
 
