@@ -21,7 +21,8 @@ export const CHECKPOINT_CACHE = "checkpoints";
 
 /**
  * A checkpoint's file: from this device if it is here, else from the edge, as the difference to one that is here where there is
- * such a difference. Its SHA-256 is checked either way. The latest two are kept.
+ * such a difference. Its SHA-256 is checked either way. The latest three are kept:
+ * a version, what its server remembers, and a candidate.
  * @returns the file, and how many bytes were downloaded for it.
  * @throws IntegrityError, EdgeAwayError, EdgeRefusalError
  */
@@ -44,7 +45,7 @@ export async function getCheckpoint(
       throw new IntegrityError("The checkpoint does not match its SHA-256. Try again.");
     }
   }
-  for (const old of (await cache.keys()).slice(0, -1)) await cache.delete(old);
+  for (const old of (await cache.keys()).slice(0, -2)) await cache.delete(old);
   await cache.put(urlOf(sha256), new Response(file));
   return { file, bytesDown };
 }

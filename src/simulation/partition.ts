@@ -27,7 +27,8 @@ export interface Shareable {
 
 /**
  * Shares examples out to clients: the indices that each has. None is given twice, and every client has at least one. Which of the
- * clients comes first or last makes no difference to how many examples and labels it can expect.
+ * clients comes first or last makes no difference to how many examples and labels it can expect, but in `labels` where clients are no
+ * multiple of the labels: there some labels have one owner more.
  *
  * - `iid`: a shuffled deck.
  * - `dirichlet`, `dirichlet-symmetric`: see dirichlet.ts.

@@ -220,6 +220,11 @@ export class Aggregator extends DurableObject<Env> {
     const unmasked = plan.secure ? await this.#unmask(plan, plan.secure) : undefined;
     const average =
       unmasked?.average ?? (isRobust(plan) ? await this.#robustAverage(plan) : await this.#linearAverage(plan));
+    if (plan.server && unmasked && unmasked.facts.weight !== plan.expected.count) {
+      throw new RangeError(
+        "The masked vectors say to count for more or less than one each, and what the server remembers would keep that.",
+      );
+    }
     // Of masked vectors only their sum says how many examples are behind them.
     const examples = unmasked?.facts.weight ?? plan.expected.examples;
     const stepped = await this.step({ ...plan, expected: { ...plan.expected, examples } }, average, true);

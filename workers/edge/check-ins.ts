@@ -164,7 +164,7 @@ export class CheckIns {
   #remembered({ number, base, config }: RoundRow): NonNullable<Assignment["remembered"]> {
     if (this.#known?.round !== number) {
       const { rounds: table, checkpoints } = this.context.store;
-      const rounds = table.remembered(base, config.strategy);
+      const rounds = table.remembered(base, config);
       const vector = rounds.length > 0 && tellsMemory(config) ? checkpoints.rememberedOf(base) : undefined;
       this.#known = { round: number, remembered: { rounds, ...(vector && { vector }) } };
     }

@@ -86,7 +86,7 @@ export class Merger {
             name: config.strategy,
             choice: config,
             updates: tally.counted,
-            isBegun: store.rounds.remembered(baseVersion, config.strategy).length > 0,
+            isBegun: store.rounds.isRemembered(baseVersion, config),
             isTold: tellsMemory(config),
             perStep: seesSteps(config) ? this.places.perStep({ number, config }) : [],
           }

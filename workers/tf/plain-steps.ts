@@ -96,9 +96,12 @@ export class PlainSteps {
     learningRate: number,
     labelWeights?: readonly number[],
   ): { loss: number; hits: number } {
-    const convolutions = this.#before.filter(({ kind }) => kind === "conv2d").length;
-    const passed = this.#through(x, weights.slice(0, convolutions));
+    const engine = tf.engine();
+    // Whatever ends it, no tensor of it stays.
+    engine.startScope();
     try {
+      const convolutions = this.#before.filter(({ kind }) => kind === "conv2d").length;
+      const passed = this.#through(x, weights.slice(0, convolutions));
       const end = passed.at(-1)?.y;
       const from = end && (emptyTensor(this.place, end.shape) as tf.Tensor4D);
       const given = { x: end ?? x, dx: from && pointerOf(this.place, from), labels, labelWeights };
@@ -106,7 +109,7 @@ export class PlainSteps {
       if (from) this.#back(passed, from, learningRate);
       return result;
     } finally {
-      for (const { y, taps } of passed) tf.dispose([y, taps ?? []]);
+      engine.endScope();
     }
   }
 

@@ -68,7 +68,7 @@ export type RoundEffect =
   /**
    * The candidate is what everybody gets from now on, with the optimizer's moments that belong to it; or both are nothing. What clients
    * keep for themselves, what their codec has lost and their own layers, they keep once their update was accepted: nobody tells them
-   * what has become of the round.
+   * what has become of the round, but for the next one's assignment where its server remembers something, too.
    */
   | { effect: "publish"; version: number }
   | { effect: "reject"; version: number }

@@ -291,6 +291,9 @@ export function stepsConflict(
   if ((strategy === "feddyn" || strategy === "scaffold") && batchNorm === "local") {
     return "FedDyn and SCAFFOLD correct for how clients differ, and a client's own batch normalization is to stay different: choose batchNorm average or frozen.";
   }
+  if (strategy === "scaffold" && proximal > 0) {
+    return "SCAFFOLD's clients take what they have moved by for their mean gradient, which FedProx's pull is no part of: choose proximal 0.";
+  }
   if (strategy === "fedrep" && proximal > 0) {
     return "FedRep holds the head while the body is trained, and the body before that; FedProx would move what is held: choose proximal 0.";
   }
@@ -331,6 +334,13 @@ function serverConflict(config: RoundConfig): string | undefined {
   }
   if (config.noise > 0) {
     return `What ${name}'s server remembers would add up the noise of all rounds: choose noise 0.`;
+  }
+  if (config.clipQuantile > 0) {
+    return `${name}'s clients cut their own updates to the clip, which would find none longer and fall from round to round: choose clipQuantile 0.`;
+  }
+  const exact = config.secure ? "int8" : "float32";
+  if (config.codec !== exact) {
+    return `What ${name}'s devices keep has to be what counts, and a codec loses some of it on the way: choose codec ${exact}${config.secure ? ", the most exact under masks" : ""}.`;
   }
   if (config.population < config.goalCount) {
     return `${name}'s server has to know how many devices there are in all: choose population, of the goal count or more.`;

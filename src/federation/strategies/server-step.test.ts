@@ -151,12 +151,12 @@ test("statistics are averaged, and what a round leaves as it is stays, with what
   const [kernel, statistics] = model.tensors.map((one) => ({ ...one, trainable: one.offset === 0 }));
   if (!kernel || !statistics) throw new Error("no tensors");
   const choice = { ...v.parse(planSchema, { epochs: 1, batchSize: 1, learningRate: 1 }), strategy: "feddyn" as const };
-  const step = async (kept: string): Promise<{ weights: Float32Array; memory: Float32Array }> => {
+  const step = async (kept: string, population = 4): Promise<{ weights: Float32Array; memory: Float32Array }> => {
     const [weights, memory] = [new Float32Array(length), new Float32Array(length)];
     const one = { ...model, tensors: [kernel, statistics] };
     await stepModel(one, weights, {
       optimizer: { kind: "sgd", learningRate: 1, momentum: 0, beta2: 0, tau: 1 },
-      rule: serverRuleOf({ choice: { ...choice, population: 4 }, updates: 2 }, one),
+      rule: serverRuleOf({ choice: { ...choice, population }, updates: 2 }, one),
       average: () => Promise.resolve(new Float64Array(length).fill(1)),
       share: 1,
       keep: ({ name }) => name === kept,
@@ -168,6 +168,8 @@ test("statistics are averaged, and what a round leaves as it is stays, with what
   const { weights, memory } = await step("none");
   expect([...weights]).toEqual([1.5, 1.5, 1.5, 1, 1]);
   expect([...memory]).toEqual([-0.02, -0.02, -0.02, 0, 0].map(Math.fround));
+  // Where more come than there are said to be, they are there.
+  expect((await step("none", 1)).weights).toEqual((await step("none", 2)).weights);
   const held = await step("body/kernel");
   expect([...held.weights, ...held.memory]).toEqual([0, 0, 0, 1, 1, 0, 0, 0, 0, 0]);
 });
@@ -189,6 +191,9 @@ test.each([
   [{ batchNorm: "local" }, "batchNorm average or frozen"],
   [{ topology: "gossip" }, "topology central"],
   [{ secure: true, codec: "int8", updateClip: 1 }, "secure false"],
+  [{ codec: "int8" }, "codec float32"],
+  [{ clipQuantile: 0.5, updateClip: 1 }, "clipQuantile 0"],
+  [{ proximal: 0.1 }, "proximal 0"],
   [{ mode: "async" }, "mode sync"],
 ])("SCAFFOLD with %o is refused in words", (more, words) => {
   expect(liveConflict(v.parse(roundConfigSchema, SCAFFOLD))).toBeUndefined();
@@ -211,6 +216,9 @@ test.each([
   [{ mode: "async" }, "mode sync"],
   [{ layers: "head" }, "layers all"],
   [{ patience: 1 }, "patience 0"],
+  [{ codec: "topk" }, "codec float32"],
+  [{ secure: true, codec: "int4", updateClip: 1 }, "codec int8"],
+  [{ clipQuantile: 0.5, updateClip: 1 }, "clipQuantile 0"],
 ])("FedDyn with %o is refused in words", (more, words) => {
   expect(liveConflict(v.parse(roundConfigSchema, TAKEN))).toBeUndefined();
   expect(liveConflict(v.parse(roundConfigSchema, { ...TAKEN, ...more }))).toContain(words);

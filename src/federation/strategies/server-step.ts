@@ -22,12 +22,14 @@ export function serverRuleOf(
   const run = liveRunOf(choice, model);
   const server = run?.strategy.live.server;
   if (!server) return undefined;
+  // More have come than there are said to be: they are there.
+  const context = { ...run.context, clients: Math.max(run.context.clients, updates) };
   return {
     remembers: true,
     seesUpdates: false,
     step: (weights, mean, { learningRate: serverLearningRate }, { first: memory, second: perStep }) => {
       const { learningRate } = choice;
-      server.step(run.context, { weights, mean, memory, updates, perStep, learningRate, serverLearningRate });
+      server.step(context, { weights, mean, memory, updates, perStep, learningRate, serverLearningRate });
     },
   };
 }

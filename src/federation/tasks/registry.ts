@@ -1,5 +1,6 @@
 import { summarize, type ModelName } from "../../model/model";
 import type { RoundConfig } from "../protocol";
+import { BLOCK } from "../server-optimizers/step-model";
 import { digits } from "./digits";
 import { expressions } from "./expressions";
 import { expressionsCompact } from "./expressions-compact";
@@ -55,15 +56,24 @@ export function noteTask(name: TaskName, task: TaskDescription, revision: number
 export const taskOf = (model: ModelName): BuiltInName | undefined =>
   BUILT_IN_NAMES.find((name) => BUILT_IN[name].model === model);
 
+/** Reads of R2 that a merge makes for itself: some ten seconds of the seed CNN's, and a tenth of the subrequests that Cloudflare allows. */
+const MOST_READS = 1000;
+
 /** Why the rounds of a task cannot be as a configuration says, or a part of one; undefined where they can. */
 export function taskConflict(
   task: Pick<TaskDescription, "examples" | "dreams" | "model" | "input" | "labels">,
-  { augment = false, rehearse = 0, agreement = 0, strategy, personalLayers = 1 }: Partial<RoundConfig>,
+  { augment = false, rehearse = 0, agreement = 0, strategy, personalLayers = 1, ...size }: Partial<RoundConfig>,
 ): string | undefined {
   const { examples, dreams } = task;
-  const layers = summarize(fit(task)).layers.filter(({ parameters }) => parameters > 0).length;
+  const model = summarize(fit(task));
+  const layers = model.layers.filter(({ parameters }) => parameters > 0).length;
   if (personalLayers >= layers && (personalLayers > 1 || (strategy ?? "none") !== "none")) {
     return `The task's network has ${layers} layers with weights, and at least one has to be shared: choose fewer personalLayers.`;
+  }
+  const { goalCount = 1, overSelection = 1 } = size;
+  const reads = Math.ceil(goalCount * overSelection) * Math.ceil(model.parameters / BLOCK);
+  if (strategy === "scaffold" && reads > MOST_READS) {
+    return `SCAFFOLD's server reads every update of the cohort once more, block by block: here ${reads} reads, and it takes ${MOST_READS} at most. Choose a lower goalCount.`;
   }
   if (augment && examples === "drawing") {
     return "Augmentation mirrors faces, which no drawing survives: choose augment false.";

@@ -13,6 +13,7 @@ import {
 import type { DreamVerdict } from "../../../src/federation/guard";
 import type { RoundLife } from "../../../src/federation/round/life";
 import type { RingFacts } from "../../../src/federation/secagg/ring";
+import { LIVE_OPTIONS } from "../../../src/federation/strategies/live";
 import { optionalJson, time, type Database } from "./database";
 
 /** How many of the last rounds keep their members. */
@@ -43,8 +44,16 @@ const configColumn = v.pipe(
 export const HIDES_COHORT =
   "coalesce(json_extract(config, '$.noise'), 0) > 0 AND NOT coalesce(json_extract(config, '$.secure'), 0)";
 
-/** A configuration as it is kept. @throws ValiError rather than keep one that could not be read again */
-const writeConfig = (config: RoundConfig): string => JSON.stringify(v.parse(roundConfigSchema, config));
+/**
+ * A configuration as it is kept: without the options of strategies where there is none, which say nothing, and would be a tenth of each
+ * round's row.
+ * @throws ValiError rather than keep one that could not be read again
+ */
+function writeConfig(config: RoundConfig): string {
+  const whole = v.parse(roundConfigSchema, config);
+  const unsaid: readonly string[] = whole.strategy === "none" ? LIVE_OPTIONS : [];
+  return JSON.stringify(Object.fromEntries(Object.entries(whole).filter(([name]) => !unsaid.includes(name))));
+}
 
 const roundRow = v.pipe(
   v.object({
@@ -127,6 +136,9 @@ const factsSchema = v.object({
 }) satisfies v.GenericSchema<unknown, RingFacts>;
 
 const numberRow = v.object({ number: v.number() });
+
+/** What rounds have in common whose server goes on from what it remembers. */
+type Remembering = Pick<RoundConfig, "strategy" | "batchNorm">;
 
 /** The rounds of a task. */
 export class RoundTable {
@@ -232,21 +244,33 @@ export class RoundTable {
     return rows.map(({ number }) => number);
   }
 
+  /** Whether a version was made by a round whose server remembers something that a round of this strategy goes on from. */
+  isRemembered(version: number, { strategy, batchNorm }: Remembering): boolean {
+    const rows = this.db.all(
+      numberRow,
+      `SELECT r.number FROM checkpoints c JOIN rounds r ON r.number = c.round
+         WHERE c.version = ?1 AND json_extract(r.config, '$.strategy') = ?2 AND json_extract(r.config, '$.batchNorm') = ?3`,
+      ...[version, strategy, batchNorm],
+    );
+    return rows.length > 0;
+  }
+
   /**
-   * The rounds of a strategy that have led to a version, one from the version of the other, with no other round between: those whose updates
-   * are in what its server remembers there. Each pair the first and the last of some in a row, the latest first; the last hundred thousand.
+   * The rounds of a strategy, and of one way with batch normalization, that have led to a version, one from the version of the other, with no
+   * other round between: those whose updates are in what its server remembers there. (What clients keep of tensors that do not move is not what
+   * the server does.) Each pair the first and the last of some in a row, the latest first; the last hundred thousand.
    */
-  remembered(version: number, strategy: string): [first: number, last: number][] {
+  remembered(version: number, { strategy, batchNorm }: Remembering): [first: number, last: number][] {
     const rows = this.db.all(
       numberRow,
       `WITH RECURSIVE led (number, base) AS (
          SELECT r.number, r.base FROM checkpoints c JOIN rounds r ON r.number = c.round
-           WHERE c.version = ?1 AND json_extract(r.config, '$.strategy') = ?2
+           WHERE c.version = ?1 AND json_extract(r.config, '$.strategy') = ?2 AND json_extract(r.config, '$.batchNorm') = ?3
          UNION ALL
          SELECT r.number, r.base FROM led JOIN checkpoints c ON c.version = led.base JOIN rounds r ON r.number = c.round
-           WHERE json_extract(r.config, '$.strategy') = ?2)
+           WHERE json_extract(r.config, '$.strategy') = ?2 AND json_extract(r.config, '$.batchNorm') = ?3)
        SELECT number FROM led LIMIT 100000`,
-      ...[version, strategy],
+      ...[version, strategy, batchNorm],
     );
     const ranges: [number, number][] = [];
     for (const { number } of rows) {
