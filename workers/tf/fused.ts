@@ -692,7 +692,10 @@ export function registerFusedKernels(backend: WasmBackend, pool: KernelPool): vo
       run("filterGradient", x, dz, dKernel, scratch, size, N, 1, 1, I, O, 1, 0);
       if (input) return [dKernel, dBias];
       const dx = output(N, I);
-      run("denseInputGradient", dz, kernel, dx, N, I, O);
+      withScratch([I * O], (packed) => {
+        run("packTurned", kernel, packed, 1, I, O);
+        run("conv", dz, packed, dx, 0, 0, 0, 0, zeros, N, 1, 1, O, I, 1, 0);
+      });
       return [dx, dKernel, dBias];
     });
   });
