@@ -23,7 +23,6 @@ export const KERNELS = [
   "denseBackward",
   "denseDescend",
   "denseProduct",
-  "denseInputGradient",
   "descend",
   "squares",
 ] as const;

@@ -475,8 +475,7 @@ static inline float total(v x) {
 #define LINKS 32
 
 /* dx = dy w': four examples by two rows of w at a time. Threads share the rows. */
-EXPORT(denseInputGradient)
-void denseInputGradient(const float *dy, const float *w, float *dx, int N, int I, int O, int t, int T) {
+static void inputGradient(const float *dy, const float *w, float *dx, int N, int I, int O, int t, int T) {
   for (int i = first(I / 2, t, T) * 2; i < first(I / 2, t + 1, T) * 2; i += 2) {
     const float *p = w + (int64_t)i * O, *q = p + O;
     for (int n = 0; n < N; n += 4) {
@@ -509,7 +508,7 @@ void denseInputGradient(const float *dy, const float *w, float *dx, int N, int I
 EXPORT(denseBackward)
 void denseBackward(const float *x, const float *w, const float *dy, float *dx, int N, int I, int O, int t, int T) {
   if (O % 4 == 0 && I % 2 == 0) {
-    denseInputGradient(dy, w, dx, N, I, O, t, T);
+    inputGradient(dy, w, dx, N, I, O, t, T);
     for (int n = 0; n < N; n++)
       for (int64_t k = (int64_t)n * I + first(I / 2, t, T) * 2; k < (int64_t)n * I + first(I / 2, t + 1, T) * 2; k++)
         dx[k] = x[k] > 0 ? dx[k] : 0;
