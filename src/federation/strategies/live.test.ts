@@ -11,6 +11,7 @@ import {
   judgedWeights,
   liveConflict,
   liveRunOf,
+  LIVE_NAMES,
   metadataOf,
   ownWeights,
   personalSpans,
@@ -18,11 +19,10 @@ import {
   type KeptState,
   type LiveName,
 } from "./live";
-import oracle from "./oracle.json";
 import { examplesMean, type StrategyUpdate } from "./strategy";
+import { cohorts, lr, paths, slope, start, steps } from "./testing";
 
 /** NumPy's federations of quadratic clients (tools/strategies-oracle.py), run as a live round runs: FedAvg's server, and a state on each device. */
-const { A, b, cohorts, start, steps, lr, ...paths } = oracle.more.quadratics;
 const length = start.length;
 /** A body of three numbers and a head of the others. */
 const BODY = 3;
@@ -34,12 +34,6 @@ const model = {
   ],
 };
 const plan = v.parse(planSchema, { epochs: 1, batchSize: 10, learningRate: lr });
-
-/** A_i (w - b_i) */
-const slope = (client: number, w: Float32Array): Float32Array =>
-  Float32Array.from({ length }, (_, row) =>
-    (A[client]?.[row] ?? []).reduce((sum, a, i) => sum + a * ((w[i] ?? 0) - (b[client]?.[i] ?? 0)), 0),
-  );
 
 function descend(client: number, from: Float32Array, hook?: (gradient: Float32Array, weights: Float32Array) => void) {
   const w = Float32Array.from(from);
@@ -168,7 +162,7 @@ test("MOON trains on WebAssembly alone, and the others on both", () => {
   const able = (strategy: LiveName | "none") =>
     (["wasm", "webgpu"] as const).filter((backend) => canTrain({ strategy }, backend));
   expect(able("moon")).toEqual(["wasm"]);
-  for (const name of ["none", "fedper", "fedrep", "ditto"] as const) expect(able(name)).toEqual(["wasm", "webgpu"]);
+  for (const name of LIVE_NAMES.filter((name) => name !== "moon")) expect(able(name)).toEqual(["wasm", "webgpu"]);
 });
 
 test("a round keeps the last layers of a strategy that leaves them to its clients, and of no other", () => {

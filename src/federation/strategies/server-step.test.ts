@@ -14,34 +14,23 @@ import {
   type KeptState,
   type LiveName,
 } from "./live";
-import oracle from "./oracle.json";
 import { serverRuleOf } from "./server-step";
 import { plainMean, weightedSum, type StrategyUpdate } from "./strategy";
+import { A, cohorts, lr, paths, quadratic, slope, start, steps } from "./testing";
 
 /**
  * NumPy's federations of quadratic clients (tools/strategies-oracle.py) as live rounds run them: a state on each device, and on the server one
  * that goes with the version.
  */
-const { A, b, cohorts, start, steps, lr, ...paths } = oracle.more.quadratics;
 const length = start.length;
 const model: ModelSummary = {
+  ...quadratic,
   layers: [],
-  parameters: length,
   trainableParameters: length,
   multiplyAdds: 0,
   inputs: 1,
   classes: 1,
-  tensors: [
-    { name: "body/kernel", shape: [3], size: 3, offset: 0, trainable: true },
-    { name: "head/kernel", shape: [length - 3], size: length - 3, offset: 3, trainable: true },
-  ],
 };
-
-/** A_i (w - b_i) */
-const slope = (client: number, w: Float32Array): Float32Array =>
-  Float32Array.from({ length }, (_, row) =>
-    (A[client]?.[row] ?? []).reduce((sum, a, i) => sum + a * ((w[i] ?? 0) - (b[client]?.[i] ?? 0)), 0),
-  );
 
 interface Run {
   strategy: LiveName;

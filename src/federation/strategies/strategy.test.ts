@@ -1,28 +1,14 @@
 import { expect, test } from "vitest";
 import * as v from "valibot";
-import oracle from "./oracle.json";
 import { STRATEGIES, type AnyStrategy } from "./registry";
 import type { ClientContext, StrategyContext, StrategyUpdate, Vectors } from "./strategy";
+import { A, cohorts, lr, paths, quadratic, slope, start, steps } from "./testing";
 
 /**
  * Federations of clients with quadratic losses, which tools/strategies-oracle.py runs in NumPy as the papers write the algorithms down;
  * here the same clients go through the strategies' interface.
  */
-const { A, b, cohorts, start, steps, lr, ...paths } = oracle.more.quadratics;
-const length = start.length;
-const model: StrategyContext<never>["model"] = {
-  parameters: length,
-  tensors: [
-    { name: "body/kernel", shape: [3], size: 3, offset: 0, trainable: true },
-    { name: "head/kernel", shape: [length - 3], size: length - 3, offset: 3, trainable: true },
-  ],
-};
-
-/** A_i (w - b_i) */
-const slope = (client: number, w: Float32Array): Float32Array =>
-  Float32Array.from({ length }, (_, row) =>
-    (A[client]?.[row] ?? []).reduce((sum, a, i) => sum + a * ((w[i] ?? 0) - (b[client]?.[i] ?? 0)), 0),
-  );
+const model = quadratic;
 
 function descend(client: number, from: Float32Array, hook?: (gradient: Float32Array, weights: Float32Array) => void) {
   const w = Float32Array.from(from);
