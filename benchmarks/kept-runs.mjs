@@ -69,7 +69,7 @@ export function keptRuns(file, { data: path, workers: count, minutes, say, goesO
     const config = lab.parseLabConfig({ name, ...changes, rounds });
     const key = JSON.stringify(changes);
     const before = done[key];
-    if (before && (before.diverged || before.curve.length >= rounds)) return before;
+    if (before && (before.diverged || before.reached || before.curve.length >= rounds)) return before;
     if (Date.now() > until) return before ?? null;
     const begun = Date.now();
     const found = { curve: [], own: [] };
@@ -81,6 +81,7 @@ export function keptRuns(file, { data: path, workers: count, minutes, say, goesO
       const examples = await ready(config);
       const state = await run(config, { data: examples, pool: workers.pool, resume, onRound });
       found.curve = state.rounds.map(({ testAccuracy }) => testAccuracy);
+      found.reached = state.ended === "target";
       found.own = state.rounds.map(({ clients }) => {
         const held = clients.reduce((sum, { heldOut }) => sum + heldOut, 0);
         return clients.reduce((sum, { heldOut, heldOutAccuracy }) => sum + heldOut * heldOutAccuracy, 0) / held;
