@@ -19,6 +19,7 @@ import { descriptionOf, tasksSchema } from "../src/federation/tasks/description"
 import { findTask, noteTask, type TaskName } from "../src/federation/tasks/registry";
 import type { TaskDescription } from "../src/federation/tasks/task";
 
+import { IntegrityError, sha256Hex } from "../src/base/digest";
 import { seededRandom } from "../src/base/random";
 import { follow, type SecureMember } from "../src/federation/secagg/member";
 import type { SecureMessage, SecureStep } from "../src/federation/secagg/messages";
@@ -167,15 +168,16 @@ export class HeadlessClient {
     }
   }
 
-  /** The bytes of a checkpoint. @throws RefusalError */
-  async checkpoint({ sha256 }: CheckpointInfo): Promise<Uint8Array<ArrayBuffer>> {
-    return this.#request(`/api/checkpoints/${sha256}`, {});
+  /** The bytes of a checkpoint, or of another file of its kind. @throws RefusalError, IntegrityError */
+  async checkpoint({ sha256 }: Pick<CheckpointInfo, "sha256">): Promise<Uint8Array<ArrayBuffer>> {
+    const file = await this.#request(`/api/checkpoints/${sha256}`, {});
+    if ((await sha256Hex(file)) !== sha256) throw new IntegrityError("The checkpoint does not match its SHA-256.");
+    return file;
   }
 
-  /** What the server of a round's strategy remembers, where its clients are told it. @throws RefusalError, FormatError */
+  /** What the server of a round's strategy remembers, where its clients are told it. @throws RefusalError, IntegrityError, FormatError */
   async memory({ remembered }: Assignment): Promise<Float32Array | undefined> {
-    if (!remembered?.vector) return undefined;
-    return decodeCheckpoint(await this.#request(`/api/checkpoints/${remembered.vector.sha256}`, {}), this.model);
+    return remembered?.vector && decodeCheckpoint(await this.checkpoint(remembered.vector), this.model);
   }
 
   /** Says how a candidate and its base do. @throws RefusalError */

@@ -1,16 +1,11 @@
 import { applyDifference } from "../federation/difference";
-import { sha256Hex } from "../base/digest";
+import { IntegrityError, sha256Hex } from "../base/digest";
 import { gunzip } from "../base/gzip";
 import { summarize, type ModelSummary } from "../model/model";
 import type { CheckpointInfo } from "../federation/protocol";
 import { networkOf } from "../federation/tasks/network";
 import type { TaskName } from "../federation/tasks/registry";
 import { EdgeAwayError, PATIENCE, request } from "./http";
-
-/** A download does not match its SHA-256. */
-export class IntegrityError extends Error {
-  override readonly name = "IntegrityError";
-}
 
 /** A download broke off; what has come is kept. */
 export class DownloadBrokeOffError extends EdgeAwayError {
