@@ -53,7 +53,7 @@ export async function evaluateCandidates({ url, task, evaluate, token, ...said }
   const examples = Uint32Array.from(test.labels, (_, i) => i);
   const judge = async ({ sha256 }) => {
     const response = await ask(`${url}/api/checkpoints/${sha256}`, { signal });
-    const file = new Uint8Array(await response.arrayBuffer());
+    const file = await lab.verified(new Uint8Array(await response.arrayBuffer()), sha256);
     const weights = lab.decodeCheckpoint(file, lab.summarize(model));
     return pool.evaluate({ weights, of: "test", examples });
   };

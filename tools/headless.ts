@@ -19,7 +19,7 @@ import { descriptionOf, tasksSchema } from "../src/federation/tasks/description"
 import { findTask, noteTask, type TaskName } from "../src/federation/tasks/registry";
 import type { TaskDescription } from "../src/federation/tasks/task";
 
-import { IntegrityError, sha256Hex } from "../src/base/digest";
+import { verified } from "../src/base/digest";
 import { seededRandom } from "../src/base/random";
 import { follow, type SecureMember } from "../src/federation/secagg/member";
 import type { SecureMessage, SecureStep } from "../src/federation/secagg/messages";
@@ -170,9 +170,7 @@ export class HeadlessClient {
 
   /** The bytes of a checkpoint, or of another file of its kind. @throws RefusalError, IntegrityError */
   async checkpoint({ sha256 }: Pick<CheckpointInfo, "sha256">): Promise<Uint8Array<ArrayBuffer>> {
-    const file = await this.#request(`/api/checkpoints/${sha256}`, {});
-    if ((await sha256Hex(file)) !== sha256) throw new IntegrityError("The checkpoint does not match its SHA-256.");
-    return file;
+    return verified(await this.#request(`/api/checkpoints/${sha256}`, {}), sha256);
   }
 
   /** What the server of a round's strategy remembers, where its clients are told it. @throws RefusalError, IntegrityError, FormatError */

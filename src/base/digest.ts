@@ -9,3 +9,9 @@ export class IntegrityError extends Error {
 export async function sha256Hex(bytes: Uint8Array<ArrayBuffer>): Promise<string> {
   return uint8ArrayToHex(await crypto.subtle.digest("SHA-256", bytes));
 }
+
+/** A downloaded file, which is what its address says. @throws IntegrityError */
+export async function verified<T extends Uint8Array<ArrayBuffer>>(file: T, sha256: string): Promise<T> {
+  if ((await sha256Hex(file)) === sha256) return file;
+  throw new IntegrityError("The checkpoint does not match its SHA-256. Try again.");
+}

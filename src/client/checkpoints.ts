@@ -1,5 +1,5 @@
 import { applyDifference } from "../federation/difference";
-import { IntegrityError, sha256Hex } from "../base/digest";
+import { IntegrityError, sha256Hex, verified } from "../base/digest";
 import { gunzip } from "../base/gzip";
 import { summarize, type ModelSummary } from "../model/model";
 import type { CheckpointInfo } from "../federation/protocol";
@@ -34,11 +34,9 @@ export async function getCheckpoint(
   let bytesDown = base ? difference.bytes : 0;
   let file = base && (await fromDifference(summarize(networkOf(task)), base, sha256, difference.bytes, signal));
   if (!file) {
-    file = await download(urlOf(sha256), bytes, onProgress, signal);
+    const whole = await download(urlOf(sha256), bytes, onProgress, signal);
     bytesDown += bytes;
-    if ((await sha256Hex(file)) !== sha256) {
-      throw new IntegrityError("The checkpoint does not match its SHA-256. Try again.");
-    }
+    file = await verified(whole, sha256);
   }
   for (const old of (await cache.keys()).slice(0, -2)) await cache.delete(old);
   await cache.put(urlOf(sha256), new Response(file));

@@ -39,6 +39,7 @@ export { runLab } from "../../src/simulation/simulation";
 export { networkOf } from "../../src/federation/tasks/network";
 export { BUILT_IN, taskNamed, taskOf } from "../../src/federation/tasks/registry";
 export { CAREFUL, PLAIN } from "../../src/simulation/round";
+export { verified } from "../../src/base/digest";
 export { seededRandom, shuffle } from "../../src/base/random";
 export { HeadlessClient, learnTask } from "../headless";
 export { MODELS, summarize } from "../../src/model/model";
