@@ -18,7 +18,7 @@ export function dirichletByClient(
 ): number[][] {
   const total = piles.reduce((sum, { length }) => sum + length, 0);
   const prior = piles.map(({ length }) => length / total);
-  const shares = sizes.map(() => prior.map((share) => (share > 0 ? gamma(alpha * share, random) : 0)));
+  const shares = sizes.map(() => prior.map((share) => (share > 0 ? logGamma(alpha * share, random) : -Infinity)));
   const parts = sizes.map((): number[] => []);
   let open = [...sizes.keys()];
   while (open.length > 0) {
@@ -54,10 +54,11 @@ export function dirichletByLabel(
   for (let draw = 0; draw < DRAWS; draw++) {
     const parts = Array.from({ length: clients }, (): number[] => []);
     for (const pile of shuffle([...piles], random)) {
-      const shares = parts.map((part) => {
-        const share = gamma(alpha, random);
-        return part.length < total / clients ? share : 0;
+      const logs = parts.map((part) => {
+        const log = logGamma(alpha, random);
+        return part.length < total / clients ? log : -Infinity;
       });
+      const shares = relative(logs);
       const sum = shares.reduce((a, b) => a + b, 0);
       let before = 0;
       parts.forEach((part, client) => {
@@ -74,9 +75,9 @@ export function dirichletByLabel(
   );
 }
 
-/** A label with examples left, by the shares; where those labels are used up, by what is left. */
-function pick(piles: readonly number[][], shares: readonly number[], random: () => number): number {
-  const open = piles.map((pile, label) => (pile.length > 0 ? (shares[label] ?? 0) : 0));
+/** A label with examples left, by the logarithms of its shares; where all of those are used up, by what is left. */
+function pick(piles: readonly number[][], logs: readonly number[], random: () => number): number {
+  const open = relative(piles.map((pile, label) => (pile.length > 0 ? (logs[label] ?? -Infinity) : -Infinity)));
   const weights = open.some((share) => share > 0) ? open : piles.map(({ length }) => length);
   let left = random() * weights.reduce((a, b) => a + b, 0);
   let last = 0;
@@ -89,15 +90,20 @@ function pick(piles: readonly number[][], shares: readonly number[], random: () 
   return last;
 }
 
-/** A Gamma(shape, 1) number (Marsaglia and Tsang 2000; shapes below 1 by their section 6). */
-function gamma(shape: number, random: () => number): number {
-  // The smallest shapes underflow to 0 for every label: then at least one of them has to win.
-  if (shape < 1) return Math.max(Number.MIN_VALUE, gamma(shape + 1, random) * (1 - random()) ** (1 / shape));
+/** Shares by their logarithms, of which the largest becomes 1: that of a small alpha's is too small to be written otherwise. */
+function relative(logs: readonly number[]): number[] {
+  const most = Math.max(...logs);
+  return logs.map((log) => (most === -Infinity ? 0 : Math.exp(log - most)));
+}
+
+/** The logarithm of a Gamma(shape, 1) number (Marsaglia and Tsang 2000; shapes below 1 by their section 6). */
+function logGamma(shape: number, random: () => number): number {
+  if (shape < 1) return logGamma(shape + 1, random) + Math.log(1 - random()) / shape;
   const d = shape - 1 / 3;
   const c = 1 / Math.sqrt(9 * d);
   for (;;) {
     const x = normal(random);
     const v = (1 + c * x) ** 3;
-    if (v > 0 && Math.log(1 - random()) < 0.5 * x * x + d - d * v + d * Math.log(v)) return d * v;
+    if (v > 0 && Math.log(1 - random()) < 0.5 * x * x + d - d * v + d * Math.log(v)) return Math.log(d * v);
   }
 }

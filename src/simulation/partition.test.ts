@@ -143,18 +143,21 @@ function skew(
 
 /**
  * What NumPy finds with the papers' own rules, ten clients and ten labels: for `dirichlet-symmetric` NIID-Bench's code (utils.py,
- * `noniid-labeldir`) on 7,000 examples, 60 draws; for `dirichlet` the largest of numpy.random.dirichlet([alpha / 10] * 10), 5,000 draws.
+ * `noniid-labeldir`) on 7,000 examples, 60 draws (with 0.01 300); for `dirichlet` the largest of numpy.random.dirichlet([alpha / 10] * 10), 5,000 draws.
  */
 test.each([
+  ["dirichlet-symmetric", 0.01, 0.875],
   ["dirichlet-symmetric", 0.1, 0.647],
   ["dirichlet-symmetric", 0.5, 0.386],
   ["dirichlet-symmetric", 1, 0.298],
+  ["dirichlet", 1e-6, 1],
+  ["dirichlet", 0.001, 1],
   ["dirichlet", 0.1, 0.946],
   ["dirichlet", 0.5, 0.787],
   ["dirichlet", 1, 0.664],
 ] as const)("%s with alpha %d gives a client's main label the share that NumPy finds", (name, alpha, expected) => {
   // A tenth of the data is shared out by client, so that no label is used up.
-  const asked = name === "dirichlet" ? { examplesPerClient: 70 } : {};
+  const asked = name === "dirichlet" ? { examplesPerClient: alpha < 0.1 ? 7 : 70 } : {};
   const { main } = skew({ partition: name, alpha, ...asked }, 10, 7000, 60);
   expect(Math.abs(main - expected)).toBeLessThan(0.03);
 });
