@@ -1,5 +1,6 @@
 import { use } from "./database";
 import type { Settings } from "./kept";
+import { sizeOf } from "../base/size";
 
 /** @throws StorageError */
 export const getSetting = <K extends keyof Settings>(key: K): Promise<Settings[K] | undefined> =>
@@ -30,12 +31,3 @@ export const settingSizes = (): Promise<{ key: keyof Settings; bytes: number }[]
     const [keys, values] = await Promise.all([db.getAllKeys("settings"), db.getAll("settings")]);
     return keys.map((key, i) => ({ key: key as keyof Settings, bytes: sizeOf(values[i]) }));
   });
-
-/** Bytes of a value's buffers and texts, and eight for anything else in it. */
-function sizeOf(value: unknown): number {
-  if (typeof value === "string") return value.length * 2;
-  if (ArrayBuffer.isView(value)) return value.byteLength;
-  if (value instanceof ArrayBuffer) return value.byteLength;
-  if (value === null || typeof value !== "object") return 8;
-  return Object.values(value).reduce<number>((sum, one) => sum + sizeOf(one), 0);
-}

@@ -5,6 +5,7 @@ import type { Shareable } from "../simulation/partition";
 import type { LabData, LabExamples } from "../simulation/pool";
 import type { LabState } from "../simulation/simulation";
 import { StorageError, storageFailure } from "../faces/database";
+import { sizeOf } from "../base/size";
 
 /** The lab's data sets and runs, in an IndexedDB database of their own. Nothing here is ever uploaded. */
 
@@ -149,7 +150,8 @@ export const sampleBytes = (): Promise<number> =>
     let bytes = 0;
     let cursor = await db.transaction("samples").store.openCursor();
     while (cursor) {
-      bytes += cursor.value.pixels.length + cursor.value.labels.length + cursor.value.test.length;
+      const { pixels, labels, test, clients } = cursor.value;
+      bytes += pixels.length + labels.length + test.length + (clients?.byteLength ?? 0);
       cursor = await cursor.continue();
     }
     return bytes;
@@ -157,17 +159,7 @@ export const sampleBytes = (): Promise<number> =>
 
 /** Bytes of the runs, with what they need to go on. @throws StorageError */
 export const runBytes = (): Promise<number> =>
-  use(async (db) => {
-    const records = JSON.stringify(await db.getAll("runs")).length;
-    const vectors = (state: LabState): number =>
-      [
-        ...[state.weights, state.moments?.first, state.moments?.second, ...state.norms.values()],
-        ...[...state.residuals.values(), ...(state.models ?? []), ...(state.series?.bases.values() ?? [])],
-      ]
-        .map((vector) => vector?.byteLength ?? 0)
-        .reduce((a, b) => a + b, 0);
-    return records + (await db.getAll("states")).reduce((sum, state) => sum + vectors(state), 0);
-  });
+  use(async (db) => sizeOf(await db.getAll("runs")) + sizeOf(await db.getAll("states")));
 
 /** @throws StorageError */
 export const deleteDataset = ({ name, generation }: Dataset): Promise<void> =>
