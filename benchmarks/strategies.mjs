@@ -105,14 +105,14 @@ const outcome = (set, partition, name, learningRate, seed) =>
 
 /** A curve without gaps: after a round that was not published the model is what it was before. */
 const known = (curve) => curve.map((_, i) => curve.slice(0, i + 1).findLast((value) => value !== null) ?? 0);
-/** The mean of a curve's last rounds; 0 of a run that diverged. */
+/** The mean of a curve's last rounds. */
 const lastOf = (curve) => (curve.length === 0 ? 0 : mean(known(curve).slice(-LAST)));
 
 /** A strategy on one partition: the search, then the other seeds. Null where nothing has been run. */
 async function cell(set, partition, name) {
   const { rates, target } = SETS[set];
   const isHeadless = HEADLESS.includes(name);
-  const scoreOf = ({ curve, own }) => lastOf(isHeadless ? own : curve);
+  const scoreOf = ({ curve, own, diverged }) => (diverged ? 0 : lastOf(isHeadless ? own : curve));
   const tried = [];
   for (const learningRate of rates) {
     const found = await outcome(set, partition, name, learningRate, 1);
