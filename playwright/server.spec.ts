@@ -9,7 +9,7 @@ import sharp from "sharp";
 import { drawFaces } from "../src/data/drawn";
 import { NOTEBOOK_ROUND } from "../src/federation/default-round";
 import type { History, Round, Task } from "../src/federation/protocol";
-import { EXAMPLE } from "../src/federation/tasks/example";
+import { EXAMPLE, PICTURE_EXAMPLE } from "../src/federation/tasks/example";
 import type { TaskRequest } from "../src/federation/tasks/request";
 import { decodeCheckpoint } from "../src/model/checkpoint";
 import { HeadlessClient, learnTask, randomDelta } from "../tools/headless";
@@ -92,7 +92,7 @@ test("machines without browsers train on faces of their own, evaluate, and are t
       machines.kill();
       rmSync(folder, { recursive: true, force: true });
     }
-    expect(said).toContain("2 clients train on 24 to 24 faces each");
+    expect(said).toContain("2 clients train on 24 faces each");
     const round = (await (await fetch(`${url}/api/tasks/${TASK}/rounds/1`)).json()) as Round;
     expect(round, said).toMatchObject({ state: "published", evidence: { cohort: { clients: 2, examples: 12 } } });
     expect(round.cohort).toHaveLength(2);
@@ -195,6 +195,46 @@ test("machines learn a task of pictures in colour with labels of its own, and th
       rmSync(folder, { recursive: true, force: true });
     }
   });
+});
+
+test("a task that begins with random weights learns where nobody says how", async () => {
+  test.setTimeout(120_000);
+  const folder = mkdtempSync(join(tmpdir(), "best-actor-scratch-"));
+  const data = await colouredFolder(folder);
+  await withEdge(async ({ url, adminToken }) => {
+    const call = async (method: string, path: string, body: object): Promise<number> => {
+      const headers = { authorization: `Bearer ${adminToken}` };
+      return (await fetch(`${url}/api/tasks/hands${path}`, { method, headers, body: JSON.stringify(body) })).status;
+    };
+    expect(await call("PUT", "", PICTURE_EXAMPLE)).toBe(201);
+    const rounds = 4;
+    expect(await call("POST", "/rounds", { rounds, goalCount: 2, selectionSeconds: 0 })).toBe(201);
+    const labels = ["--labels", "1=rock,green=paper,blue=scissors"];
+    const told = [
+      "--url",
+      url,
+      "--task",
+      "hands",
+      "--data",
+      data,
+      ...labels,
+      "--clients",
+      "2",
+      "--rounds",
+      String(rounds),
+    ];
+    const { stdout: said } = await promisify(execFile)(process.execPath, [join(root, "tools/client.mjs"), ...told]);
+    const history = (await (await fetch(`${url}/api/tasks/hands/rounds`)).json()) as History;
+    const published = Array.from({ length: rounds }, () => "published by 2");
+    expect(
+      history.rounds.map(({ state, cohort }) => `${state} by ${cohort.length}`),
+      said,
+    ).toEqual(published);
+    const losses = history.rounds.map(({ cohort }) => cohort.map(({ trainLoss }) => trainLoss ?? Infinity));
+    // Who guesses one of three has a loss of ln 3.
+    expect(Math.max(...(losses.at(-1) ?? [])), said).toBeLessThan(Math.log(3) - 0.1);
+  });
+  rmSync(folder, { recursive: true, force: true });
 });
 
 /**

@@ -9,10 +9,10 @@ const HELD_OUT = 0.2;
 /** How often it looks whether a round that it has left is over. */
 const LEFT_MS = 3000;
 
-/** A training that has made a client's own faces harder to recognize: it is not sent. */
+/** A training that has made a client's own examples harder to recognize: it is not sent. */
 class KeptBackError extends Error {
-  constructor() {
-    super("kept back: its own held-out faces are recognized worse after training");
+  constructor({ round }) {
+    super(`round ${round}: kept back: its own held-out examples are recognized worse after training`);
   }
 }
 
@@ -66,9 +66,9 @@ export async function trainClients({ url, task, clients, rounds, ...said }, sign
   const examples = lab.prepare({ train, test: train, ...(rehearsal && { rehearsal }) }, lab.PLAIN_CAMERA);
   const { pool, stop } = await startPool({ model: lab.networkOf(task) }, examples);
   const sizes = shares.train.map(({ length }) => length);
-  console.log(
-    `${clients} clients train on ${Math.min(...sizes)} to ${Math.max(...sizes)} ${known.examples}s each. Ctrl+C stops them.`,
-  );
+  const [least, most] = [Math.min(...sizes), Math.max(...sizes)];
+  const each = least === most ? most : `${least} to ${most}`;
+  console.log(`${clients} clients train on ${each} ${known.examples}s each. Ctrl+C stops them.`);
   try {
     const room = { url, task, rounds, pool, signal };
     await Promise.all(
@@ -162,7 +162,7 @@ export class Trainer {
     const { trained, isWorse, norms, kept, seed } = await this.#trained(assignment);
     if (isWorse) {
       await client.withdraw(assignment);
-      throw new KeptBackError();
+      throw new KeptBackError(assignment);
     }
     const { bytes: bytesDown } = assignment.checkpoint;
     const { file, residual } = await client.packTrained(assignment, trained, { left: this.#residual, seed, bytesDown });
@@ -189,7 +189,7 @@ export class Trainer {
     const { deviation, clip } = assignment.secure;
     const published = await this.client.sendSecure(assignment, async () => {
       const { trained, isWorse, norms, kept } = await this.#trained(assignment);
-      if (isWorse && deviation === 0) throw new KeptBackError();
+      if (isWorse && deviation === 0) throw new KeptBackError(assignment);
       // Everybody sees who leaves a secure round: what its faces say of a training is told with noise, or not at all.
       if (isWorse) trained.delta.fill(0);
       // A round that is over before it has the update has lost nothing: what was kept before stays.
@@ -221,7 +221,7 @@ export class Trainer {
       kept:
         run && lab.keptAfter({ choice: plan, vectors: result.strategy.state, round }, this.#kept, remembered?.rounds),
       // With a batch normalization of its own the base alone is not the model that it had.
-      isWorse: this.#norms === null && lab.isWorse(before, result.heldOut),
+      isWorse: !plan.sendWorse && this.#norms === null && lab.isWorse(before, result.heldOut),
       trained: {
         delta: result.delta,
         examples: train.length,

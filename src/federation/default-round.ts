@@ -8,20 +8,10 @@ import { taskNamed, type TaskName } from "./tasks/registry";
  */
 export const DEFAULT_ROUND: RoundConfig = v.parse(roundConfigSchema, {});
 
-/** A task's round where nobody says otherwise. */
-export const defaultRoundOf = (task: TaskName): RoundConfig => ({ ...DEFAULT_ROUND, ...taskNamed(task).defaultRound });
-
-/** A round's configuration as it is asked for: what is not said is the task's. */
-export const roundSchemaOf = (task: TaskName) =>
-  v.pipe(
-    v.record(v.string(), v.unknown()),
-    v.transform((said) => ({ ...taskNamed(task).defaultRound, ...said })),
-    roundConfigSchema,
-  );
-
 /**
  * Plain FederatedAveraging as the seed's notebook has it: batches of five at a learning rate of 0.02, batch normalization by the batch,
- * every update as it comes, every candidate published. For models that begin from nothing: one that has been trained forgets by it.
+ * every update as it comes, every candidate published. For models that begin from nothing: one that has been trained forgets by it, and
+ * what keeps a trained one from harm keeps a random one from learning.
  */
 export const NOTEBOOK_ROUND = {
   epochs: 1,
@@ -38,3 +28,23 @@ export const NOTEBOOK_ROUND = {
   tolerance: null,
   agreement: 0,
 } as const satisfies Partial<RoundConfig>;
+
+/** What a task's rounds are where nobody says otherwise: of one that began with random weights, its own word first, the notebook's. */
+const saidOf = (task: TaskName, isFromScratch: boolean): Partial<RoundConfig> => ({
+  ...(isFromScratch && NOTEBOOK_ROUND),
+  ...taskNamed(task).defaultRound,
+});
+
+/** A task's round where nobody says otherwise. @param isFromScratch see `taskSchema` */
+export const defaultRoundOf = (task: TaskName, isFromScratch: boolean): RoundConfig => ({
+  ...DEFAULT_ROUND,
+  ...saidOf(task, isFromScratch),
+});
+
+/** A round's configuration as it is asked for: what is not said is the task's. @param isFromScratch see `taskSchema` */
+export const roundSchemaOf = (task: TaskName, isFromScratch: boolean) =>
+  v.pipe(
+    v.record(v.string(), v.unknown()),
+    v.transform((said) => ({ ...saidOf(task, isFromScratch), ...said })),
+    roundConfigSchema,
+  );

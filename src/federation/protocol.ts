@@ -103,6 +103,11 @@ const strategyEntries = {
 export const planSchema = v.object({
   ...planEntries,
   ...strategyEntries,
+  /**
+   * An update is sent although its client's own held-out examples are recognized worse after the training: of a round that publishes every
+   * candidate, whose model may have learned nothing yet that could be lost.
+   */
+  sendWorse: v.optional(v.boolean(), false),
   /** The update must say how the base checkpoint does on the training faces. */
   reportInitialLoss: v.optional(v.boolean(), false),
   /**
@@ -608,6 +613,8 @@ export const taskSchema = v.object({
   checkpoint: checkpointSchema,
   /** False while the checkpoint is still the random initialization. */
   trained: v.boolean(),
+  /** Whether its first version was such an initialization: its rounds then are the notebook's where nobody says otherwise. */
+  fromScratch: v.optional(v.boolean(), false),
   /** The open round, for which a client makes its key; null where there is none, or where an edge does not say. */
   round: v.optional(v.nullable(v.number()), null),
   /** Every series of rounds so far that has read clients' updates, by its sampling and its noise: what epsilon is made of. */

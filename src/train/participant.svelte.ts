@@ -313,7 +313,7 @@ class Participant {
         }
       }
       const result = await this.#train(participation, signal);
-      if (isWorse(result.heldOut, result.heldOutAfter)) {
+      if (!assignment.plan.sendWorse && isWorse(result.heldOut, result.heldOutAfter)) {
         if (!secure?.deviation) {
           await this.#keepBack(participation, result, signal);
           return;

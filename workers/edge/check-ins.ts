@@ -215,6 +215,7 @@ export class CheckIns {
 const planOf = (config: RoundConfig, clip: number): Assignment["plan"] =>
   v.parse(planSchema, {
     ...config,
+    sendWorse: config.tolerance === null,
     reportInitialLoss: needsInitialLoss(config),
     updateNorm: remembers(config) ? clip : 0,
   });

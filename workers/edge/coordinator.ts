@@ -124,10 +124,17 @@ export class Coordinator extends DurableObject<Env> {
     if (!current) throw new Error("The task has no checkpoint.");
     const { trained, norm: _, ...checkpoint } = current;
     const { task } = this.#context;
-    const { rounds } = this.#store;
-    const round = rounds.open()?.number ?? null;
-    const state = this.#store.settings.isRetired ? "retired" : "open";
-    return { task, state, model: networkOf(task).name, checkpoint, trained, round, privacy: rounds.mechanisms() };
+    const { rounds, checkpoints, settings } = this.#store;
+    return {
+      task,
+      state: settings.isRetired ? "retired" : "open",
+      model: networkOf(task).name,
+      checkpoint,
+      trained,
+      fromScratch: checkpoints.beganAtRandom(),
+      round: rounds.open()?.number ?? null,
+      privacy: rounds.mechanisms(),
+    };
   }
 
   /** The latest rounds, or those before one. */

@@ -421,7 +421,8 @@ app.put("/api/tasks/:task/rounds/:round/evaluation", async (c) => {
 app.post("/api/tasks/:task/rounds", async (c) => {
   await requireAdmin(c.req.raw, c.env);
   const task = await taskOf(c);
-  const config = await readJson(c.req.raw, roundSchemaOf(task));
+  const { fromScratch } = await coordinator(c.env, task).task();
+  const config = await readJson(c.req.raw, roundSchemaOf(task, fromScratch));
   const conflict = conflictOf(config) ?? taskConflict(taskNamed(task), config);
   if (conflict !== undefined) throw new ProblemError("contradiction", conflict);
   const round = await coordinator(c.env, task).startRounds(config);

@@ -11,7 +11,6 @@ export const EXAMPLE: TaskRequest = {
     { name: "square", words: { en: "square" } },
     { name: "triangle", words: { en: "triangle" } },
   ],
-  defaultRound: { batchNorm: "average", distill: 0, tolerance: null },
 };
 
 /** The same of what players hold before the camera, in colour. */
@@ -19,11 +18,10 @@ export const PICTURE_EXAMPLE: TaskRequest = {
   title: { en: "Rock, paper, scissors" },
   examples: "picture",
   input: { height: 48, width: 48, channels: 3 },
-  model: "compact",
+  model: "mnist-lenet",
   labels: [
     { name: "rock", words: { en: "rock" } },
     { name: "paper", words: { en: "paper" } },
     { name: "scissors", words: { en: "scissors" } },
   ],
-  defaultRound: { distill: 0, tolerance: null },
 };

@@ -8,7 +8,7 @@ import { decodeCheckpoint } from "../../model/checkpoint";
 import { decodeDreams } from "../../model/dreams";
 import { MODELS, summarize } from "../../model/model";
 import { Forward } from "../../../workers/tf/kernels/forward";
-import { DEFAULT_ROUND, defaultRoundOf, roundSchemaOf } from "../default-round";
+import { DEFAULT_ROUND, defaultRoundOf, NOTEBOOK_ROUND, roundSchemaOf } from "../default-round";
 import { conflictOf } from "../protocol";
 import { BUILT_IN, BUILT_IN_NAMES, taskConflict } from "./registry";
 
@@ -28,22 +28,30 @@ test.each(BUILT_IN_NAMES)("%s: what its file says fits together", async (name) =
     const pixels = await decodeDreams(publicFile(dreams), summary.inputs);
     expect(pixels.length).toBeGreaterThan(summary.inputs);
   }
-  const round = defaultRoundOf(name);
-  expect(v.parse(roundSchemaOf(name), {})).toEqual(round);
-  expect(conflictOf(round)).toBeUndefined();
-  expect(taskConflict(BUILT_IN[name], round)).toBeUndefined();
+  for (const isFromScratch of [false, true]) {
+    const round = defaultRoundOf(name, isFromScratch);
+    expect(v.parse(roundSchemaOf(name, isFromScratch), {})).toEqual(round);
+    expect(conflictOf(round)).toBeUndefined();
+    expect(taskConflict(BUILT_IN[name], round)).toBeUndefined();
+  }
 });
 
 test("what an administrator says of a round goes before what the task says, and that before the general", () => {
-  expect(v.parse(roundSchemaOf("digits"), { epochs: 7 })).toEqual({
+  expect(v.parse(roundSchemaOf("digits", false), { epochs: 7 })).toEqual({
     ...DEFAULT_ROUND,
     ...BUILT_IN.digits.defaultRound,
     epochs: 7,
   });
-  expect(v.parse(roundSchemaOf("digits"), { rehearse: 2 }).rehearse).toBe(2);
-  expect(v.parse(roundSchemaOf("expressions"), {})).toEqual(DEFAULT_ROUND);
+  expect(v.parse(roundSchemaOf("digits", false), { rehearse: 2 }).rehearse).toBe(2);
+  expect(v.parse(roundSchemaOf("expressions", false), {})).toEqual(DEFAULT_ROUND);
+  expect(v.parse(roundSchemaOf("digits", true), { epochs: 7 })).toEqual({
+    ...DEFAULT_ROUND,
+    ...NOTEBOOK_ROUND,
+    ...BUILT_IN.digits.defaultRound,
+    epochs: 7,
+  });
   for (const wrong of [{ unheardOf: 1 }, null, "careful"]) {
-    expect(v.safeParse(roundSchemaOf("digits"), wrong).success, JSON.stringify(wrong)).toBe(false);
+    expect(v.safeParse(roundSchemaOf("digits", true), wrong).success, JSON.stringify(wrong)).toBe(false);
   }
 });
 

@@ -118,6 +118,11 @@ export class CheckpointTable {
     return this.db.exists("SELECT 1 FROM checkpoints WHERE version = ? AND trained = 1", version);
   }
 
+  /** Whether the task began with random weights. */
+  beganAtRandom(): boolean {
+    return this.db.exists("SELECT 1 FROM checkpoints WHERE version = 0 AND trained = 0");
+  }
+
   /** What the server of the strategy that made a version remembers since, as clients are told it; undefined where that is nothing. */
   rememberedOf(version: number): RememberedFile | undefined {
     const row = v.object({ remembered: rememberedColumn });

@@ -513,6 +513,8 @@ export const de = {
       notebook: "Wie im Notebook: von Grund auf",
     },
     presetHelp: "Alle wurden gemessen: Die ersten drei schaden einem trainierten Modell nicht.",
+    presetFromScratch:
+      "Diese Aufgabe begann mit zufälligen Gewichten: Von Grund auf lernt sie überhaupt erst. Die anderen sind für ein Modell, das schon gut ist.",
     cohort: "Kohorte",
     clients: "Clients",
     server: "Strategie des Servers",

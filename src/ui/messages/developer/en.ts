@@ -513,6 +513,8 @@ export const en = {
       notebook: "The notebook's: from scratch",
     },
     presetHelp: "Each was measured: the first three do a trained model no harm.",
+    presetFromScratch:
+      "This task began with random weights: from scratch it learns at all. The others are for a model that is good already.",
     cohort: "Cohort",
     clients: "Clients",
     server: "Server strategy",

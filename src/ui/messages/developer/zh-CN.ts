@@ -476,6 +476,7 @@ export const zhCN = {
       notebook: "按笔记本：从零开始",
     },
     presetHelp: "每一项都经过测量：前三项不会损害已训练的模型。",
+    presetFromScratch: "此任务从随机权重开始：选“从零开始”才学得会。其他选项适用于已经不错的模型。",
     cohort: "队列",
     clients: "客户端",
     server: "服务器策略",
