@@ -132,7 +132,7 @@ const participation = async (faces: number[] = [1]): Promise<Participation> => (
     id: crypto.randomUUID(),
     round: 1,
     checkpoint: { sha256: "0".repeat(64), version: 0, bytes: 1 },
-    plan: { ...DEFAULT_ROUND, reportInitialLoss: false, updateNorm: 0 },
+    plan: { ...DEFAULT_ROUND, sendWorse: false, reportInitialLoss: false, updateNorm: 0 },
     deadline: 0,
   },
   key: await createSigningKey(),
