@@ -50,7 +50,7 @@ export function keptRuns(file, { data: path, workers: count, minutes, say, goesO
     const examples = JSON.stringify([config.dataset, camera]);
     if (!data.has(examples)) {
       data.clear();
-      data.set(examples, await dataOf(config, path));
+      data.set(examples, await dataOf(config, config.dataset === "fer2013" ? path : undefined));
     }
     const needs = JSON.stringify([examples, config.model, config.strategy]);
     const own = data.get(examples);

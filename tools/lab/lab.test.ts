@@ -281,7 +281,7 @@ test("pictures of any label, size and colour are learned, and a run goes on with
   const data = join(folder, "colours");
   const small = ["model=mnist-cnn", "clients=3", "rounds=4"].flatMap((pair) => ["--set", pair]);
   const out = join(folder, "colours-run");
-  const refused = await lab("--data", data, "--set", "clients=3");
+  const refused = await lab("--data", data, "--set", "model=compact");
   expect(refused).toMatchObject({ code: 1 });
   expect(refused.said).toContain("The model compact does not take these pictures of 20 x 24");
   const said = await lab("--data", data, ...small, "--out", out);

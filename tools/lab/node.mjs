@@ -84,6 +84,9 @@ export async function dreams() {
   return lab.decodeDreams(file, lab.summarize(lab.MODELS[model]).inputs);
 }
 
+/** The data sets that a path says where to find. */
+const NAMED = ["fer2013", "own"];
+
 /**
  * The examples of a configuration.
  * @param path of faces, or of other pictures
@@ -92,6 +95,11 @@ export async function dreams() {
  */
 export async function dataOf(config, path, said = {}) {
   const { dataset, camera, attack = "none", rehearse = 0, cameraSpread = 0 } = config;
+  if (path && !NAMED.includes(dataset)) {
+    throw new DataError(
+      `--data: the run is of the data set ${dataset}, which comes with the lab. For pictures of your own say --set dataset=own, for faces dataset=fer2013.`,
+    );
+  }
   const read = {
     mnist,
     drawn: lab.drawnData,

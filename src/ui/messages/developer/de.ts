@@ -702,7 +702,10 @@ export const de = {
         own: "Eigene Bilder",
       },
     },
-    model: { name: "Modell", help: "die ersten zwei nehmen Gesichter, die anderen Ziffern" },
+    model: {
+      name: "Modell",
+      help: "die ersten zwei sind für Gesichter gemacht, die anderen für Ziffern; eigene Bilder passen zu jedem, für das sie groß genug sind",
+    },
     start: {
       name: "Erste Gewichte",
       help: "wo die Runden beginnen",

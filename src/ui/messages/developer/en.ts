@@ -684,7 +684,10 @@ export const en = {
       help: "that the clients have",
       options: { drawn: "Drawn faces", fer2013: "Faces (FER2013)", mnist: "Digits (MNIST)", own: "Your own pictures" },
     },
-    model: { name: "Model", help: "the first two take faces, the others digits" },
+    model: {
+      name: "Model",
+      help: "the first two were made for faces, the others for digits; your own pictures suit any that they are large enough for",
+    },
     start: {
       name: "First weights",
       help: "where the rounds begin",

@@ -632,7 +632,7 @@ export const zhCN = {
       help: "客户端所拥有的",
       options: { drawn: "绘制的脸", fer2013: "脸（FER2013）", mnist: "数字（MNIST）", own: "自己的图片" },
     },
-    model: { name: "模型", help: "前两个用于脸，其余用于数字" },
+    model: { name: "模型", help: "前两个为脸而设，其余为数字而设；你自己的图片只要够大，哪个都能用" },
     start: {
       name: "初始权重",
       help: "轮次从哪里开始",
