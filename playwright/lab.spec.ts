@@ -368,12 +368,15 @@ test("pictures of other labels, sizes and colours are asked about, learned in co
       await zip.add(`pets/${i < 9 ? "train" : "test"}/${name}/${i}.png`, new Uint8ArrayReader(png));
     }
   }
+  await zip.add("pets/train/grey/0.png", new TextReader("no picture"));
   await importFile(page, "pets.zip", Buffer.from(await (await zip.close()).arrayBuffer()));
   const form = page.getByRole("form", { name: "How are these pictures to be read?" });
   await expect(form.getByLabel("Width in pixels")).toHaveValue("20");
   await expect(form.getByLabel("Height in pixels")).toHaveValue("24");
   await expect(form.getByLabel("Colours")).toHaveValue("3");
   expect(await samples(page)).toMatchObject({ chunks: 0 });
+  // No picture of it can be read.
+  await expect(form.getByLabel("grey: 0 examples")).toHaveValue("");
   await form.getByLabel("rot: 12 examples").fill("red");
   await form.getByRole("button", { name: "Import" }).click();
   const report = page.getByRole("status").filter({ hasText: "36 pictures were imported" });
@@ -415,14 +418,27 @@ test("pictures of other labels, sizes and colours are asked about, learned in co
   await expect(form.getByRole("alert")).toContainText("say which holds the labels");
   expect((await new AxeBuilder({ page }).analyze()).violations.map(({ id }) => id)).toEqual([]);
   await form.getByLabel("Column with the labels").fill("animal");
-  await form.getByLabel("Width in pixels").fill("12");
-  await form.getByLabel("Height in pixels").fill("8");
+  const size = form.getByLabel("Width and height");
+  await expect(size).toHaveValue("");
+  await size.selectOption("12 × 8, Grey levels");
   await form.getByRole("button", { name: "Look again" }).click();
   await expect(form.getByLabel("Column with the labels")).toHaveValue("animal");
-  await expect(form.getByText("Each picture has 12 × 8 pixels.")).toBeVisible();
+  await expect(size.getByRole("option", { selected: true })).toHaveText("12 × 8, Grey levels");
   await form.getByRole("button", { name: "Import" }).click();
   await expect(page.getByText("12 × 8, Grey levels; labels: cat, dog.")).toBeVisible();
   await expect(page.getByText("18 to train on, 2 to test with")).toBeVisible();
+
+  // Numbers that make a square in colour may be a rectangle in grey; and case tells labels apart.
+  const many = Array.from({ length: 3072 }, (_, i) => i % 200).join(" ");
+  const named = Array.from({ length: 20 }, (_, i) => `${["Cat", "cat"][i % 2]},"${many}"`);
+  await importFile(page, "wide.csv", `animal,levels\n${named.join("\n")}\n`);
+  await expect(size.getByRole("option", { selected: true })).toHaveText("32 × 32, In colour");
+  await expect(form.getByText("differ only in case are told apart: Cat, cat.")).toBeVisible();
+  expect((await new AxeBuilder({ page }).analyze()).violations.map(({ id }) => id)).toEqual([]);
+  await size.selectOption("64 × 48, Grey levels");
+  await expect(form.getByLabel("Colours")).toHaveValue("1");
+  await form.getByRole("button", { name: "Import" }).click();
+  await expect(page.getByText("64 × 48, Grey levels; labels: Cat, cat.")).toBeVisible();
 
   // Files in IDX belong together by their names, and have the size and the colours that they say; a CSV's columns are pixels.
   const idx = (shape: number[], data: number[]): Buffer =>

@@ -319,6 +319,7 @@ async function* picturesOf(pictures, reading) {
     try {
       pixels = await reading.picture(await bytes());
     } catch (error) {
+      words.drop(word);
       yield new Error(`${path}: it could not be read as a picture (${error.message}).`);
       continue;
     }

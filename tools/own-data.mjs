@@ -1,8 +1,8 @@
 /** Labelled pictures of anything from a file or a folder, for the lab and for clients without a browser. */
 import { examplesIn, fail, leftOut, pictureOf, readers } from "./faces.mjs";
 
-/** Sizes of pictures that are told in full. */
-const TOLD = 6;
+/** Sizes of pictures, and labels, that are told in full. */
+const TOLD = { sizes: 6, labels: 40 };
 
 /** What says how pictures of somebody's own are to be read, for `optionsOf`. */
 export const OWN_OPTIONS = {
@@ -13,8 +13,8 @@ export const OWN_OPTIONS = {
 };
 
 /**
- * What the options say, as {@link picturesIn} takes it: --labels cat,dog or 1=cat,2=dog; --size 48x32, width and height; --channels 1 or 3;
- * --column NAME.
+ * What the options say, as {@link picturesIn} takes it: --labels cat,dog or 1=cat,2=dog, in the case that the data have; --size 48x32, width
+ * and height; --channels 1 or 3; --column NAME.
  * @param {{ labels?: string, size?: string, channels?: string, column?: string }} options
  */
 export function ownReadingOf({ labels, size, channels, column }) {
@@ -33,7 +33,7 @@ export function ownReadingOf({ labels, size, channels, column }) {
 
 function namesOf(text) {
   const pairs = text.split(",").map((pair) => {
-    const [word, name = word, ...more] = pair.split("=").map((part) => part.trim().toLowerCase());
+    const [word, name = word, ...more] = pair.split("=").map((part) => part.trim());
     if (!word || !name || more.length > 0) fail(`--labels ${pair}: write it as cat,dog or as 1=cat,2=dog.`);
     return [word, name];
   });
@@ -110,11 +110,38 @@ export async function picturesIn(path, said, kind = null) {
   }
   const meaning = ({ word, name, count }) => `${word || "(none)"} = ${name ?? "left out"} (${count})`;
   const column = csv?.column ? ` of the column ${csv.column}` : "";
+  const { table, alike } = words;
+  const meanings = table.slice(0, TOLD.labels).map(meaning);
+  if (table.length > TOLD.labels) meanings.push(`and ${table.length - TOLD.labels} more`);
   console.error(
     `${path}: ${samples.length} pictures of ${width} x ${height} ${channels === 3 ? "in colour" : "in grey"}; ` +
-      `labels${column} taken as ${words.table.map(meaning).join(", ")}.`,
+      `labels${column} taken as ${meanings.join(", ")}.`,
   );
+  const others = given ? [] : shapesThatMayBe(csv, modules);
+  if (others.length > 0) {
+    const could = modules.shapesInWords(others);
+    console.error(
+      `${path}: ${csv.numbers} numbers may also be ${could}: if so, say it as --size ${sizeText(others[0])}.`,
+    );
+  }
+  if (alike.length > 0) {
+    const [[first, second]] = alike;
+    console.error(
+      `${path}: labels that differ only in case are told apart (${alike.map((group) => group.join(", ")).join("; ")}): ` +
+        `if they are the same, say with --labels what each label is, as ${first}=${second},${second} and so on.`,
+    );
+  }
   return { kind: { labels: order.labels, input: { height, width, channels } }, samples };
+}
+
+const sizeText = ({ width, height }) => `${width}x${height}`;
+
+/** What a CSV's pictures may be besides the square for which they were taken: nothing that is over twice as long as it is wide. */
+function shapesThatMayBe(csv, { shapesOfNumbers }) {
+  if (!csv?.numbers) return [];
+  const isOther = ({ width, height }) => width !== csv.shape.width || height !== csv.shape.height;
+  const isLikely = ({ width, height }) => Math.max(width, height) <= 2 * Math.min(width, height);
+  return shapesOfNumbers(csv.numbers).filter((shape) => isOther(shape) && isLikely(shape));
 }
 
 /** The size that all pictures have. */
@@ -136,8 +163,8 @@ async function sizeOfAll(path, pictures, { SIDE, whyNoSize }) {
   const [width, height] = (only ?? "").split("x").map(Number);
   if (only && others.length === 0 && !whyNoSize({ width, height })) return { width, height };
   if (!only) return { width: SIDE.least, height: SIDE.least };
-  const seen = all.slice(0, TOLD).map(([key, count]) => `${key} (${count})`);
-  if (all.length > TOLD) seen.push(`${all.length - TOLD} more`);
+  const seen = all.slice(0, TOLD.sizes).map(([key, count]) => `${key} (${count})`);
+  if (all.length > TOLD.sizes) seen.push(`${all.length - TOLD.sizes} more`);
   fail(
     `${path}: its pictures have ${others.length > 0 ? "different sizes" : "one size that is not taken"}, ${seen.join(", ")}: ` +
       `say to which they are brought, each side ${SIDE.least} to ${SIDE.most} pixels, as --size 48x32, width and height.`,

@@ -2,6 +2,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { gzipSync } from "node:zlib";
+import sharp from "sharp";
 import { afterAll, expect, test, vi } from "vitest";
 import { ownReadingOf, picturesIn } from "./own-data.mjs";
 
@@ -60,4 +61,32 @@ test("a CSV with a column for each pixel is read in a size that is said or is a 
     [1, 2],
   ]);
   expect(told).toContain("2 pictures of 10 x 8 in grey; labels of the column label taken as a = a (1), b = b (1).");
+});
+
+test("numbers that may be of another size, and labels that differ only in case, are told", async () => {
+  const file = join(folder, "wide.csv");
+  writeFileSync(file, `kind,levels\n${["A", "a", "b"].map((word) => `${word},"${"9 ".repeat(3072)}"\n`).join("")}`);
+  const { kind, told } = await read(file);
+  expect(kind).toEqual({ labels: ["A", "a", "b"], input: { height: 32, width: 32, channels: 1 } });
+  expect(told).toContain("3072 numbers may also be 64 x 48 in grey or 48 x 64 in grey: if so, say it as --size 64x48.");
+  expect(told).toContain("labels that differ only in case are told apart (A, a)");
+  const said = await read(file, { size: "64x48", labels: "A=a,a,b=B" });
+  expect(said.kind).toEqual({ labels: ["a", "B"], input: { height: 48, width: 64, channels: 1 } });
+  expect(said.told).not.toContain("may also be");
+});
+
+test("labels count the pictures that were read, and one of which none could be is no label", async () => {
+  const own = join(folder, "pictures");
+  const png = await sharp(Buffer.alloc(64, 9), { raw: { width: 8, height: 8, channels: 1 } })
+    .png()
+    .toBuffer();
+  for (const name of ["cat", "dog", "hen"]) mkdirSync(join(own, name), { recursive: true });
+  writeFileSync(join(own, "cat/0.png"), png);
+  writeFileSync(join(own, "cat/1.png"), "no picture");
+  writeFileSync(join(own, "dog/0.png"), png);
+  writeFileSync(join(own, "hen/0.png"), "no picture");
+  const { kind, samples, told } = await read(own);
+  expect(kind.labels).toEqual(["cat", "dog"]);
+  expect(samples.map(([label]) => label)).toEqual([0, 1]);
+  expect(told).toContain("labels taken as cat = cat (1), dog = dog (1), hen = left out (0).");
 });

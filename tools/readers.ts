@@ -5,4 +5,13 @@ export { greyLevels, inChannels } from "../src/data/grey";
 export { idxFilesOf, IdxError, idxSamples, isIdxName, pairIdx } from "../src/data/idx";
 export { placeOf } from "../src/data/image-folder";
 export { LabelWords } from "../src/data/label-words";
-export { hasColour, OwnDataError, OwnLabels, sizeOf, SIDE, whyNoSize } from "../src/data/own-labels";
+export {
+  hasColour,
+  OwnDataError,
+  OwnLabels,
+  shapesInWords,
+  shapesOfNumbers,
+  sizeOf,
+  SIDE,
+  whyNoSize,
+} from "../src/data/own-labels";

@@ -87,6 +87,8 @@ test.each([
   ["CR alone", Buffer.from(`emotion,pixels\r0,${pixels()}\r`), "LF line ends"],
   ["CR alone, short", Buffer.from("emotion,pixels,Usage\r0,1,Training\r"), "LF line ends"],
   ["no header", Buffer.from(`0,${pixels()}\n1,${pixels()}\n`), "put emotion,pixels"],
+  ["no header, a column for each", Buffer.from(`0${",7".repeat(2304)}\n`), "as label,pixel0,pixel1"],
+  ["Latin-1", Buffer.from(`emotion,pixels\nfr\u00f6hlich,${pixels()}\n`, "latin1"), "save the file as UTF-8"],
   ["no header, with a usage", Buffer.from(`"0","Training","${pixels()}"\n`), "put emotion,pixels"],
   ["semicolons", Buffer.from(`emotion;pixels\n0;${pixels()}\n`), "Separate the columns with commas"],
 ])("%s is refused with what to do", (_name, bytes, advice) => {
@@ -142,10 +144,10 @@ test("no bytes at all make it throw anything but its own error", () => {
 });
 
 /** Reads a file that is not FER2013's. */
-function readOwn(text: string, said: Partial<OwnCsv> = {}) {
+function readOwn(text: string | Uint8Array, said: Partial<OwnCsv> = {}) {
   const labels = new OwnLabels();
   const reader = new FerCsvReader(labels, { labels, column: null, size: null, ...said });
-  const rows = [...reader.push(bytesOf(text)), ...reader.finish()];
+  const rows = [...reader.push(typeof text === "string" ? bytesOf(text) : text), ...reader.finish()];
   return { rows, shape: reader.shape, names: labels.finish().labels };
 }
 
@@ -167,9 +169,143 @@ test("a file with other columns, labels and sizes is read, and its wrong lines a
   expect([...(rows[0] as FerFace).pixels]).toEqual(levels.split(" ").map(Number));
   // 300 numbers are 10 x 10 in colour.
   expect(shape).toEqual({ height: 10, width: 10, channels: 3 });
-  expect(names).toEqual(["cat", "dog"]);
+  expect(names).toEqual(["Dog", "cat"]);
   expect(isPictureCsv(bytesOf(text))).toBe(true);
   expect(isPictureCsv(bytesOf("name,age\nann,5\n"))).toBe(false);
+});
+
+test("quoted cells are read as RFC 4180 has them", () => {
+  // RFC 4180, section 2: commas, line ends and doubled quotes in quotes are text.
+  const row = (label: string, note: string, level: number): string =>
+    `"${label}","${note}","${pixels(() => level, 64)}"\n`;
+  const text = [
+    `kind,note,"im\nage"\n`,
+    row("kind, 0", "two\nlines", 1),
+    row('the ""other""', "", 2),
+    row("kind, 0", "three\r\nmore\r\nlines", 3),
+    `"kind, 0"x,a,${pixels(() => 4, 64)}\n`,
+    `kind, 0,a,${pixels(() => 5, 64)}\n`,
+    row("kind, 0", "", 6),
+  ].join("");
+  const { rows, names } = readOwn(text, { column: "kind" });
+  expect(names).toEqual(["kind, 0", 'the "other"']);
+  expect(codes(rows)).toEqual([0, 1, 0, "bad-quote 9", "wrong-cell-count 10", 0]);
+  expect(rows.map((row) => row.line)).toEqual([3, 5, 6, 9, 10, 11]);
+  expect(rows.flatMap((row) => (row instanceof FerCsvError ? [] : [row.pixels[63]]))).toEqual([1, 2, 3, 6]);
+  expect((rows[4] as FerCsvError).message).toBe("Line 10: It has 4 cells, and there are 3 columns.");
+  // Numbers may stand as a list is written, over several lines, too.
+  const lists = readOwn(
+    `a,b\nx,"[${Array.from({ length: 64 }, (_, i) => i).join(", ")}]"\ny,"[ 1${"\n 2".repeat(63)}]"\n`,
+  );
+  expect(lists.rows.map((row) => [...(row as FerFace).pixels].slice(0, 3))).toEqual([
+    [0, 1, 2],
+    [1, 2, 2],
+  ]);
+  const unquoted = `kind,image\n${`a${",5".repeat(64)}\n`.repeat(3)}`;
+  expect(() => readOwn(unquoted)).toThrow("put what has a comma in it into quotes");
+  const bare = `kind,image\n${`kind, 0,${pixels(() => 5, 64)}\n`.repeat(3)}`;
+  expect(() => readOwn(bare)).toThrow(
+    "more cells than its first line names (kind, image): put what has a comma in it into quotes",
+  );
+});
+
+test("odd first lines of a file are named like any other, and what most of the first ones hold is what all are", () => {
+  const good = Array.from({ length: 30 }, (_, i) => `${i % 2},${pixels(() => i, 64)}\n`).join("");
+  const odd = [
+    ["0,1 2 3", "wrong-pixel-count 2"],
+    ["0,", "wrong-pixel-count 2"],
+    [`0,${pixels(() => 1, 63)}`, "wrong-pixel-count 2"],
+    // A square, too.
+    [`0,${pixels(() => 1, 81)}`, "wrong-pixel-count 2"],
+    [`0,-1 ${pixels(() => 1, 63)}`, "bad-pixel 2"],
+    [`${pixels(() => 1, 64)},0`, "wrong-pixel-count 2"],
+  ];
+  for (const [line, code] of odd) {
+    const { rows, shape } = readOwn(`label,img\n${line}\n${good}`);
+    expect(shape).toEqual({ height: 8, width: 8, channels: 1 });
+    expect(codes(rows).slice(0, 3)).toEqual([code, 0, 1]);
+    expect(rows).toHaveLength(31);
+  }
+  // So it is where each number has its column.
+  const wide = kaggle(64, [`"${pixels(() => 1, 64)}",5`, ...[1, 2, 3].map((i) => `${i},${levels(() => i, 64)}`)]);
+  expect(codes(readOwn(wide).rows)).toEqual(["wrong-pixel-count 2", 0, 1, 2]);
+  // The file may end before there are many lines, and a piece that was read may be written over.
+  const labels = new OwnLabels();
+  const reader = new FerCsvReader(labels, { labels, column: null, size: null });
+  const piece = bytesOf(`label,img\na,${pixels(() => 7, 64)}\n`);
+  const none = [...reader.push(piece)];
+  piece.fill(0);
+  expect(none).toEqual([]);
+  expect([...reader.finish()].map((row) => (row as FerFace).pixels[63])).toEqual([7]);
+});
+
+test.each([
+  [
+    "semicolons",
+    `label;img\n0;${pixels(() => 1, 64)}\n`,
+    "Its columns are separated by semicolons: separate them with commas.",
+  ],
+  ["tabs", `label\timg\n0\t${pixels(() => 1, 64)}\n`, "Its columns are separated by tabs: separate them with commas."],
+  [
+    "no header",
+    `cat,${pixels(() => 1, 64)}\ndog,${pixels(() => 1, 64)}\n`,
+    "no header: put the names of its columns, as label,pixels,",
+  ],
+  [
+    "no header, a column for each",
+    `cat,${"5,".repeat(63)}6\n`,
+    "no header: put the names of its columns into its first line, as label,pixel0",
+  ],
+  [
+    "UTF-16 without a mark, turned",
+    Buffer.from(`label,img\n0,${pixels(() => 1, 64)}\n`, "utf16le").swap16(),
+    "save it as UTF-8",
+  ],
+  [
+    "Latin-1",
+    Buffer.from(`label,img\nf\u00e4hre,${pixels(() => 1, 64)}\n`, "latin1"),
+    "Line 2: These bytes are not UTF-8",
+  ],
+  [
+    "Latin-1 in its header",
+    Buffer.from(`gr\u00f6\u00dfe,img\n0,${pixels(() => 1, 64)}\n`, "latin1"),
+    "Line 1: These bytes are not UTF-8",
+  ],
+])("pictures with %s are refused with what to do", (_name, bytes, advice) => {
+  expect(() => readOwn(bytes)).toThrow(advice);
+});
+
+test("a header may be long, and columns may be called by numbers", () => {
+  const long = Array.from({ length: 40 }, (_, i) => `note ${"x".repeat(i + 30)}`).join(",");
+  const { names } = readOwn(
+    `label,${long},img\na,${",".repeat(40)}${pixels(() => 1, 64)}\nb,${",".repeat(40)}${pixels(() => 1, 64)}\n`,
+    {
+      column: "label",
+    },
+  );
+  expect(names).toEqual(["a", "b"]);
+  const counted = Array.from({ length: 64 }, (_, i) => i).join(",");
+  expect(readOwn(`${counted},label\n${levels(() => 1, 64)},a\n${levels(() => 2, 64)},b\n`).names).toEqual(["a", "b"]);
+});
+
+test("labels count what was taken, and a column with nothing but different words is asked about", () => {
+  const labels = new OwnLabels();
+  const reader = new FerCsvReader(labels, { labels, column: null, size: null });
+  const lines = ["a,Train,1", "b,Train,300", "a,Trainning,1", "c,Train,1", "a,Train,x", "A,,1"];
+  const file = `label,usage,img\n${lines.map((line) => `${line} ${pixels(() => 1, 63)}\n`).join("")}`;
+  expect(codes([...reader.push(bytesOf(file)), ...reader.finish()])).toEqual([
+    0,
+    "bad-pixel 3",
+    "bad-usage 4",
+    1,
+    "bad-pixel 6",
+    2,
+  ]);
+  expect(labels.table.map(({ word, count }) => `${word} ${count}`)).toEqual(["A 1", "a 1", "c 1"]);
+  const ids = Array.from({ length: 1100 }, (_, i) => `id${i},${pixels(() => 1, 64)}\n`).join("");
+  expect(() => readOwn(`id,img\n${ids}`)).toThrow(
+    "The column id has over 1024 different labels: say which other holds the labels.",
+  );
 });
 
 test("what a file does not say itself is asked for, and never guessed", () => {
@@ -180,7 +316,9 @@ test("what a file does not say itself is asked for, and never guessed", () => {
     "Its columns are kind, source, levels, of which levels holds the pictures",
   );
   expect(() => readOwn(text, { size, column: "Label" })).toThrow("There is no column Label. There are: kind, source");
-  expect(() => readOwn(text, { column: "kind" })).toThrow("480 numbers, which is no square");
+  expect(() => readOwn(text, { column: "kind" })).toThrow(
+    "480 numbers, which is no square in grey or in colour: say their size. They may be 24 x 20 in grey, 20 x 24 in grey",
+  );
   expect(() => readOwn(text, { column: "kind", size: { height: 9, width: 9 } })).toThrow(
     "not 9 x 9 in grey or in colour",
   );
@@ -206,7 +344,8 @@ test("a file with a column for each pixel is read, whatever they are called, and
     `0,${levels(() => 3, 100)}`,
   ]);
   const { rows, shape, names } = readOwn(text);
-  expect(names).toEqual(["0", "1", "5"]);
+  // Every line of 1 is wrong: it is no label.
+  expect(names).toEqual(["0", "5"]);
   expect(shape).toEqual({ height: 28, width: 28, channels: 1 });
   expect(codes(rows)).toEqual([0, 1, "wrong-pixel-count 4", "bad-pixel 5", "bad-pixel 6", "truncated 7"]);
   expect([...(rows[0] as FerFace).pixels]).toEqual(Array.from({ length: 784 }, (_, i) => i % 256));

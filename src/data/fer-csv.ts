@@ -1,10 +1,13 @@
-import { concatUint8Arrays } from "uint8array-extras";
 import { FACE_PIXELS } from "../model/expressions";
+import { cellsOf, CsvSplitter, type CsvFault, type CsvRecord } from "./csv";
 import { LabelWords } from "./label-words";
 import {
   FACE,
+  MOST_WORDS,
   OwnDataError,
   shapeOfNumbers,
+  shapesInWords,
+  shapesOfNumbers,
   SIDE,
   sizeOf,
   whyNoSize,
@@ -24,9 +27,10 @@ const longestLine = (numbers: number): number => numbers * 4 + 256;
 const LONGEST = longestLine(SIDE.most ** 2 * 3);
 /** The fewest numbers in a cell that can be a picture. */
 const FEWEST_NUMBERS = SIDE.least ** 2;
-const MAX_HEADER = 1024;
-/** The same of a file with a column for each number of a picture: a name of some twelve letters, and a comma. */
-const MAX_WIDE_HEADER = SIDE.most ** 2 * 3 * 13 + MAX_HEADER;
+/** Bytes of a first line: a column for each number of a picture, a name of some twelve letters and a comma. */
+const LONGEST_HEADER = SIDE.most ** 2 * 3 * 13 + 1024;
+/** What the pictures of a file are that is not FER2013's, most of its first lines say; so many are looked at. */
+const FIRST_LINES = 25;
 
 export type FerCsvCode =
   | "not-csv"
@@ -35,6 +39,8 @@ export type FerCsvCode =
   | "bad-usage"
   | "bad-pixel"
   | "wrong-pixel-count"
+  | "wrong-cell-count"
+  | "bad-quote"
   | "line-too-long"
   | "truncated";
 
@@ -72,21 +78,24 @@ export interface OwnCsv {
   size: Pick<PictureShape, "height" | "width"> | null;
 }
 
-const [NEWLINE, RETURN, COMMA, SPACE, QUOTE, TAB] = [0x0a, 0x0d, 0x2c, 0x20, 0x22, 0x09];
-const isBlank = (byte: number | undefined): boolean => byte === SPACE || byte === QUOTE || byte === TAB;
+const [NUL, TAB, RETURN, SPACE, COMMA, OPEN, CLOSE] = [0x00, 0x09, 0x0d, 0x20, 0x2c, 0x5b, 0x5d];
+/** What may stand around a picture's numbers: blanks and line ends, commas, and brackets as lists are written with. */
+const isBetween = (byte: number): boolean =>
+  byte === SPACE || byte === COMMA || byte === OPEN || byte === CLOSE || (byte >= TAB && byte <= RETURN);
+const isDigit = (byte: number): boolean => byte >= 0x30 && byte <= 0x39;
 const text = new TextDecoder();
+const strictText = new TextDecoder("utf-8", { fatal: true });
 
-/** Reads a file piece by piece. Holds at most one line, whatever it is given. */
+/** Reads a file piece by piece. Holds at most one line and, of a file that is not FER2013's, the first few, whatever it is given. */
 export class FerCsvReader {
+  readonly #splitter = new CsvSplitter(LONGEST_HEADER);
   #columns: Columns | undefined;
-  /** Of a file that is not FER2013's the names of its columns, until the first line with a picture says which is which. */
+  /** Of all columns; undefined before the header. */
   #names: string[] | undefined;
   #shape: PictureShape | undefined;
-  #line = 1;
-  /** The beginning of a line whose end has not come yet. */
-  #rest = new Uint8Array(0);
-  /** Whether the line that is being read was too long, and was reported. */
-  #skipping = false;
+  #numbers: number | undefined;
+  /** The first lines of a file that is not FER2013's, until they say what its columns and its pictures are. */
+  #first: CsvRecord[] | undefined;
 
   /**
    * @param labels reads the labels, and remembers which there were
@@ -96,7 +105,8 @@ export class FerCsvReader {
     readonly labels: LabelWords | OwnLabels = new LabelWords(),
     readonly own: OwnCsv | null = null,
   ) {
-    if (!own) this.#shape = FACE;
+    if (own) this.#first = [];
+    else this.#shape = FACE;
   }
 
   /** Of all its pictures; undefined before the first one of a file that is not FER2013's. */
@@ -104,9 +114,14 @@ export class FerCsvReader {
     return this.#shape;
   }
 
+  /** How many numbers each picture of a file has that is not FER2013's; undefined before the first one. */
+  get numbers(): number | undefined {
+    return this.#numbers;
+  }
+
   /** The column that holds the labels of a file that is not FER2013's; undefined before its first picture. */
   get column(): string | undefined {
-    return this.#columns && this.#names?.[this.#columns.emotion];
+    return this.own ? this.#columns && this.#names?.[this.#columns.emotion] : undefined;
   }
 
   /**
@@ -115,147 +130,177 @@ export class FerCsvReader {
    *   say what its columns or its pictures are
    */
   *push(piece: Uint8Array): Generator<FerFace | FerCsvError> {
-    let start = 0;
-    for (;;) {
-      const end = piece.indexOf(NEWLINE, start);
-      if (end < 0) break;
-      yield* this.#close(piece.subarray(start, end), false);
-      start = end + 1;
-    }
-    yield* this.#keep(piece.subarray(start));
+    for (const record of this.#splitter.push(piece)) yield* this.#take(record);
   }
 
   /** What the file's last line holds, which may have no end. @throws FerCsvError as {@link push} */
   *finish(): Generator<FerFace | FerCsvError> {
-    if (this.#rest.length > 0 && !this.#skipping) yield* this.#close(new Uint8Array(0), true);
-    if (!this.#columns)
-      throw new FerCsvError("not-csv", this.#line, this.#names ? "There is no picture in it." : "The file is empty.");
+    for (const record of this.#splitter.push(new Uint8Array(0), true)) yield* this.#take(record);
+    yield* this.#settle();
+    if (!this.#columns) {
+      const why = this.#names ? "There is no picture in it." : "The file is empty.";
+      throw new FerCsvError("not-csv", this.#splitter.line, why);
+    }
   }
 
-  *#keep(bytes: Uint8Array): Generator<FerCsvError> {
-    if (this.#skipping || bytes.length === 0) return;
-    if (!this.#columns && !this.#names && this.#rest.length + bytes.length > MAX_HEADER) {
-      const head = concatUint8Arrays([this.#rest, bytes.subarray(0, 2 * MAX_HEADER)]);
-      const isWide = isWideHeader(head);
-      if (!this.own && isWide) throw wideRefusal();
-      if (!isWide || this.#rest.length + bytes.length > MAX_WIDE_HEADER)
-        throw refusal(head.subarray(0, 2 * MAX_HEADER));
-      this.#rest = concatUint8Arrays([this.#rest, bytes]);
-      return;
-    }
-    const longest = this.#shape ? longestLine(sizeOf(this.#shape)) : LONGEST;
-    if (this.#rest.length + bytes.length > longest) {
-      this.#skipping = true;
-      this.#rest = new Uint8Array(0);
-      yield new FerCsvError("line-too-long", this.#line, `No ${this.#what} has a line of over ${longest} bytes.`);
-      return;
-    }
-    this.#rest = concatUint8Arrays([this.#rest, bytes]);
+  *#take(record: CsvRecord): Generator<FerFace | FerCsvError> {
+    const { cells, bytes, fault } = record;
+    if (!this.#names) this.#readHeader(record);
+    else if (fault === null && cells.length === 1 && cells[0]?.length === 0) return;
+    else if (this.#first) {
+      // A copy: who has read the file may use its piece again. Its cells come anew, since a record may have 27,648.
+      this.#first.push({ ...record, cells: [], bytes: bytes.slice() });
+      if (this.#first.length === FIRST_LINES) yield* this.#settle();
+    } else yield this.#readFace(record);
   }
 
-  *#close(end: Uint8Array, isLast: boolean): Generator<FerFace | FerCsvError> {
-    yield* this.#keep(end);
-    if (!this.#skipping) {
-      let line = this.#rest.length > 0 ? this.#rest : end;
-      if (line.at(-1) === RETURN) line = line.subarray(0, -1);
-      if (!this.#columns && !this.#names) this.#readHeader(line);
-      else if (line.some((byte) => !isBlank(byte))) yield this.#readFace(line, isLast);
+  #faultOf(line: number, fault: CsvFault): FerCsvError {
+    if (fault === "too-long") {
+      const { longest } = this.#splitter;
+      return new FerCsvError("line-too-long", line, `No ${this.#what} has a line of over ${longest} bytes.`);
     }
-    this.#skipping = false;
-    this.#rest = new Uint8Array(0);
-    this.#line += 1;
+    const why =
+      fault === "open-quote"
+        ? "A quoted cell begins here and does not end, or not within the length of a line."
+        : 'Behind the quote that ends a cell there is more: a quote within quotes is written twice, as "".';
+    return new FerCsvError("bad-quote", line, why);
   }
 
   get #what(): string {
     return this.own ? "picture" : "face";
   }
 
-  #readHeader(line: Uint8Array): void {
-    const names = namesOf(line);
-    if (!this.own && isWideHeader(line)) throw wideRefusal();
-    if (this.own) this.#names = names;
-    else this.#columns = columnsOf(line, names);
+  #readHeader({ bytes, cells, fault }: CsvRecord): void {
+    const problem = whyNoHeader(bytes, cells, this.own !== null);
+    if (problem !== undefined) throw new FerCsvError("not-csv", 1, problem);
+    if (fault !== null) throw this.#faultOf(1, fault);
+    const names = cells.map((cell) => plainName(this.#textOf(cell, 1)));
+    if (this.own) {
+      const separator = separatorOf(bytes, cells);
+      if (separator) throw new OwnDataError(`Its columns are separated by ${separator}: separate them with commas.`);
+    } else {
+      if (isWide(names)) throw wideRefusal();
+      this.#columns = columnsOf(bytes, cells, names);
+    }
+    this.#names = names;
+    this.#splitter.longest = this.own ? LONGEST : longestLine(FACE_PIXELS);
   }
 
-  #readFace(line: Uint8Array, isLast: boolean): FerFace | FerCsvError {
-    const cells: Uint8Array[] = [];
-    for (let start = 0; start <= line.length;) {
-      const comma = line.indexOf(COMMA, start);
-      let [from, to] = [start, comma < 0 ? line.length : comma];
-      start = to + 1;
-      while (from < to && isBlank(line[from])) from += 1;
-      while (to > from && isBlank(line[to - 1])) to -= 1;
-      cells.push(line.subarray(from, to));
-    }
+  /** Says what the columns and the pictures are, and reads the lines that were kept until then. */
+  *#settle(): Generator<FerFace | FerCsvError> {
+    const { own } = this;
+    const [first, names] = [this.#first, this.#names];
+    if (!own || !names || !first?.length) return;
+    this.#first = undefined;
+    const rows = first.map(({ bytes }) => cellsOf(bytes));
+    const pictures = picturesIn(names, rows);
+    const counts = rows.map((row) => numbersIn(row[pictures.pixels])).filter((count) => count >= FEWEST_NUMBERS);
+    this.#numbers = pictures.wide ?? mostFrequent(counts);
+    this.#columns = ownColumns(names, pictures, own.column);
+    this.#shape = shapeOf(this.#numbers ?? 0, own.size);
+    this.#splitter.longest = longestLine(sizeOf(this.#shape));
+    for (const [i, record] of first.entries()) yield this.#readFace({ ...record, cells: rows[i] ?? [] });
+  }
+
+  #readFace({ line, cells, isCut, fault }: CsvRecord): FerFace | FerCsvError {
+    if (fault !== null) return this.#faultOf(line, fault);
+    const wrong = (code: FerCsvCode, message: string): FerCsvError => new FerCsvError(code, line, message);
     const cell = (column: number): Uint8Array => cells[column] ?? new Uint8Array(0);
-    if (this.own && this.#names) this.#columns ??= ownColumns(this.#names, cells, this.own.column);
-    const columns = this.#columns as Columns;
-    const { wide } = columns;
-    const size = this.#sizeOf(() => wide ?? numbersIn(cell(columns.pixels)));
-    const emotion = text.decode(cell(columns.emotion)).slice(0, this.own ? 60 : 20);
-    const label = this.labels.read(emotion);
-    if (label === null) return this.#wrong("bad-label", this.labels.why(emotion));
-    const said = columns.usage < 0 ? "" : text.decode(cell(columns.usage)).slice(0, 20);
+    const { emotion, usage: usageColumn, client: clientColumn, pixels: first, wide } = this.#columns as Columns;
+    const columns = this.#names?.length ?? 0;
+    if (cells.slice(columns).some(({ length }) => length > 0)) {
+      return wrong("wrong-cell-count", `It has ${cells.length} cells, and there are ${columns} columns.`);
+    }
+    const said = usageColumn < 0 ? "" : this.#textOf(cell(usageColumn), line).slice(0, 20);
     const usage = usageOf(said);
     if (usage === "unknown") {
-      return this.#wrong("bad-usage", `The usage is Training, PublicTest or PrivateTest, not "${said}".`);
+      return wrong("bad-usage", `The usage is Training, PublicTest or PrivateTest, not "${said}".`);
     }
+    const size = this.#shape ? sizeOf(this.#shape) : FACE_PIXELS;
     const pixels = new Uint8Array(size);
     let count = 0;
-    for (let column = columns.pixels; column < columns.pixels + (wide ?? 1); column++) {
+    for (let column = first; column < first + (wide ?? 1); column++) {
       const bytes = cell(column);
       if (wide !== undefined && bytes.length === 0 && column < cells.length) {
-        return this.#wrong("bad-pixel", `Pixel ${count + 1} is a grey level from 0 to 255, and there is none.`);
+        return wrong("bad-pixel", `Pixel ${count + 1} is a grey level from 0 to 255, and there is none.`);
       }
       for (let at = 0; at < bytes.length;) {
         let value = 0;
         const from = at;
-        for (; at < bytes.length && bytes[at] !== SPACE; at++) {
-          const digit = (bytes[at] as number) - 0x30;
-          value = digit >= 0 && digit <= 9 ? value * 10 + digit : NaN;
+        for (; at < bytes.length; at++) {
+          const byte = bytes[at] as number;
+          if (isDigit(byte)) value = value * 10 + byte - 0x30;
+          else if (isBetween(byte)) break;
+          else value = NaN;
         }
         if (!(value <= 255)) {
           const found = text.decode(bytes.subarray(from, Math.min(at, from + 12)));
-          return this.#wrong("bad-pixel", `Pixel ${count + 1} is a grey level from 0 to 255, not "${found}".`);
+          return wrong("bad-pixel", `Pixel ${count + 1} is a grey level from 0 to 255, not "${found}".`);
         }
-        if (count < size) pixels[count] = value;
-        count += 1;
-        while (bytes[at] === SPACE) at += 1;
+        if (at > from) {
+          if (count < size) pixels[count] = value;
+          count += 1;
+        }
+        while (at < bytes.length && isBetween(bytes[at] as number)) at += 1;
       }
     }
     if (count !== size) {
-      const short = isLast && count < size;
-      return short
-        ? this.#wrong("truncated", `The file ends here, after ${count} of ${size} pixels.`)
-        : this.#wrong("wrong-pixel-count", `A ${this.#what} has ${size} pixels; there are ${count}.`);
+      return isCut && count < size
+        ? wrong("truncated", `The file ends here, after ${count} of ${size} pixels.`)
+        : wrong("wrong-pixel-count", `A ${this.#what} has ${size} pixels; there are ${count}.`);
     }
-    const client = columns.client < 0 ? null : text.decode(cell(columns.client)).slice(0, 64) || null;
-    return { line: this.#line, label, usage, client, pixels };
+    // Last, so that labels count no more than what is taken.
+    const word = this.#textOf(cell(emotion), line).slice(0, this.own ? 60 : 20);
+    const label = this.labels.read(word);
+    if (this.own?.labels.isTooMany) {
+      throw new OwnDataError(
+        `The column ${this.column} has over ${MOST_WORDS} different labels: say which other holds the labels.`,
+        "column",
+      );
+    }
+    if (label === null) return wrong("bad-label", this.labels.why(word));
+    const client = clientColumn < 0 ? null : this.#textOf(cell(clientColumn), line).trim().slice(0, 64) || null;
+    return { line, label, usage, client, pixels };
   }
 
-  /** Numbers of a picture: those of the first one say what all of them are. @throws OwnDataError where they make no picture */
-  #sizeOf(counted: () => number): number {
-    const { own } = this;
-    if (!this.#shape && own) {
-      const count = counted();
-      const shape = shapeOfNumbers(count, own.size);
-      const problem = shape && whyNoSize(shape);
-      if (problem !== undefined && problem !== null) throw new OwnDataError(problem, "size");
-      if (!shape) {
-        const { width, height } = own.size ?? {};
-        const is = own.size
-          ? `not ${width} x ${height} in grey or in colour.`
-          : "no square in grey or in colour: say their size.";
-        throw new OwnDataError(`Its pictures have ${count} numbers, which is ${is}`, "size");
-      }
-      this.#shape = shape;
+  /** @throws FerCsvError `not-csv`: a file has one encoding, and what is read of another one would be other words */
+  #textOf(cell: Uint8Array, line: number): string {
+    try {
+      return strictText.decode(cell);
+    } catch {
+      throw new FerCsvError("not-csv", line, "These bytes are not UTF-8: save the file as UTF-8.");
     }
-    return this.#shape ? sizeOf(this.#shape) : FACE_PIXELS;
   }
+}
 
-  #wrong(code: FerCsvCode, message: string): FerCsvError {
-    return new FerCsvError(code, this.#line, message);
-  }
+/** What the pictures are that have so many numbers. @throws OwnDataError where they are none, or somebody has to say */
+function shapeOf(numbers: number, said: OwnCsv["size"]): PictureShape {
+  const shape = shapeOfNumbers(numbers, said);
+  const problem = shape ? whyNoSize(shape) : undefined;
+  if (shape && problem === undefined) return shape;
+  const fitting = shapesOfNumbers(numbers);
+  const has = `Its pictures have ${numbers} numbers`;
+  if (fitting.length === 0)
+    throw new OwnDataError(`${has}, which no size has that is taken: ${problem ?? sidesInWords()}`);
+  const could = `They may be ${shapesInWords(fitting)}.`;
+  if (said)
+    throw new OwnDataError(
+      `${has}, which is not ${said.width} x ${said.height} in grey or in colour. ${could}`,
+      "size",
+    );
+  throw new OwnDataError(`${has}, which is no square in grey or in colour: say their size. ${could}`, "size");
+}
+
+const sidesInWords = (): string => `each side has ${SIDE.least} to ${SIDE.most} pixels, in grey or in colour.`;
+
+/** The value that comes most often, of several the first. */
+function mostFrequent(values: readonly number[]): number | undefined {
+  const counts = new Map<number, number>();
+  for (const value of values) counts.set(value, (counts.get(value) ?? 0) + 1);
+  return [...counts].reduce<[number, number] | undefined>(
+    (best, one) => (best && best[1] >= one[1] ? best : one),
+    undefined,
+  )?.[0];
 }
 
 /** What a column is called that says whose face it is, as LEAF and others have it. */
@@ -271,29 +316,55 @@ interface Columns {
   wide?: number;
 }
 
-/** The error for a first line that is no header, with what to do about it. */
-function refusal(line: Uint8Array): FerCsvError {
-  const wrong = (what: string): FerCsvError => new FerCsvError("not-csv", 1, what);
-  const [first, second] = line;
-  const isUtf16 = (first === 0xff && second === 0xfe) || (first === 0xfe && second === 0xff) || second === 0;
-  const rest = text.decode(line.subarray(0, MAX_HEADER));
-  if (isUtf16 && first !== 0) return wrong("The file is UTF-16: save it as UTF-8.");
-  if (/^\uFEFF?["\s]*[\w ]+["\s]*,[^\r\n]*\r(?!\n)/.test(rest)) {
-    return wrong("The lines end in CR alone, as on old Macs: save the file with LF line ends.");
+/**
+ * Why a file's first line is no header, with what to do about it; undefined where it may be one.
+ * @param bytes the line, or its beginning
+ * @param isOwn whether the file need not be FER2013's
+ */
+function whyNoHeader(bytes: Uint8Array, cells: readonly Uint8Array[], isOwn: boolean): string | undefined {
+  const [first, second] = bytes;
+  const hasMark = (first === 0xff && second === 0xfe) || (first === 0xfe && second === 0xff);
+  const isText = (byte: number | undefined): boolean => byte !== undefined && byte >= SPACE;
+  const isHalf = (first === NUL && isText(second)) || (isText(first) && second === NUL);
+  if (hasMark || isHalf) return "The file is UTF-16: save it as UTF-8.";
+  // Whatever has control characters besides line ends and tabs is no text.
+  if (bytes.some((byte) => byte < TAB || (byte > RETURN && byte < SPACE))) {
+    return `This is not a CSV of ${isOwn ? "pictures" : "faces"}: its first line must ${isOwn ? "name its columns" : "be emotion,pixels"}.`;
   }
-  if (/^\uFEFF?["\s]*\d+["\s]*[,;]/.test(rest)) {
-    return wrong("The file has no header: put emotion,pixels (or emotion,Usage,pixels) into its first line.");
+  if (/\r(?!\n)/.test(text.decode(bytes))) {
+    return "The lines end in CR alone, as on old Macs: save the file with LF line ends.";
   }
-  return wrong("This is not a CSV of faces: its first line must be emotion,pixels.");
+  const numeric = cells.flatMap((cell) => (/^\d+$/.test(text.decode(cell).trim()) ? [Number(text.decode(cell))] : []));
+  const isCounted = numeric.every((value, i) => i === 0 || value > (numeric[i - 1] as number));
+  if (numeric.length >= FEWEST_NUMBERS && !isCounted) {
+    return "The file has no header: put the names of its columns into its first line, as label,pixel0,pixel1 and so on.";
+  }
+  const hasPicture = cells.some((cell) => numbersIn(cell) >= FEWEST_NUMBERS);
+  const beginsWithNumber = /^["\s]*\d+["\s]*[,;\t]/.test(text.decode(bytes));
+  if (hasPicture || (beginsWithNumber && !isOwn && numeric.length < FEWEST_NUMBERS)) {
+    const names = isOwn ? "the names of its columns, as label,pixels," : "emotion,pixels (or emotion,Usage,pixels)";
+    return `The file has no header: put ${names} into its first line.`;
+  }
+  return undefined;
+}
+
+/** What separates the columns of a first line that has no comma; undefined where nothing does. */
+function separatorOf(bytes: Uint8Array, cells: readonly Uint8Array[]): string | undefined {
+  if (cells.length !== 1) return undefined;
+  const found = /[;\t|]/.exec(text.decode(bytes).trim())?.[0];
+  return found && { ";": "semicolons", "\t": "tabs", "|": "bars" }[found];
 }
 
 /** How many numbers a cell holds that has nothing but numbers; 0 of any other. */
-function numbersIn(cell: Uint8Array): number {
+function numbersIn(cell: Uint8Array | undefined): number {
   let count = 0;
-  for (let at = 0; at < cell.length; at++) {
-    const isDigit = (cell[at] as number) >= 0x30 && (cell[at] as number) <= 0x39;
-    if (!isDigit && cell[at] !== SPACE) return 0;
-    if (isDigit && (at === 0 || cell[at - 1] === SPACE)) count += 1;
+  let isInside = false;
+  for (const byte of cell ?? []) {
+    if (isDigit(byte)) {
+      if (!isInside) count += 1;
+      isInside = true;
+    } else if (isBetween(byte)) isInside = false;
+    else return 0;
   }
   return count;
 }
@@ -301,22 +372,45 @@ function numbersIn(cell: Uint8Array): number {
 /** What a column is called that says what an example is for. */
 const USAGE_COLUMNS = new Set(["usage", "split", "subset", "set", "partition"]);
 
+/** Where the pictures are: in one column, or in so many from one on as `wide` says. */
+type Pictures = Pick<Columns, "pixels" | "wide">;
+
 /**
- * Which column is which, by the first line with a picture: the one with many numbers holds the pictures, what says a usage or a client by
- * its name is that, and if one is left, it is the label's.
- * @throws OwnDataError where more are left and nobody says, or none
+ * Where the pictures of a file are: in the column with many numbers in most of the lines that have some, or in a column for each number.
+ * @param rows cells of its first lines
+ * @throws OwnDataError where they are nowhere, or in more than one column
  */
-function ownColumns(names: readonly string[], cells: readonly Uint8Array[], wanted: string | null): Columns {
-  const pictures = cells.flatMap((cell, i) => (numbersIn(cell) >= FEWEST_NUMBERS ? [i] : []));
-  const wide = pictures.length === 0 ? pixelColumns(names) : null;
-  const [pixels, ...more] = wide ? [wide.from] : pictures;
+function picturesIn(names: readonly string[], rows: readonly (readonly Uint8Array[])[]): Pictures {
+  const found = rows
+    .map((row) => row.flatMap((cell, i) => (numbersIn(cell) >= FEWEST_NUMBERS ? [i] : [])))
+    .filter(({ length }) => length > 0);
+  const [pixels, ...more] = [...new Set(found.flat())].filter(
+    (column) => 2 * found.filter((columns) => columns.includes(column)).length > found.length,
+  );
+  const wide = 2 * found.length <= rows.length ? pixelColumns(names) : null;
+  if (wide) return { pixels: wide.from, wide: wide.count };
+  const isLonger = 2 * rows.filter(({ length }) => length > names.length).length > rows.length;
+  if (pixels === undefined ? isLonger : pixels >= names.length) {
+    throw new OwnDataError(
+      `Its lines have more cells than its first line names (${listed(names)}): put what has a comma in it into quotes.`,
+    );
+  }
   if (pixels === undefined || more.length > 0) {
     throw new OwnDataError(
       `${pixels === undefined ? "None" : "More than one"} of its columns (${listed(names)}) holds pictures: one cell in a line must ` +
-        `have all levels of a picture, from 0 to 255, with spaces between them, or a column for each, as in label,pixel0,pixel1 and so on.`,
+        `have all levels of a picture, whole numbers from 0 to 255, with spaces between them, or a column for each, as in label,pixel0,pixel1 and so on.`,
     );
   }
-  const isPixels = (i: number): boolean => i >= pixels && i < pixels + (wide?.count ?? 1);
+  return { pixels };
+}
+
+/**
+ * Which column is which: what says a usage or a client by its name is that, and if one is left beside the pictures, it is the label's.
+ * @throws OwnDataError where more are left and nobody says, or none
+ */
+function ownColumns(names: readonly string[], pictures: Pictures, wanted: string | null): Columns {
+  const { pixels, wide } = pictures;
+  const isPixels = (i: number): boolean => i >= pixels && i < pixels + (wide ?? 1);
   const named = (set: ReadonlySet<string>): number => names.findIndex((name, i) => !isPixels(i) && set.has(name));
   const [usage, client] = [named(USAGE_COLUMNS), named(CLIENT_COLUMNS)];
   const rest = names.flatMap((_, i) => (isPixels(i) || i === usage || i === client ? [] : [i]));
@@ -326,7 +420,7 @@ function ownColumns(names: readonly string[], cells: readonly Uint8Array[], want
   }
   const emotion = asked >= 0 ? asked : rest.length === 1 ? rest[0] : undefined;
   if (emotion === undefined || isPixels(emotion)) {
-    const holding = wide ? `${names[pixels]} to ${names[pixels + wide.count - 1]} hold` : `${names[pixels]} holds`;
+    const holding = wide ? `${names[pixels]} to ${names[pixels + wide - 1]} hold` : `${names[pixels]} holds`;
     const others = names.filter((_, i) => !wide || !isPixels(i));
     throw new OwnDataError(
       `Its columns are ${listed(wide ? [...others, "..."] : others)}, of which ${holding} the pictures: say which holds the labels.`,
@@ -337,8 +431,7 @@ function ownColumns(names: readonly string[], cells: readonly Uint8Array[], want
     emotion,
     usage: usage === emotion ? -1 : usage,
     client: client === emotion ? -1 : client,
-    pixels,
-    ...(wide && { wide: wide.count }),
+    ...pictures,
   };
 }
 
@@ -373,17 +466,10 @@ function pixelColumns(names: readonly string[]): { from: number; count: number }
   return best;
 }
 
-/** Whether a first line, or its beginning, names a column for each number of a picture. */
-function isWideHeader(line: Uint8Array): boolean {
-  // The last name may be cut.
-  const names = text
-    .decode(line.subarray(0, 4 * MAX_HEADER))
-    .split(",")
-    .map(plainName)
-    .slice(0, -1);
-  const stems = names.map(stemOf);
+/** Whether columns are named, one after the other, for each number of a picture. */
+function isWide(names: readonly string[]): boolean {
   let run = 0;
-  return stems.some((stem, i) => {
+  return names.map(stemOf).some((stem, i, stems) => {
     run = stem.includes("#") && stem === stems[i - 1] ? run + 1 : 0;
     return run + 1 >= FEWEST_NUMBERS;
   });
@@ -400,17 +486,8 @@ const plainName = (name: string): string =>
     .replace(/["\s]/g, "")
     .toLowerCase();
 
-/** The names of the columns. @throws FerCsvError */
-function namesOf(line: Uint8Array): string[] {
-  if ((line.length > MAX_HEADER && !isWideHeader(line)) || line.includes(0) || line[0] === 0xff || line[0] === 0xfe)
-    throw refusal(line);
-  const head = text.decode(line);
-  if (head.includes("\r") || /^\uFEFF?["\s]*\d+["\s]*[,;]/.test(head)) throw refusal(line);
-  return head.split(",").map(plainName);
-}
-
 /** FER2013's own. @throws FerCsvError */
-function columnsOf(line: Uint8Array, names: readonly string[]): Columns {
+function columnsOf(bytes: Uint8Array, cells: readonly Uint8Array[], names: readonly string[]): Columns {
   const columns = {
     emotion: names.indexOf("emotion"),
     usage: names.indexOf("usage"),
@@ -418,9 +495,8 @@ function columnsOf(line: Uint8Array, names: readonly string[]): Columns {
     pixels: names.indexOf("pixels"),
   };
   if (columns.emotion >= 0 && columns.pixels >= 0) return columns;
-  const head = text.decode(line);
   const found = names.slice(0, 6).join(", ").slice(0, 80);
-  const advice = names.length === 1 && /[;\t]/.test(head) ? " Separate the columns with commas." : "";
+  const advice = separatorOf(bytes, cells) ? " Separate the columns with commas." : "";
   throw new FerCsvError(
     "wrong-header",
     1,
@@ -428,24 +504,23 @@ function columnsOf(line: Uint8Array, names: readonly string[]): Columns {
   );
 }
 
+/** The first records of a file, the last one cut where its first bytes end. */
+const recordsIn = (head: Uint8Array): CsvRecord[] => [...new CsvSplitter(head.length).push(head, true)];
+
 /** Whether a file begins like a CSV of pictures, whatever its columns are called. @param head its first bytes */
 export function isPictureCsv(head: Uint8Array): boolean {
-  const end = head.indexOf(NEWLINE);
-  if (head[0] === 0) return false;
-  if (isWideHeader(end < 0 ? head : head.subarray(0, end + 1))) return true;
-  if (end < 0) return false;
-  const cells = text.decode(head.subarray(end + 1)).split(/[,\n]/);
-  return cells.some((cell) => /^[\d\s"]*$/.test(cell) && (cell.match(/\d+/g)?.length ?? 0) >= FEWEST_NUMBERS);
+  const [header, ...records] = recordsIn(head);
+  if (!header || whyNoHeader(header.bytes, header.cells, true) !== undefined) return false;
+  // Of a line that is cut the last name may be half of one.
+  const names = header.cells.map((cell) => plainName(text.decode(cell)));
+  if (isWide(header.isCut ? names.slice(0, -1) : names)) return true;
+  return records.some(({ cells }) => cells.some((cell) => numbersIn(cell) >= FEWEST_NUMBERS));
 }
 
 /** Whether a file begins like a CSV of faces. @param head its first bytes */
 export function isFaceCsv(head: Uint8Array): boolean {
-  const end = head.indexOf(NEWLINE);
-  try {
-    const line = head.subarray(0, end);
-    if (end >= 0) columnsOf(line, namesOf(line));
-    return end >= 0;
-  } catch {
-    return false;
-  }
+  const [header] = recordsIn(head);
+  if (!header || header.isCut || whyNoHeader(header.bytes, header.cells, false) !== undefined) return false;
+  const names = header.cells.map((cell) => plainName(text.decode(cell)));
+  return ["emotion", "pixels"].every((name) => names.includes(name));
 }

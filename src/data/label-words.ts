@@ -46,6 +46,13 @@ export class LabelWords {
     return this.#meaning(word);
   }
 
+  /** Takes back what {@link read} has counted, of an example that cannot be used for another reason. */
+  drop(raw: string): void {
+    const word = raw.trim().toLowerCase();
+    const count = this.#counts.get(word);
+    if (count !== undefined) this.#counts.set(word, count - 1);
+  }
+
   /** Why {@link read} gives nothing for a label in a table. */
   why(raw: string): string {
     return this.isKnown(raw)

@@ -1,7 +1,7 @@
 import * as v from "valibot";
 import { base64ToUint8Array, uint8ArrayToBase64 } from "uint8array-extras";
 import { EXPRESSIONS, FACE_PIXELS, type Label } from "../model/expressions";
-import { FACE, MOST_LABELS, SIDE, sizeOf, type PictureShape } from "../data/own-labels";
+import { FACE, MOST_TASK_LABELS, SIDE, sizeOf, type PictureShape } from "../data/own-labels";
 import { taskNameSchema } from "../federation/protocol";
 import type { TaskName } from "../federation/tasks/registry";
 import type { TaskDescription } from "../federation/tasks/task";
@@ -126,7 +126,7 @@ export function importFaces(text: string): Omit<Face, "id">[] {
   });
 }
 
-const ofAnyLabel = v.pipe(v.number(), v.integer(), v.minValue(0), v.maxValue(MOST_LABELS - 1));
+const ofAnyLabel = v.pipe(v.number(), v.integer(), v.minValue(0), v.maxValue(MOST_TASK_LABELS - 1));
 const side = v.pipe(v.number(), v.integer(), v.minValue(SIDE.least), v.maxValue(SIDE.most));
 /** An example as any task may have taken it: whether what its task takes now lets it be used, `fits` in labels.ts says. */
 const exampleSchema = v.object({
@@ -136,7 +136,7 @@ const exampleSchema = v.object({
   probabilities: v.pipe(
     v.array(v.pipe(v.number(), v.minValue(0), v.maxValue(1))),
     v.minLength(1),
-    v.maxLength(MOST_LABELS),
+    v.maxLength(MOST_TASK_LABELS),
   ),
   // Drawings had none before there was colour.
   shape: v.optional(v.object({ height: side, width: side, channels: v.picklist([1, 3]) })),

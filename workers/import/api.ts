@@ -49,9 +49,15 @@ export interface OwnQuestion {
   /** Why they cannot be read as they are; there are no words then. */
   problem: string | null;
   words: OwnWord[];
-  /** What it would be, to be changed. Numbers in a CSV have a size that is what it is. */
+  /** What it would be, to be changed. */
   shape: PictureShape;
-  isSizeFixed: boolean;
+  /**
+   * What the numbers in a file can be: what an IDX file says that its pictures are, or everything that so many numbers in a CSV can be, the
+   * likeliest first; null of pictures, which are brought to any size.
+   */
+  shapes: PictureShape[] | null;
+  /** Whether somebody has to say which of several shapes it is. */
+  asksShape: boolean;
   /** Sizes of the pictures that were looked at, the most frequent first. */
   sizes: { width: number; height: number; count: number }[];
   /** Of a CSV, the column that holds the labels, empty where that has to be said; null of pictures. */

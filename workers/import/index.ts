@@ -56,6 +56,7 @@ async function importImage(path: string, bytes: number, blob: () => Promise<Blob
       try {
         pixels = await reading.picture(blob);
       } catch (error) {
+        reading.labels.drop(word);
         intake.leaveOut(`${path}: it could not be read as a picture (${error instanceof Error ? error.message : ""}).`);
       }
       if (pixels) await intake.add({ label, usage, client, pixels });

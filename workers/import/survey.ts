@@ -1,5 +1,15 @@
 import { FerCsvReader } from "../../src/data/fer-csv";
-import { FACE, hasColour, OwnDataError, OwnLabels, whyNoSize, type PictureShape } from "../../src/data/own-labels";
+import {
+  FACE,
+  hasColour,
+  MOST_WORDS,
+  OwnDataError,
+  OwnLabels,
+  shapeOfNumbers,
+  shapesOfNumbers,
+  whyNoSize,
+  type PictureShape,
+} from "../../src/data/own-labels";
 import { pictureLevels } from "../picture-levels";
 import type { ImportOutcome, OwnQuestion } from "./api";
 import { failure, withBitmap, type Reading, type Sink, type Told } from "./intake";
@@ -59,6 +69,9 @@ export class Survey implements Sink {
         this.#firstProblem ? `No picture could be used. ${this.#firstProblem}` : "There is no picture in it.",
       );
     }
+    if (this.#labels.isTooMany) {
+      throw new OwnDataError(`It has over ${MOST_WORDS} different labels: they are hardly what its pictures show.`);
+    }
     return Promise.resolve({ report: null, question: this.question(null) });
   }
 
@@ -66,15 +79,19 @@ export class Survey implements Sink {
   question(problem: string | null): OwnQuestion {
     const sizes = [...this.#sizes.values()].sort((a, b) => b.count - a.count);
     const [first] = sizes;
-    const shape = this.#reader?.shape ?? this.#idxShape;
+    const numbers = this.#reader?.numbers;
+    const shapes = numbers !== undefined ? shapesOfNumbers(numbers) : this.#idxShape ? [this.#idxShape] : null;
+    const counted = numbers !== undefined && shapes?.length ? shapeOfNumbers(numbers, this.said.shape) : null;
+    const shape = this.#reader?.shape ?? this.#idxShape ?? counted;
     const fits = first && sizes.length === 1 && !whyNoSize(first);
     const { height, width } = fits ? first : FACE;
     return {
       as: "own",
       problem,
       words: problem === null ? this.#labels.table : [],
-      shape: shape ?? this.said.shape ?? { height, width, channels: this.#isColoured ? 3 : 1 },
-      isSizeFixed: shape !== undefined,
+      shape: shape ?? shapes?.[0] ?? this.said.shape ?? { height, width, channels: this.#isColoured ? 3 : 1 },
+      shapes,
+      asksShape: shape === null && shapes !== null && shapes.length > 1,
       sizes,
       column: this.#reader ? (this.#reader.column ?? this.said.column ?? "") : null,
     };

@@ -1,4 +1,5 @@
 import * as v from "valibot";
+import { LEAST_LABELS, MOST_TASK_LABELS } from "../../data/own-labels";
 import { MODEL_NAMES, type LayerSpec, type ModelSpec } from "../../model/model";
 import { MOST } from "../../model/trainable";
 import { roundChangeSchema, taskNameSchema, whole, type RoundConfig } from "../protocol";
@@ -74,8 +75,8 @@ const entries = {
         words: v.optional(wordsSchema),
       }),
     ),
-    v.minLength(2),
-    v.maxLength(64),
+    v.minLength(LEAST_LABELS),
+    v.maxLength(MOST_TASK_LABELS),
     v.check((labels) => new Set(labels.map(({ name }) => name)).size === labels.length, "two labels of one name"),
   ),
   /** In what its rounds differ from the defaults, where nobody says otherwise. */

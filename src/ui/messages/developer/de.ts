@@ -971,9 +971,15 @@ export const de = {
     colours: "Farben",
     grey: "Graustufen",
     colour: "In Farbe",
+    size: "Breite und Höhe",
+    chooseSize: "Bitte wählen…",
     sizeIs: "Jedes Bild hat {{size}} Pixel.",
     sizes: "Größen derer, die angesehen wurden: {{sizes}}.",
     names: "Wie jedes Label heißt. Gleiche Namen legen Labels zusammen, und kein Name lässt eines weg.",
+    alike:
+      "Labels, die sich nur in Groß- und Kleinschreibung unterscheiden, gelten als verschieden: {{labels}}. Wo sie dasselbe sind, gib ihnen einen Namen.",
+    tooMany:
+      "{{labels}} Labels sind zu viele: höchstens {{most}} werden unterschieden. Gib mehreren denselben Namen, oder lass einige weg.",
     look: "Noch einmal ansehen",
     labels: "Wofür die Labels gehalten wurden",
     wrong: "Was falsch war",
