@@ -220,7 +220,8 @@ const THINGS = {
   examples: "picture",
   input: { height: 32, width: 32, channels: 3 },
   model: { name: "tiny", layers: SHAPES.model.layers.toSpliced(3, 1) },
-  labels: [{ name: "cup", words: { en: "cup" } }, { name: "key" }, { name: "pen" }],
+  ask: { en: "Hold up the {label}, please" },
+  labels: [{ name: "cup", words: { en: "cup" }, how: { en: "By its handle." } }, { name: "key" }, { name: "pen" }],
   // So small steps that no picture is told otherwise after them: a training that makes the one test picture worse would not be sent.
   defaultRound: { batchNorm: "average", distill: 0, tolerance: null, learningRate: 1e-6, epochs: 1 },
 } as const;
@@ -276,6 +277,8 @@ test("an administrator adds a task of pictures in colour, a player teaches it be
       await take.focus();
     }
     shown.push(await asked.innerText());
+    await expect(page.getByRole("heading", { name: `Hold up the ${shown[i] ?? ""}, please` })).toBeVisible();
+    expect(await page.getByText("By its handle.").isVisible()).toBe(shown[i] === "cup");
     await page.keyboard.press("Space");
     await expect(page.getByText(`It counts as “${shown[i] ?? ""}”.`)).toBeVisible();
     if (i === 0) await page.getByRole("button", { name: "Keep my pictures on this device" }).click();

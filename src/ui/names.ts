@@ -1,6 +1,6 @@
 import { EXPRESSIONS, type Label } from "../model/expressions";
 import { isBuiltIn, taskNamed, type TaskName } from "../federation/tasks/registry";
-import type { Words } from "../federation/tasks/task";
+import { LABEL_PLACE, type Words } from "../federation/tasks/task";
 import { language, t } from "./i18n/language.svelte";
 
 /** The name of a label's expression in the language of the page. */
@@ -25,4 +25,18 @@ export function labelNames(task: TaskName): readonly string[] {
   const { examples, labels, words } = taskNamed(task);
   if (words) return words.labels.map(inLanguage);
   return examples === "face" ? EXPRESSIONS.map((_, label) => nameWithin(label as Label)) : labels;
+}
+
+/** What a task says of how to act, draw or hold a label; undefined where it says nothing. */
+export function labelHow(task: TaskName, label: number): string | undefined {
+  const how = taskNamed(task).words?.how?.[label];
+  return how ? inLanguage(how) : undefined;
+}
+
+/** What a task asks of its players, before and behind the label's words, as it spaces them; undefined where it says nothing of it. */
+export function askOf(task: TaskName): readonly [before: string, behind: string] | undefined {
+  const { words } = taskNamed(task);
+  if (!words?.ask) return undefined;
+  const [before = "", behind] = inLanguage(words.ask).split(LABEL_PLACE);
+  return behind === undefined ? [`${before} `, ""] : [before, behind];
 }

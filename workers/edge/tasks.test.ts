@@ -153,9 +153,11 @@ test("a first checkpoint is the task's until its first round; then only words an
   const kept = await shapes.get<Task>("");
   expect(await codeOf(await bring(await shapes.file(kept)))).toBe("409 has-rounds");
   expect(await shapes.download(kept)).toHaveLength(shapes.model.parameters);
-  const reworded = { ...TINY_SHAPES, title: { en: "Three shapes" }, defaultRound: { epochs: 7 } };
+  const words = { title: { en: "Three shapes" }, ask: { en: "Draw a {label}" } };
+  const labels = SHAPES.labels.map((label) => ({ ...label, how: { en: "Slowly." } }));
+  const reworded = { ...TINY_SHAPES, ...words, labels, defaultRound: { epochs: 7 } };
   expect((await shapes.admin("PUT", "", reworded)).status).toBe(200);
-  expect((await listed()).at(-1)?.added).toMatchObject({ title: { en: "Three shapes" } });
+  expect((await listed()).at(-1)?.added).toMatchObject({ ...words, labels });
   const round = await (await shapes.admin("POST", "/rounds", {})).json<{ config: object }>();
   expect(round.config).toMatchObject({ epochs: 7, rehearse: 0, agreement: 0 });
 });
@@ -226,6 +228,12 @@ describe("liars", () => {
     ["a label that leads elsewhere", { ...SHAPES, labels: [{ name: "../a" }, { name: "b" }] }, "labels.0.name"],
     ["words that turn the text around", { ...SHAPES, title: { en: "a\u202eb" } }, "title.en"],
     ["words without English", { ...SHAPES, title: { de: "Formen" } }, "title"],
+    ["a question without English", { ...SHAPES, ask: { de: "Zeichne {label}" } }, "ask"],
+    ["a question with two places", { ...SHAPES, ask: { en: "{label} or {label}?" } }, "ask"],
+    ["a question that turns the text around", { ...SHAPES, ask: { en: "a\u202eb" } }, "ask.en"],
+    ["a question as long as a page", { ...SHAPES, ask: { en: "a".repeat(161) } }, "ask.en"],
+    ["a way to draw it with a control character", { ...SHAPES, labels: [{ name: "a", how: { en: "a\u0007" } }, { name: "b" }] }, "labels.0.how.en"],
+    ["a way to draw it as long as a page", { ...SHAPES, labels: [{ name: "a" }, { name: "b", how: { en: "a".repeat(161) } }] }, "labels.1.how.en"],
     ["a language that is none", { ...SHAPES, title: { en: "a", "__proto__ ": "b" } }, "title"],
     ["a huge input", { ...SHAPES, input: { height: 4096, width: 4096, channels: 1 } }, "input.height"],
     ["drawings in colour", { ...SHAPES, input: { height: 28, width: 28, channels: 3 } }, "input"],

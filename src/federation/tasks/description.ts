@@ -2,29 +2,35 @@ import * as v from "valibot";
 import { MODEL_NAMES, type LayerSpec, type ModelSpec } from "../../model/model";
 import { MOST } from "../../model/trainable";
 import { roundChangeSchema, taskNameSchema, whole, type RoundConfig } from "../protocol";
-import { EXAMPLE_KINDS, type TaskDescription, type Words } from "./task";
+import { EXAMPLE_KINDS, LABEL_PLACE, type TaskDescription, type Words } from "./task";
 
 /** A task as an administrator adds it while everything runs: what travels, and what the edge keeps of it. */
 
 /** Tasks that may be added to a deployment, those that were retired among them. */
 export const MOST_TASKS = 32;
 
-/** A few words, of which none turns the text around it: no control characters, no overrides of the direction. */
-const text = v.pipe(
-  v.string(),
-  v.trim(),
-  v.minLength(1),
-  v.maxLength(60),
-  v.regex(/^[^\p{Cc}\u202a-\u202e\u2066-\u2069]*$/u, "a control character"),
-);
+/** Words, of which none turns the text around it: no control characters, no overrides of the direction. */
+const text = (most: number) =>
+  v.pipe(
+    v.string(),
+    v.trim(),
+    v.minLength(1),
+    v.maxLength(most),
+    v.regex(/^[^\p{Cc}\u202a-\u202e\u2066-\u2069]*$/u, "a control character"),
+  );
 const languageTag = v.pipe(v.string(), v.regex(/^[a-z]{2,3}(?:-[A-Za-z0-9]{2,8}){0,3}$/, "not a language tag"));
 /** Words by language; English is what is shown where another is missing. */
-export const wordsSchema = v.pipe(
-  v.record(languageTag, text),
-  v.check((words) => "en" in words, "English words, en, are missing"),
-  v.check((words) => Object.keys(words).length <= 16, "more than 16 languages"),
-  v.transform((words) => words as Words),
-);
+const wordsOf = (most: number) =>
+  v.pipe(
+    v.record(languageTag, text(most)),
+    v.check((words) => "en" in words, "English words, en, are missing"),
+    v.check((words) => Object.keys(words).length <= 16, "more than 16 languages"),
+    v.transform((words) => words as Words),
+  );
+/** A name. */
+const wordsSchema = wordsOf(60);
+/** A sentence or two. */
+const sentencesSchema = wordsOf(160);
 
 const layerName = v.pipe(v.string(), v.regex(/^[A-Za-z][\w-]{0,63}$/, "not a layer's name"));
 const layerSchema = v.variant("kind", [
@@ -56,6 +62,16 @@ const side = whole(8, MOST.side);
 const entries = {
   /** What it is called. */
   title: wordsSchema,
+  /** What a player is asked: `{label}` where the label's words go, or words behind which they stand. */
+  ask: v.optional(
+    v.pipe(
+      sentencesSchema,
+      v.check(
+        (words) => Object.values(words).every((one) => one.split(LABEL_PLACE).length <= 2),
+        `more than one ${LABEL_PLACE}`,
+      ),
+    ),
+  ),
   examples: v.picklist(EXAMPLE_KINDS),
   input: v.strictObject({ height: side, width: side, channels: v.picklist([1, 3]) }),
   /** A network of the registry, whose last layer gets a unit for each label, or a name and the layers of another. */
@@ -72,6 +88,8 @@ const entries = {
       v.strictObject({
         name: v.pipe(v.string(), v.regex(/^[a-z0-9][a-z0-9-]{0,31}$/, "not a label's name")),
         words: v.optional(wordsSchema),
+        /** How to act, draw or hold it. */
+        how: v.optional(sentencesSchema),
       }),
     ),
     v.minLength(2),
@@ -98,16 +116,22 @@ export const addedTaskSchema = v.strictObject(entries);
 export type AddedTask = v.InferOutput<typeof addedTaskSchema>;
 
 /** What may change of a task that has had rounds: its words, and how its next rounds are. */
-export const CHANGEABLE = ["title", "defaultRound"] as const;
+export const CHANGEABLE = ["title", "ask", "defaultRound"] as const;
 
 /** An added task as everybody else reads it. */
-export function descriptionOf({ title, examples, input, model, labels, defaultRound }: AddedTask): TaskDescription {
+export function descriptionOf(added: AddedTask): TaskDescription {
+  const { title, ask, examples, input, model, labels, defaultRound } = added;
   return {
     examples,
     input,
     model: typeof model === "string" ? model : networkIn(model, input),
     labels: labels.map(({ name }) => name),
-    words: { title, labels: labels.map(({ name, words }) => words ?? { en: name }) },
+    words: {
+      title,
+      labels: labels.map(({ name, words }) => words ?? { en: name }),
+      ...(ask && { ask }),
+      ...(labels.some(({ how }) => how) && { how: labels.map(({ how }) => how ?? null) }),
+    },
     firstCheckpoint: null,
     dreams: null,
     // Without dreamed pictures there is nothing to rehearse, nor to be judged by.

@@ -16,6 +16,8 @@ test("the form's examples are right as they are, and its network has a unit for 
   // As Keras counts them: 832 + 51,264 + 1,606,144 + 513 * 3.
   expect([classes, inputs, parameters]).toEqual([3, 784, 1_659_779]);
   expect(fieldsOf(PICTURE_EXAMPLE)).toEqual([]);
+  expect(task.words).toMatchObject({ ask: { en: "Draw a {label}" } });
+  expect(task.words?.how?.map((how) => how?.en)).toContain("Three sides.");
   // What is kept of it is read again, and is the same.
   const { state: _, ...added } = v.parse(taskRequestSchema, { ...EXAMPLE, state: "open" });
   expect(v.parse(addedTaskSchema, JSON.parse(JSON.stringify(added)))).toEqual(added);
