@@ -122,7 +122,9 @@ class Model {
       started.catch(() => undefined);
       const task = await this.#newestTask(name);
       const trainedAt = await clientStateTime(task.task).catch(() => undefined);
-      const wanted = `${task.checkpoint.sha256} ${trainedAt}`;
+      const network = networkOf(task.task);
+      // Before its first round, a task may get another normalization, which its weights need not show.
+      const wanted = [task.checkpoint.sha256, trainedAt, JSON.stringify(network.normalization)].join(" ");
       if (wanted !== this.#loaded) {
         const own = await ownWeightsOf(task.task).catch((): OwnWeights => ({}));
         // Who takes part in rounds trains from the exact weights, which are not downloaded beside others.
@@ -132,7 +134,6 @@ class Model {
           this.downloading = share;
         });
         this.downloading = undefined;
-        const network = networkOf(task.task);
         const isUsed = await this.#vision.call((api) =>
           api.setCheckpoint(network, Comlink.transfer(file, [file.buffer]), own),
         );

@@ -148,6 +148,8 @@ test("a first checkpoint is the task's until its first round; then only words an
   await shapes.startRound({ goalCount: 1 });
   await shapes.admin("DELETE", "/rounds/current");
   expect(await codeOf(await shapes.admin("PUT", "", four))).toBe("409 has-rounds");
+  const normalized = { ...SHAPES.input, normalization: { mean: [0.13], std: [0.31] } };
+  expect(await codeOf(await shapes.admin("PUT", "", { ...TINY_SHAPES, input: normalized }))).toBe("409 has-rounds");
   expect(await codeOf(await bring(file))).toBe("409 has-rounds");
   // Nor does its own first version, sent once more, take anything away.
   const kept = await shapes.get<Task>("");
@@ -238,6 +240,9 @@ describe("liars", () => {
     ["a huge input", { ...SHAPES, input: { height: 4096, width: 4096, channels: 1 } }, "input.height"],
     ["drawings in colour", { ...SHAPES, input: { height: 28, width: 28, channels: 3 } }, "input"],
     ["a flat input", { ...SHAPES, input: { height: 28, width: 27, channels: 1 } }, "input"],
+    ["a deviation of nothing", { ...SHAPES, input: { ...SHAPES.input, normalization: { mean: [0.5], std: [0] } } }, "input.normalization.std.0"],
+    ["a mean beyond white", { ...SHAPES, input: { ...SHAPES.input, normalization: { mean: [127.5], std: [0.5] } } }, "input.normalization.mean.0"],
+    ["a normalization of three channels for one", { ...SHAPES, input: { ...SHAPES.input, normalization: { mean: [0.5, 0.5, 0.5], std: [0.5, 0.5, 0.5] } } }, "input"],
     ["a network that nobody knows", { ...SHAPES, model: "gpt" }, "model"],
     ["a network of other classes", { ...SHAPES, model: { ...TINY, layers: [...TINY.layers.slice(0, 3), { ...TINY.layers[3], units: 9 }] } }, "model"],
     ["a network too large", { ...SHAPES, model: { name: "big", layers: [TINY.layers[2], { kind: "dense", name: "d1", units: 4096, activation: "relu" }, { kind: "dense", name: "d2", units: 4096, activation: "relu" }, { ...TINY.layers[3] }] } }, "model"],

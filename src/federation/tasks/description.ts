@@ -58,6 +58,11 @@ const layerSchema = v.variant("kind", [
 ]);
 
 const side = whole(8, MOST.side);
+/** As torchvision's Normalize has it, of each channel: a mean is between black and white; networks that take levels as they are have a std of 1/255. */
+const normalizationSchema = v.strictObject({
+  mean: v.array(v.pipe(v.number(), v.minValue(0), v.maxValue(1))),
+  std: v.array(v.pipe(v.number(), v.minValue(0.003), v.maxValue(10))),
+});
 /** The fields of a task, without what only all of them together can tell. */
 const entries = {
   /** What it is called. */
@@ -73,7 +78,19 @@ const entries = {
     ),
   ),
   examples: v.picklist(EXAMPLE_KINDS),
-  input: v.strictObject({ height: side, width: side, channels: v.picklist([1, 3]) }),
+  input: v.pipe(
+    v.strictObject({
+      height: side,
+      width: side,
+      channels: v.picklist([1, 3]),
+      /** See ModelSpec.normalization. */
+      normalization: v.optional(normalizationSchema),
+    }),
+    v.check(
+      ({ channels, normalization: of }) => !of || (of.mean.length === channels && of.std.length === channels),
+      "normalization: one mean and one std for each channel",
+    ),
+  ),
   /** A network of the registry, whose last layer gets a unit for each label, or a name and the layers of another. */
   model: v.union([
     v.picklist(MODEL_NAMES),
@@ -120,10 +137,13 @@ export const CHANGEABLE = ["title", "ask", "defaultRound"] as const;
 
 /** An added task as everybody else reads it. */
 export function descriptionOf(added: AddedTask): TaskDescription {
-  const { title, ask, examples, input, model, labels, defaultRound } = added;
+  const { title, ask, examples, model, labels, defaultRound } = added;
+  // What is kept with each example is its shape alone.
+  const { normalization, ...input } = added.input;
   return {
     examples,
     input,
+    ...(normalization && { normalization }),
     model: typeof model === "string" ? model : networkIn(model, input),
     labels: labels.map(({ name }) => name),
     words: {

@@ -2,7 +2,7 @@ import * as v from "valibot";
 import { expect, test } from "vitest";
 import { EXAMPLE, PICTURE_EXAMPLE } from "./example";
 import { summarize } from "../../model/model";
-import { addedTaskSchema, descriptionOf, readableTasksSchema } from "./description";
+import { addedTaskSchema, descriptionOf, isSameTask, readableTasksSchema } from "./description";
 import { fit, networkOf } from "./network";
 import { findTask, noteTask, taskNamed, UnknownTaskError } from "./registry";
 import { taskRequestSchema } from "./request";
@@ -71,6 +71,25 @@ test("pictures may be of any size and in colour, faces and drawings are square a
   // (96 * 96 * 3 + 1) * 200 weights are too many: so is that input for this network, and not for one that pools first.
   expect(fieldsOf(largest)).toEqual(["model"]);
   expect(fieldsOf({ ...largest, model: "compact" })).toEqual([]);
+});
+
+test("a normalization is the network's, whichever that is, and no part of an example's shape", () => {
+  const normalization = { mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225] };
+  const input = { height: 48, width: 48, channels: 3 } as const;
+  const normalized = { ...PICTURE_EXAMPLE, input: { ...input, normalization } };
+  const { layers } = fit(descriptionOf(v.parse(taskRequestSchema, PICTURE_EXAMPLE)));
+  for (const model of ["compact", { name: "own", layers }] as const) {
+    const task = descriptionOf(v.parse(taskRequestSchema, { ...normalized, model }));
+    expect(task.input).toEqual(input);
+    expect(fit(task)).toMatchObject({ normalization, inputShape: [48, 48, 3] });
+  }
+  const [one, other] = [normalized, PICTURE_EXAMPLE].map((given) => v.parse(addedTaskSchema, given));
+  expect(one && other && isSameTask(one, other)).toBe(false);
+  // JSON's way to infinity.
+  const endless = JSON.parse('{ "mean": [0, 0, 0], "std": [1e999, 1, 1] }') as object;
+  expect(fieldsOf({ ...normalized, input: { ...input, normalization: endless } })).toEqual([
+    "input.normalization.std.0",
+  ]);
 });
 
 test("a list from a later edge is read but for the tasks that this page does not understand", () => {

@@ -1,5 +1,5 @@
 import type { PictureShape } from "../../data/own-labels";
-import type { ModelName, ModelSpec } from "../../model/model";
+import type { ModelName, ModelSpec, Normalization } from "../../model/model";
 import type { RoundConfig } from "../protocol";
 
 /**
@@ -22,6 +22,8 @@ export interface TaskDescription {
   examples: ExampleKind;
   /** One example, of levels from 0 to 255: grey, or red, green and blue of each pixel. */
   input: PictureShape;
+  /** How the levels become the network's numbers; nothing: from 0 to 1. */
+  normalization?: Normalization;
   /**
    * What is told apart, in the order of the network's classes. The words of the built-in tasks in four languages, and how to act the
    * expressions, stand in src/ui/messages; digits are their own word.
