@@ -1,6 +1,6 @@
 import type { Task } from "../federation/protocol";
 import { networkOf } from "../federation/tasks/network";
-import { taskNamed, type TaskName } from "../federation/tasks/registry";
+import { showsExpressions, taskNamed, type TaskName } from "../federation/tasks/registry";
 import type { ExampleKind } from "../federation/tasks/task";
 import type { Seen, Sighting, VisionApi } from "../../workers/vision/api";
 import type { OwnWeights } from "../../workers/trainer/api";
@@ -66,12 +66,14 @@ class Model {
   }
 
   /**
-   * Whether the worker sees what the chosen task is about. Faces show the same expressions to any network; each other task has labels
-   * of its own.
+   * Whether the worker sees what the chosen task is about. The expressions are the same to any network; each other task has labels of its
+   * own.
    */
   get #isOfTask(): boolean {
     const { name } = chosenTask;
-    return this.#kind === taskNamed(name).examples && (this.#kind === "face" || this.#task?.task === name);
+    const loaded = this.#task?.task;
+    if (loaded === undefined || loaded === name) return loaded === name;
+    return [loaded, name].every((one) => showsExpressions(taskNamed(one)));
   }
 
   /** True once faces can be found and classified, or drawings and pictures be read. */
@@ -122,7 +124,9 @@ class Model {
       started.catch(() => undefined);
       const task = await this.#newestTask(name);
       const trainedAt = await clientStateTime(task.task).catch(() => undefined);
-      const wanted = `${task.checkpoint.sha256} ${trainedAt}`;
+      const network = networkOf(task.task);
+      // Before its first round, a task may get another normalization, which its weights need not show.
+      const wanted = [task.checkpoint.sha256, trainedAt, JSON.stringify(network.normalization)].join(" ");
       if (wanted !== this.#loaded) {
         const own = await ownWeightsOf(task.task).catch((): OwnWeights => ({}));
         // Who takes part in rounds trains from the exact weights, which are not downloaded beside others.
@@ -132,7 +136,6 @@ class Model {
           this.downloading = share;
         });
         this.downloading = undefined;
-        const network = networkOf(task.task);
         const isUsed = await this.#vision.call((api) =>
           api.setCheckpoint(network, Comlink.transfer(file, [file.buffer]), own),
         );

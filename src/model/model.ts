@@ -9,10 +9,18 @@ export type LayerSpec =
   | { kind: "flatten"; name: string }
   | { kind: "dense"; name: string; units: number; activation: "relu" | "softmax" };
 
+/** Mean and deviation of each channel, in units in which black is 0 and white 1. */
+export interface Normalization {
+  mean: readonly number[];
+  std: readonly number[];
+}
+
 export interface ModelSpec {
   name: string;
   /** Height, width, channels. */
   inputShape: readonly [number, number, number];
+  /** What the network was, or is, trained to get; where it is missing, numbers from 0 to 1. */
+  normalization?: Normalization;
   layers: readonly LayerSpec[];
 }
 

@@ -68,7 +68,7 @@ export async function oracle(
   const network = new Network(MODELS[model]);
   network.setWeights(begin);
   const { pixels, labels } = faces(FACES);
-  const batch: Batch = { x: picturesToTensor(pixels, MODELS[model].inputShape), labels };
+  const batch: Batch = { x: picturesToTensor(pixels, MODELS[model]), labels };
   if (isCareful) {
     batch.labels = labels.subarray(0, LABELLED);
     const logits = Float32Array.from({ length: FACES * classes }, () => random() * 4 - 2);

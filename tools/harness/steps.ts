@@ -44,7 +44,7 @@ export async function steps(
     ({ loss } = await step(network, faces, sgd(0.002), i));
     stepMs.push(performance.now() - begun);
   }
-  const x = picturesToTensor(faces.pixels.subarray(0, FACE_PIXELS), MODELS[model].inputShape);
+  const x = picturesToTensor(faces.pixels.subarray(0, FACE_PIXELS), MODELS[model]);
   for (let i = 0; i < count; i++) {
     const begun = performance.now();
     const probabilities = network.predict(x);

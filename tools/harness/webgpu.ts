@@ -78,7 +78,7 @@ async function outcome(backend: "webgpu" | "cpu", spec: ModelSpec, trial: Trial)
   network.setWeights(begin);
   network.setAnchor(begin.map((value) => value * 0.5));
   const pixels = Uint8Array.from({ length: trial.N * inputs }, () => random() * 256);
-  const x = picturesToTensor(pixels, spec.inputShape);
+  const x = picturesToTensor(pixels, spec);
   const labels = Uint8Array.from({ length: trial.labelled }, () => random() * classes);
   const batch: Batch = { x, labels };
   if (trial.isTaught) {
@@ -226,7 +226,7 @@ export async function measureGpu(
     traffic.reset();
     if (seen.own) seen.own.device.account = { dispatches: 0, bytes: 0, flop: 0 };
     const begun = performance.now();
-    const x = picturesToTensor(pixels, MODELS[model].inputShape);
+    const x = picturesToTensor(pixels, MODELS[model]);
     ({ loss } = await network.step({ x, labels }, sgd(0.002), i));
     x.dispose();
     if (i > 0) stepMs.push(performance.now() - begun);

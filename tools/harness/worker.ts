@@ -36,7 +36,7 @@ async function repeat(steps: number): Promise<string[]> {
     const network = new Network(MODELS.seed);
     network.setWeights(initializeWeights(MODELS.seed, 2013));
     const { pixels, labels } = faces(4);
-    const x = picturesToTensor(pixels, MODELS.seed.inputShape);
+    const x = picturesToTensor(pixels, MODELS.seed);
     for (let step = 0; step < steps; step++) await network.step({ x, labels }, sgd(0.02), step);
     hashes.push(await sha256Hex(new Uint8Array((await network.getWeights()).buffer)));
     network.dispose();
@@ -195,8 +195,8 @@ async function profile(count: number, steps: number): Promise<Record<"step" | "p
   const network = new Network(MODELS.seed);
   network.setWeights(initializeWeights(MODELS.seed, 2013));
   const { pixels, labels } = faces(count);
-  const x = picturesToTensor(pixels, MODELS.seed.inputShape);
-  const one = picturesToTensor(pixels.subarray(0, FACE_PIXELS), MODELS.seed.inputShape);
+  const x = picturesToTensor(pixels, MODELS.seed);
+  const one = picturesToTensor(pixels.subarray(0, FACE_PIXELS), MODELS.seed);
   const measure = async (times: number, work: () => Promise<unknown>): Promise<Record<string, number>> => {
     for (let i = 0; i < 2; i++) await work();
     const before = { ...pool.spent };
@@ -228,10 +228,7 @@ async function tensorsByEpoch(epochs: number): Promise<number[]> {
   const counts: number[] = [];
   for (let epoch = 0; epoch < epochs; epoch++) {
     for (const from of [0, 4]) {
-      const x = picturesToTensor(
-        pixels.subarray(from * FACE_PIXELS, (from + 4) * FACE_PIXELS),
-        MODELS.compact.inputShape,
-      );
+      const x = picturesToTensor(pixels.subarray(from * FACE_PIXELS, (from + 4) * FACE_PIXELS), MODELS.compact);
       await network.step({ x, labels: labels.subarray(from, from + 4) }, sgd(0.0001), epoch);
       x.dispose();
     }
@@ -246,7 +243,7 @@ async function cpuStep(count: number): Promise<number> {
   const network = new Network(MODELS.seed);
   network.setWeights(initializeWeights(MODELS.seed, 2013));
   const { pixels, labels } = faces(count);
-  const x = picturesToTensor(pixels, MODELS.seed.inputShape);
+  const x = picturesToTensor(pixels, MODELS.seed);
   const begun = performance.now();
   await network.step({ x, labels }, sgd(0.0001), 1);
   return performance.now() - begun;
@@ -266,7 +263,7 @@ async function load(model: ModelName, checkpoint: Uint8Array<ArrayBuffer>): Prom
 async function classify(pixels: Uint8Array): Promise<{ probabilities: number[][]; ms: number }> {
   if (!classifier) throw new Error("Load a checkpoint first.");
   const begun = performance.now();
-  const x = picturesToTensor(pixels, MODELS.seed.inputShape);
+  const x = picturesToTensor(pixels, MODELS.seed);
   const y = classifier.predict(x);
   const probabilities = await y.array();
   tf.dispose([x, y]);

@@ -185,7 +185,10 @@ app.put("/api/tasks/:task", async (c) => {
   }
   const refused = await coordinator(c.env, task).redescribe(added, state);
   if (refused === "has-rounds")
-    throw new ProblemError(refused, `Of a task with rounds, ${CHANGEABLE.join(", ")} and words may change.`);
+    throw new ProblemError(
+      refused,
+      `Of a task with rounds, ${CHANGEABLE.join(", ")} and the labels' words and how may change.`,
+    );
   if (refused) throw new ProblemError(refused, STOP_FIRST);
   return c.json(await coordinator(c.env, task).task());
 });

@@ -82,7 +82,8 @@ export const ENDPOINTS: Endpoint[] = [
   {
     method: "put",
     path: task,
-    summary: "Add a task, or describe one otherwise; of one that has had rounds, its words and default round",
+    summary:
+      "Add a task, or describe one otherwise; of one that has had rounds, its words, what players are asked and told among them, and default round",
     admin: true,
     body: taskRequestSchema,
     answers: { 200: taskSchema, 201: taskSchema },

@@ -148,14 +148,18 @@ test("a first checkpoint is the task's until its first round; then only words an
   await shapes.startRound({ goalCount: 1 });
   await shapes.admin("DELETE", "/rounds/current");
   expect(await codeOf(await shapes.admin("PUT", "", four))).toBe("409 has-rounds");
+  const normalized = { ...SHAPES.input, normalization: { mean: [0.13], std: [0.31] } };
+  expect(await codeOf(await shapes.admin("PUT", "", { ...TINY_SHAPES, input: normalized }))).toBe("409 has-rounds");
   expect(await codeOf(await bring(file))).toBe("409 has-rounds");
   // Nor does its own first version, sent once more, take anything away.
   const kept = await shapes.get<Task>("");
   expect(await codeOf(await bring(await shapes.file(kept)))).toBe("409 has-rounds");
   expect(await shapes.download(kept)).toHaveLength(shapes.model.parameters);
-  const reworded = { ...TINY_SHAPES, title: { en: "Three shapes" }, defaultRound: { epochs: 7 } };
+  const words = { title: { en: "Three shapes" }, ask: { en: "Draw a {label}" } };
+  const labels = SHAPES.labels.map((label) => ({ ...label, how: { en: "Slowly." } }));
+  const reworded = { ...TINY_SHAPES, ...words, labels, defaultRound: { epochs: 7 } };
   expect((await shapes.admin("PUT", "", reworded)).status).toBe(200);
-  expect((await listed()).at(-1)?.added).toMatchObject({ title: { en: "Three shapes" } });
+  expect((await listed()).at(-1)?.added).toMatchObject({ ...words, labels });
   const round = await (await shapes.admin("POST", "/rounds", {})).json<{ config: object }>();
   expect(round.config).toMatchObject({ epochs: 7, rehearse: 0, agreement: 0 });
 });
@@ -226,10 +230,19 @@ describe("liars", () => {
     ["a label that leads elsewhere", { ...SHAPES, labels: [{ name: "../a" }, { name: "b" }] }, "labels.0.name"],
     ["words that turn the text around", { ...SHAPES, title: { en: "a\u202eb" } }, "title.en"],
     ["words without English", { ...SHAPES, title: { de: "Formen" } }, "title"],
+    ["a question without English", { ...SHAPES, ask: { de: "Zeichne {label}" } }, "ask"],
+    ["a question with two places", { ...SHAPES, ask: { en: "{label} or {label}?" } }, "ask"],
+    ["a question that turns the text around", { ...SHAPES, ask: { en: "a\u202eb" } }, "ask.en"],
+    ["a question as long as a page", { ...SHAPES, ask: { en: "a".repeat(161) } }, "ask.en"],
+    ["a way to draw it with a control character", { ...SHAPES, labels: [{ name: "a", how: { en: "a\u0007" } }, { name: "b" }] }, "labels.0.how.en"],
+    ["a way to draw it as long as a page", { ...SHAPES, labels: [{ name: "a" }, { name: "b", how: { en: "a".repeat(161) } }] }, "labels.1.how.en"],
     ["a language that is none", { ...SHAPES, title: { en: "a", "__proto__ ": "b" } }, "title"],
     ["a huge input", { ...SHAPES, input: { height: 4096, width: 4096, channels: 1 } }, "input.height"],
     ["drawings in colour", { ...SHAPES, input: { height: 28, width: 28, channels: 3 } }, "input"],
     ["a flat input", { ...SHAPES, input: { height: 28, width: 27, channels: 1 } }, "input"],
+    ["a deviation of nothing", { ...SHAPES, input: { ...SHAPES.input, normalization: { mean: [0.5], std: [0] } } }, "input.normalization.std.0"],
+    ["a mean beyond white", { ...SHAPES, input: { ...SHAPES.input, normalization: { mean: [127.5], std: [0.5] } } }, "input.normalization.mean.0"],
+    ["a normalization of three channels for one", { ...SHAPES, input: { ...SHAPES.input, normalization: { mean: [0.5, 0.5, 0.5], std: [0.5, 0.5, 0.5] } } }, "input"],
     ["a network that nobody knows", { ...SHAPES, model: "gpt" }, "model"],
     ["a network of other classes", { ...SHAPES, model: { ...TINY, layers: [...TINY.layers.slice(0, 3), { ...TINY.layers[3], units: 9 }] } }, "model"],
     ["a network too large", { ...SHAPES, model: { name: "big", layers: [TINY.layers[2], { kind: "dense", name: "d1", units: 4096, activation: "relu" }, { kind: "dense", name: "d2", units: 4096, activation: "relu" }, { ...TINY.layers[3] }] } }, "model"],

@@ -38,7 +38,7 @@ function seen(network: Network, weights: Float32Array, x: tf.Tensor4D): tf.Tenso
 
 test("MOON's loss and the gradient of both losses together are NumPy's", async () => {
   const network = new Network(MODELS["mnist-2nn"]);
-  const x = picturesToTensor(pixels, MODELS["mnist-2nn"].inputShape);
+  const x = picturesToTensor(pixels, MODELS["mnist-2nn"]);
   const [global, previous] = [seen(network, weightsOf(2), x), seen(network, weightsOf(3), x)];
   const contrast: Contrast = { global, previous, weight: mu, temperature };
   const z = seen(network, weightsOf(1), x);
@@ -67,7 +67,7 @@ test.each(["mnist-cnn", "compact"] as ModelName[])(
     const count = 4;
     const x = picturesToTensor(
       Uint8Array.from({ length: count * inputs }, (_, i) => (i * 7919) % 251),
-      spec.inputShape,
+      spec,
     );
     const [global, previous] = [2, 3].map((seed) => seen(network, initializeWeights(spec, seed), x));
     network.setWeights(initializeWeights(spec, 1));

@@ -65,7 +65,7 @@ test.each([
     const network = new Network(spec);
     network.setWeights(initializeWeights(spec, 4));
     const pixels = Uint8Array.from({ length: 5 * 784 }, () => random() * 256);
-    const x = picturesToTensor(pixels, spec.inputShape);
+    const x = picturesToTensor(pixels, spec);
     const labels = Uint8Array.from({ length: 5 }, (_, i) => i);
     const logits = async (of: Network): Promise<Float32Array> => of.logits(x).data<"float32">();
     // It has been asked before it learned.

@@ -16,7 +16,7 @@ test("a step of mnist-lenet, whose 5 x 5 convolutions are not padded, is that of
   const labels = Uint8Array.from({ length: 6 }, (_, i) => i);
   const network = new Network(spec);
   network.setWeights(weights.slice());
-  const x = picturesToTensor(pixels, spec.inputShape);
+  const x = picturesToTensor(pixels, spec);
   const inputs = await x.data();
   await network.step({ x, labels }, sgd(0.1), null);
   const ours = await network.getWeights();

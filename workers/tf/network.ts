@@ -8,6 +8,7 @@ import {
   type ModelSummary,
   type TensorSpec,
 } from "../../src/model/model";
+import { writeNumbers } from "../../src/model/levels";
 import type { Plan } from "../../src/federation/protocol";
 import type { GradientHook } from "../../src/federation/strategies/strategy";
 import { Activations } from "./activations";
@@ -651,8 +652,12 @@ function follow(
   return next;
 }
 
-/** Turns grey levels 0..255 of N pictures into a network's input: N x height x width x channels in 0..1. */
-export function picturesToTensor(pixels: Uint8Array, [height, width, channels]: ModelSpec["inputShape"]): tf.Tensor4D {
+/** Turns levels 0..255 of N pictures into a network's input: N x height x width x channels, in 0..1 or normalized as its task has it. */
+export function picturesToTensor(
+  pixels: Uint8Array,
+  spec: Pick<ModelSpec, "inputShape" | "normalization">,
+): tf.Tensor4D {
+  const [height, width, channels] = spec.inputShape;
   const shape: [number, number, number, number] = [
     pixels.length / (height * width * channels),
     height,
@@ -663,7 +668,6 @@ export function picturesToTensor(pixels: Uint8Array, [height, width, channels]: 
   // Where the numbers are to lie: an array for each batch would be most of what a training of small networks leaves to be collected.
   const own = here && (emptyTensor(here, shape) as tf.Tensor4D);
   const values = here && own ? numbersIn(here, own) : new Float32Array(pixels.length);
-  // A plain loop: Float32Array.from with a function takes forty times as long.
-  for (let i = 0; i < values.length; i++) values[i] = (pixels[i] as number) / 255;
+  writeNumbers(pixels, values, spec);
   return own ?? tf.tensor4d(values, shape);
 }

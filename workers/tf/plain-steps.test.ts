@@ -31,7 +31,7 @@ async function train(model: (typeof PLAIN)[number], plan: StepPlan, sizes: reado
   const said: number[] = [];
   for (const [i, size] of sizes.entries()) {
     const { pixels, labels } = batch(size, i);
-    const x = picturesToTensor(pixels, spec.inputShape);
+    const x = picturesToTensor(pixels, spec);
     const { loss, accuracy } = await network.step({ x, labels }, plan, i);
     said.push(loss, accuracy);
     x.dispose();
@@ -74,7 +74,7 @@ test("a step leaves no tensor behind", async () => {
   const network = new Network(spec);
   network.setWeights(initializeWeights(spec, 4));
   const { pixels, labels } = batch(10, 1);
-  const x = picturesToTensor(pixels, spec.inputShape);
+  const x = picturesToTensor(pixels, spec);
   await network.step({ x, labels }, sgd(0.1), 0);
   const { numTensors, numDataBuffers } = tf.memory();
   await network.step({ x, labels }, sgd(0.1), 0);

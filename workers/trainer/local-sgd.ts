@@ -83,7 +83,7 @@ async function rowsOf(
   let all = new Float32Array();
   for (let from = 0; from < count; from += batch) {
     const some = pixels.subarray(from * inputs, Math.min(count, from + batch) * inputs);
-    const rows = tf.tidy(() => ask(picturesToTensor(some, spec.inputShape)));
+    const rows = tf.tidy(() => ask(picturesToTensor(some, spec)));
     const { 1: width } = rows.shape;
     if (from === 0) all = new Float32Array(count * width);
     all.set(await rows.data(), from * width);
@@ -284,7 +284,7 @@ export async function step(
   seed: number,
   { lesson, hook, contrast }: Beside = {},
 ): Promise<StepResult> {
-  const x = picturesToTensor(lesson ? concatUint8Arrays([pixels, lesson.pixels]) : pixels, network.spec.inputShape);
+  const x = picturesToTensor(lesson ? concatUint8Arrays([pixels, lesson.pixels]) : pixels, network.spec);
   const taught = lesson && {
     logits: tf.tensor2d(lesson.logits, [lesson.weights.length, lesson.logits.length / lesson.weights.length]),
     weights: tf.tensor1d(lesson.weights),
@@ -309,9 +309,7 @@ export async function evaluate(network: Network, { pixels, labels }: Examples): 
   for (let from = 0; from < labels.length; from += batch) {
     const count = Math.min(batch, labels.length - from);
     const probabilities = tf.tidy(() =>
-      network.predict(
-        picturesToTensor(pixels.subarray(from * inputs, (from + count) * inputs), network.spec.inputShape),
-      ),
+      network.predict(picturesToTensor(pixels.subarray(from * inputs, (from + count) * inputs), network.spec)),
     );
     const rows = await probabilities.array();
     probabilities.dispose();

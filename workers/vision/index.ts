@@ -166,7 +166,7 @@ function classify(pixels: Uint8Array): number[] | null {
   const model = classifier;
   // A picture that was on its way when the player chose another task is of another size.
   if (!model || pixels.length !== summarize(model.spec).inputs) return null;
-  return tf.tidy(() => [...model.predict(picturesToTensor(pixels, model.spec.inputShape)).dataSync()]);
+  return tf.tidy(() => [...model.predict(picturesToTensor(pixels, model.spec)).dataSync()]);
 }
 
 showLife();

@@ -3,29 +3,35 @@ import { LEAST_LABELS, MOST_TASK_LABELS } from "../../data/own-labels";
 import { MODEL_NAMES, type LayerSpec, type ModelSpec } from "../../model/model";
 import { MOST } from "../../model/trainable";
 import { roundChangeSchema, taskNameSchema, whole, type RoundConfig } from "../protocol";
-import { EXAMPLE_KINDS, type TaskDescription, type Words } from "./task";
+import { EXAMPLE_KINDS, LABEL_PLACE, type TaskDescription, type Words } from "./task";
 
 /** A task as an administrator adds it while everything runs: what travels, and what the edge keeps of it. */
 
 /** Tasks that may be added to a deployment, those that were retired among them. */
 export const MOST_TASKS = 32;
 
-/** A few words, of which none turns the text around it: no control characters, no overrides of the direction. */
-const text = v.pipe(
-  v.string(),
-  v.trim(),
-  v.minLength(1),
-  v.maxLength(60),
-  v.regex(/^[^\p{Cc}\u202a-\u202e\u2066-\u2069]*$/u, "a control character"),
-);
+/** Words, of which none turns the text around it: no control characters, no overrides of the direction. */
+const text = (most: number) =>
+  v.pipe(
+    v.string(),
+    v.trim(),
+    v.minLength(1),
+    v.maxLength(most),
+    v.regex(/^[^\p{Cc}\u202a-\u202e\u2066-\u2069]*$/u, "a control character"),
+  );
 const languageTag = v.pipe(v.string(), v.regex(/^[a-z]{2,3}(?:-[A-Za-z0-9]{2,8}){0,3}$/, "not a language tag"));
 /** Words by language; English is what is shown where another is missing. */
-export const wordsSchema = v.pipe(
-  v.record(languageTag, text),
-  v.check((words) => "en" in words, "English words, en, are missing"),
-  v.check((words) => Object.keys(words).length <= 16, "more than 16 languages"),
-  v.transform((words) => words as Words),
-);
+const wordsOf = (most: number) =>
+  v.pipe(
+    v.record(languageTag, text(most)),
+    v.check((words) => "en" in words, "English words, en, are missing"),
+    v.check((words) => Object.keys(words).length <= 16, "more than 16 languages"),
+    v.transform((words) => words as Words),
+  );
+/** A name. */
+const wordsSchema = wordsOf(60);
+/** A sentence or two. */
+const sentencesSchema = wordsOf(160);
 
 const layerName = v.pipe(v.string(), v.regex(/^[A-Za-z][\w-]{0,63}$/, "not a layer's name"));
 const layerSchema = v.variant("kind", [
@@ -53,12 +59,39 @@ const layerSchema = v.variant("kind", [
 ]);
 
 const side = whole(8, MOST.side);
+/** As torchvision's Normalize has it, of each channel: a mean is between black and white; networks that take levels as they are have a std of 1/255. */
+const normalizationSchema = v.strictObject({
+  mean: v.array(v.pipe(v.number(), v.minValue(0), v.maxValue(1))),
+  std: v.array(v.pipe(v.number(), v.minValue(0.003), v.maxValue(10))),
+});
 /** The fields of a task, without what only all of them together can tell. */
 const entries = {
   /** What it is called. */
   title: wordsSchema,
+  /** What a player is asked: `{label}` where the label's words go, or words behind which they stand. */
+  ask: v.optional(
+    v.pipe(
+      sentencesSchema,
+      v.check(
+        (words) => Object.values(words).every((one) => one.split(LABEL_PLACE).length <= 2),
+        `more than one ${LABEL_PLACE}`,
+      ),
+    ),
+  ),
   examples: v.picklist(EXAMPLE_KINDS),
-  input: v.strictObject({ height: side, width: side, channels: v.picklist([1, 3]) }),
+  input: v.pipe(
+    v.strictObject({
+      height: side,
+      width: side,
+      channels: v.picklist([1, 3]),
+      /** See ModelSpec.normalization. */
+      normalization: v.optional(normalizationSchema),
+    }),
+    v.check(
+      ({ channels, normalization: of }) => !of || (of.mean.length === channels && of.std.length === channels),
+      "normalization: one mean and one std for each channel",
+    ),
+  ),
   /** A network of the registry, whose last layer gets a unit for each label, or a name and the layers of another. */
   model: v.union([
     v.picklist(MODEL_NAMES),
@@ -73,6 +106,8 @@ const entries = {
       v.strictObject({
         name: v.pipe(v.string(), v.regex(/^[a-z0-9][a-z0-9-]{0,31}$/, "not a label's name")),
         words: v.optional(wordsSchema),
+        /** How to act, draw or hold it. */
+        how: v.optional(sentencesSchema),
       }),
     ),
     v.minLength(LEAST_LABELS),
@@ -99,16 +134,25 @@ export const addedTaskSchema = v.strictObject(entries);
 export type AddedTask = v.InferOutput<typeof addedTaskSchema>;
 
 /** What may change of a task that has had rounds: its words, and how its next rounds are. */
-export const CHANGEABLE = ["title", "defaultRound"] as const;
+export const CHANGEABLE = ["title", "ask", "defaultRound"] as const;
 
 /** An added task as everybody else reads it. */
-export function descriptionOf({ title, examples, input, model, labels, defaultRound }: AddedTask): TaskDescription {
+export function descriptionOf(added: AddedTask): TaskDescription {
+  const { title, ask, examples, model, labels, defaultRound } = added;
+  // What is kept with each example is its shape alone.
+  const { normalization, ...input } = added.input;
   return {
     examples,
     input,
+    ...(normalization && { normalization }),
     model: typeof model === "string" ? model : networkIn(model, input),
     labels: labels.map(({ name }) => name),
-    words: { title, labels: labels.map(({ name, words }) => words ?? { en: name }) },
+    words: {
+      title,
+      labels: labels.map(({ name, words }) => words ?? { en: name }),
+      ...(ask && { ask }),
+      ...(labels.some(({ how }) => how) && { how: labels.map(({ how }) => how ?? null) }),
+    },
     firstCheckpoint: null,
     dreams: null,
     // Without dreamed pictures there is nothing to rehearse, nor to be judged by.

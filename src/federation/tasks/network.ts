@@ -18,7 +18,15 @@ export function networkOf(task: TaskName): ModelSpec {
 }
 
 /** The same of a description that nobody has noted yet. */
-export function fit({ model, input, labels }: Pick<TaskDescription, "model" | "input" | "labels">): ModelSpec {
+export function fit({
+  normalization,
+  ...task
+}: Pick<TaskDescription, "model" | "input" | "labels" | "normalization">): ModelSpec {
+  const spec = layersFor(task);
+  return normalization ? { ...spec, normalization } : spec;
+}
+
+function layersFor({ model, input, labels }: Pick<TaskDescription, "model" | "input" | "labels">): ModelSpec {
   if (typeof model !== "string") return model;
   const spec: ModelSpec = MODELS[model];
   const inputShape = [input.height, input.width, input.channels] as const;

@@ -2,9 +2,9 @@ import * as v from "valibot";
 import { expect, test } from "vitest";
 import { EXAMPLE, PICTURE_EXAMPLE } from "./example";
 import { summarize } from "../../model/model";
-import { addedTaskSchema, descriptionOf, readableTasksSchema } from "./description";
+import { addedTaskSchema, descriptionOf, isSameTask, readableTasksSchema } from "./description";
 import { fit, networkOf } from "./network";
-import { findTask, noteTask, taskNamed, UnknownTaskError } from "./registry";
+import { findTask, noteTask, showsExpressions, taskNamed, UnknownTaskError } from "./registry";
 import { taskRequestSchema } from "./request";
 
 const fieldsOf = (description: object): (string | null)[] =>
@@ -16,12 +16,14 @@ test("the form's examples are right as they are, and its network has a unit for 
   // As Keras counts them: 832 + 51,264 + 1,606,144 + 513 * 3.
   expect([classes, inputs, parameters]).toEqual([3, 784, 1_659_779]);
   expect(fieldsOf(PICTURE_EXAMPLE)).toEqual([]);
+  expect(task.words).toMatchObject({ ask: { en: "Draw a {label}" } });
+  expect(task.words?.how?.map((how) => how?.en)).toContain("Three sides.");
   // What is kept of it is read again, and is the same.
   const { state: _, ...added } = v.parse(taskRequestSchema, { ...EXAMPLE, state: "open" });
   expect(v.parse(addedTaskSchema, JSON.parse(JSON.stringify(added)))).toEqual(added);
 });
 
-test("faces are the expressions at their size, whatever network learns them", () => {
+test("faces are the expressions, whatever network learns them, or others whose descriptions say how they are acted; all have one size", () => {
   const labels = ["angry", "disgust", "fear", "happy", "sad", "surprise", "neutral"].map((name) => ({ name }));
   const faces = {
     ...EXAMPLE,
@@ -31,7 +33,12 @@ test("faces are the expressions at their size, whatever network learns them", ()
     labels,
   };
   expect(fieldsOf(faces)).toEqual([]);
+  expect(showsExpressions(descriptionOf(v.parse(taskRequestSchema, faces)))).toBe(true);
+  const acted = labels.toReversed().map((label) => ({ ...label, how: { en: "As you like." } }));
+  expect(fieldsOf({ ...faces, labels: acted })).toEqual([]);
+  expect(showsExpressions(descriptionOf(v.parse(taskRequestSchema, { ...faces, labels: acted })))).toBe(false);
   expect(fieldsOf({ ...faces, labels: labels.toReversed() })).toEqual(["labels"]);
+  expect(fieldsOf({ ...faces, labels: acted.with(2, { name: "wink" } as (typeof acted)[number]) })).toEqual(["labels"]);
   // After four poolings nothing is left of 28 x 28, either.
   expect(fieldsOf({ ...faces, input: EXAMPLE.input })).toEqual(["input", "model"]);
 });
@@ -69,6 +76,25 @@ test("pictures may be of any size and in colour, faces and drawings are square a
   // (96 * 96 * 3 + 1) * 200 weights are too many: so is that input for this network, and not for one that pools first.
   expect(fieldsOf(largest)).toEqual(["model"]);
   expect(fieldsOf({ ...largest, model: "compact" })).toEqual([]);
+});
+
+test("a normalization is the network's, whichever that is, and no part of an example's shape", () => {
+  const normalization = { mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225] };
+  const input = { height: 48, width: 48, channels: 3 } as const;
+  const normalized = { ...PICTURE_EXAMPLE, input: { ...input, normalization } };
+  const { layers } = fit(descriptionOf(v.parse(taskRequestSchema, PICTURE_EXAMPLE)));
+  for (const model of ["compact", { name: "own", layers }] as const) {
+    const task = descriptionOf(v.parse(taskRequestSchema, { ...normalized, model }));
+    expect(task.input).toEqual(input);
+    expect(fit(task)).toMatchObject({ normalization, inputShape: [48, 48, 3] });
+  }
+  const [one, other] = [normalized, PICTURE_EXAMPLE].map((given) => v.parse(addedTaskSchema, given));
+  expect(one && other && isSameTask(one, other)).toBe(false);
+  // JSON's way to infinity.
+  const endless = JSON.parse('{ "mean": [0, 0, 0], "std": [1e999, 1, 1] }') as object;
+  expect(fieldsOf({ ...normalized, input: { ...input, normalization: endless } })).toEqual([
+    "input.normalization.std.0",
+  ]);
 });
 
 test("a list from a later edge is read but for the tasks that this page does not understand", () => {

@@ -33,7 +33,7 @@ async function distance(spec: ModelSpec, weights: Float32Array, pixels: Uint8Arr
   const logits = await new Forward(kernels).logits(spec, inOrder(spec, weights), pixels);
   const network = new Network(spec);
   network.setWeights(weights);
-  const theirs = await network.predict(picturesToTensor(pixels, spec.inputShape)).data<"float32">();
+  const theirs = await network.predict(picturesToTensor(pixels, spec)).data<"float32">();
   const ours = await tf.softmax(tf.tensor2d(logits, [logits.length / classes, classes])).data<"float32">();
   network.dispose();
   expect(ours.length).toBe(theirs.length);

@@ -1,4 +1,5 @@
 import { BATCH_NORM, summarize, type LayerSpec, type ModelSpec } from "../../../src/model/model";
+import { writeNumbers } from "../../../src/model/levels";
 import { Heap } from "./heap";
 import { instantiate, type Kernel } from "./instance";
 
@@ -64,9 +65,7 @@ export class Forward {
       for (const pointer of [x, ...block.flatMap((step) => step.weights)]) this.#heap.free(pointer);
     };
     try {
-      // A plain loop: with a callback it takes forty times as long.
-      const values = this.#heap.floats(x, pixels.length);
-      for (let i = 0; i < pixels.length; i++) values[i] = (pixels[i] as number) / 255;
+      writeNumbers(pixels, this.#heap.floats(x, pixels.length), model);
       for (const [i, layer] of model.layers.entries()) {
         const shape = (layers[i - 1]?.outputShape ?? model.inputShape) as Shape;
         const next = model.layers[i + 1];
