@@ -203,7 +203,7 @@ const MOST_TOLD = 5;
 
 /**
  * Checks that a header lists exactly the tensors of a model, in whatever order: the official library lays them out by data type and name.
- * @throws FormatError `wrong-shape`, naming the first {@link MOST_TOLD} tensors that are missing, not the model's, or otherwise than its own
+ * @throws FormatError `wrong-shape`, naming the first {@link MOST_TOLD} tensors that are missing, unknown, or otherwise than the model's
  */
 export function matchNames(
   header: Header,
