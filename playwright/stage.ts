@@ -109,6 +109,7 @@ export async function collectFaces(
 interface StoredFace {
   pixels: number[];
   label: number;
+  labelName?: string;
   split: string;
   score: number | null;
   needsAnswer: boolean;

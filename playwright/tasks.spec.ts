@@ -91,13 +91,18 @@ test("an administrator adds a task of drawings on the page, a player trains it, 
   const network = fit({ model: { ...SHAPES.model, inputShape: [24, 24, 1] }, input: SHAPES.input, labels: NAMES });
   const weights = initializeWeights(network, 5);
   const file = { name: "shapes.safetensors", mimeType: "application/octet-stream" };
-  // What is no checkpoint of it is told, and nobody plays with what is not there.
+  // What is no checkpoint of it is told before anything is sent.
   await page.getByLabel("First checkpoint").setInputFiles({ ...file, buffer: Buffer.from("no safetensors at all") });
   await page.getByRole("button", { name: "Add or change" }).click();
-  await expect(page.getByRole("alert")).toBeVisible();
-  await expect(page.getByRole("row", { name: "shapes" })).toContainText("retired");
+  await expect(page.getByRole("alert")).toContainText("The header says");
+  await expect(page.getByRole("row", { name: "shapes" })).toHaveCount(0);
+  // Nobody plays with what has not come.
+  await page.route("**/first-checkpoint", (route) => route.abort(), { times: 1 });
   const buffer = Buffer.from(encodeCheckpoint(summarize(network), weights, {}, "float32"));
   await page.getByLabel("First checkpoint").setInputFiles({ ...file, buffer });
+  await page.getByRole("button", { name: "Add or change" }).click();
+  await expect(page.getByRole("row", { name: "shapes" })).toContainText("retired");
+  await expect(page.getByRole("alert")).toBeVisible();
   await page.getByRole("button", { name: "Add or change" }).click();
   await expect(page.getByText("shapes is there.")).toBeVisible();
   await expect(page.getByRole("row", { name: "shapes" })).toContainText("open");
@@ -129,6 +134,7 @@ test("an administrator adds a task of drawings on the page, a player trains it, 
   await info.attach("draw", { body: await player.screenshot({ fullPage: true }), contentType: "image/png" });
   const kept = await storedFaces(player, "drawings");
   expect(kept.map(({ label }) => NAMES[label])).toEqual(drawn);
+  expect(kept.map(({ labelName }) => labelName)).toEqual(kept.map(({ label }) => SHAPES.labels[label]?.name));
   expect(kept.map(({ pixels }) => pixels.length)).toEqual(drawn.map(() => 576));
   expect((await new AxeBuilder({ page: player }).analyze()).violations).toEqual([]);
 
@@ -438,12 +444,13 @@ async function savedByTfjs(
   const files: { name: string; buffer: Buffer }[] = [];
   await model.save(
     tf.io.withSaveHandler(({ modelTopology, weightSpecs, weightData }) => {
-      const paths = ["group1-shard1of2.bin", "group1-shard2of2.bin"];
+      // In an order that is not that of the names.
+      const paths = ["./part_b.bin", "./part_a.bin"];
       const json = { format: "layers-model", modelTopology, weightsManifest: [{ paths, weights: weightSpecs }] };
       const bytes = Buffer.from(weightData as ArrayBuffer);
-      files.push({ name: "group1-shard2of2.bin", buffer: bytes.subarray(4096) });
+      files.push({ name: "part_a.bin", buffer: bytes.subarray(4096) });
       files.push({ name: "model.json", buffer: Buffer.from(JSON.stringify(json)) });
-      files.push({ name: "group1-shard1of2.bin", buffer: bytes.subarray(0, 4096) });
+      files.push({ name: "part_b.bin", buffer: bytes.subarray(0, 4096) });
       return Promise.resolve({ modelArtifactsInfo: { dateSaved: new Date(), modelTopologyType: "JSON" } });
     }),
   );
@@ -480,10 +487,33 @@ test("a model that tfjs has saved becomes a task's network and its first checkpo
     tf.layers.flatten(),
     last(),
   ]);
+  // What is written by hand and not finished is not written over.
+  await description.fill('{ "title": ');
   await choose(files);
-  await expect(page.getByText(`weights. They are the first checkpoint`)).toContainText(`${weights.length} weights`);
+  await expect(page.getByRole("alert")).toContainText("no JSON of a task");
+  await expect(description).toHaveValue('{ "title": ');
+  await description.fill(JSON.stringify(described));
+  await choose(files);
+  await expect(page.getByText(`Read: 4 layers, ${weights.length} weights.`)).toBeVisible();
+  const theirs = page.getByRole("status").filter({ hasText: "from-tfjs" });
+  await expect(theirs).toContainText("are the first checkpoint");
   await page.getByLabel("Admin token").fill(stage.adminToken);
-  await page.getByRole("button", { name: "Add or change" }).click();
+  const add = page.getByRole("button", { name: "Add or change" });
+  // Another description that is chosen then has other weights.
+  const named = page.getByRole("textbox", { name: /^Name/ });
+  await named.fill("another");
+  await page.getByRole("button", { name: "Begin with drawings" }).click();
+  await expect(theirs).toContainText("its weights are not sent");
+  await add.click();
+  await expect(page.getByText("another is there.")).toBeVisible();
+  await expect(theirs).toBeHidden();
+  const another = (await (await fetch(`${stage.url}/api/tasks/another`)).json()) as Task;
+  expect(another).toMatchObject({ trained: false, model: "mnist-cnn", state: "open" });
+
+  await named.fill("brought");
+  await description.fill(JSON.stringify(described));
+  await choose(files);
+  await add.click();
   await expect(page.getByText("brought is there.")).toBeVisible();
   const task = (await (await fetch(`${stage.url}/api/tasks/brought`)).json()) as Task;
   expect(task).toMatchObject({ trained: true, model: "from-tfjs", state: "open" });
@@ -495,4 +525,12 @@ test("a model that tfjs has saved becomes a task's network and its first checkpo
   expect(input).toEqual({ height: 20, width: 20, channels: 1 });
   const network = { ...(model as ModelSpec), inputShape: [20, 20, 1] as const };
   expect([...decodeCheckpoint(new Uint8Array(file), summarize(network))]).toEqual(weights);
+  // A checkpoint for a task that is retired does not open it.
+  await page.getByRole("button", { name: "Retire: brought" }).click();
+  await page.getByRole("dialog").getByRole("button", { name: "Retire", exact: true }).click();
+  await expect(page.getByText("brought is retired.")).toBeVisible();
+  await choose(files);
+  await add.click();
+  await expect(page.getByText("brought is there.")).toBeVisible();
+  await expect(page.getByRole("row", { name: "brought" })).toContainText("retired");
 });

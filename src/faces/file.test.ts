@@ -124,6 +124,16 @@ test("pictures of any size and colour come back from a file as they were, and th
   );
 });
 
+test("the name of a label travels with what it was said of, and what was exported before there were names has none", () => {
+  const [kept] = fc.sample(pictures, 1) as [Picture[]];
+  const named = kept.map((one, i) => ({ ...one, ...(i === 0 && { labelName: "cup" }) }));
+  expect(importOf(exportExamples({ pictures: named }), things(kept[0] as Picture))).toEqual(
+    named.map(({ id: _, ...one }) => one),
+  );
+  const long = exportExamples({ pictures: named.map((one) => ({ ...one, labelName: "x".repeat(65) })) });
+  expect(() => importOf(long, things(kept[0] as Picture))).toThrow(/Picture 1.*labelName/);
+});
+
 test("what its task does not take any more comes back all the same: another size, other colours, fewer labels", () => {
   const [smaller] = fc.sample(pictures, 1) as [Picture[]];
   const kept = smaller.map((one) => ({

@@ -138,6 +138,8 @@ const side = v.pipe(v.number(), v.integer(), v.minValue(SIDE.least), v.maxValue(
 const exampleSchema = v.object({
   ...faceSchema.entries,
   label: ofAnyLabel,
+  // What was exported before names were kept has none.
+  labelName: v.optional(v.pipe(v.string(), v.maxLength(64))),
   prompted: ofAnyLabel,
   probabilities: v.pipe(
     v.array(v.pipe(v.number(), v.minValue(0), v.maxValue(1))),
@@ -175,9 +177,10 @@ export function importOf(text: string, { kind, task, of: { input } }: Of): Omit<
   return headOf(text)[list].flatMap((value, i) => {
     const wrong = wrongAt(what, i);
     if (parsed(ofTask, value, wrong).task !== task) return [];
-    const { pixels: packed, rounds, shape = input, ...rest } = parsed(exampleSchema, value, wrong);
+    const { pixels: packed, rounds, labelName, shape = input, ...rest } = parsed(exampleSchema, value, wrong);
     const pixels = unpacked(packed, shape, wrong);
-    return [{ ...rest, pixels, shape, ...(task !== undefined && { task }), ...(rounds && { rounds }) }];
+    const more = task === undefined ? {} : { task, ...(labelName !== undefined && { labelName }) };
+    return [{ ...rest, pixels, shape, ...more, ...(rounds && { rounds }) }];
   });
 }
 

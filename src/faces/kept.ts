@@ -21,6 +21,11 @@ export interface Example<L extends number = number> {
   shape: PictureShape;
   /** What it shows: what the game asked for, until the player says otherwise. */
   label: L;
+  /**
+   * What its added task called that label when this was said: until a task's first round its labels may be put in another order, or be
+   * others. Absent of built-in tasks, whose labels never change, and of what was kept before names were.
+   */
+  labelName?: string;
   /** What the game asked for. */
   prompted: L;
   /** The added task that it belongs to; absent of faces that show expressions and of digits. */
@@ -59,7 +64,10 @@ export type FaceChange = ExampleChange<Face>;
 export type NewExample<E extends Example> = Pick<
   E,
   "pixels" | "shape" | "prompted" | "probabilities" | "capturedAt" | "score"
->;
+> & {
+  /** What the page called the label that it asked for: the task may be described otherwise meanwhile. */
+  labelName?: string | undefined;
+};
 export type NewFace = Omit<NewExample<Face>, "shape" | "score"> & { score: number };
 
 /** Yes and no with the moment they were given; absent while the question was never answered. */

@@ -10,19 +10,29 @@ const HOLD_OUT_EVERY = 5;
 export const usableOf = <E extends Example>(examples: readonly E[]): E[] =>
   examples.filter(({ split }) => split !== "excluded");
 
+/** Whether a task still calls an example's label what it was called when the example was kept; true where that is not known. */
+export const isStillCalled = (
+  { label, labelName }: Pick<Example, "label" | "labelName">,
+  labels: readonly string[],
+): boolean => label < labels.length && (labelName === undefined || labels[label] === labelName);
+
 /**
- * Whether a task still takes an example: until its first round, an added one may get another size, or fewer labels. One whose levels are
+ * Whether a task still takes an example: until its first round, an added one may get another size, or other labels. One whose levels are
  * not as many as its shape has is broken, and fits none.
  */
-export const fits = (
-  { pixels, shape, label }: Pick<Example, "pixels" | "shape" | "label">,
+export function fits(
+  example: Pick<Example, "pixels" | "shape" | "label" | "labelName">,
   { input, labels }: Pick<TaskDescription, "input" | "labels">,
-): boolean =>
-  label < labels.length &&
-  pixels.length === sizeOf(shape) &&
-  shape.height === input.height &&
-  shape.width === input.width &&
-  shape.channels === input.channels;
+): boolean {
+  const { pixels, shape } = example;
+  return (
+    isStillCalled(example, labels) &&
+    pixels.length === sizeOf(shape) &&
+    shape.height === input.height &&
+    shape.width === input.width &&
+    shape.channels === input.channels
+  );
+}
 
 /** What the next usable one is for, where there are `usable` already. */
 const nextSplit = (usable: number): Split => (usable % HOLD_OUT_EVERY === HOLD_OUT_EVERY - 1 ? "held-out" : "train");
@@ -32,7 +42,10 @@ const nextSplit = (usable: number): Split => (usable % HOLD_OUT_EVERY === HOLD_O
  * used until the player has said what it shows.
  * @param usable how many usable ones there are already
  */
-export function sortTake<E extends Example>(take: NewExample<E>, usable: number): Omit<Example<E["label"]>, "id"> {
+export function sortTake<E extends Example>(
+  take: Omit<NewExample<E>, "labelName">,
+  usable: number,
+): Omit<Example<E["label"]>, "id"> {
   const needsAnswer = take.score !== null && take.score < FOR_TRAINING;
   return { ...take, label: take.prompted, split: needsAnswer ? "excluded" : nextSplit(usable), needsAnswer };
 }

@@ -4,7 +4,7 @@ import { openDB } from "idb";
 import { FACE } from "../data/own-labels";
 import { DEFAULT_ROUND } from "../federation/default-round";
 import { createSigningKey } from "../federation/signing";
-import { BUILT_IN, noteTask } from "../federation/tasks/registry";
+import { BUILT_IN, noteTask, taskNamed } from "../federation/tasks/registry";
 import { clientStateOf, clientStateSizes, clientStateTime, deleteClientStates } from "./client-states";
 import { fits, usableOf } from "./labels";
 import { destroyDatabase, NewerStorageError, StorageError, StorageFullError, use } from "./database";
@@ -514,6 +514,41 @@ test("faces that show no expressions are their task's own; whatever network lear
   await expect(winks.add({ ...face, prompted: 0 })).rejects.toThrow("no consent");
 });
 
+test("what was kept under a label that its task has put elsewhere or renamed does not count, and is there when it is put back", async () => {
+  const described = { ...BUILT_IN.digits, labels: ["circle", "square", "star"], firstCheckpoint: null };
+  noteTask("moved", described, 1);
+  const store = storeOf("moved");
+  const counted = async (): Promise<(string | undefined)[]> =>
+    (await store.all()).filter((one) => fits(one, taskNamed("moved"))).map(({ labelName }) => labelName);
+  const kept = [];
+  for (const prompted of [0, 1, 2]) kept.push(await store.add({ ...drawing, prompted }));
+  // One from before names were kept counts as it did.
+  const { labelName: _, ...unnamed } = kept[2] as Drawing;
+  await store.restore(unnamed);
+  expect(await counted()).toEqual([undefined, "square", "circle"]);
+  noteTask("moved", { ...described, labels: ["square", "circle", "star"] }, 2);
+  expect(await counted()).toEqual([undefined]);
+  noteTask("moved", { ...described, labels: ["circle", "box", "star"] }, 3);
+  expect(await counted()).toEqual([undefined, "circle"]);
+  // Another label is one of those that there are now; who confirms the one that it has, or says what it is for, changes nothing of that.
+  const [, second] = kept as [Drawing, Drawing];
+  await store.change(second.id, { split: "held-out" });
+  expect(await counted()).toEqual([undefined, "circle"]);
+  await store.change(second.id, { label: 1 });
+  expect(await counted()).toEqual([undefined, "circle"]);
+  await store.change(second.id, { label: 2 });
+  await store.change(second.id, { label: 1 });
+  expect(await counted()).toEqual([undefined, "box", "circle"]);
+  noteTask("moved", described, 4);
+  expect(await counted()).toEqual([undefined, "circle"]);
+  // A page that has asked for something before it has heard of the change says what it has called that.
+  noteTask("moved", { ...described, labels: ["square", "circle", "star"] }, 5);
+  expect(await store.add({ ...drawing, prompted: 0, labelName: "circle" })).toMatchObject({ labelName: "circle" });
+  // Nobody names the labels of built-in tasks otherwise.
+  expect(await drawingStore.add({ ...drawing, labelName: "9" })).not.toHaveProperty("labelName");
+  expect(await faceStore.add(face)).not.toHaveProperty("labelName");
+});
+
 test("keeping an example reads no other, reading those of one task none of another, and nothing is read to tell how large it is", async () => {
   for (const name of ["shapes", "signs"]) {
     noteTask(name, { ...BUILT_IN.digits, labels: ["a", "b"], firstCheckpoint: null }, 1);
@@ -588,7 +623,8 @@ test("pictures in colour are apart from faces and drawings, and one that no mode
     ...{ probabilities: [0.5, 0.5], capturedAt: 1, score: null },
   };
   const kept = await store.add(picture);
-  expect(kept).toEqual({ ...picture, id: kept.id, label: 1, task: "things", split: "train", needsAnswer: false });
+  const said = { label: 1, labelName: "key", task: "things", split: "train", needsAnswer: false };
+  expect(kept).toEqual({ ...picture, ...said, id: kept.id });
   // Once there is a model that judges, what it does not recognize waits for the player's word.
   expect(await store.add({ ...picture, score: 50 })).toMatchObject({ split: "excluded", needsAnswer: true });
   expect([await faceStore.all(), await drawingStore.all(), await allOf("drawing")]).toEqual([[], [], []]);

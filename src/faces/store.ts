@@ -86,6 +86,12 @@ class ExampleStore<E extends Example> {
     });
   }
 
+  /** What is kept of a label's name: that of an added task, as it was said, else as it is now. */
+  #named(label: number, said?: string): Pick<Example, "labelName"> {
+    const name = this.task === undefined ? undefined : (said ?? findTask(this.task)?.labels[label]);
+    return name === undefined ? {} : { labelName: name };
+  }
+
   #has(example: Example): boolean {
     return example.task === this.task;
   }
@@ -109,7 +115,7 @@ class ExampleStore<E extends Example> {
    * @returns it, with what it is for: see labels.ts
    * @throws NoConsentError
    */
-  async add(take: NewExample<E>): Promise<E> {
+  async add({ labelName, ...take }: NewExample<E>): Promise<E> {
     const kept = await use(async (db) => {
       const transaction = db.transaction([this.#name, "settings"], "readwrite");
       const consent = await transaction.objectStore("settings").get(CONSENT_KEYS[this.kind]);
@@ -118,6 +124,7 @@ class ExampleStore<E extends Example> {
       const example = {
         ...sortTake(take, await this.#countUsable(examples)),
         ...(this.task !== undefined && { task: this.task }),
+        ...this.#named(take.prompted, labelName),
       };
       const id = await examples.add(example as Face);
       await transaction.done;
@@ -158,7 +165,12 @@ class ExampleStore<E extends Example> {
     const changed = await use(async (db) => {
       const transaction = db.transaction(this.#name, "readwrite");
       const before = (await transaction.store.get(id)) as Example | undefined as E | undefined;
-      const after = before && sortAnswered(before, change, await this.#countUsable(transaction.store));
+      const after = before && {
+        ...sortAnswered(before, change, await this.#countUsable(transaction.store)),
+        // Another label is one of those that the task has now; who only confirms what is kept does so by the name that it has.
+        ...(change.label !== undefined &&
+          this.#named(change.label, change.label === before.label ? before.labelName : undefined)),
+      };
       if (after) await transaction.store.put(after as Example as Face);
       await transaction.done;
       return after;

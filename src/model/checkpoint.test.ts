@@ -3,7 +3,7 @@ import fc from "fast-check";
 import { expect, test } from "vitest";
 import { CheckpointReader, decodeCheckpoint, encodeCheckpoint, type ReadBytes } from "./checkpoint";
 import { MODELS, summarize } from "./model";
-import { decodeHeader, FormatError } from "./safetensors";
+import { decodeHeader, encodeSafetensors, FormatError } from "./safetensors";
 
 const model = summarize({
   name: "tiny",
@@ -125,4 +125,66 @@ test("a checkpoint that is read tensor by tensor breaks off where its file does,
   expect(most()).toBeLessThan(file.length / 2);
   await expect(reader.tensor("out/bias")).rejects.toThrow(RangeError);
   await expect(reader.tensor("out/gamma")).rejects.toThrow(RangeError);
+});
+
+/** A network so small that a file of it fits in here. */
+const small = summarize({
+  name: "small",
+  inputShape: [3, 3, 1],
+  layers: [
+    { kind: "conv2d", name: "conv", filters: 1, size: 3, padding: "valid" },
+    { kind: "batchNorm", name: "norm" },
+    { kind: "flatten", name: "flatten" },
+    { kind: "dense", name: "out", units: 2, activation: "softmax" },
+  ],
+});
+/**
+ * What safetensors 0.8.0 for Python wrote (`safetensors.numpy.save`) of 0.5, 1.5, ... in the order of the model's tensors: it lays them
+ * out by data type and name.
+ */
+const OFFICIAL =
+  "GAIAAAAAAAB7ImNvbnYvYmlhcyI6eyJkdHlwZSI6IkYzMiIsInNoYXBlIjpbMV0sImRhdGFfb2Zmc2V0cyI6WzAsNF19LCJjb252L2tlcm5lbCI6eyJkdHlwZSI6IkYzMi" +
+  "IsInNoYXBlIjpbMywzLDEsMV0sImRhdGFfb2Zmc2V0cyI6WzQsNDBdfSwibm9ybS9iZXRhIjp7ImR0eXBlIjoiRjMyIiwic2hhcGUiOlsxXSwiZGF0YV9vZmZzZXRzIjpb" +
+  "NDAsNDRdfSwibm9ybS9nYW1tYSI6eyJkdHlwZSI6IkYzMiIsInNoYXBlIjpbMV0sImRhdGFfb2Zmc2V0cyI6WzQ0LDQ4XX0sIm5vcm0vbW92aW5nX21lYW4iOnsiZHR5cG" +
+  "UiOiJGMzIiLCJzaGFwZSI6WzFdLCJkYXRhX29mZnNldHMiOls0OCw1Ml19LCJub3JtL21vdmluZ192YXJpYW5jZSI6eyJkdHlwZSI6IkYzMiIsInNoYXBlIjpbMV0sImRh" +
+  "dGFfb2Zmc2V0cyI6WzUyLDU2XX0sIm91dC9iaWFzIjp7ImR0eXBlIjoiRjMyIiwic2hhcGUiOlsyXSwiZGF0YV9vZmZzZXRzIjpbNTYsNjRdfSwib3V0L2tlcm5lbCI6ey" +
+  "JkdHlwZSI6IkYzMiIsInNoYXBlIjpbMSwyXSwiZGF0YV9vZmZzZXRzIjpbNjQsNzJdfX0gICAgIAAAGEEAAAA/AADAPwAAIEAAAGBAAACQQAAAsEAAANBAAADwQAAACEEA" +
+  "ADhBAAAoQQAASEEAAFhBAACEQQAAjEEAAGhBAAB4QQ==";
+/** The same with int8 kernels, the rounded numbers, and scales 0.25 of the convolution and 0.25 and 0.5 of the dense layer. */
+const OFFICIAL_INT8 =
+  "wAIAAAAAAAB7Il9fbWV0YWRhdGFfXyI6eyJjb2RlYyI6ImludDgifSwiY29udi9iaWFzIjp7ImR0eXBlIjoiRjMyIiwic2hhcGUiOlsxXSwiZGF0YV9vZmZzZXRzIjpbMC" +
+  "w0XX0sImNvbnYva2VybmVsL3NjYWxlIjp7ImR0eXBlIjoiRjMyIiwic2hhcGUiOlsxXSwiZGF0YV9vZmZzZXRzIjpbNCw4XX0sIm5vcm0vYmV0YSI6eyJkdHlwZSI6IkYz" +
+  "MiIsInNoYXBlIjpbMV0sImRhdGFfb2Zmc2V0cyI6WzgsMTJdfSwibm9ybS9nYW1tYSI6eyJkdHlwZSI6IkYzMiIsInNoYXBlIjpbMV0sImRhdGFfb2Zmc2V0cyI6WzEyLD" +
+  "E2XX0sIm5vcm0vbW92aW5nX21lYW4iOnsiZHR5cGUiOiJGMzIiLCJzaGFwZSI6WzFdLCJkYXRhX29mZnNldHMiOlsxNiwyMF19LCJub3JtL21vdmluZ192YXJpYW5jZSI6" +
+  "eyJkdHlwZSI6IkYzMiIsInNoYXBlIjpbMV0sImRhdGFfb2Zmc2V0cyI6WzIwLDI0XX0sIm91dC9iaWFzIjp7ImR0eXBlIjoiRjMyIiwic2hhcGUiOlsyXSwiZGF0YV9vZm" +
+  "ZzZXRzIjpbMjQsMzJdfSwib3V0L2tlcm5lbC9zY2FsZSI6eyJkdHlwZSI6IkYzMiIsInNoYXBlIjpbMl0sImRhdGFfb2Zmc2V0cyI6WzMyLDQwXX0sImNvbnYva2VybmVs" +
+  "Ijp7ImR0eXBlIjoiSTgiLCJzaGFwZSI6WzMsMywxLDFdLCJkYXRhX29mZnNldHMiOls0MCw0OV19LCJvdXQva2VybmVsIjp7ImR0eXBlIjoiSTgiLCJzaGFwZSI6WzEsMl" +
+  "0sImRhdGFfb2Zmc2V0cyI6WzQ5LDUxXX19ICAgIAAAGEEAAIA+AAA4QQAAKEEAAEhBAABYQQAAhEEAAIxBAACAPgAAAD8AAgIEBAYGCAgOEA==";
+// As NumPy said them: q * scale.
+const CONV_INT8 = [0, 0.5, 0.5, 1, 1, 1.5, 1.5, 2, 2];
+const OUT_INT8 = [3.5, 8];
+
+test.each([
+  ["float32", OFFICIAL, Array.from({ length: 18 }, (_, i) => i + 0.5)],
+  ["int8", OFFICIAL_INT8, [...CONV_INT8, 9.5, 10.5, 11.5, 12.5, 13.5, ...OUT_INT8, 16.5, 17.5]],
+])("what the official library has written is read by its names: %s", async (_, base64, expected) => {
+  const file = new Uint8Array(Buffer.from(base64, "base64"));
+  expect([...decodeCheckpoint(file, small)]).toEqual(expected);
+  const reader = await CheckpointReader.open(reading(file).read, small);
+  const parts: number[] = [];
+  for (const { name } of small.tensors) parts.push(...(await reader.tensor(name)));
+  expect(parts).toEqual(expected);
+});
+
+test("what is missing, what is not the model's, and what has another shape is told at once, with its name", () => {
+  const others = small.tensors.map(({ name, shape, size }) => {
+    if (name === "conv/bias") return { name: "conv/offset", shape, size };
+    return { name, shape: name === "out/kernel" ? [2, 1] : shape, size };
+  });
+  const file = encodeSafetensors(others, new Float32Array(small.parameters), {});
+  expect(() => decodeCheckpoint(file, small)).toThrow(
+    "conv/bias F32 [1] is missing; out/kernel is F32 [2, 1] and not F32 [1, 2]; the model has no conv/offset.",
+  );
+  const many = Array.from({ length: 400 }, (_, i) => ({ name: `other${i}`, shape: [1], size: 1 }));
+  expect(() => decodeCheckpoint(encodeSafetensors(many, new Float32Array(400), {}), small)).toThrow(/and 403 more\.$/);
 });

@@ -5,7 +5,7 @@ import {
   FormatError,
   headerLength,
   joinPieces,
-  matchTensors,
+  matchNames,
   tensorPieces,
   type DataType,
   type Header,
@@ -15,7 +15,8 @@ import {
  * A checkpoint: all weights of a model in one safetensors file, whose metadata names the codec. `float32` is exact. `int8`
  * keeps kernels as integers q with one scale for each output channel, `w = q * scale`, scale = max |w| / 127 (symmetric
  * per-channel quantization, Krishnamoorthi 2018, arXiv 1806.08342, section 3.1.1), and everything else as float32.
- * Decoding is exact, so that everybody who trains from an int8 checkpoint trains from the same numbers.
+ * Decoding is exact, so that everybody who trains from an int8 checkpoint trains from the same numbers. Tensors are found by their names,
+ * so that what other tools have written is read too, in whatever order they lay them out.
  */
 export type CheckpointCodec = "float32" | "int8";
 
@@ -80,7 +81,7 @@ function matchCheckpoint(header: Header, tensors: readonly TensorSpec[]): Checkp
     throw new FormatError("bad-header", `The checkpoint's codec is ${codec}; float32 and int8 are known.`);
   }
   if (codec === "float32") {
-    matchTensors(header, tensors);
+    matchNames(header, tensors);
     return codec;
   }
   const expected: { name: string; shape: readonly number[]; dtype: DataType }[] = [
@@ -91,7 +92,7 @@ function matchCheckpoint(header: Header, tensors: readonly TensorSpec[]): Checkp
     ),
     ...tensors.filter(isQuantized).map(({ name, shape }) => ({ name, shape, dtype: "I8" as const })),
   ];
-  matchTensors(header, expected);
+  matchNames(header, expected);
   return codec;
 }
 
@@ -107,7 +108,7 @@ export type ReadBytes = (count: number) => Promise<Uint8Array<ArrayBuffer>>;
 
 /**
  * Reads a checkpoint tensor by tensor, so that it is never in memory as a whole: that of float32 holds one tensor at a time, that of
- * int8 the small ones, which come first in its file, and one large one.
+ * int8 the small ones, which come first in its file, and one large one. A file of another order than ours takes more.
  */
 export class CheckpointReader {
   /** How many of the file's tensors were read. */

@@ -198,21 +198,56 @@ export function matchTensors(
   });
 }
 
+/** How many of a file's faults are told at once. */
+const MOST_TOLD = 5;
+
 /**
- * Reads a whole file: its metadata, and its numbers as one flat vector (a view when the bytes are aligned).
- * @throws FormatError as {@link decodeHeader} and {@link matchTensors} do, and `wrong-length` for missing or extra bytes.
+ * Checks that a header lists exactly the tensors of a model, in whatever order: the official library lays them out by data type and name.
+ * @throws FormatError `wrong-shape`, naming the first {@link MOST_TOLD} tensors that are missing, unknown, or otherwise than the model's
+ */
+export function matchNames(
+  header: Header,
+  expected: readonly { name: string; shape: readonly number[]; dtype?: DataType }[],
+): void {
+  const found = new Map(header.tensors.map((tensor) => [tensor.name, tensor]));
+  const names = new Set(expected.map(({ name }) => name));
+  const faults: string[] = [];
+  for (const { name, shape, dtype = "F32" } of expected) {
+    const tensor = found.get(name);
+    const wanted = `${dtype} [${shape.join(", ")}]`;
+    if (!tensor) faults.push(`${name} ${wanted} is missing`);
+    else if (tensor.dtype !== dtype || tensor.shape.join() !== shape.join()) {
+      faults.push(`${name} is ${tensor.dtype} [${tensor.shape.join(", ")}] and not ${wanted}`);
+    }
+  }
+  for (const { name } of header.tensors) if (!names.has(name)) faults.push(`the model has no ${name.slice(0, 100)}`);
+  if (faults.length === 0) return;
+  const others = faults.length > MOST_TOLD ? `, and ${faults.length - MOST_TOLD} more` : "";
+  throw new FormatError(
+    "wrong-shape",
+    `The file's tensors are not the model's: ${faults.slice(0, MOST_TOLD).join("; ")}${others}.`,
+  );
+}
+
+/**
+ * Reads a whole file: its metadata, and its numbers as one flat vector in the order of `expected`, whatever the file's is (a view where
+ * the two are the same and the bytes are aligned).
+ * @throws FormatError as {@link decodeHeader} and {@link matchNames} do, and `wrong-length` for missing or extra bytes.
  */
 export function decodeSafetensors(
   file: Uint8Array<ArrayBuffer>,
   expected: readonly { name: string; shape: readonly number[] }[],
 ): { metadata: Record<string, string>; data: Float32Array<ArrayBuffer> } {
   const header = decodeHeader(file);
-  matchTensors(header, expected);
+  matchNames(header, expected);
   if (file.length !== header.headerBytes + header.dataBytes) {
     throw new FormatError(
       "wrong-length",
       `The file has ${file.length - header.headerBytes} bytes of data; its header announces ${header.dataBytes}.`,
     );
+  }
+  if (expected.some(({ name }, i) => header.tensors[i]?.name !== name)) {
+    return { metadata: header.metadata, data: reordered(file, header, expected) };
   }
   const start = file.byteOffset + header.headerBytes;
   const data =
@@ -220,4 +255,17 @@ export function decodeSafetensors(
       ? new Float32Array(file.buffer, start, header.dataBytes / 4)
       : new Float32Array(file.slice(header.headerBytes).buffer);
   return { metadata: header.metadata, data };
+}
+
+/** The data of tensors that a header has in another order. */
+function reordered(file: Uint8Array, header: Header, order: readonly { name: string }[]): Float32Array<ArrayBuffer> {
+  const found = new Map(header.tensors.map((tensor) => [tensor.name, tensor]));
+  const bytes = new Uint8Array(header.dataBytes);
+  let at = 0;
+  for (const { name } of order) {
+    const { start = 0, end = 0 } = found.get(name) ?? {};
+    bytes.set(file.subarray(header.headerBytes + start, header.headerBytes + end), at);
+    at += end - start;
+  }
+  return new Float32Array(bytes.buffer);
 }

@@ -1,4 +1,4 @@
-import { MODELS, summarize, type ModelSpec } from "./model";
+import { MODELS, summarize, type LayerSpec, type ModelSpec } from "./model";
 
 /** The bounds of a network that is none of ours: memory and time of devices and of the edge are measured up to these. */
 export const MOST = {
@@ -9,54 +9,90 @@ export const MOST = {
 };
 /** Our kernels take so many channels at once. */
 const CHANNELS = 8;
+/** How many of a network's problems are told at once. */
+const MOST_TOLD = 12;
 
 /**
- * Why a network cannot be trained here, in words; undefined where it can. What our kernels take: convolutions of a multiple of eight
- * filters, each with a batch normalization right behind it or without, pooling behind convolutions, then one flatten, dense layers with a
- * ReLU, and at the end one without, of a unit for each label.
+ * Why a network cannot be trained here, in words, all that is wrong with it; undefined where it can.
  * @param classes how many labels there are
  */
 export function whyUntrainable(spec: ModelSpec, classes: number): string | undefined {
+  const problems = problemsOf(spec, classes);
+  return problems.length === 0 ? undefined : problems.slice(0, MOST_TOLD).join(" ");
+}
+
+/** What of each layer by itself our kernels do not take, a sentence for each. */
+export const problemsOfLayers = (layers: readonly LayerSpec[]): string[] =>
+  layers.flatMap((layer, i) =>
+    layer.kind === "conv2d" && layer.filters % CHANNELS !== 0
+      ? [`Layer ${i + 1}, ${layer.name}: it has ${layer.filters} filters, which is no multiple of ${CHANNELS}.`]
+      : [],
+  );
+
+/** Why a network cannot be trained here, a sentence for each reason. @param classes how many labels there are */
+export function problemsOf(spec: ModelSpec, classes: number): string[] {
+  const problems = problemsOfStructure(spec, classes);
+  // What follows from its shapes says nothing of a network that has none.
+  return problems.length > 0 ? problems : problemsOfSize(spec);
+}
+
+/**
+ * The same but for what the network comes to. What our kernels take: convolutions of a multiple of eight filters, each with a batch
+ * normalization right behind it or without, pooling behind convolutions, then one flatten, dense layers with a ReLU, and at the end one
+ * without, of a unit for each label.
+ */
+export function problemsOfStructure(spec: ModelSpec, classes: number): string[] {
   const { layers, inputShape } = spec;
+  const problems: string[] = [];
   if (layers.length === 0 || layers.length > MOST.layers)
-    return `It has ${layers.length} layers: 1 to ${MOST.layers} are taken.`;
+    problems.push(`It has ${layers.length} layers: 1 to ${MOST.layers} are taken.`);
   if (inputShape.some((size) => !Number.isInteger(size) || size < 1 || size > MOST.side)) {
-    return `Its input is ${inputShape.join(" x ")}: at most ${MOST.side} x ${MOST.side} are taken.`;
+    problems.push(`Its input is ${inputShape.join(" x ")}: at most ${MOST.side} x ${MOST.side} are taken.`);
   }
   const names = layers.map(({ name }) => name);
-  const twice = names.find((name, i) => names.indexOf(name) !== i);
-  if (twice !== undefined) return `Two of its layers are called ${twice}.`;
+  const twice = new Set(names.filter((name, i) => names.indexOf(name) !== i));
+  for (const name of twice) problems.push(`Two of its layers are called ${name}.`);
+  problems.push(...problemsOfLayers(layers));
   let isFlat = false;
   for (const [i, layer] of layers.entries()) {
     const before = layers[i - 1]?.kind;
-    const wrong = (what: string): string => `Layer ${i + 1}, ${layer.name}: ${what}.`;
-    if (layer.kind === "flatten" && isFlat) return wrong("numbers that lie flat already are flattened");
-    if (layer.kind === "flatten") isFlat = true;
-    if (layer.kind === "dense" && !isFlat) return wrong("a dense layer needs a flatten before it");
+    const wrong = (what: string): void => void problems.push(`Layer ${i + 1}, ${layer.name}: ${what}.`);
+    if (layer.kind === "flatten" && isFlat) wrong("numbers that lie flat already are flattened");
+    if (layer.kind === "dense" && !isFlat) wrong("a dense layer needs a flatten before it");
+    // Whatever comes then lies flat, and is told once.
+    if (layer.kind === "flatten" || layer.kind === "dense") isFlat = true;
     if (isFlat && (layer.kind === "conv2d" || layer.kind === "maxPool" || layer.kind === "batchNorm")) {
-      return wrong(`a ${layer.kind} behind the flatten is not taken`);
-    }
-    if (layer.kind === "conv2d" && layer.filters % CHANNELS !== 0) {
-      return wrong(`it has ${layer.filters} filters, which is no multiple of ${CHANNELS}`);
-    }
-    if (layer.kind === "batchNorm" && before !== "conv2d")
-      return wrong("batch normalization goes right behind a convolution");
-    if (layer.kind === "maxPool" && !layers.slice(0, i).some(({ kind }) => kind === "conv2d")) {
-      return wrong("pooling goes behind a convolution");
+      wrong(`a ${layer.kind} behind the flatten is not taken`);
+    } else if (layer.kind === "batchNorm" && before !== "conv2d") {
+      wrong("batch normalization goes right behind a convolution");
+    } else if (layer.kind === "maxPool" && !layers.slice(0, i).some(({ kind }) => kind === "conv2d")) {
+      wrong("pooling goes behind a convolution");
     }
     if (layer.kind === "dense" && (layer.activation === "softmax") !== (i === layers.length - 1)) {
-      return wrong("the last layer, and no other, is a softmax");
+      wrong("the last layer, and no other, is a softmax");
     }
   }
   const last = layers.at(-1);
-  if (last?.kind !== "dense") return "Its last layer is no dense one.";
-  if (last.units !== classes) return `Its last layer has ${last.units} units, and there are ${classes} labels.`;
+  if (last?.kind !== "dense") problems.push("Its last layer is no dense one.");
+  else if (last.units !== classes) {
+    problems.push(`Its last layer has ${last.units} units, and there are ${classes} labels.`);
+  }
+  return problems;
+}
+
+/** What of a network is too much for a device or for the edge. */
+function problemsOfSize(spec: ModelSpec): string[] {
   const summary = summarize(spec);
   const empty = summary.layers.find(({ outputShape }) => outputShape.some((size) => size < 1));
-  if (empty) return `Nothing is left of the picture behind ${empty.name}: the input is too small for it.`;
+  if (empty) return [`Nothing is left of the picture behind ${empty.name}: the input is too small for it.`];
   const { parameters, multiplyAdds } = summary;
-  if (parameters > MOST.parameters) return `It has ${parameters} weights: at most ${MOST.parameters} are taken.`;
-  if (multiplyAdds > MOST.multiplyAdds)
-    return `One look takes ${multiplyAdds} multiplications: at most ${Math.round(MOST.multiplyAdds)} are taken.`;
-  return undefined;
+  const problems: string[] = [];
+  if (parameters > MOST.parameters)
+    problems.push(`It has ${parameters} weights: at most ${MOST.parameters} are taken.`);
+  if (multiplyAdds > MOST.multiplyAdds) {
+    problems.push(
+      `One look takes ${multiplyAdds} multiplications: at most ${Math.round(MOST.multiplyAdds)} are taken.`,
+    );
+  }
+  return problems;
 }

@@ -117,10 +117,18 @@ export const de = {
     fromFile: "Die Beschreibung aus einer Datei nehmen",
     fromModel: "Netz und Gewichte aus einem Layers-Modell von tfjs oder Keras nehmen",
     fromModelHelp:
-      "model.json und die .bin-Dateien dazu, zusammen ausgewählt. Gelesen werden Conv2D (3 x 3 oder 5 x 5, Schritt 1, ReLU, ein Vielfaches von 8 Filtern), BatchNormalization dahinter, MaxPooling2D (2 oder 3, Schritt 2), Dropout, Flatten, Dense mit ReLU und ein Softmax am Ende; alles andere wird genannt und abgelehnt.",
+      "model.json und die .bin-Dateien dazu, zusammen ausgewählt, Sequential oder eine Kette als Functional. Gelesen werden Conv2D (3 x 3 oder 5 x 5, Schritt 1, ReLU, ein Vielfaches von 8 Filtern), BatchNormalization dahinter (oder vor ihrem ReLU, gefaltet), MaxPooling2D (2 oder 3, Schritt 2), Dropout, Flatten, Dense mit ReLU und ein Softmax am Ende; alles andere wird genannt und abgelehnt.",
     noModel: "Unter den Dateien ist keine model.json.",
-    imported:
-      "Gelesen: {{layers}} Schichten, {{weights}} Gewichte. Sie sind der erste Checkpoint, wenn du keinen anderen wählst.",
+    imported: "Gelesen: {{layers}} Schichten, {{weights}} Gewichte.",
+    folded:
+      "In die Schicht davor gefaltet, die dasselbe sagt und dort ohne Normalisierung weitertrainiert: {{layers}}.",
+    brought: "Die Gewichte von {{model}} sind der erste Checkpoint, wenn du keinen anderen wählst.",
+    otherNetwork:
+      "Das Netz der Beschreibung ist nicht mehr das von {{model}}: Dessen Gewichte werden nicht gesendet. Ohne einen anderen Checkpoint beginnt die Aufgabe zufällig.",
+    leaveOut: "Weglassen",
+    unreadable: "So lässt sich dieses Modell nicht lesen:",
+    noJson:
+      "Was unter Beschreibung steht, ist kein JSON einer Aufgabe. Das muss zuerst stimmen: Das Modell kommt dazu.",
     checkpoint: "Erster Checkpoint",
     checkpointHelp: "Eine safetensors-Datei des Netzes der Aufgabe. Ohne sie beginnt die Aufgabe zufällig.",
     mistakes: "Das muss zuerst stimmen:",

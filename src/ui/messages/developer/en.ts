@@ -125,9 +125,17 @@ export const en = {
     fromFile: "Take the description from a file",
     fromModel: "Take network and weights from a tfjs or Keras Layers model",
     fromModelHelp:
-      "model.json and its .bin files, chosen together. Read are Conv2D (3 x 3 or 5 x 5, stride 1, ReLU, a multiple of 8 filters), BatchNormalization behind it, MaxPooling2D (2 or 3, stride 2), Dropout, Flatten, Dense with ReLU, and a softmax at the end; all else is named and refused.",
+      "model.json and its .bin files, chosen together, Sequential or a Functional chain. Read are Conv2D (3 x 3 or 5 x 5, stride 1, ReLU, a multiple of 8 filters), BatchNormalization behind it (or between it and its ReLU, folded), MaxPooling2D (2 or 3, stride 2), Dropout, Flatten, Dense with ReLU, and a softmax at the end; all else is named and refused.",
     noModel: "There is no model.json among the files.",
-    imported: "Read: {{layers}} layers, {{weights}} weights. They are the first checkpoint, unless you choose another.",
+    imported: "Read: {{layers}} layers, {{weights}} weights.",
+    folded:
+      "Folded into the layer before it, which says the same and trains on without a normalization there: {{layers}}.",
+    brought: "The weights of {{model}} are the first checkpoint, unless you choose another.",
+    otherNetwork:
+      "The description's network is not that of {{model}} any more: its weights are not sent. Without another checkpoint, the task starts at random.",
+    leaveOut: "Leave them out",
+    unreadable: "This model cannot be read as it is:",
+    noJson: "What stands under Description is no JSON of a task. Put it right first: the model is added to it.",
     checkpoint: "First checkpoint",
     checkpointHelp: "A safetensors file of the task's network. Without one, the task starts at random.",
     mistakes: "This has to be put right first:",
