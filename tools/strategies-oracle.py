@@ -111,12 +111,20 @@ def extra_optimizers(o, x):
     return {"nesterov": path, "fedexp": {"step": eta_g, "weights": (np.array(o["start"]) + eta_g * mean).tolist()}}
 
 
-def fednova(x, n, epochs, batch):
-    """Wang et al. 2020, equation 6: x+ = x - tau_eff sum_i p_i eta d_i, and eta d_i = (x - x_i) / tau_i for plain SGD."""
+def fednova(x, n, epochs, batch, most=20):
+    """Wang et al. 2020, equation 6: x+ = x - tau_eff sum_i p_i eta d_i, and eta d_i = (x - x_i) / tau_i for plain SGD.
+
+    And where no client counts for more than `most` examples: p_i of those, d_i over the steps that were taken, and tau_eff, which equation
+    6 leaves open, of the steps on the examples that count.
+    """
     n = np.array(n, dtype=np.float64)
-    tau, p = epochs * np.ceil(n / batch), n / n.sum()
-    return {"epochs": epochs, "batchSize": batch,
-            "result": ((p * tau).sum() * (x * (p / tau)[:, None]).sum(0)).tolist()}
+
+    def step(counted):
+        tau, p = epochs * np.ceil(n / batch), counted / counted.sum()
+        tau_eff = (p * epochs * np.ceil(counted / batch)).sum()
+        return (tau_eff * (x * (p / tau)[:, None]).sum(0)).tolist()
+
+    return {"epochs": epochs, "batchSize": batch, "result": step(n), "most": most, "capped": step(np.minimum(n, most))}
 
 
 def geometric_median(x):

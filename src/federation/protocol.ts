@@ -1,5 +1,5 @@
 import * as v from "valibot";
-import { AGGREGATION_NAMES, aggregationOf } from "./aggregation/registry";
+import { AGGREGATION_NAMES, aggregationOf, needsSteps } from "./aggregation/registry";
 import { CODEC_NAMES, DIFFERENCE_CODECS, isRingCodec } from "./codecs/registry";
 import { EVIDENCE_KINDS } from "./guard";
 import { webhookSchema } from "./webhook";
@@ -238,6 +238,9 @@ export function conflictOf(config: RoundConfig): string | undefined {
   if (strategy !== undefined) return strategy;
   const aggregation = aggregationOf(config.aggregation);
   const optimizer = optimizerRule(config.serverOptimizer);
+  if (needsSteps(config) && config.maxExamplesRatio === 0) {
+    return "FedNova steps as far as a client on the average, weighted by examples, and one that claims very many would have all step so much further: choose maxExamplesRatio above 0.";
+  }
   if (config.topology === "gossip" && !aggregation.isLinear) {
     return "Hubs can gossip about sums only; a robust average needs every update in one place. Choose the mean, or the central topology.";
   }

@@ -5,6 +5,7 @@ import type { ModelSummary } from "../model/model";
 import { normOf } from "../federation/privacy/clip";
 import { isRobust, linearOf } from "../federation/aggregation/registry";
 import { robustAverage, type BlockAverage } from "../federation/aggregation/robust-average";
+import { localSteps } from "../federation/aggregation/fednova";
 import { linearWeight } from "../federation/aggregation/weights";
 import { addGaussian } from "../federation/privacy/discrete-gaussian";
 import { seededBits } from "../federation/privacy/random-bits";
@@ -167,7 +168,8 @@ export async function collect(
     } else if (masked) {
       facts.bytes += masked.add(delta, claimed, seed) - bytes;
     } else if (sum) {
-      const update = { examples, norm, initialLoss: result.initialLoss, staleness };
+      const steps = localSteps(claimed, rules);
+      const update = { examples, steps, norm, initialLoss: result.initialLoss, staleness };
       const { weight, denominator } = linearWeight(update, rules, clip);
       sum.addPart(0, delta, weight);
       sum.addTotals({ count: 1, examples, denominator });

@@ -267,8 +267,10 @@ export const labConfigSchema = v.pipe(
   v.rawCheck(({ dataset, addIssue }) => {
     if (!dataset.typed) return;
     const { value } = dataset;
-    // What an edge would say to such a round. Its models all have batch normalization, of which there is a rule of the lab's own.
-    const conflict = conflictOf({ ...roundOf(value, value, expectedCohort(value)), batchNorm: "frozen" });
+    // What an edge would say to such a round. Its models all have batch normalization, of which there is a rule of the lab's own; and where
+    // the edge bounds what strangers claim, a rehearsal's clients claim what the configuration says.
+    const strangers = { batchNorm: "frozen", maxExamplesRatio: value.maxExamplesRatio || 1 } as const;
+    const conflict = conflictOf({ ...roundOf(value, value, expectedCohort(value)), ...strangers });
     if (conflict !== undefined) addIssue({ message: conflict });
     const { learningRate, proximal, batchNorm, strategy, strategyOptions } = value;
     // What is no number the strategy refuses itself.

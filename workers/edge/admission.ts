@@ -1,5 +1,5 @@
 import { localSteps } from "../../src/federation/aggregation/fednova";
-import { needsInitialLoss } from "../../src/federation/aggregation/registry";
+import { needsInitialLoss, needsSteps } from "../../src/federation/aggregation/registry";
 import type { ProblemCode } from "../../src/federation/problems";
 import { mostExamples } from "../../src/federation/round/bounds";
 import { hidesCohort } from "../../src/federation/round/rule";
@@ -95,7 +95,9 @@ export class Admission {
         examples: Math.min(metadata.examples, member.claimed ?? Infinity, most),
         evalExamples: Math.min(metadata.evalExamples, open.config.maxExamples),
         // Of all that it has trained on, also of what does not count.
-        ...(seesSteps(open.config) && { steps: localSteps(metadata.examples, open.config) }),
+        ...((seesSteps(open.config) || needsSteps(open.config)) && {
+          steps: localSteps(metadata.examples, open.config),
+        }),
       };
       const place = { round: open.number, staleness: metadata ? open.base - member.base : 0 };
       store.updates.setUploaded(id, { ...upload, summary: { metadata: counted, norm } }, place, now);

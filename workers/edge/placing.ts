@@ -1,3 +1,4 @@
+import { localSteps } from "../../src/federation/aggregation/fednova";
 import { isRobust } from "../../src/federation/aggregation/registry";
 import { clipOf, factorOf } from "../../src/federation/round/bounds";
 import { linearWeight } from "../../src/federation/aggregation/weights";
@@ -64,8 +65,8 @@ export class UpdatePlaces {
       return { ...place, update: { ...this.#locate(update), ...weights } };
     }
     if (!update.metadata) return null;
-    const { examples, initialLoss = null } = update.metadata;
-    const facts = { examples, norm: update.norm ?? 0, initialLoss, staleness: update.staleness };
+    const { examples, initialLoss = null, steps = localSteps(examples, open.config) } = update.metadata;
+    const facts = { examples, steps, norm: update.norm ?? 0, initialLoss, staleness: update.staleness };
     const clip = clipOf(open.config, store.checkpoints.normOf(update.base));
     return {
       ...place,
