@@ -663,7 +663,7 @@ export const de = {
     alignment: { name: "Alpha", help: "FedDyn: wie stark Geräte am Checkpoint gehalten und korrigiert werden" },
     population: {
       name: "Geräte insgesamt",
-      help: "der Föderation, ob sie kommen oder nicht: so viele wie das Ziel oder mehr",
+      help: "der Föderation, ob sie kommen oder nicht: nicht weniger, als eine Runde auswählen kann",
     },
     batchNorm: {
       name: "Batch-Normalisierung",

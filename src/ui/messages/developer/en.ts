@@ -658,7 +658,10 @@ export const en = {
     mu: { name: "Mu", help: "weight of the comparison beside the labels" },
     temperature: { name: "Temperature", help: "of the comparison" },
     alignment: { name: "Alpha", help: "FedDyn: how strongly devices are held to the checkpoint and corrected" },
-    population: { name: "Devices in all", help: "of the federation, whether they come or not: the goal count or more" },
+    population: {
+      name: "Devices in all",
+      help: "of the federation, whether they come or not: no fewer than a round may choose",
+    },
     batchNorm: {
       name: "Batch normalization",
       help: "weights and statistics",

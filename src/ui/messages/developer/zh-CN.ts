@@ -607,7 +607,7 @@ export const zhCN = {
     mu: { name: "Mu", help: "对比损失相对标签的权重" },
     temperature: { name: "温度", help: "对比损失的" },
     alignment: { name: "Alpha", help: "FedDyn：设备被拉向检查点并被校正的强度" },
-    population: { name: "设备总数", help: "整个联邦的设备，无论来不来：不少于目标数" },
+    population: { name: "设备总数", help: "整个联邦的设备，无论来不来：不少于一轮可能选中的数目" },
     batchNorm: {
       name: "批归一化",
       help: "权重和统计量",
