@@ -2,7 +2,8 @@ import * as v from "valibot";
 import { PLAIN_CAMERA, type Camera } from "../data/camera";
 import { MODEL_NAMES, MODELS, summarize } from "../model/model";
 import { conflictOf, planEntries, real, roundConfigSchema, whole } from "../federation/protocol";
-import { liveEntries, stepsConflict } from "../federation/strategies/live";
+import { asRoundSays, isLive, liveEntries, serverConflict, stepsConflict } from "../federation/strategies/live";
+import { STRATEGIES } from "../federation/strategies/registry";
 import { taskOf } from "../federation/tasks/registry";
 import { nearestOf } from "../base/nearest";
 import { ATTACKS } from "./attack";
@@ -10,6 +11,7 @@ import { expectedCohort } from "./cohort";
 import { LabConfigError } from "./config-error";
 import { DURATIONS } from "./durations";
 import { roundOf } from "./simulated-round";
+import { optionsOf, scheduleConflict } from "./strategy-round";
 
 /** A federation to rehearse. Configuration and data decide every number of a run, on any machine with the same arithmetic. */
 
@@ -182,6 +184,19 @@ const RULES: [(config: v.InferOutput<v.StrictObjectSchema<typeof entries, undefi
     "Strategies count steps of plain SGD: choose optimizer sgd and patience 0.",
   ],
   [
+    ({ strategy, layers }) => strategy === null || layers === "all",
+    "A strategy's clients train all layers: choose layers all, or no strategy.",
+  ],
+  [
+    ({ strategy, schedule }) =>
+      strategy === null || !schedule || schedule.every((row) => new Set(row).size === row.length),
+    "A strategy's client goes on from one state, and trains once in a round: choose a schedule that names nobody twice in a round, or no strategy.",
+  ],
+  [
+    ({ strategy, serverLearningRate }) => strategy !== "scaffold" || serverLearningRate === 1,
+    "SCAFFOLD's eta_g is its own option: choose strategyOptions.serverLearningRate, and serverLearningRate 1 beside it.",
+  ],
+  [
     ({ strategy, noise, updateClip, maxUpdateNorm, secure }) =>
       strategy === null || (noise === 0 && updateClip === 0 && maxUpdateNorm === 0 && !secure),
     "A strategy is given updates as they are: choose noise, updateClip and maxUpdateNorm 0, and secure false.",
@@ -262,6 +277,29 @@ const RULES: [(config: v.InferOutput<v.StrictObjectSchema<typeof entries, undefi
   ],
 ];
 
+/** Why a run's strategy does not go with what else it says: what an edge would say to it, and what the strategy says of its options. */
+function strategyIssues(value: v.InferOutput<v.StrictObjectSchema<typeof entries, undefined>>): string[] {
+  const { strategy, strategyOptions } = value;
+  if (strategy === null) return [];
+  const rules = roundOf(value, value, expectedCohort(value));
+  const said = { ...rules, batchNorm: value.batchNorm, population: value.clients };
+  if (isLive(strategy)) {
+    // What is no number the strategy refuses itself.
+    for (const [field, option] of Object.entries(asRoundSays(strategy, strategyOptions))) {
+      if (!Object.hasOwn(round, field)) continue;
+      const parsed = v.safeParse(round[field as keyof typeof round], option);
+      if (parsed.success) Object.assign(said, { [field]: parsed.output });
+    }
+  }
+  const conflicts = [
+    isLive(strategy) ? serverConflict({ ...said, strategy }) : undefined,
+    stepsConflict(strategy, said),
+  ];
+  const found = STRATEGIES.get(strategy);
+  const [options, schedule] = found ? [optionsOf(found, strategyOptions), scheduleConflict(found, value)] : [];
+  return [...conflicts, schedule, ...(options?.issues ?? [])].filter((message) => message !== undefined);
+}
+
 export const labConfigSchema = v.pipe(
   v.strictObject(entries),
   v.rawCheck(({ dataset, addIssue }) => {
@@ -272,19 +310,7 @@ export const labConfigSchema = v.pipe(
     const strangers = { batchNorm: "frozen", maxExamplesRatio: value.maxExamplesRatio || 1 } as const;
     const conflict = conflictOf({ ...roundOf(value, value, expectedCohort(value)), ...strangers });
     if (conflict !== undefined) addIssue({ message: conflict });
-    const { learningRate, proximal, batchNorm, strategy, strategyOptions } = value;
-    // What is no number the strategy refuses itself.
-    const lambda = v.safeParse(liveEntries.lambda, strategyOptions["lambda"]);
-    const alignment = v.safeParse(liveEntries.alignment, strategyOptions["alpha"]);
-    const steps = {
-      learningRate,
-      proximal,
-      batchNorm,
-      lambda: lambda.success ? lambda.output : 0,
-      alignment: alignment.success ? alignment.output : 0,
-    };
-    const stepping = stepsConflict(strategy, steps);
-    if (stepping !== undefined) addIssue({ message: stepping });
+    for (const message of strategyIssues(value)) addIssue({ message });
     for (const [holds, message] of RULES) if (!holds(dataset.value)) addIssue({ message });
   }),
 );

@@ -42,14 +42,29 @@ export function strategyOf(config: LabConfig, model: ModelSummary, given?: AnySt
     model,
     clients: config.clients,
   });
-  if (!strategy.options) return { strategy, context: context(config.strategyOptions) };
-  const options = v.safeParse(strategy.options, config.strategyOptions);
-  if (!options.success) {
-    const lines = options.issues.map((issue) => `strategyOptions.${v.getDotPath(issue) ?? ""}: ${issue.message}`);
-    throw new LabConfigError(lines.join("\n"));
-  }
-  return { strategy, context: context(options.output) };
+  const { output, issues } = optionsOf(strategy, config.strategyOptions);
+  const conflict = scheduleConflict(strategy, config);
+  if (conflict !== undefined) issues.push(conflict);
+  if (issues.length > 0) throw new LabConfigError(issues.join("\n"));
+  return { strategy, context: context(output) };
 }
+
+/** A strategy's options with its defaults, and what it says of those that it does not take. */
+export function optionsOf({ options: schema }: AnyStrategy, given: unknown): { output: unknown; issues: string[] } {
+  if (!schema) return { output: given, issues: [] };
+  const { success, output, issues } = v.safeParse(schema as v.GenericSchema, given);
+  if (success) return { output, issues: [] };
+  return { output, issues: issues.map((issue) => `strategyOptions.${v.getDotPath(issue) ?? ""}: ${issue.message}`) };
+}
+
+/** Why a strategy that chooses who trains takes no schedule, which has chosen already; undefined where it need not. */
+export const scheduleConflict = (
+  { server }: AnyStrategy,
+  { schedule }: Pick<LabConfig, "schedule">,
+): string | undefined =>
+  schedule && (server.select ?? server.candidates)
+    ? "This strategy chooses who trains, and a schedule has chosen already: choose schedule null, or another strategy."
+    : undefined;
 
 export const firstState = ({ strategy, context }: RunStrategy): StrategyState => ({
   server: strategy.server.init?.(context) ?? {},
