@@ -2,7 +2,7 @@ import * as v from "valibot";
 import { PLAIN_CAMERA, type Camera } from "../data/camera";
 import { MODEL_NAMES, MODELS, summarize } from "../model/model";
 import { conflictOf, planEntries, real, roundConfigSchema, whole } from "../federation/protocol";
-import { asRoundSays, isLive, liveEntries, serverConflict, stepsConflict } from "../federation/strategies/live";
+import { asRoundSays, isLive, serverConflict, stepsConflict } from "../federation/strategies/live";
 import { STRATEGIES } from "../federation/strategies/registry";
 import { taskOf } from "../federation/tasks/registry";
 import { nearestOf } from "../base/nearest";

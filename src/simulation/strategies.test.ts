@@ -3,8 +3,13 @@ import * as v from "valibot";
 import { seededRandom } from "../base/random";
 import { roundConfigSchema } from "../federation/protocol";
 import { liveConflict, LIVE_NAMES } from "../federation/strategies/live";
-import { STRATEGIES } from "../federation/strategies/registry";
+import { STRATEGIES, type AnyStrategy } from "../federation/strategies/registry";
+import type { Vectors } from "../federation/strategies/strategy";
+import { MODELS, summarize } from "../model/model";
 import { parseLabConfig, type LabInput } from "./config";
+import { exportRun } from "./export";
+import { LabPool, type LabWorkerApi } from "./pool";
+import { runLab, type LabRun, type LabState } from "./simulation";
 
 const RUN: LabInput = {
   dataset: "mnist",
@@ -97,4 +102,77 @@ test("every built-in strategy runs with its defaults, and with a schedule where 
     expect(refusalOf({ strategy: name })).toBe("");
     if (!server.select) expect(refusalOf({ strategy: name, schedule: [[0, 1], [2]] })).toBe("");
   }
+});
+
+const PIXELS = 784;
+const half = { pixels: new Uint8Array(60 * PIXELS), labels: Uint8Array.from({ length: 60 }, (_, i) => i % 10) };
+const { parameters } = summarize(MODELS["mnist-2nn"]);
+/** A run whose clients learn nothing, and send what they are told to. */
+function runWith(
+  server: Partial<AnyStrategy["server"]>,
+  more: Partial<AnyStrategy> & { sent?: Vectors } = {},
+  hooks: Partial<LabRun> = {},
+) {
+  const { sent = {}, ...strategy } = more;
+  const worker: LabWorkerApi = {
+    start: () => Promise.resolve(),
+    train: () =>
+      Promise.resolve({
+        delta: new Float32Array(parameters),
+        loss: 2,
+        accuracy: 0.1,
+        initialLoss: null,
+        norms: null,
+        heldOut: { examples: 0, loss: 0, accuracy: 0, confusion: [] },
+        strategy: { state: {}, sent },
+      }),
+    evaluate: () => Promise.resolve({ examples: 1, loss: 1, accuracy: 0.5, confusion: [[1]] }),
+  };
+  const aggregate = () => ({ delta: new Float64Array(parameters) });
+  const own = { name: "mine", client: {}, wire: { down: [], up: [] }, ...strategy, server: { aggregate, ...server } };
+  return runLab({
+    config: parseLabConfig({ ...RUN, strategy: "./mine.ts" }),
+    data: { train: half, test: half },
+    pool: new LabPool([worker]),
+    start: new Float32Array(parameters),
+    strategy: own,
+    ...hooks,
+  });
+}
+const up = (...names: string[]) => ({ wire: { down: [], up: names } });
+
+test("what a strategy of somebody's own makes is as long as the weights, and what it says that it sends", async () => {
+  expect((await runWith({})).ended).toBe("rounds");
+  const short = () => ({ delta: new Float64Array(10) });
+  await expect(runWith({ aggregate: short })).rejects.toThrow(
+    `server.aggregate makes 10 numbers; the model has ${parameters}`,
+  );
+  await expect(runWith({ aggregate: () => ({}) as never })).rejects.toThrow("server.aggregate makes no vector");
+  await expect(runWith({ step: () => new Float32Array(3) })).rejects.toThrow("server.step makes 3 numbers");
+  await expect(runWith({}, { wire: { down: ["control"], up: [] } })).rejects.toThrow("wire.down names control");
+  await expect(runWith({}, up("change"))).rejects.toThrow(
+    "wire.up names change, of which client.afterTraining makes no vector",
+  );
+  const whole = new Float32Array(parameters);
+  await expect(runWith({}, { ...up("change"), sent: { change: whole.slice(1) } })).rejects.toThrow(
+    "wire.up names change",
+  );
+  await expect(runWith({}, { sent: { change: whole } })).rejects.toThrow("sends change, which wire.up does not name");
+  expect((await runWith({}, { ...up("change"), sent: { change: whole } })).ended).toBe("rounds");
+});
+
+test("a run goes on with the strategy's files that it began with, which its export holds, and with no others", async () => {
+  const source = [{ name: "mine.ts", sha256: "1".repeat(64), text: "export const mine = 1;" }];
+  let first: LabState | undefined;
+  await runWith({}, {}, { source, onRound: (state) => void (state.round === 1 && (first = structuredClone(state))) });
+  if (!first) throw new Error("no round");
+  expect(exportRun(parseLabConfig({ ...RUN, strategy: "./mine.ts" }), first, null).source).toEqual(source);
+  expect((await runWith({}, {}, { source, resume: structuredClone(first) })).round).toBe(2);
+  const other = [{ name: "mine.ts", sha256: "2".repeat(64), text: "export const mine = 2;" }];
+  await expect(runWith({}, {}, { source: other, resume: structuredClone(first) })).rejects.toThrow(
+    "is not the one that this run began with (mine.ts)",
+  );
+  const old = structuredClone(first);
+  delete old.source;
+  await expect(runWith({}, {}, { source, resume: old })).rejects.toThrow("begun by an older version");
 });

@@ -19,7 +19,7 @@ import { join } from "node:path";
 import v8 from "node:v8";
 import { againstEdge } from "./edge.mjs";
 import { dataOf, lab, run, startPool } from "./node.mjs";
-import { DataError, isFile, strategyFrom } from "./strategy-file.mjs";
+import { checkTypes, DataError, isFile, loadStrategy } from "./strategy-file.mjs";
 import { commit } from "../commit.mjs";
 import { optionsOf } from "../options.mjs";
 import { OWN_OPTIONS } from "../own-data.mjs";
@@ -51,6 +51,8 @@ const options = optionsOf(import.meta.url, declared, keysHelp);
 /** Names of the errors whose message is all that somebody needs. */
 const SAID = new Set([
   "OtherDataError",
+  "OtherStrategyError",
+  "StrategyError",
   "LabConfigError",
   "PartitionError",
   "CohortTooLargeError",
@@ -222,12 +224,15 @@ async function main() {
   if (options.data && !options.config) options.preset ??= "own-data";
   if (!options.preset && !options.config) return listPresets();
   const config = configuration();
-  // A file that is no strategy is said before anything is read or started.
-  if (isFile(config.strategy)) await strategyFrom(config.strategy);
   const grid = gridOf(options.sweep).map((changes) => ({
     changes,
     config: lab.parseLabConfig({ ...config, ...changes }),
   }));
+  // A file that is no strategy is said before anything is read or started.
+  for (const file of new Set(grid.map(({ config: { strategy } }) => strategy).filter(isFile))) {
+    await checkTypes(file);
+    await loadStrategy(file);
+  }
   const first = grid[0].config;
   let data = await dataOf(first, options.data, options);
   drawPartition(first, data);
