@@ -6,6 +6,7 @@ import { liveConflict, LIVE_NAMES } from "../federation/strategies/live";
 import { STRATEGIES, type AnyStrategy } from "../federation/strategies/registry";
 import type { Vectors } from "../federation/strategies/strategy";
 import { MODELS, summarize } from "../model/model";
+import { drawByShare } from "./cohort";
 import { parseLabConfig, type LabInput } from "./config";
 import { exportRun } from "./export";
 import { LabPool, type LabWorkerApi } from "./pool";
@@ -175,4 +176,24 @@ test("a run goes on with the strategy's files that it began with, which its expo
   const old = structuredClone(first);
   delete old.source;
   await expect(runWith({}, {}, { source, resume: old })).rejects.toThrow("begun by an older version");
+});
+
+test("Power-of-Choice's candidates are drawn by their shares of the data, and all of them get the checkpoint", async () => {
+  const random = seededRandom(3);
+  const times = [0, 0, 0, 0];
+  for (let i = 0; i < 20_000; i++) {
+    for (const client of drawByShare([10, 20, 30, 40], 2, random)) times[client] = (times[client] ?? 0) + 1;
+  }
+  // By hand: p_i + sum_j p_j p_i / (1 - p_j) over all others j.
+  [0.2345, 0.4413, 0.6083, 0.7159].forEach((expected, i) => {
+    expect(Math.abs((times[i] ?? NaN) / 20_000 - expected)).toBeLessThan(0.015);
+  });
+  // Two of six train; of Power-of-Choice, whose candidates are twice as many, four are asked for their loss.
+  const bytesOf = async (strategy: string): Promise<number> => {
+    const config = parseLabConfig({ ...RUN, fraction: 1 / 3, strategy });
+    const { rounds } = await runWith({}, {}, { config, strategy: undefined });
+    expect(rounds.map(({ cohort }) => cohort.length)).toEqual([2, 2]);
+    return rounds[0]?.bytesDown ?? NaN;
+  };
+  expect((await bytesOf("power-of-choice")) / (await bytesOf("fedavg"))).toBe(2);
 });
