@@ -98,7 +98,10 @@ def robust(x):
 
 
 def extra_optimizers(o, x):
-    """FedMom (Huo et al. 2020, algorithm 3) with its own two sequences, and FedExP (Jhunjhunwala et al. 2023, algorithm 1)."""
+    """FedMom (Huo et al. 2020, algorithm 3) with its own two sequences, and FedExP (Jhunjhunwala et al. 2023, algorithm 1).
+
+    The fifth and the sixth number are statistics: FedExP's step is that of the parameters, and statistics are averaged.
+    """
     eta, beta = o["rule"]["learningRate"], o["rule"]["momentum"]
     w = np.array(o["start"])
     v, path = w.copy(), []
@@ -106,9 +109,13 @@ def extra_optimizers(o, x):
         v_next = w + eta * np.array(d)
         w, v = v_next + beta * (v_next - v), v_next
         path.append(w.tolist())
-    mean = x.mean(0)
-    eta_g = max(1.0, (x ** 2).sum() / (2 * len(x) * ((mean ** 2).sum() + 1e-12)))
-    return {"nesterov": path, "fedexp": {"step": eta_g, "weights": (np.array(o["start"]) + eta_g * mean).tolist()}}
+    mean, epsilon = x.mean(0), 0.1
+    parameters = np.delete(np.arange(LENGTH), [4, 5])
+    p = x[:, parameters]
+    eta_g = max(1.0, (p ** 2).sum() / (2 * len(x) * ((p.mean(0) ** 2).sum() + epsilon)))
+    rates = np.where(np.isin(np.arange(LENGTH), parameters), eta_g, 1)
+    return {"nesterov": path,
+            "fedexp": {"epsilon": epsilon, "step": eta_g, "weights": (np.array(o["start"]) + rates * mean).tolist()}}
 
 
 def fednova(x, n, epochs, batch, most=20):

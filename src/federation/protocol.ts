@@ -184,6 +184,8 @@ export const roundConfigSchema = v.strictObject({
   serverMomentum: selecting(v.optional(real(0, 0.9999), 0.9)),
   serverBeta2: selecting(v.optional(real(0, 0.99999), 0.99)),
   serverTau: selecting(v.optional(v.pipe(v.number(), v.gtValue(0), v.maxValue(1)), 1e-3)),
+  /** eps of FedExP: its paper searches for it in 1e-3 to 1e-1. */
+  serverEpsilon: selecting(v.optional(v.pipe(v.number(), v.gtValue(0), v.maxValue(1)), 1e-3)),
   /** Clients that evaluate a round's candidate before it is published, or all of its cohort where that is less. 0 asks nobody. */
   evaluators: open(v.optional(whole(0, 1000), 3)),
   evaluationSeconds: open(v.optional(whole(5, 86_400), 60)),

@@ -10,6 +10,7 @@ import { ATTACKS } from "./attack";
 import { expectedCohort } from "./cohort";
 import { LabConfigError } from "./config-error";
 import { DURATIONS } from "./durations";
+import { withNamedRule } from "./named-rules";
 import { roundOf } from "./simulated-round";
 import { optionsOf, scheduleConflict } from "./strategy-round";
 
@@ -123,6 +124,7 @@ const entries = {
   serverMomentum: round.serverMomentum,
   serverBeta2: round.serverBeta2,
   serverTau: round.serverTau,
+  serverEpsilon: round.serverEpsilon,
   /** A client keeps what its codec loses, and adds it to its next update. */
   errorFeedback: v.optional(v.boolean(), true),
 
@@ -318,9 +320,12 @@ export type LabConfig = v.InferOutput<typeof labConfigSchema>;
 /** What has to be said; the rest has defaults. */
 export type LabInput = v.InferInput<typeof labConfigSchema>;
 
-/** @throws LabConfigError that names each field and what is wrong with it */
+/**
+ * A configuration that is checked. A strategy that is an average or a server optimizer becomes that: see named-rules.ts.
+ * @throws LabConfigError that names each field and what is wrong with it
+ */
 export function parseLabConfig(value: unknown): LabConfig {
-  const parsed = v.safeParse(labConfigSchema, value);
+  const parsed = v.safeParse(labConfigSchema, withNamedRule(value));
   if (parsed.success) return parsed.output;
   const lines = parsed.issues.map((issue) => {
     const path = v.getDotPath(issue);

@@ -197,3 +197,18 @@ test("Power-of-Choice's candidates are drawn by their shares of the data, and al
   };
   expect((await bytesOf("power-of-choice")) / (await bytesOf("fedavg"))).toBe(2);
 });
+
+test.each<[string, Partial<LabInput>]>([
+  ["fednova", { aggregation: "fednova" }],
+  ["rfa", { aggregation: "geometric-median" }],
+  ["fedmom", { serverOptimizer: "nesterov" }],
+  ["fedexp", { serverOptimizer: "fedexp" }],
+  ["fedadam", { serverOptimizer: "adam" }],
+])("the strategy %s is %o, so that a sweep compares it with those that remember something", (strategy, rule) => {
+  const base = parseLabConfig(RUN);
+  expect(parseLabConfig({ ...base, strategy })).toEqual(parseLabConfig({ ...RUN, ...rule }));
+  const [key] = Object.keys(rule);
+  const other = key === "aggregation" ? { aggregation: "median" } : { serverOptimizer: "yogi" };
+  expect(refusalOf({ strategy, ...(other as Partial<LabInput>) })).toContain(`choose no other ${key}`);
+  expect(refusalOf({ strategy, strategyOptions: { alpha: 1 } })).toContain("has none of its own");
+});

@@ -9,6 +9,7 @@ import {
 } from "../federation/strategies/strategy";
 import type { LabConfig } from "./config";
 import { LabConfigError } from "./config-error";
+import { NAMED_RULES } from "./named-rules";
 import type { LabPool } from "./pool";
 
 /** What a strategy of somebody's own does is not what its interface wants; the message names the part of it and says what. */
@@ -55,7 +56,7 @@ export function strategyOf(config: LabConfig, model: ModelSummary, given?: AnySt
   const strategy = given ?? STRATEGIES.get(config.strategy);
   if (!strategy) {
     throw new LabConfigError(
-      `strategy: there is no ${config.strategy} here; there are ${[...STRATEGIES.keys()].join(", ")}. A file of your own runs in the terminal.`,
+      `strategy: there is no ${config.strategy} here; there are ${[...STRATEGIES.keys(), ...Object.keys(NAMED_RULES)].join(", ")}. A file of your own runs in the terminal.`,
     );
   }
   const context = (options: unknown): StrategyContext<never> => ({

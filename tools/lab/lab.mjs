@@ -6,7 +6,7 @@
  *
  * --sweep runs every combination of the values, one after the other, with a table and a chart at the end; with --out a sweep that was
  * stopped goes on where it was. --data: FER2013's CSV or one like it, plain, gzipped or in a zip; a zip or a folder of pictures in one folder for each
- * label; or a folder of records. --strategy: a strategy with a state, by its name or by a file of your own (src/federation/strategies/strategy.ts says what it
+ * label; or a folder of records. --strategy: a strategy by its name, as scaffold or fednova, or by a file of your own (src/federation/strategies/strategy.ts says what it
  * exports). --labels says what the labels mean where they are not FER2013's, as 1=surprise,2=fear.
  *
  * Pictures of your own (--set dataset=own) may have any labels, 2 to 64, any size from 8x8 to 96x96, grey or in colour. Every label counts

@@ -120,14 +120,15 @@ export class UpdatePlaces {
     return updates.sort((a, b) => (a.id < b.id ? -1 : 1)).slice(0, most);
   }
 
-  /** The mean of the squared norms of a round's counted updates, clipped and averaged as the updates are. */
+  /** The mean of the squared norms of what is stepped of a round's counted updates, clipped and averaged as the updates are. */
   meanSquare({ number, config }: Pick<RoundRow, "number" | "config">): number {
     const { store } = this.context;
     let [sum, total] = [0, 0];
     for (const { norm, base, metadata } of store.updates.counted(number)) {
       const own = norm ?? 0;
       const weight = isRobust(config) ? 1 : (metadata?.examples ?? 0);
-      sum += weight * (own * factorOf(own, clipOf(config, store.checkpoints.normOf(base)))) ** 2;
+      const factor = factorOf(own, clipOf(config, store.checkpoints.normOf(base)));
+      sum += weight * ((metadata?.stepNorm ?? own) * factor) ** 2;
       total += weight;
     }
     return total === 0 ? 0 : sum / total;

@@ -90,7 +90,7 @@ async function run({ strategy, options, undone = () => [], ...more }: Run): Prom
     );
     moments.second = Float32Array.from(perStep);
     await stepModel(model, next, {
-      optimizer: { kind: "sgd", learningRate: serverLearningRate, momentum: 0, beta2: 0, tau: 1 },
+      optimizer: { kind: "sgd", learningRate: serverLearningRate, momentum: 0, beta2: 0, tau: 1, epsilon: 1 },
       rule: serverRuleOf({ choice, updates: updates.length }, model),
       average: () => Promise.resolve(plainMean(updates, length)),
       share: 1,
@@ -144,7 +144,7 @@ test("statistics are averaged, and what a round leaves as it is stays, with what
     const [weights, memory] = [new Float32Array(length), new Float32Array(length)];
     const one = { ...model, tensors: [kernel, statistics] };
     await stepModel(one, weights, {
-      optimizer: { kind: "sgd", learningRate: 1, momentum: 0, beta2: 0, tau: 1 },
+      optimizer: { kind: "sgd", learningRate: 1, momentum: 0, beta2: 0, tau: 1, epsilon: 1 },
       rule: serverRuleOf({ choice: { ...choice, population: 4 }, updates: 2 }, one),
       average: () => Promise.resolve(new Float64Array(length).fill(1)),
       share: 1,
@@ -182,7 +182,7 @@ test("SCAFFOLD's server keeps the sum of its clients' control variates, also whe
   serverRuleOf({ choice, updates: 4 }, one)?.step(
     new Float32Array(1),
     Float64Array.from([-0.6]),
-    { learningRate: 1, momentum: 0, beta2: 0, tau: 1 },
+    { learningRate: 1, momentum: 0, beta2: 0, tau: 1, epsilon: 1 },
     { first: memory, second: Float32Array.from([-2.4 / 2]) },
   );
   expect(next.reduce((sum, control) => sum + control, 0)).toBeCloseTo(8, 5);

@@ -19,6 +19,8 @@ export const metadataColumn = optionalJson(
     initialLoss: v.optional(v.number()),
     /** Of local SGD, that its client has taken by what it says; where the round asks. */
     steps: v.optional(v.number()),
+    /** Norm of what the server steps of it, where its optimizer asks. */
+    stepNorm: v.optional(v.number()),
   }),
 );
 
