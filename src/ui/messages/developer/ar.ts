@@ -619,7 +619,7 @@ export const ar = {
     serverMomentum: { name: "الزخم", help: "بيتا، أو بيتا 1" },
     serverBeta2: { name: "بيتا 2", help: "لـ FedAdam و FedYogi" },
     serverTau: { name: "تاو", help: "للتكيفية منها" },
-    serverEpsilon: { name: "إبسيلون", help: "لـ FedExP: كلما كبر قصرت خطواته" },
+    serverEpsilon: { name: "إبسيلون FedExP", help: "كلما كبر قصرت خطواته" },
     updateClip: { name: "قصّ التحديث", help: "معيار تحديث العميل؛ 0 يعطّله" },
     maxUpdateNorm: { name: "أكبر تحديث", help: "نسبة من معيار الأوزان نفسها؛ 0 يعطّله" },
     maxExamples: { name: "أقصى عدد للأمثلة", help: "مما يُحسب لتحديث عميل واحد" },

@@ -579,7 +579,7 @@ export const de = {
     serverMomentum: { name: "Momentum", help: "Beta oder Beta 1" },
     serverBeta2: { name: "Beta 2", help: "von FedAdam und FedYogi" },
     serverTau: { name: "Tau", help: "der adaptiven" },
-    serverEpsilon: { name: "Epsilon", help: "von FedExP: größer macht seine Schritte kürzer" },
+    serverEpsilon: { name: "Epsilon von FedExP", help: "größer macht seine Schritte kürzer" },
     updateClip: { name: "Update kürzen", help: "auf diese Norm; 0 ist aus" },
     maxUpdateNorm: { name: "Größtes Update", help: "Anteil an der Norm der Gewichte; 0 ist aus" },
     maxExamples: { name: "Höchstens Beispiele", help: "für die das Update eines Clients zählt" },

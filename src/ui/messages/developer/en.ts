@@ -579,7 +579,7 @@ export const en = {
     serverMomentum: { name: "Momentum", help: "beta, or beta 1" },
     serverBeta2: { name: "Beta 2", help: "of FedAdam and FedYogi" },
     serverTau: { name: "Tau", help: "of the adaptive ones" },
-    serverEpsilon: { name: "Epsilon", help: "of FedExP: larger, and its steps are shorter" },
+    serverEpsilon: { name: "FedExP epsilon", help: "larger makes its steps shorter" },
     updateClip: { name: "Update clip", help: "norm of a client's update; 0 is off" },
     maxUpdateNorm: { name: "Largest update", help: "share of the weights' own norm; 0 is off" },
     maxExamples: { name: "Most examples", help: "that one client's update counts for" },

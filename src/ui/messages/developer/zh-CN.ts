@@ -537,7 +537,7 @@ export const zhCN = {
     serverMomentum: { name: "动量", help: "beta 或 beta 1" },
     serverBeta2: { name: "Beta 2", help: "FedAdam 和 FedYogi 的" },
     serverTau: { name: "Tau", help: "自适应方法的" },
-    serverEpsilon: { name: "Epsilon", help: "FedExP 的：越大，步子越短" },
+    serverEpsilon: { name: "FedExP 的 epsilon", help: "越大，步子越短" },
     updateClip: { name: "更新裁剪", help: "客户端更新的范数；0 为关" },
     maxUpdateNorm: { name: "最大更新", help: "占权重自身范数的比例；0 为关" },
     maxExamples: { name: "最多样本", help: "一个客户端的更新最多计多少个" },
