@@ -228,10 +228,11 @@ async function main() {
     changes,
     config: lab.parseLabConfig({ ...config, ...changes }),
   }));
-  // A file that is no strategy is said before anything is read or started.
-  for (const file of new Set(grid.map(({ config: { strategy } }) => strategy).filter(isFile))) {
-    await checkTypes(file);
-    await loadStrategy(file);
+  // A file that is no strategy, or options that it does not take, are said before anything is read or started.
+  for (const file of new Set(grid.map(({ config: { strategy } }) => strategy).filter(isFile))) await checkTypes(file);
+  for (const { config: one } of grid.filter(({ config: { strategy } }) => isFile(strategy))) {
+    const { strategy } = await loadStrategy(one.strategy);
+    lab.strategyOf(one, lab.summarize(lab.MODELS[one.model]), strategy);
   }
   const first = grid[0].config;
   let data = await dataOf(first, options.data, options);
