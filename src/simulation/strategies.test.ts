@@ -165,7 +165,10 @@ test("what a strategy of somebody's own makes is as long as the weights, and wha
 test("a run goes on with the strategy's files that it began with, which its export holds, and with no others", async () => {
   const source = [{ name: "mine.ts", sha256: "1".repeat(64), text: "export const mine = 1;" }];
   let first: LabState | undefined;
-  await runWith({}, {}, { source, onRound: (state) => void (state.round === 1 && (first = structuredClone(state))) });
+  const onRound = (state: LabState): void => {
+    if (state.round === 1) first = structuredClone(state);
+  };
+  await runWith({}, {}, { source, onRound });
   if (!first) throw new Error("no round");
   expect(exportRun(parseLabConfig({ ...RUN, strategy: "./mine.ts" }), first, null).source).toEqual(source);
   expect((await runWith({}, {}, { source, resume: structuredClone(first) })).round).toBe(2);

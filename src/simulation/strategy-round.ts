@@ -74,7 +74,7 @@ export function strategyOf(config: LabConfig, model: ModelSummary, given?: AnySt
 /** A strategy's options with its defaults, and what it says of those that it does not take. */
 export function optionsOf({ options: schema }: AnyStrategy, given: unknown): { output: unknown; issues: string[] } {
   if (!schema) return { output: given, issues: [] };
-  const { success, output, issues } = v.safeParse(schema as v.GenericSchema, given);
+  const { success, output, issues } = v.safeParse(schema, given);
   if (success) return { output, issues: [] };
   return { output, issues: issues.map((issue) => `strategyOptions.${v.getDotPath(issue) ?? ""}: ${issue.message}`) };
 }
