@@ -238,7 +238,7 @@ function sumInClear(counted: Float32Array[], config: RoundConfig, rules: Rules) 
   for (const update of counted) {
     const norm = normOf(update);
     if (norm <= config.updateClip) below += 1;
-    const facts = { examples: 1, norm, initialLoss: null, staleness: 0 };
+    const facts = { examples: 1, steps: 1, norm, initialLoss: null, staleness: 0 };
     const { weight, denominator } = rules.linearWeight(facts, config, config.updateClip);
     sum.addPart(0, update, weight);
     sum.addTotals({ count: 1, examples: 1, denominator });

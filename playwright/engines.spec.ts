@@ -260,7 +260,7 @@ test("firefox: pictures in colour of a task of somebody's own are taken, kept an
   await press(engine, "Take part in rounds");
   await see(engine, "You taught the model 4 pictures in round 1.");
   // What SCAFFOLD's server remembers comes beside the checkpoint, once it remembers something: a file that is no version.
-  const remembering = { strategy: "scaffold", population: 1, rounds: 2 };
+  const remembering = { strategy: "scaffold", population: 2, rounds: 2 };
   await expect.poll(async () => (await admin("POST", "/rounds", remembering)).status).toBe(201);
   await see(engine, "You taught the model 4 pictures in round 3.");
   const history = async (): Promise<History> =>

@@ -98,7 +98,10 @@ def robust(x):
 
 
 def extra_optimizers(o, x):
-    """FedMom (Huo et al. 2020, algorithm 3) with its own two sequences, and FedExP (Jhunjhunwala et al. 2023, algorithm 1)."""
+    """FedMom (Huo et al. 2020, algorithm 3) with its own two sequences, and FedExP (Jhunjhunwala et al. 2023, algorithm 1).
+
+    The fifth and the sixth number are statistics: FedExP's step is that of the parameters, and statistics are averaged.
+    """
     eta, beta = o["rule"]["learningRate"], o["rule"]["momentum"]
     w = np.array(o["start"])
     v, path = w.copy(), []
@@ -106,17 +109,29 @@ def extra_optimizers(o, x):
         v_next = w + eta * np.array(d)
         w, v = v_next + beta * (v_next - v), v_next
         path.append(w.tolist())
-    mean = x.mean(0)
-    eta_g = max(1.0, (x ** 2).sum() / (2 * len(x) * ((mean ** 2).sum() + 1e-12)))
-    return {"nesterov": path, "fedexp": {"step": eta_g, "weights": (np.array(o["start"]) + eta_g * mean).tolist()}}
+    mean, epsilon = x.mean(0), 0.1
+    parameters = np.delete(np.arange(LENGTH), [4, 5])
+    p = x[:, parameters]
+    eta_g = max(1.0, (p ** 2).sum() / (2 * len(x) * ((p.mean(0) ** 2).sum() + epsilon)))
+    rates = np.where(np.isin(np.arange(LENGTH), parameters), eta_g, 1)
+    return {"nesterov": path,
+            "fedexp": {"epsilon": epsilon, "step": eta_g, "weights": (np.array(o["start"]) + rates * mean).tolist()}}
 
 
-def fednova(x, n, epochs, batch):
-    """Wang et al. 2020, equation 6: x+ = x - tau_eff sum_i p_i eta d_i, and eta d_i = (x - x_i) / tau_i for plain SGD."""
+def fednova(x, n, epochs, batch, most=20):
+    """Wang et al. 2020, equation 6: x+ = x - tau_eff sum_i p_i eta d_i, and eta d_i = (x - x_i) / tau_i for plain SGD.
+
+    And where no client counts for more than `most` examples: p_i of those, d_i over the steps that were taken, and tau_eff, which equation
+    6 leaves open, of the steps on the examples that count.
+    """
     n = np.array(n, dtype=np.float64)
-    tau, p = epochs * np.ceil(n / batch), n / n.sum()
-    return {"epochs": epochs, "batchSize": batch,
-            "result": ((p * tau).sum() * (x * (p / tau)[:, None]).sum(0)).tolist()}
+
+    def step(counted):
+        tau, p = epochs * np.ceil(n / batch), counted / counted.sum()
+        tau_eff = (p * epochs * np.ceil(counted / batch)).sum()
+        return (tau_eff * (x * (p / tau)[:, None]).sum(0)).tolist()
+
+    return {"epochs": epochs, "batchSize": batch, "result": step(n), "most": most, "capped": step(np.minimum(n, most))}
 
 
 def geometric_median(x):

@@ -3,7 +3,7 @@ import { expect, test } from "vitest";
 import { delta, WeightedSum } from "./fedavg";
 import { sgd } from "./server-optimizers/sgd";
 
-const FEDAVG = { learningRate: 1, momentum: 0, beta2: 0, tau: 0 };
+const FEDAVG = { learningRate: 1, momentum: 0, beta2: 0, tau: 0, epsilon: 1 };
 const NOTHING = { first: new Float32Array(0), second: new Float32Array(0) };
 
 function add(sum: WeightedSum, values: readonly number[], examples: number): void {

@@ -1,5 +1,5 @@
 import * as v from "valibot";
-import { AGGREGATION_NAMES, aggregationOf } from "./aggregation/registry";
+import { AGGREGATION_NAMES, aggregationOf, needsSteps } from "./aggregation/registry";
 import { CODEC_NAMES, DIFFERENCE_CODECS, isRingCodec } from "./codecs/registry";
 import { EVIDENCE_KINDS } from "./guard";
 import { webhookSchema } from "./webhook";
@@ -189,6 +189,8 @@ export const roundConfigSchema = v.strictObject({
   serverMomentum: selecting(v.optional(real(0, 0.9999), 0.9)),
   serverBeta2: selecting(v.optional(real(0, 0.99999), 0.99)),
   serverTau: selecting(v.optional(v.pipe(v.number(), v.gtValue(0), v.maxValue(1)), 1e-3)),
+  /** eps of FedExP: its paper searches for it in 1e-3 to 1e-1. */
+  serverEpsilon: selecting(v.optional(v.pipe(v.number(), v.gtValue(0), v.maxValue(1)), 1e-3)),
   /** Clients that evaluate a round's candidate before it is published, or all of its cohort where that is less. 0 asks nobody. */
   evaluators: open(v.optional(whole(0, 1000), 3)),
   evaluationSeconds: open(v.optional(whole(5, 86_400), 60)),
@@ -243,6 +245,9 @@ export function conflictOf(config: RoundConfig): string | undefined {
   if (strategy !== undefined) return strategy;
   const aggregation = aggregationOf(config.aggregation);
   const optimizer = optimizerRule(config.serverOptimizer);
+  if (needsSteps(config) && config.maxExamplesRatio === 0) {
+    return "FedNova steps as far as a client on the average, weighted by examples, and one that claims very many would have all step so much further: choose maxExamplesRatio above 0.";
+  }
   if (config.topology === "gossip" && !aggregation.isLinear) {
     return "Hubs can gossip about sums only; a robust average needs every update in one place. Choose the mean, or the central topology.";
   }

@@ -64,6 +64,24 @@ test("an update is read back as it was written, however its bytes arrive", () =>
   );
 });
 
+test("the norm of a part of it is that of the numbers that are there, however it is cut", () => {
+  const spans = [
+    { offset: 1, size: 3 },
+    { offset: values.length - 2, size: 2 },
+  ];
+  const expected = Math.hypot(...values.slice(1, 4), ...values.slice(-2));
+  fc.assert(
+    fc.property(fc.array(fc.nat(file.length), { maxLength: 9 }), (cuts) => {
+      const reader = new UpdateReader(model, [], spans);
+      let from = 0;
+      for (const to of [...cuts.toSorted((a, b) => a - b), file.length]) reader.push(file.slice(from, (from = to)));
+      const { norm, stepNorm = NaN } = reader.finish();
+      expect(stepNorm).toBeCloseTo(expected, 6);
+      expect(norm).toBeCloseTo(Math.hypot(...values), 6);
+    }),
+  );
+});
+
 describe("it refuses", () => {
   const changed = (change: (numbers: Float32Array) => void): Uint8Array => {
     const copy = values.slice();

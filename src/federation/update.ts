@@ -13,6 +13,7 @@ import {
   tensorPieces,
 } from "../model/safetensors";
 import type { ModelSummary } from "../model/model";
+import { squareWithin } from "./server-optimizers/stepped-spans";
 import type { Span } from "./strategies/strategy";
 
 /**
@@ -66,6 +67,8 @@ export interface UpdateSummary {
   metadata: UpdateMetadata | null;
   /** L2 norm of the whole delta; 0 of a masked one. */
   norm: number;
+  /** The same of what is stepped of it, where the reader was told what that is. */
+  stepNorm?: number;
 }
 
 /** Writes an update of `model`. @param content the delta itself in float32, else its payload in the metadata's codec */
@@ -100,11 +103,16 @@ export class UpdateReader {
   #dataBytes = 0;
   #received = 0;
   #squares = 0;
+  #stepped = 0;
 
-  /** @param ignored parts of the delta that are 0, whatever is sent in their places: it has to be numbers all the same */
+  /**
+   * @param ignored parts of the delta that are 0, whatever is sent in their places: it has to be numbers all the same
+   * @param stepped parts whose norm is asked for
+   */
   constructor(
     readonly model: ModelSummary,
     readonly ignored: readonly Span[] = [],
+    readonly stepped: readonly Span[] = [],
   ) {}
 
   /** Known as soon as the header has arrived. */
@@ -143,7 +151,8 @@ export class UpdateReader {
       );
     }
     this.#decoder?.finish();
-    return { metadata: this.#metadata, norm: Math.sqrt(this.#squares) };
+    const summary = { metadata: this.#metadata, norm: Math.sqrt(this.#squares) };
+    return this.stepped.length === 0 ? summary : { ...summary, stepNorm: Math.sqrt(this.#stepped) };
   }
 
   #decode(decoder: DeltaDecoder, chunk: Uint8Array): DecodedPart[] {
@@ -159,6 +168,7 @@ export class UpdateReader {
       let squares = 0;
       for (let i = 0; i < values.length; i++) squares += (values[i] as number) * (values[i] as number);
       this.#squares += squares;
+      this.#stepped += squareWithin(this.stepped, start, values);
     }
     return parts;
   }

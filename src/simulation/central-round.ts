@@ -5,7 +5,7 @@ import { clipOf, mostExamples } from "../federation/round/bounds";
 import { drawCohort } from "../federation/round/draw";
 import { continued, firstSeries, gather } from "./async-series";
 import { attackSuccess, claimsOf } from "./attack";
-import { allOf, clientSeed, drawsOf, expectedCohort, planOf, stayingOf } from "./cohort";
+import { allOf, clientSeed, drawByShare, drawsOf, expectedCohort, planOf, stayingOf } from "./cohort";
 import { collect, type Arrival, type Training } from "./collect";
 import { durationOf } from "./durations";
 import type { Played, Playing } from "./played";
@@ -21,8 +21,9 @@ interface Members {
   left: number;
   /** Examples that the members say they have, those who leave included. */
   claims: number[];
-  /** Trainings that have begun in this round. */
+  /** Trainings that have begun in this round, and clients that have got the checkpoint: those who were asked for its loss as well. */
   begun: number;
+  downloads: number;
 }
 
 /** A round that a server averages, as the edge would: its clients train, and what they send becomes the next weights or does not. */
@@ -34,8 +35,14 @@ export async function centralRound(playing: Playing): Promise<Played> {
   const own = strategic && (state.strategy ?? firstState(strategic));
   const series = isAsync ? (state.series ?? firstSeries(state.weights)) : null;
   const gathered = series && gather(series, round, config, shares);
-  const { arrivals, cohort, left, claims, begun } = gathered
-    ? { ...gathered, cohort: gathered.arrivals.map(({ client }) => client), left: 0, claims: [] }
+  const { arrivals, cohort, left, claims, begun, downloads } = gathered
+    ? {
+        ...gathered,
+        cohort: gathered.arrivals.map(({ client }) => client),
+        left: 0,
+        claims: [],
+        downloads: gathered.begun,
+      }
     : await drawn(playing, round);
   const broadcast = strategic && own && broadcastOf(strategic, own);
   report("training", 0, arrivals.length);
@@ -136,7 +143,7 @@ export async function centralRound(playing: Playing): Promise<Played> {
       attackSuccess: found.success,
       clients: facts.clients,
       ...(isAsync && { staleness: arrivals.map(({ staleness }) => staleness) }),
-      bytesDown: begun * (down + 4 * model.parameters * Object.keys(broadcast ?? {}).length),
+      bytesDown: downloads * down + begun * 4 * model.parameters * Object.keys(broadcast ?? {}).length,
       bytesUp: facts.bytes,
     },
     facts,
@@ -155,11 +162,22 @@ async function drawn(
   const lossOf = (client: number): Promise<number> =>
     lossOn(pool, state.weights, shares.train[client] ?? new Uint32Array());
   const draws = drawsOf(config, number);
-  const candidates = strategic?.strategy.server.candidates?.(strategic.context, size) ?? size;
-  const chosen = async (): Promise<number[]> =>
-    !strategic
-      ? round.draw(allOf(config), draws)
-      : selected(strategic, drawCohort(allOf(config), { size: candidates }, draws).sort(byNumber), size, lossOf);
+  let asked = 0;
+  const chosen = async (): Promise<number[]> => {
+    if (!strategic) return round.draw(allOf(config), draws);
+    const { server, wire } = strategic.strategy;
+    const wanted = server.candidates?.(strategic.context, size);
+    const candidates =
+      wanted === undefined
+        ? drawCohort(allOf(config), { size }, draws)
+        : drawByShare(
+            shares.train.map(({ length }) => length),
+            wanted,
+            draws,
+          );
+    if (wire.losses) asked = candidates.length;
+    return selected(strategic, candidates.sort(byNumber), size, lossOf);
+  };
   const cohort = config.schedule?.[(number - 1) % config.schedule.length] ?? (await chosen());
   const trains = round.begin(
     cohort.map((_, place) => String(place)),
@@ -183,7 +201,8 @@ async function drawn(
       clip,
       staleness: 0,
     }));
-  return { arrivals, cohort, left: cohort.length - staying.length, claims, begun: cohort.length };
+  const begun = cohort.length;
+  return { arrivals, cohort, left: begun - staying.length, claims, begun, downloads: Math.max(asked, begun) };
 }
 
 /** What the test says of a candidate: in a rehearsal the operator has faces of its own. */

@@ -42,6 +42,19 @@ export const expectedCohort = ({ schedule, clients, fraction }: LabConfig): numb
 export const allOf = ({ clients }: Pick<LabConfig, "clients">): number[] =>
   Array.from({ length: clients }, (_, i) => i);
 
+/**
+ * Draws some clients without replacement, one after the other, by their shares of the examples of those who are left; by the order of
+ * exponential variates, which comes to the same (Efraimidis and Spirakis 2006, Weighted random sampling with a reservoir).
+ * @param examples of each client, 1 or more
+ * @param random uniform in [0, 1)
+ */
+export const drawByShare = (examples: readonly number[], count: number, random: () => number): number[] =>
+  examples
+    .map((weight, client) => ({ client, at: -Math.log(1 - random()) / weight }))
+    .sort((a, b) => a.at - b.at)
+    .slice(0, count)
+    .map(({ client }) => client);
+
 /** What draws the cohort of a round. */
 export const drawsOf = ({ seed }: Pick<LabConfig, "seed">, round: number): (() => number) =>
   seededRandom(seed + Math.imul(round, 0x9e3779b9));

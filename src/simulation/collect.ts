@@ -5,12 +5,15 @@ import type { ModelSummary } from "../model/model";
 import { normOf } from "../federation/privacy/clip";
 import { isRobust, linearOf } from "../federation/aggregation/registry";
 import { robustAverage, type BlockAverage } from "../federation/aggregation/robust-average";
+import { localSteps } from "../federation/aggregation/fednova";
 import { linearWeight } from "../federation/aggregation/weights";
 import { addGaussian } from "../federation/privacy/discrete-gaussian";
 import { seededBits } from "../federation/privacy/random-bits";
 import { factorOf } from "../federation/round/bounds";
 import type { RoundConfig } from "../federation/protocol";
 import { noiseRuleOf } from "../federation/round/rule";
+import { optimizerRule } from "../federation/server-optimizers/registry";
+import { squareWithin, steppedSpans } from "../federation/server-optimizers/stepped-spans";
 import type { StrategyUpdate, Vectors } from "../federation/strategies/strategy";
 import { attackersOf, poisonUpdate } from "./attack";
 import { clientSeed } from "./cohort";
@@ -19,6 +22,7 @@ import { MaskedSum } from "./masked-sum";
 import { metricsOf } from "./played";
 import type { ClientResult } from "./pool";
 import type { LabState } from "./simulation";
+import { keepOf } from "./stepped";
 import { aggregated, type RunStrategy, type StrategyState } from "./strategy-round";
 
 /** A cohort whose updates do not fit into memory together, which a robust rule needs. */
@@ -75,7 +79,7 @@ export interface Collected {
     loss: number;
     accuracy: number;
     bytes: number;
-    /** The mean of the updates' squared norms, averaged as the updates are. */
+    /** The mean of the squared norms of what is stepped of the updates, averaged as the updates are; 0 where nobody asks for it. */
     meanSquare: number;
     /** Updates whose norm is at most the clip; with noise of the clients what their noise has made of that. */
     below: number;
@@ -118,6 +122,10 @@ export async function collect(
     meanSquare: 0,
     below: 0,
   };
+  const keep = keepOf(config, rules);
+  const spans = optimizerRule(rules.serverOptimizer).seesUpdates
+    ? steppedSpans(model.tensors, (tensor) => keep(model, tensor))
+    : [];
   let norming = 0;
   const norms = new Map<number, Float32Array>();
   const residuals = new Map<number, Float32Array>();
@@ -157,7 +165,7 @@ export async function collect(
     const norm = normOf(delta);
     if (norm <= rules.updateClip) facts.below += 1;
     const share = robust ? 1 : examples;
-    facts.meanSquare += share * (norm * factorOf(norm, clip)) ** 2;
+    facts.meanSquare += share * squareWithin(spans, 0, delta) * factorOf(norm, clip) ** 2;
     norming += share;
     if (strategic) {
       const { state, sent: more } = result.strategy ?? { state: {}, sent: {} };
@@ -167,7 +175,8 @@ export async function collect(
     } else if (masked) {
       facts.bytes += masked.add(delta, claimed, seed) - bytes;
     } else if (sum) {
-      const update = { examples, norm, initialLoss: result.initialLoss, staleness };
+      const steps = localSteps(claimed, rules);
+      const update = { examples, steps, norm, initialLoss: result.initialLoss, staleness };
       const { weight, denominator } = linearWeight(update, rules, clip);
       sum.addPart(0, delta, weight);
       sum.addTotals({ count: 1, examples, denominator });

@@ -2,14 +2,17 @@ import * as v from "valibot";
 import { PLAIN_CAMERA, type Camera } from "../data/camera";
 import { MODEL_NAMES, MODELS, summarize } from "../model/model";
 import { conflictOf, planEntries, real, roundConfigSchema, whole } from "../federation/protocol";
-import { liveEntries, stepsConflict } from "../federation/strategies/live";
+import { asRoundSays, isLive, serverConflict, stepsConflict } from "../federation/strategies/live";
+import { STRATEGIES } from "../federation/strategies/registry";
 import { taskOf } from "../federation/tasks/registry";
 import { nearestOf } from "../base/nearest";
 import { ATTACKS } from "./attack";
 import { expectedCohort } from "./cohort";
 import { LabConfigError } from "./config-error";
 import { DURATIONS } from "./durations";
+import { withNamedRule } from "./named-rules";
 import { roundOf } from "./simulated-round";
+import { optionsOf, scheduleConflict } from "./strategy-round";
 
 /** A federation to rehearse. Configuration and data decide every number of a run, on any machine with the same arithmetic. */
 
@@ -121,6 +124,7 @@ const entries = {
   serverMomentum: round.serverMomentum,
   serverBeta2: round.serverBeta2,
   serverTau: round.serverTau,
+  serverEpsilon: round.serverEpsilon,
   /** A client keeps what its codec loses, and adds it to its next update. */
   errorFeedback: v.optional(v.boolean(), true),
 
@@ -180,6 +184,19 @@ const RULES: [(config: v.InferOutput<v.StrictObjectSchema<typeof entries, undefi
   [
     ({ strategy, optimizer, patience }) => strategy === null || (optimizer === "sgd" && patience === 0),
     "Strategies count steps of plain SGD: choose optimizer sgd and patience 0.",
+  ],
+  [
+    ({ strategy, layers }) => strategy === null || layers === "all",
+    "A strategy's clients train all layers: choose layers all, or no strategy.",
+  ],
+  [
+    ({ strategy, schedule }) =>
+      strategy === null || !schedule || schedule.every((row) => new Set(row).size === row.length),
+    "A strategy's client goes on from one state, and trains once in a round: choose a schedule that names nobody twice in a round, or no strategy.",
+  ],
+  [
+    ({ strategy, serverLearningRate }) => strategy !== "scaffold" || serverLearningRate === 1,
+    "SCAFFOLD's eta_g is its own option: choose strategyOptions.serverLearningRate, and serverLearningRate 1 beside it.",
   ],
   [
     ({ strategy, noise, updateClip, maxUpdateNorm, secure }) =>
@@ -262,27 +279,40 @@ const RULES: [(config: v.InferOutput<v.StrictObjectSchema<typeof entries, undefi
   ],
 ];
 
+/** Why a run's strategy does not go with what else it says: what an edge would say to it, and what the strategy says of its options. */
+function strategyIssues(value: v.InferOutput<v.StrictObjectSchema<typeof entries, undefined>>): string[] {
+  const { strategy, strategyOptions } = value;
+  if (strategy === null) return [];
+  const rules = roundOf(value, value, expectedCohort(value));
+  const said = { ...rules, batchNorm: value.batchNorm, population: value.clients };
+  if (isLive(strategy)) {
+    // What is no number the strategy refuses itself.
+    for (const [field, option] of Object.entries(asRoundSays(strategy, strategyOptions))) {
+      if (!Object.hasOwn(round, field)) continue;
+      const parsed = v.safeParse(round[field as keyof typeof round], option);
+      if (parsed.success) Object.assign(said, { [field]: parsed.output });
+    }
+  }
+  const conflicts = [
+    isLive(strategy) ? serverConflict({ ...said, strategy }) : undefined,
+    stepsConflict(strategy, said),
+  ];
+  const found = STRATEGIES.get(strategy);
+  const [options, schedule] = found ? [optionsOf(found, strategyOptions), scheduleConflict(found, value)] : [];
+  return [...conflicts, schedule, ...(options?.issues ?? [])].filter((message) => message !== undefined);
+}
+
 export const labConfigSchema = v.pipe(
   v.strictObject(entries),
   v.rawCheck(({ dataset, addIssue }) => {
     if (!dataset.typed) return;
     const { value } = dataset;
-    // What an edge would say to such a round. Its models all have batch normalization, of which there is a rule of the lab's own.
-    const conflict = conflictOf({ ...roundOf(value, value, expectedCohort(value)), batchNorm: "frozen" });
+    // What an edge would say to such a round. Its models all have batch normalization, of which there is a rule of the lab's own; and where
+    // the edge bounds what strangers claim, a rehearsal's clients claim what the configuration says.
+    const strangers = { batchNorm: "frozen", maxExamplesRatio: value.maxExamplesRatio || 1 } as const;
+    const conflict = conflictOf({ ...roundOf(value, value, expectedCohort(value)), ...strangers });
     if (conflict !== undefined) addIssue({ message: conflict });
-    const { learningRate, proximal, batchNorm, strategy, strategyOptions } = value;
-    // What is no number the strategy refuses itself.
-    const lambda = v.safeParse(liveEntries.lambda, strategyOptions["lambda"]);
-    const alignment = v.safeParse(liveEntries.alignment, strategyOptions["alpha"]);
-    const steps = {
-      learningRate,
-      proximal,
-      batchNorm,
-      lambda: lambda.success ? lambda.output : 0,
-      alignment: alignment.success ? alignment.output : 0,
-    };
-    const stepping = stepsConflict(strategy, steps);
-    if (stepping !== undefined) addIssue({ message: stepping });
+    for (const message of strategyIssues(value)) addIssue({ message });
     for (const [holds, message] of RULES) if (!holds(dataset.value)) addIssue({ message });
   }),
 );
@@ -290,9 +320,12 @@ export type LabConfig = v.InferOutput<typeof labConfigSchema>;
 /** What has to be said; the rest has defaults. */
 export type LabInput = v.InferInput<typeof labConfigSchema>;
 
-/** @throws LabConfigError that names each field and what is wrong with it */
+/**
+ * A configuration that is checked. A strategy that is an average or a server optimizer becomes that: see named-rules.ts.
+ * @throws LabConfigError that names each field and what is wrong with it
+ */
 export function parseLabConfig(value: unknown): LabConfig {
-  const parsed = v.safeParse(labConfigSchema, value);
+  const parsed = v.safeParse(labConfigSchema, withNamedRule(value));
   if (parsed.success) return parsed.output;
   const lines = parsed.issues.map((issue) => {
     const path = v.getDotPath(issue);

@@ -3,6 +3,7 @@ import { deltaFor, epsilon } from "../federation/privacy/accountant";
 import type { LabConfig } from "./config";
 import { stalenessOf } from "./durations";
 import type { LabState } from "./simulation";
+import type { StrategySource } from "./strategy-round";
 
 /** A finished or paused run in one file: its configuration, from which it can be run again, and what came of it. */
 export interface LabExport {
@@ -13,6 +14,8 @@ export interface LabExport {
   commit: string | null;
   /** SHA-256 of the data: see `digestOf`. */
   data: string | null;
+  /** The files of its strategy, where that is of somebody's own: what it takes to run it again. */
+  source?: StrategySource;
   /** What its pictures and labels are, where they are of somebody's own. */
   kind?: PictureKind;
   /** Of the rounds so far, and the delta that it is told for; null without noise. A rehearsal's noise protects nobody. */
@@ -23,11 +26,13 @@ export interface LabExport {
   evaluation: LabState["evaluation"];
 }
 
-type Outcome = Pick<LabState, "ended" | "rounds" | "columns" | "evaluation" | "kind"> & { data?: string | undefined };
+type Outcome = Pick<LabState, "ended" | "rounds" | "columns" | "evaluation" | "kind" | "source"> & {
+  data?: string | undefined;
+};
 
 export function exportRun(
   config: LabConfig,
-  { ended, rounds, columns, evaluation, data, kind }: Outcome,
+  { ended, rounds, columns, evaluation, data, kind, source }: Outcome,
   commit: string | null,
 ): LabExport {
   const { noise, secure, clients } = config;
@@ -44,6 +49,7 @@ export function exportRun(
     config,
     commit,
     data: data ?? null,
+    ...(source && { source }),
     ...(kind && { kind }),
     privacy,
     ended,

@@ -20,7 +20,7 @@ import { networkFor } from "./network";
 import type { Played } from "./played";
 import type { LabData, LabPool } from "./pool";
 import { roundOf } from "./simulated-round";
-import { strategyOf, type StrategyState } from "./strategy-round";
+import { OtherStrategyError, strategyOf, type StrategySource, type StrategyState } from "./strategy-round";
 
 /** One round of a run, as it is charted and exported. */
 export interface LabRound {
@@ -89,6 +89,8 @@ export interface LabState {
   strategy?: StrategyState | null;
   /** Digest of the data that it runs on: see `digestOf`. Runs of older versions do not tell. */
   data?: string;
+  /** Of a strategy that is not built in. */
+  source?: StrategySource;
   /** What its pictures and labels are, where they are of somebody's own. */
   kind?: PictureKind;
   learningRate: number;
@@ -119,6 +121,8 @@ export interface LabRun {
   start: Float32Array<ArrayBuffer>;
   /** A strategy that is not built in, where the configuration names one. */
   strategy?: AnyStrategy | undefined;
+  /** The files that it is made of. */
+  source?: StrategySource | undefined;
   /** Goes on from what {@link LabRun.onRound} was given. */
   resume?: LabState | undefined;
   /** Ends the run after the trainings under way; what the last `onRound` got is where it goes on. */
@@ -144,7 +148,7 @@ export class OtherDataError extends Error {
 /**
  * Runs a federation: the clients' trainings in the pool's workers, everything that a server does here, with the edge's own
  * strategies. The result is the same however many workers there are.
- * @throws OtherDataError, LabConfigError of a strategy or of pictures that the model does not take, PartitionError, CohortTooLargeError, RangeError of a robust rule, DivergedError (by name) of a training
+ * @throws OtherDataError, OtherStrategyError, StrategyError of a strategy of somebody's own, LabConfigError of a strategy or of pictures that the model does not take, PartitionError, CohortTooLargeError, RangeError of a robust rule, DivergedError (by name) of a training
  */
 export async function runLab(run: LabRun): Promise<LabState> {
   const { config, data, pool, signal, onProgress, onRound, now = () => performance.now() } = run;
@@ -152,6 +156,10 @@ export async function runLab(run: LabRun): Promise<LabState> {
   const strategic = strategyOf(config, model, run.strategy);
   const digest = await digestOf(data);
   if (run.resume && run.resume.data !== digest) throw new OtherDataError(run.resume.data);
+  const { source } = run;
+  if (run.resume && digestsOf(run.resume.source) !== digestsOf(source)) {
+    throw new OtherStrategyError(run.resume.source, source);
+  }
   const shares = shareOut(config, data.train);
   const testCount = Math.min(config.testExamples || Infinity, data.test.labels.length);
   const testOrder = shuffle(
@@ -174,6 +182,7 @@ export async function runLab(run: LabRun): Promise<LabState> {
     weights: run.start.slice(),
     clock: 0,
     data: digest,
+    ...(source && { source }),
     ...(data.kind && { kind: data.kind }),
     learningRate: config.learningRate,
   };
@@ -225,6 +234,8 @@ export async function runLab(run: LabRun): Promise<LabState> {
   }
   return state;
 }
+
+const digestsOf = (source: StrategySource = []): string => source.map(({ sha256 }) => sha256).join();
 
 /** Whether the run goes on, and with which learning rate. */
 function settle(

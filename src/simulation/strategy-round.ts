@@ -9,7 +9,29 @@ import {
 } from "../federation/strategies/strategy";
 import type { LabConfig } from "./config";
 import { LabConfigError } from "./config-error";
+import { NAMED_RULES } from "./named-rules";
 import type { LabPool } from "./pool";
+
+/** What a strategy of somebody's own does is not what its interface wants; the message names the part of it and says what. */
+export class StrategyError extends Error {
+  override readonly name = "StrategyError";
+}
+
+/** The files that a strategy of somebody's own is made of: their names beside the first, SHA-256 in hex, and text. */
+export type StrategySource = readonly { name: string; sha256: string; text: string }[];
+
+/** A run that is to go on with another strategy than it began with: what came of it would be neither's. */
+export class OtherStrategyError extends Error {
+  override readonly name = "OtherStrategyError";
+  constructor(before: StrategySource | undefined, now: StrategySource | undefined) {
+    const other = now?.find(({ sha256 }) => !before?.some((one) => one.sha256 === sha256)) ?? now?.[0];
+    super(
+      before
+        ? `The strategy is not the one that this run began with (${other?.name ?? "its file"}): give it the same, or begin a new run.`
+        : "This run was begun by an older version, which did not note its strategy: begin a new one.",
+    );
+  }
+}
 
 /** What a strategy with a state of its own remembers of a run. */
 export interface StrategyState {
@@ -34,7 +56,7 @@ export function strategyOf(config: LabConfig, model: ModelSummary, given?: AnySt
   const strategy = given ?? STRATEGIES.get(config.strategy);
   if (!strategy) {
     throw new LabConfigError(
-      `strategy: there is no ${config.strategy} here; there are ${[...STRATEGIES.keys()].join(", ")}. A file of your own runs in the terminal.`,
+      `strategy: there is no ${config.strategy} here; there are ${[...STRATEGIES.keys(), ...Object.keys(NAMED_RULES)].join(", ")}. A file of your own runs in the terminal.`,
     );
   }
   const context = (options: unknown): StrategyContext<never> => ({
@@ -42,19 +64,45 @@ export function strategyOf(config: LabConfig, model: ModelSummary, given?: AnySt
     model,
     clients: config.clients,
   });
-  if (!strategy.options) return { strategy, context: context(config.strategyOptions) };
-  const options = v.safeParse(strategy.options, config.strategyOptions);
-  if (!options.success) {
-    const lines = options.issues.map((issue) => `strategyOptions.${v.getDotPath(issue) ?? ""}: ${issue.message}`);
-    throw new LabConfigError(lines.join("\n"));
-  }
-  return { strategy, context: context(options.output) };
+  const { output, issues } = optionsOf(strategy, config.strategyOptions);
+  const conflict = scheduleConflict(strategy, config);
+  if (conflict !== undefined) issues.push(conflict);
+  if (issues.length > 0) throw new LabConfigError(issues.join("\n"));
+  return { strategy, context: context(output) };
 }
 
-export const firstState = ({ strategy, context }: RunStrategy): StrategyState => ({
-  server: strategy.server.init?.(context) ?? {},
-  clients: new Map(),
-});
+/** A strategy's options with its defaults, and what it says of those that it does not take. */
+export function optionsOf({ options: schema }: AnyStrategy, given: unknown): { output: unknown; issues: string[] } {
+  if (!schema) return { output: given, issues: [] };
+  const { success, output, issues } = v.safeParse(schema, given);
+  if (success) return { output, issues: [] };
+  return { output, issues: issues.map((issue) => `strategyOptions.${v.getDotPath(issue) ?? ""}: ${issue.message}`) };
+}
+
+/** Why a strategy that chooses who trains takes no schedule, which has chosen already; undefined where it need not. */
+export const scheduleConflict = (
+  { server }: AnyStrategy,
+  { schedule }: Pick<LabConfig, "schedule">,
+): string | undefined =>
+  schedule && (server.select ?? server.candidates)
+    ? "This strategy chooses who trains, and a schedule has chosen already: choose schedule null, or another strategy."
+    : undefined;
+
+/** What a strategy remembers before the first round. @throws StrategyError where that lacks what its clients are to be sent */
+export function firstState({ strategy, context }: RunStrategy): StrategyState {
+  const server = strategy.server.init?.(context) ?? {};
+  for (const name of strategy.wire.down) {
+    checkVector(`wire.down names ${name}, of which server.init`, server[name], context.model.parameters);
+  }
+  return { server, clients: new Map() };
+}
+
+/** @throws StrategyError where it is no vector of numbers of that length */
+function checkVector(whose: string, vector: unknown, length: number): void {
+  if (!ArrayBuffer.isView(vector)) throw new StrategyError(`${whose} makes no vector.`);
+  const found = (vector as Float32Array).length;
+  if (found !== length) throw new StrategyError(`${whose} makes ${found} numbers; the model has ${length}.`);
+}
 
 /** Those of the server's vectors that go down to the clients. */
 export const broadcastOf = ({ strategy }: RunStrategy, { server }: StrategyState): Vectors =>
@@ -82,15 +130,31 @@ export async function selected(
 export const lossOn = async (pool: LabPool, weights: Float32Array, examples: Uint32Array): Promise<number> =>
   (await pool.evaluate({ weights, of: "train", examples })).loss;
 
-/** One delta of all updates, statistics averaged by examples, and what the server remembers after it. */
+/**
+ * One delta of all updates, statistics averaged by examples, and what the server remembers after it.
+ * @throws StrategyError where what the strategy makes is not as long as the weights, or lacks what it says that it sends
+ */
 export function aggregated(
   { strategy, context }: RunStrategy,
   updates: readonly StrategyUpdate[],
   weights: Float32Array,
   { server }: StrategyState,
 ): { delta: Float64Array; server: Vectors } {
+  const { length } = weights;
+  for (const { sent } of updates) {
+    for (const name of strategy.wire.up) {
+      checkVector(`wire.up names ${name}, of which client.afterTraining`, sent[name], length);
+    }
+    const more = Object.keys(sent).find((name) => !strategy.wire.up.includes(name));
+    if (more !== undefined) throw new StrategyError(`client.afterTraining sends ${more}, which wire.up does not name.`);
+  }
   const { delta, state = server } = strategy.server.aggregate(context, updates, server);
+  checkVector("delta: server.aggregate", delta, length);
+  for (const name of strategy.wire.down) {
+    checkVector(`wire.down names ${name}, of which server.aggregate`, state[name], length);
+  }
   const next = strategy.server.step?.(context, weights, delta, state);
+  if (next) checkVector("weights: server.step", next, length);
   const whole = next ? delta.map((_, i) => (next[i] as number) - (weights[i] as number)) : delta;
   const { tensors, parameters } = context.model;
   if (tensors.some(({ trainable }) => !trainable)) {

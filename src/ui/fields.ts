@@ -99,7 +99,17 @@ export const AGGREGATION = roundField("aggregation");
 
 /** What belongs to those two. */
 export const SERVER_NUMBERS = (
-  ["serverLearningRate", "serverMomentum", "serverBeta2", "serverTau", "updateClip", "prior", "byzantine", "q"] as const
+  [
+    "serverLearningRate",
+    "serverMomentum",
+    "serverBeta2",
+    "serverTau",
+    "serverEpsilon",
+    "updateClip",
+    "prior",
+    "byzantine",
+    "q",
+  ] as const
 ).map(roundField);
 
 /** What an update is sent as. */

@@ -6,7 +6,7 @@
  *
  * --sweep runs every combination of the values, one after the other, with a table and a chart at the end; with --out a sweep that was
  * stopped goes on where it was. --data: FER2013's CSV or one like it, plain, gzipped or in a zip; a zip or a folder of pictures in one folder for each
- * label; or a folder of records. --strategy: a strategy with a state, by its name or by a file of your own (src/federation/strategies/strategy.ts says what it
+ * label; or a folder of records. --strategy: a strategy by its name, as scaffold or fednova, or by a file of your own (src/federation/strategies/strategy.ts says what it
  * exports). --labels says what the labels mean where they are not FER2013's, as 1=surprise,2=fear.
  *
  * Pictures of your own (--set dataset=own) may have any labels, 2 to 64, any size from 8x8 to 96x96, grey or in colour. Every label counts
@@ -19,7 +19,7 @@ import { join } from "node:path";
 import v8 from "node:v8";
 import { againstEdge } from "./edge.mjs";
 import { dataOf, lab, run, startPool } from "./node.mjs";
-import { DataError, isFile, strategyFrom } from "./strategy-file.mjs";
+import { checkTypes, DataError, isFile, loadStrategy } from "./strategy-file.mjs";
 import { commit } from "../commit.mjs";
 import { optionsOf } from "../options.mjs";
 import { OWN_OPTIONS } from "../own-data.mjs";
@@ -51,6 +51,8 @@ const options = optionsOf(import.meta.url, declared, keysHelp);
 /** Names of the errors whose message is all that somebody needs. */
 const SAID = new Set([
   "OtherDataError",
+  "OtherStrategyError",
+  "StrategyError",
   "LabConfigError",
   "PartitionError",
   "CohortTooLargeError",
@@ -222,12 +224,16 @@ async function main() {
   if (options.data && !options.config) options.preset ??= "own-data";
   if (!options.preset && !options.config) return listPresets();
   const config = configuration();
-  // A file that is no strategy is said before anything is read or started.
-  if (isFile(config.strategy)) await strategyFrom(config.strategy);
   const grid = gridOf(options.sweep).map((changes) => ({
     changes,
     config: lab.parseLabConfig({ ...config, ...changes }),
   }));
+  // A file that is no strategy, or options that it does not take, are said before anything is read or started.
+  for (const file of new Set(grid.map(({ config: { strategy } }) => strategy).filter(isFile))) await checkTypes(file);
+  for (const { config: one } of grid.filter(({ config: { strategy } }) => isFile(strategy))) {
+    const { strategy } = await loadStrategy(one.strategy);
+    lab.strategyOf(one, lab.summarize(lab.MODELS[one.model]), strategy);
+  }
   const first = grid[0].config;
   let data = await dataOf(first, options.data, options);
   drawPartition(first, data);

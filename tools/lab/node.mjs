@@ -10,7 +10,7 @@ import { facesOf, labelsOf } from "../faces.mjs";
 import { load } from "../load.mjs";
 import { ownReadingOf, picturesIn } from "../own-data.mjs";
 import { root } from "../setup.mjs";
-import { DataError, isFile, strategyFrom } from "./strategy-file.mjs";
+import { DataError, isFile, loadStrategy } from "./strategy-file.mjs";
 
 /** The lab's own modules, in TypeScript. */
 export const lab = await load("tools/lab/modules.ts");
@@ -159,6 +159,6 @@ export async function startPool({ model, strategy = null }, data, count = availa
 
 /** Runs a configuration from its beginning, or from `resume`. */
 export async function run(config, { data, pool, ...hooks }) {
-  const strategy = isFile(config.strategy) ? await strategyFrom(config.strategy) : undefined;
-  return lab.runLab({ config, data, pool, start: startOf(config, data.kind), strategy, ...hooks });
+  const own = isFile(config.strategy) ? await loadStrategy(config.strategy) : undefined;
+  return lab.runLab({ config, data, pool, start: startOf(config, data.kind), ...own, ...hooks });
 }

@@ -1,8 +1,11 @@
 import { localSteps } from "../../src/federation/aggregation/fednova";
-import { needsInitialLoss } from "../../src/federation/aggregation/registry";
+import { needsInitialLoss, needsSteps } from "../../src/federation/aggregation/registry";
 import type { ProblemCode } from "../../src/federation/problems";
 import { mostExamples } from "../../src/federation/round/bounds";
-import { hidesCohort } from "../../src/federation/round/rule";
+import { hidesCohort, isKept, keptOf } from "../../src/federation/round/rule";
+import type { RoundConfig } from "../../src/federation/protocol";
+import { optimizerRule } from "../../src/federation/server-optimizers/registry";
+import { steppedSpans } from "../../src/federation/server-optimizers/stepped-spans";
 import { personalSpans, seesSteps } from "../../src/federation/strategies/live";
 import type { Span } from "../../src/federation/strategies/strategy";
 import type { UpdateMetadata, UpdateSummary } from "../../src/federation/update";
@@ -20,13 +23,21 @@ const UPLOAD_MS = 600_000;
 export type UploadAnswer =
   | { status: "accepted" | "already-accepted" }
   | { status: "refused"; code: ProblemCode }
-  /** The upload is worth reading; as a masked vector, where its round wants one; `ignored` of it counts as 0. */
-  | { status: "go-on"; vector: VectorFormat | null; ignored: Span[] };
+  /**
+   * The upload is worth reading; as a masked vector, where its round wants one; `ignored` of it counts as 0, and the norm of `stepped` is
+   * asked for.
+   */
+  | ({ status: "go-on" } & Reading);
+
+interface Reading {
+  vector: VectorFormat | null;
+  ignored: Span[];
+  stepped: Span[];
+}
 
 /** That an upload may begin: until when it is of use, and its name, by which its end is told. */
 export type Admitted =
-  | Exclude<UploadAnswer, { status: "go-on" }>
-  | { status: "go-on"; vector: VectorFormat | null; ignored: Span[]; until: number; upload: string };
+  Exclude<UploadAnswer, { status: "go-on" }> | ({ status: "go-on"; until: number; upload: string } & Reading);
 
 /** An upload whose bytes are in R2. */
 export interface StoredUpload {
@@ -82,7 +93,7 @@ export class Admission {
       const member = store.updates.get(id);
       const open = store.rounds.open();
       if (admitted.status !== "go-on" || !member || !open) return admitted;
-      const { metadata, norm } = upload.summary;
+      const { metadata, norm, stepNorm } = upload.summary;
       const wrong = metadata && this.#whyWrong(metadata, member, open);
       if (wrong) return this.refuse(assignedRound, wrong);
       const now = Date.now();
@@ -95,7 +106,10 @@ export class Admission {
         examples: Math.min(metadata.examples, member.claimed ?? Infinity, most),
         evalExamples: Math.min(metadata.evalExamples, open.config.maxExamples),
         // Of all that it has trained on, also of what does not count.
-        ...(seesSteps(open.config) && { steps: localSteps(metadata.examples, open.config) }),
+        ...((seesSteps(open.config) || needsSteps(open.config)) && {
+          steps: localSteps(metadata.examples, open.config),
+        }),
+        ...(stepNorm !== undefined && { stepNorm }),
       };
       const place = { round: open.number, staleness: metadata ? open.base - member.base : 0 };
       store.updates.setUploaded(id, { ...upload, summary: { metadata: counted, norm } }, place, now);
@@ -130,16 +144,24 @@ export class Admission {
     if (open?.config.mode === "async") {
       // It counts in the open round, whichever it was assigned in.
       if (open.state !== "training") return { status: "refused", code: "round-busy" };
-      return { status: "go-on", vector: null, ignored: [] };
+      return { status: "go-on", vector: null, ignored: [], stepped: this.#stepped(open.config) };
     }
     if (open?.number !== assignedRound || open.state !== "training") return refused("round-closed");
     if (!open.config.secure) {
-      return { status: "go-on", vector: null, ignored: personalSpans(open.config, modelOf(this.context.task)) };
+      const ignored = personalSpans(open.config, modelOf(this.context.task));
+      return { status: "go-on", vector: null, ignored, stepped: this.#stepped(open.config) };
     }
     // A vector that nobody has agreed on masks for would stay masked for ever.
     if (!store.secure.wantsVector(open.number, id)) return refused("not-selected");
     const { bits, length } = this.secure.ring(open);
-    return { status: "go-on", vector: { bits, length }, ignored: [] };
+    return { status: "go-on", vector: { bits, length }, ignored: [], stepped: [] };
+  }
+
+  /** What the norms are of that a round's server optimizer goes by; nothing where it sees none. */
+  #stepped(config: RoundConfig): Span[] {
+    if (!optimizerRule(config.serverOptimizer).seesUpdates) return [];
+    const model = modelOf(this.context.task);
+    return steppedSpans(model.tensors, (tensor) => isKept(model, tensor, keptOf(config)));
   }
 
   #whyWrong(metadata: UpdateMetadata, member: UpdateRow, { config }: RoundRow): ProblemCode | undefined {

@@ -325,11 +325,11 @@ app.put("/api/tasks/:task/rounds/:round/updates/:id", async (c) => {
     if (admitted.status !== "go-on") return c.json(admitted);
     const body = c.req.raw.body as ReadableStream<Uint8Array> | null;
     if (!body) throw new ProblemError("truncated", "The body is empty.");
-    const { vector, ignored, until, upload } = admitted;
+    const { vector, ignored, stepped, until, upload } = admitted;
     const leaveRoom = takeRoom(4 * lengthOf(task, vector));
     let counting: Promise<void> | undefined;
     try {
-      const what = { task, round, id, digest, gzipped, vector, ignored, until, keep: leaveRoom !== undefined };
+      const what = { task, round, id, digest, gzipped, vector, ignored, stepped, until, keep: leaveRoom !== undefined };
       const { summary, numbers } = await storeUpdate(c.env, body, what);
       const continent = (c.req.raw.cf as IncomingRequestCfProperties | undefined)?.continent ?? null;
       const answer = await stub.accept(round, id, { digest, bytes, summary, continent, upload });

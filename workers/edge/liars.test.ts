@@ -75,6 +75,52 @@ test("whoever says that it has far more than the others counts for twice their m
   expect(worst(next, (i) => (base[i] as number) + 0.096 / 40)).toBeLessThan(1e-6);
 });
 
+test("in a round of FedNova one who claims very many faces has nobody step further, and is divided by the steps that make them", async () => {
+  await task.startRound({
+    aggregation: "fednova",
+    goalCount: 3,
+    overSelection: 1,
+    maxExamplesRatio: 2,
+    maxExamples: 100_000,
+    epochs: 1,
+    batchSize: 5,
+  });
+  const base = await task.download(await task.get<Task>(""));
+  const [honest, other, liar] = await cohortOf([10, 10, 100_000]);
+  if (!honest || !other || !liar) throw new Error("no cohort");
+  await task.send(honest, filled(0.001), 10);
+  await task.send(other, filled(0.001), 10);
+  await task.send(liar, filled(0.001), 100_000);
+  const next = await task.download(await task.published(1));
+  // By hand: n is 10, 10 and 20, tau_eff (20 * 2 + 20 * 4) / 40 = 3, and the deltas are divided by 2, 2 and 20,000 steps.
+  const step = 3 * (0.5 * (0.001 / 2) + 0.5 * (0.001 / 20_000));
+  expect(worst(next, (i) => (base[i] as number) + step)).toBeLessThan(1e-7);
+});
+
+test("statistics of batch normalization make nobody step further in a round of FedExP", async () => {
+  const serverEpsilon = 0.1;
+  await task.startRound({ serverOptimizer: "fedexp", serverEpsilon, goalCount: 2, overSelection: 1 });
+  const base = await task.download(await task.get<Task>(""));
+  const [one, other] = await cohortOf([10, 10]);
+  if (!one || !other) throw new Error("no cohort");
+  /** The same everywhere, but in variances, which are far from one another. */
+  const deltaOf = (value: number, variance: number): Float32Array<ArrayBuffer> => {
+    const delta = filled(value);
+    for (const { offset, size, trainable } of tensors) if (!trainable) delta.fill(variance, offset, offset + size);
+    return delta;
+  };
+  await task.send(one, deltaOf(0.01, 3), 10);
+  await task.send(other, deltaOf(-0.006, 7), 10);
+  const next = await task.download(await task.published(1));
+  // By hand, of T parameters: T (0.01^2 + 0.006^2) / 2 over 2 (T 0.002^2 + eps). Statistics are averaged.
+  const T = tensors.reduce((sum, { size, trainable }) => sum + (trainable ? size : 0), 0);
+  const scale = (T * 0.000068) / (2 * (T * 0.000004 + serverEpsilon));
+  expect(scale).toBeGreaterThan(5);
+  const trainable = (i: number): boolean =>
+    tensors.some(({ offset, size, trainable }) => trainable && i >= offset && i < offset + size);
+  expect(worst(next, (i) => (base[i] as number) + (trainable(i) ? scale * 0.002 : 5))).toBeLessThan(1e-6);
+});
+
 test.each(["mean", "median"] as const)(
   "no update moves the weights by more than its share of their norm: %s",
   async (aggregation) => {

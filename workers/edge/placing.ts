@@ -1,3 +1,4 @@
+import { localSteps } from "../../src/federation/aggregation/fednova";
 import { isRobust } from "../../src/federation/aggregation/registry";
 import { clipOf, factorOf } from "../../src/federation/round/bounds";
 import { linearWeight } from "../../src/federation/aggregation/weights";
@@ -64,8 +65,8 @@ export class UpdatePlaces {
       return { ...place, update: { ...this.#locate(update), ...weights } };
     }
     if (!update.metadata) return null;
-    const { examples, initialLoss = null } = update.metadata;
-    const facts = { examples, norm: update.norm ?? 0, initialLoss, staleness: update.staleness };
+    const { examples, initialLoss = null, steps = localSteps(examples, open.config) } = update.metadata;
+    const facts = { examples, steps, norm: update.norm ?? 0, initialLoss, staleness: update.staleness };
     const clip = clipOf(open.config, store.checkpoints.normOf(update.base));
     return {
       ...place,
@@ -119,14 +120,15 @@ export class UpdatePlaces {
     return updates.sort((a, b) => (a.id < b.id ? -1 : 1)).slice(0, most);
   }
 
-  /** The mean of the squared norms of a round's counted updates, clipped and averaged as the updates are. */
+  /** The mean of the squared norms of what is stepped of a round's counted updates, clipped and averaged as the updates are. */
   meanSquare({ number, config }: Pick<RoundRow, "number" | "config">): number {
     const { store } = this.context;
     let [sum, total] = [0, 0];
     for (const { norm, base, metadata } of store.updates.counted(number)) {
       const own = norm ?? 0;
       const weight = isRobust(config) ? 1 : (metadata?.examples ?? 0);
-      sum += weight * (own * factorOf(own, clipOf(config, store.checkpoints.normOf(base)))) ** 2;
+      const factor = factorOf(own, clipOf(config, store.checkpoints.normOf(base)));
+      sum += weight * ((metadata?.stepNorm ?? own) * factor) ** 2;
       total += weight;
     }
     return total === 0 ? 0 : sum / total;

@@ -116,6 +116,8 @@ export async function storeUpdate(
     vector: VectorFormat | null;
     /** Of a plain delta: what counts as 0, whatever is sent. */
     ignored: readonly Span[];
+    /** Of a plain delta: what its second norm is of; nothing where nobody asks. */
+    stepped: readonly Span[];
     /** Unix time in milliseconds at which it is too late in any case. */
     until: number;
     /** Whether its numbers are kept in memory: of any but a small one they are too many. */
@@ -124,7 +126,7 @@ export async function storeUpdate(
 ): Promise<StoredUpdate> {
   const reader: Reader = update.vector
     ? vectorReader(update.vector)
-    : new UpdateReader(modelOf(update.task), update.ignored);
+    : new UpdateReader(modelOf(update.task), update.ignored, update.stepped);
   const key = updateKey(update.task, update.round, update.id, update.digest);
   const open = update.keep ? keepingSink : streamingSink;
   const sink = open(env.STORE, key, lengthOf(update.task, update.vector));

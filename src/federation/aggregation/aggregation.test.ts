@@ -1,5 +1,8 @@
 import { expect, test } from "vitest";
+import * as v from "valibot";
 import { seededRandom, shuffle } from "../../base/random";
+import { conflictOf, roundConfigSchema } from "../protocol";
+import { mostExamples } from "../round/bounds";
 import oracle from "../strategies/oracle.json";
 import { expectClose } from "../strategies/testing";
 import { addDistances } from "./blocks";
@@ -25,14 +28,15 @@ async function averageOf(aggregation: Aggregation, byzantine: number, updates: r
 /** A linear average of the oracle's updates. */
 function linearAverage(
   config: Parameters<typeof linearWeight>[1],
-  { clip, staleness }: { clip: number; staleness: readonly number[] },
+  { clip, staleness, most = Infinity }: { clip: number; staleness: readonly number[]; most?: number },
 ): Float64Array {
   const { examples, loss } = oracle.linear;
   const sum = new Float64Array(length);
   const totals = { examples: 0, denominator: 0 };
   rows.forEach((row, k) => {
     const facts = {
-      examples: examples[k] ?? 0,
+      examples: Math.min(examples[k] ?? 0, most),
+      steps: config.epochs * Math.ceil((examples[k] ?? 0) / config.batchSize),
       norm: Math.hypot(...row),
       initialLoss: loss[k] ?? null,
       staleness: staleness[k] ?? 0,
@@ -55,13 +59,32 @@ test("weighted means are NumPy's: plain, clipped, stale, q-FedAvg, FedNova", () 
   expectClose(linearAverage(FEDAVG, { ...PLAIN, clip }), results.clipped);
   expectClose(linearAverage(FEDAVG, { ...PLAIN, staleness }), results.stale);
   expectClose(linearAverage({ ...FEDAVG, aggregation: "q-fair" }, PLAIN), results.qfedavg);
-  const { epochs, batchSize, result } = oracle.more.fednova;
-  expectClose(linearAverage({ ...FEDAVG, aggregation: "fednova", epochs, batchSize }, PLAIN), result);
+  const { epochs, batchSize, result, most, capped } = oracle.more.fednova;
+  const nova = { ...FEDAVG, aggregation: "fednova", epochs, batchSize } as const;
+  expectClose(linearAverage(nova, PLAIN), result);
+  expectClose(linearAverage(nova, { ...PLAIN, most }), capped);
+});
+
+test("in FedNova one who claims very many examples makes nobody's step longer than the bound on them", () => {
+  const nova = { ...FEDAVG, aggregation: "fednova" } as const;
+  const claims = [...Array<number>(9).fill(10), 100_000];
+  const most = mostExamples({ maxExamples: 100_000, maxExamplesRatio: 2 }, claims);
+  const facts = claims.map((claimed) => ({ examples: Math.min(claimed, most), steps: claimed / 5 }));
+  const parts = facts.map((one) => linearWeight({ ...one, norm: 1, initialLoss: null, staleness: 0 }, nova, 0));
+  const examples = facts.reduce((sum, one) => sum + one.examples, 0);
+  const denominator = parts.reduce((sum, one) => sum + one.denominator, 0);
+  const share = (k: number): number =>
+    (parts[k]?.weight ?? NaN) / linearOf("fednova").divisor({ examples, denominator });
+  // By hand: n is 90 and 20, tau_eff (90 * 2 + 20 * 4) / 110, and p_k / tau_k is 1 / 22 of each of nine and 1 / 110,000 of the tenth.
+  expect(share(0)).toBeCloseTo(260 / 110 / 22, 12);
+  expect(share(9)).toBeCloseTo(260 / 110 / 110_000, 12);
+  expect(conflictOf(v.parse(roundConfigSchema, { aggregation: "fednova" }))).toBeUndefined();
+  expect(conflictOf(v.parse(roundConfigSchema, { aggregation: "fednova", maxExamplesRatio: 0 }))).toContain("FedNova");
 });
 
 test("q-FedAvg with q = 0 is the plain mean, and says which loss it lacks", () => {
   const config = { ...FEDAVG, aggregation: "q-fair", q: 0 } as const;
-  const facts = { examples: 7, norm: 3, initialLoss: 2, staleness: 0 };
+  const facts = { examples: 7, steps: 2, norm: 3, initialLoss: 2, staleness: 0 };
   const { weight, denominator } = linearWeight(facts, config, 0);
   expect(weight).toBeCloseTo(denominator, 12);
   expect(() => linearWeight({ ...facts, initialLoss: null }, config, 0)).toThrow("needs the loss");

@@ -20,6 +20,8 @@ export interface LinearAggregation extends Capabilities {
   readonly isLinear: true;
   /** Whether a client has to say F_k(w_t), the loss of the base checkpoint on its training faces. */
   readonly needsInitialLoss: boolean;
+  /** Whether it goes by the steps that a client has taken. */
+  readonly needsSteps: boolean;
   weigh(update: WeighedUpdate, options: LinearOptions): Weight;
   /** What the sum is divided by. */
   divisor(totals: { examples: number; denominator: number }): number;
@@ -28,6 +30,8 @@ export interface LinearAggregation extends Capabilities {
 export interface WeighedUpdate {
   /** n_k */
   examples: number;
+  /** tau_k: steps of local SGD that made the delta. */
+  steps: number;
   /** L2 norm of the delta, after it was clipped. */
   norm: number;
   /** F_k(w_t), where the rule asks for it. */

@@ -11,12 +11,14 @@ export const localSteps = (
  * `tau_eff sum_k p_k delta_k / tau_k` with `p_k = n_k / n` and `tau_eff = sum_k p_k tau_k`. With `weight = n_k / tau_k` and
  * `denominator = n_k tau_k` that is the sum divided by `n^2 / sum_k n_k tau_k`.
  *
- * tau_k follows from the examples that the update counts for: a client that has more than a round lets it count takes more steps than
- * that.
+ * A delta is divided by all the steps that its client has taken, also on examples that do not count. tau_eff is how far everybody's step
+ * goes, and grows with the square of what one client claims: there only the steps on examples that count are counted, so that it is at
+ * most what a client at the round's cap takes. Where nothing is capped, both are the same.
  */
 export const fednova: LinearAggregation = {
   isLinear: true,
   needsInitialLoss: false,
+  needsSteps: true,
   seesUpdates: true,
   // A hub knows its own clients' steps only.
   isForHubs: false,
@@ -24,9 +26,8 @@ export const fednova: LinearAggregation = {
     optimizer !== "sgd" || proximal > 0 || patience > 0
       ? "FedNova divides by steps of plain SGD: choose optimizer sgd, proximal 0 and patience 0."
       : undefined,
-  weigh({ examples, discount }, options) {
-    const tau = localSteps(examples, options);
-    return { weight: (examples * discount) / tau, denominator: examples * tau };
+  weigh({ examples, steps, discount }, options) {
+    return { weight: (examples * discount) / steps, denominator: examples * localSteps(examples, options) };
   },
   divisor: ({ examples, denominator }) => examples ** 2 / denominator,
 };

@@ -4,6 +4,7 @@ import type { LinearAggregation } from "./aggregation";
 export const mean: LinearAggregation = {
   isLinear: true,
   needsInitialLoss: false,
+  needsSteps: false,
   seesUpdates: false,
   isForHubs: true,
   weigh: ({ examples, discount }) => ({ weight: examples * discount, denominator: examples }),

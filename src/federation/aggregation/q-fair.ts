@@ -7,6 +7,7 @@ import type { LinearAggregation } from "./aggregation";
 export const qFair: LinearAggregation = {
   isLinear: true,
   needsInitialLoss: true,
+  needsSteps: false,
   seesUpdates: true,
   isForHubs: true,
   weigh({ norm, initialLoss, discount }, { q, learningRate }) {

@@ -47,3 +47,9 @@ export function needsInitialLoss({ aggregation }: { aggregation: Aggregation }):
   const rule = aggregationOf(aggregation);
   return rule.isLinear && rule.needsInitialLoss;
 }
+
+/** Whether an update's weight follows from the steps that its client has taken. */
+export function needsSteps({ aggregation }: { aggregation: Aggregation }): boolean {
+  const rule = aggregationOf(aggregation);
+  return rule.isLinear && rule.needsSteps;
+}

@@ -7,6 +7,8 @@ import { linearOf } from "./registry";
 export interface UpdateFacts {
   /** n_k */
   examples: number;
+  /** Steps of local SGD that made it: on all examples of its client, also on those that do not count. */
+  steps: number;
   /** L2 norm of the whole delta. */
   norm: number;
   /** F_k(w_t): mean loss of the base checkpoint on the client's training faces. Only q-FedAvg asks for it. */
@@ -29,7 +31,7 @@ export interface UpdateFacts {
  * @throws RangeError when q-FedAvg lacks an update's loss
  */
 export function linearWeight(
-  { examples, norm, initialLoss, staleness }: UpdateFacts,
+  { examples, steps, norm, initialLoss, staleness }: UpdateFacts,
   {
     aggregation,
     noise,
@@ -41,7 +43,7 @@ export function linearWeight(
   const clipped = clip > 0 && norm > clip ? clip / norm : 1;
   const discount = clipped / Math.sqrt(1 + staleness);
   if (noise > 0 || remembers({ strategy })) return { weight: discount, denominator: 1 };
-  return linearOf(aggregation).weigh({ examples, norm: norm * clipped, initialLoss, discount }, options);
+  return linearOf(aggregation).weigh({ examples, steps, norm: norm * clipped, initialLoss, discount }, options);
 }
 
 /**

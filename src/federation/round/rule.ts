@@ -44,13 +44,17 @@ export function noiseRuleOf({
 }
 
 export const optimizerOf = (
-  config: Pick<RoundConfig, "serverOptimizer" | "serverLearningRate" | "serverMomentum" | "serverBeta2" | "serverTau">,
+  config: Pick<
+    RoundConfig,
+    "serverOptimizer" | "serverLearningRate" | "serverMomentum" | "serverBeta2" | "serverTau" | "serverEpsilon"
+  >,
 ): ServerOptimizer => ({
   kind: config.serverOptimizer,
   learningRate: config.serverLearningRate,
   momentum: config.serverMomentum,
   beta2: config.serverBeta2,
   tau: config.serverTau,
+  epsilon: config.serverEpsilon,
 });
 
 /** What of a model stays as it is in a round's base, whatever its updates hold. */

@@ -17,8 +17,9 @@ export interface OptimizerRule {
    * What the learning rate is multiplied by, of one that sees updates.
    * @param meanSquare the updates' squared norms, averaged as the updates were
    * @param square squared norm of their average
+   * Both are of what is stepped: without statistics of batch normalization, and what the round leaves as it is.
    */
-  readonly scale?: (meanSquare: number, square: number) => number;
+  readonly scale?: (meanSquare: number, square: number, options: StepOptions) => number;
 }
 
 export interface StepOptions {
@@ -30,6 +31,8 @@ export interface StepOptions {
   beta2: number;
   /** tau: how adaptive it is; added to the root, so a larger one adapts less. */
   tau: number;
+  /** eps of FedExP: added to the squared norm of the average. */
+  epsilon: number;
 }
 
 /** What an optimizer remembers of a block between rounds: two vectors as long as the block. */

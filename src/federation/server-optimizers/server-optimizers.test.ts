@@ -10,7 +10,8 @@ import { stepModel } from "./step-model";
 /** Every expected number here was computed by tools/strategies-oracle.py, with NumPy. */
 const rows = oracle.deltas.map((row) => Float32Array.from(row));
 const length = rows[0]?.length ?? 0;
-const { rule, start } = oracle.optimizers;
+const { start } = oracle.optimizers;
+const rule = { ...oracle.optimizers.rule, epsilon: 1e-3 };
 
 const modelOf = (trainable: boolean, size: number): ModelSummary => ({
   layers: [],
@@ -22,13 +23,7 @@ const modelOf = (trainable: boolean, size: number): ModelSummary => ({
   classes: 1,
 });
 
-async function step(
-  weights: Float32Array,
-  mean: Float64Array,
-  optimizer: ServerOptimizer,
-  trainable = true,
-  meanSquare = 0,
-) {
+async function step(weights: Float32Array, mean: Float64Array, optimizer: ServerOptimizer, trainable = true) {
   const moments = initialMoments(weights.length, optimizer);
   await stepModel(modelOf(trainable, weights.length), weights, {
     optimizer,
@@ -36,7 +31,6 @@ async function step(
     share: 1,
     keep: () => false,
     moments: () => Promise.resolve(moments),
-    meanSquare,
   });
 }
 
@@ -64,14 +58,38 @@ test("batch-norm statistics are averaged, whatever the optimizer", async () => {
   expect(parameter[0]).not.toBe(1.5);
 });
 
-test("FedExP steps as far as NumPy does", async () => {
-  const { step: factor, weights: expected } = oracle.more.fedexp;
+test("FedExP steps as far as NumPy does, and statistics neither lengthen its step nor take it", async () => {
+  const { epsilon, step: factor, weights: expected } = oracle.more.fedexp;
   const weights = Float32Array.from(start);
   const mean = Float64Array.from({ length }, (_, i) => rows.reduce((sum, row) => sum + (row[i] ?? 0), 0) / rows.length);
-  const meanSquare = rows.reduce((sum, row) => sum + Math.hypot(...row) ** 2, 0) / rows.length;
-  await step(weights, mean, { ...rule, kind: "fedexp", learningRate: 1 }, true, meanSquare);
+  const tensors = [
+    { name: "w", offset: 0, size: 4, shape: [4], trainable: true },
+    { name: "moving_mean", offset: 4, size: 2, shape: [2], trainable: false },
+    { name: "v", offset: 6, size: length - 6, shape: [length - 6], trainable: true },
+  ];
+  const parameters = rows.map((row) => [...row].filter((_, i) => i !== 4 && i !== 5));
+  const meanSquare = parameters.reduce((sum, row) => sum + Math.hypot(...row) ** 2, 0) / rows.length;
+  const optimizer = { ...rule, kind: "fedexp", learningRate: 1, epsilon } as const;
+  const take = (keep: (name: string) => boolean, stepped: Float32Array): Promise<void> =>
+    stepModel({ ...modelOf(true, length), tensors }, stepped, {
+      optimizer,
+      average: (from, count) => Promise.resolve(mean.slice(from, from + count)),
+      share: 1,
+      keep: ({ name }) => keep(name),
+      moments: () => Promise.resolve(null),
+      meanSquare,
+    });
+  await take(() => false, weights);
   expectClose(weights, expected);
-  expect(fedexp.scale?.(meanSquare, Math.hypot(...mean) ** 2)).toBeCloseTo(factor, 6);
+  // eps counts, and so do statistics where they are taken for parameters.
+  const square = mean.reduce((sum, value, i) => (i === 4 || i === 5 ? sum : sum + value * value), 0);
+  expect(fedexp.scale?.(meanSquare, square, optimizer)).toBeCloseTo(factor, 6);
+  expect(fedexp.scale?.(meanSquare, square, { ...optimizer, epsilon: 1e-3 })).toBeGreaterThan(factor * 1.001);
+  // What the round leaves as it is says nothing of how far the rest should go.
+  const kept = Float32Array.from(start);
+  await take((name) => name === "v", kept);
+  expect([...kept.subarray(6)]).toEqual([...Float32Array.from(start).subarray(6)]);
+  expect(Math.abs((kept[0] ?? NaN) - (weights[0] ?? NaN))).toBeGreaterThan(1e-3);
   // Updates that agree are stepped by their mean.
-  expect(fedexp.scale?.(1, 1)).toBe(1);
+  expect(fedexp.scale?.(1, 1, optimizer)).toBe(1);
 });

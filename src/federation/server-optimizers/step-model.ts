@@ -1,6 +1,7 @@
 import type { ModelSummary, TensorSpec } from "../../model/model";
 import type { BlockAverage } from "../aggregation/robust-average";
 import type { OptimizerRule, ServerMoments } from "./optimizer";
+import { squareWithin, steppedSpans } from "./stepped-spans";
 import { optimizerRule, SERVER_OPTIMIZERS, type ServerOptimizer } from "./registry";
 
 /** Numbers of a block: 8 MB of float64. An optimizer's moments are kept by these blocks. */
@@ -19,7 +20,7 @@ export interface ServerStep {
   moments: (start: number, length: number) => Promise<ServerMoments | null>;
   /** Told the average of every block once, before its step. */
   onAverage?: (start: number, average: Float64Array) => Promise<void>;
-  /** The mean of the updates' squared norms, for an optimizer that sees them. */
+  /** The mean of the squared norms of what is stepped of the updates, for an optimizer that sees them. */
   meanSquare?: number;
   /** Told the moments of every block after its step. */
   onMoments?: (start: number, moments: ServerMoments) => Promise<void>;
@@ -43,11 +44,12 @@ export async function stepModel(
 ): Promise<void> {
   let options = optimizer;
   if (rule.scale) {
+    const spans = steppedSpans(tensors, keep);
     let square = 0;
     for (let start = 0; start < parameters; start += BLOCK) {
-      for (const value of await average(start, Math.min(BLOCK, parameters - start))) square += value * value;
+      square += squareWithin(spans, start, await average(start, Math.min(BLOCK, parameters - start)));
     }
-    options = { ...optimizer, learningRate: optimizer.learningRate * rule.scale(meanSquare, square) };
+    options = { ...optimizer, learningRate: optimizer.learningRate * rule.scale(meanSquare, square, optimizer) };
   }
   for (let start = 0; start < parameters; start += BLOCK) {
     const block = weights.subarray(start, Math.min(parameters, start + BLOCK));

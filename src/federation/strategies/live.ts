@@ -70,7 +70,7 @@ export const isOptionOf = (strategy: unknown, field: keyof LiveOptions): boolean
 export const remembers = ({ strategy }: Pick<LiveChoice, "strategy">): boolean =>
   strategy !== "none" && liveNamed(strategy).live.server !== undefined;
 
-const isLive = (name: unknown): name is LiveName => typeof name === "string" && Object.hasOwn(LIVE, name);
+export const isLive = (name: unknown): name is LiveName => typeof name === "string" && Object.hasOwn(LIVE, name);
 
 /** A round's strategy, as far as a client needs it; null where it has none. */
 export interface LiveRun {
@@ -320,11 +320,12 @@ export function liveConflict(config: RoundConfig): string | undefined {
   if (layers === "head") {
     return "A strategy's clients train all layers: choose layers all, or strategy none.";
   }
-  return (remembers(config) ? serverConflict(config) : undefined) ?? stepsConflict(strategy, config);
+  return serverConflict(config) ?? stepsConflict(strategy, config);
 }
 
-/** Why a server that remembers something does not go with what else a round says. */
-function serverConflict(config: RoundConfig): string | undefined {
+/** Why a server that remembers something does not go with what else a round says; undefined where it does, and where it remembers nothing. */
+export function serverConflict(config: RoundConfig): string | undefined {
+  if (!remembers(config)) return undefined;
   const name = config.strategy === "feddyn" ? "FedDyn" : "SCAFFOLD";
   if (config.aggregation !== "mean" || config.serverOptimizer !== "sgd") {
     return `${name}'s server remembers what all updates together tell of its clients, and steps as its paper does: choose aggregation mean and serverOptimizer sgd.`;
@@ -342,8 +343,10 @@ function serverConflict(config: RoundConfig): string | undefined {
   if (config.codec !== exact) {
     return `What ${name}'s devices keep has to be what counts, and a codec loses some of it on the way: choose codec ${exact}${config.secure ? ", the most exact under masks" : ""}.`;
   }
-  if (config.population < config.goalCount) {
-    return `${name}'s server has to know how many devices there are in all: choose population, of the goal count or more.`;
+  // All who are drawn may count: whose update is there counts when the goal is reached.
+  const most = Math.ceil(config.goalCount * config.overSelection);
+  if (config.population < most) {
+    return `${name}'s server has to know how many devices there are in all: choose population, of ${most} or more, for as many may count in one round.`;
   }
   if (seesSteps(config) && (config.secure || config.topology !== "central")) {
     return "SCAFFOLD's server divides each update by its steps: masks hide it, and a hub knows its own only. Choose secure false and topology central, or FedDyn, which needs the sum alone.";

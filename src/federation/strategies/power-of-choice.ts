@@ -1,5 +1,5 @@
 import * as v from "valibot";
-import { examplesMean, type Strategy } from "./strategy";
+import { plainMean, type Strategy } from "./strategy";
 
 const options = v.strictObject({
   /** d / m: how many candidates are asked for their loss for each client that trains. */
@@ -7,8 +7,8 @@ const options = v.strictObject({
 });
 
 /**
- * Power-of-Choice (Cho et al. 2022, arXiv 2010.01243, section 3.2): of d candidates, drawn without replacement, the m with the largest
- * loss of w_t on their own examples train; then FedAvg. (The paper draws candidates by their share of the data; here all alike.)
+ * Power-of-Choice (Cho et al. 2022, arXiv 2010.01243, section 3.2): of d candidates, drawn without replacement by their shares of the
+ * data, the m with the largest loss of w_t on their own examples train, and the next weights are the plain mean of theirs.
  */
 export const powerOfChoice: Strategy<v.InferOutput<typeof options>> = {
   name: "power-of-choice",
@@ -20,7 +20,7 @@ export const powerOfChoice: Strategy<v.InferOutput<typeof options>> = {
       const order = [...candidates.keys()].sort((a, b) => (losses[b] ?? 0) - (losses[a] ?? 0));
       return order.map((i) => candidates[i] as number);
     },
-    aggregate: ({ model }, updates) => ({ delta: examplesMean(updates, model.parameters) }),
+    aggregate: ({ model }, updates) => ({ delta: plainMean(updates, model.parameters) }),
   },
   wire: { down: [], up: [], losses: true },
 };

@@ -90,7 +90,7 @@ async function run({ strategy, options, undone = () => [], ...more }: Run): Prom
     );
     moments.second = Float32Array.from(perStep);
     await stepModel(model, next, {
-      optimizer: { kind: "sgd", learningRate: serverLearningRate, momentum: 0, beta2: 0, tau: 1 },
+      optimizer: { kind: "sgd", learningRate: serverLearningRate, momentum: 0, beta2: 0, tau: 1, epsilon: 1 },
       rule: serverRuleOf({ choice, updates: updates.length }, model),
       average: () => Promise.resolve(plainMean(updates, length)),
       share: 1,
@@ -140,12 +140,12 @@ test("statistics are averaged, and what a round leaves as it is stays, with what
   const [kernel, statistics] = model.tensors.map((one) => ({ ...one, trainable: one.offset === 0 }));
   if (!kernel || !statistics) throw new Error("no tensors");
   const choice = { ...v.parse(planSchema, { epochs: 1, batchSize: 1, learningRate: 1 }), strategy: "feddyn" as const };
-  const step = async (kept: string, population = 4): Promise<{ weights: Float32Array; memory: Float32Array }> => {
+  const step = async (kept: string): Promise<{ weights: Float32Array; memory: Float32Array }> => {
     const [weights, memory] = [new Float32Array(length), new Float32Array(length)];
     const one = { ...model, tensors: [kernel, statistics] };
     await stepModel(one, weights, {
-      optimizer: { kind: "sgd", learningRate: 1, momentum: 0, beta2: 0, tau: 1 },
-      rule: serverRuleOf({ choice: { ...choice, population }, updates: 2 }, one),
+      optimizer: { kind: "sgd", learningRate: 1, momentum: 0, beta2: 0, tau: 1, epsilon: 1 },
+      rule: serverRuleOf({ choice: { ...choice, population: 4 }, updates: 2 }, one),
       average: () => Promise.resolve(new Float64Array(length).fill(1)),
       share: 1,
       keep: ({ name }) => name === kept,
@@ -157,10 +157,36 @@ test("statistics are averaged, and what a round leaves as it is stays, with what
   const { weights, memory } = await step("none");
   expect([...weights]).toEqual([1.5, 1.5, 1.5, 1, 1]);
   expect([...memory]).toEqual([-0.02, -0.02, -0.02, 0, 0].map(Math.fround));
-  // Where more come than there are said to be, they are there.
-  expect((await step("none", 1)).weights).toEqual((await step("none", 2)).weights);
   const held = await step("body/kernel");
   expect([...held.weights, ...held.memory]).toEqual([0, 0, 0, 1, 1, 0, 0, 0, 0, 0]);
+});
+
+test("SCAFFOLD's server keeps the sum of its clients' control variates, also where more count than there are said to be", () => {
+  const one: ModelSummary = {
+    ...model,
+    parameters: 1,
+    tensors: [{ name: "w", shape: [1], size: 1, offset: 0, trainable: true }],
+  };
+  const said = { epochs: 1, batchSize: 10, learningRate: 0.1, strategy: "scaffold", population: 3 };
+  const choice = v.parse(planSchema, said);
+  const live = liveRunOf(choice, one);
+  if (!live) throw new Error("no strategy");
+  const memory = Float32Array.from([12]);
+  const [controls, deltas] = [
+    [1, 2, 3, 6],
+    [-0.2, -0.4, -0.6, -1.2],
+  ];
+  // By option II, of two steps each.
+  const told = broadcastFor(live, memory)["control"]?.[0] ?? NaN;
+  const next = controls.map((control, i) => control - told - (deltas[i] ?? NaN) / (2 * 0.1));
+  serverRuleOf({ choice, updates: 4 }, one)?.step(
+    new Float32Array(1),
+    Float64Array.from([-0.6]),
+    { learningRate: 1, momentum: 0, beta2: 0, tau: 1, epsilon: 1 },
+    { first: memory, second: Float32Array.from([-2.4 / 2]) },
+  );
+  expect(next.reduce((sum, control) => sum + control, 0)).toBeCloseTo(8, 5);
+  expect(memory[0]).toBeCloseTo(8, 5);
 });
 
 test("without a strategy that remembers something there is no such rule", () => {
@@ -174,6 +200,9 @@ test("without a strategy that remembers something there is no such rule", () => 
 const SCAFFOLD = { population: 10, strategy: "scaffold" };
 test.each([
   [{ population: 2 }, "choose population"],
+  // Three updates end the round, and four clients are drawn for that.
+  [{ population: 3 }, "choose population, of 4 or more"],
+  [{ population: 10, overSelection: 3, goalCount: 4 }, "of 12 or more"],
   [{ serverOptimizer: "adam" }, "serverOptimizer sgd"],
   [{ aggregation: "krum", goalCount: 10 }, "aggregation mean"],
   [{ noise: 1, updateClip: 1, evaluators: 0 }, "noise 0"],

@@ -22,8 +22,7 @@ export function serverRuleOf(
   const run = liveRunOf(choice, model);
   const server = run?.strategy.live.server;
   if (!server) return undefined;
-  // More have come than there are said to be: they are there.
-  const context = { ...run.context, clients: Math.max(run.context.clients, updates) };
+  const { context } = run;
   return {
     remembers: true,
     seesUpdates: false,

@@ -126,7 +126,9 @@ test("Power-of-Choice trains those of its candidates that NumPy chooses", () => 
     expect(selected?.sort((a, b) => a - b)).toEqual(chosen);
     const updates = chosen.map((client): StrategyUpdate => {
       const trained = descend(client, weights);
-      return { client, examples: 10, delta: trained.map((value, i) => value - (weights[i] ?? 0)), sent: {} };
+      // All count alike, whatever they have.
+      const examples = 10 * (client + 1);
+      return { client, examples, delta: trained.map((value, i) => value - (weights[i] ?? 0)), sent: {} };
     });
     const { delta } = server.aggregate(context, updates, {});
     weights = weights.map((value, i) => value + (delta[i] ?? 0));

@@ -160,7 +160,10 @@ export interface Strategy<Options = Record<string, unknown>> {
      * @param losses of w_t on each candidate's examples, for strategies that name `wire.losses`
      */
     select?(context: StrategyContext<Options>, candidates: readonly number[], losses: readonly number[]): number[];
-    /** How many candidates are drawn to be selected from, where `size` are to train. */
+    /**
+     * How many candidates are drawn to be selected from, where `size` are to train: without replacement, by their shares of all examples.
+     * Without it those who train are drawn, all alike.
+     */
     candidates?(context: StrategyContext<Options>, size: number): number;
     /**
      * One delta of a round's updates, and what the server remembers after it if its candidate is published.

@@ -17,8 +17,10 @@ export const metadataColumn = optionalJson(
     bytesDown: v.optional(v.number(), 0),
     backend: v.optional(v.nullable(v.string()), null),
     initialLoss: v.optional(v.number()),
-    /** Of local SGD, that its client has taken by what it says; where the round's server asks. */
+    /** Of local SGD, that its client has taken by what it says; where the round asks. */
     steps: v.optional(v.number()),
+    /** Norm of what the server steps of it, where its optimizer asks. */
+    stepNorm: v.optional(v.number()),
   }),
 );
 

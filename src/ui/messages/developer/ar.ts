@@ -626,6 +626,7 @@ export const ar = {
     serverMomentum: { name: "الزخم", help: "بيتا، أو بيتا 1" },
     serverBeta2: { name: "بيتا 2", help: "لـ FedAdam و FedYogi" },
     serverTau: { name: "تاو", help: "للتكيفية منها" },
+    serverEpsilon: { name: "إبسيلون FedExP", help: "كلما كبر قصرت خطواته" },
     updateClip: { name: "قصّ التحديث", help: "معيار تحديث العميل؛ 0 يعطّله" },
     maxUpdateNorm: { name: "أكبر تحديث", help: "نسبة من معيار الأوزان نفسها؛ 0 يعطّله" },
     maxExamples: { name: "أقصى عدد للأمثلة", help: "مما يُحسب لتحديث عميل واحد" },
@@ -696,7 +697,7 @@ export const ar = {
     mu: { name: "ميو", help: "وزن المقارنة بجانب التسميات" },
     temperature: { name: "الحرارة", help: "في المقارنة" },
     alignment: { name: "ألفا", help: "FedDyn: شدة ربط الأجهزة بنقطة الحفظ وتصحيحها" },
-    population: { name: "الأجهزة كلها", help: "في الاتحاد، حضرت أم لا: بعدد الهدف أو أكثر" },
+    population: { name: "الأجهزة كلها", help: "في الاتحاد، حضرت أم لا: لا يقل عما قد تختاره جولة" },
     batchNorm: {
       name: "تطبيع الدفعات",
       help: "الأوزان والإحصاءات",

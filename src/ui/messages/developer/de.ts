@@ -589,6 +589,7 @@ export const de = {
     serverMomentum: { name: "Momentum", help: "Beta oder Beta 1" },
     serverBeta2: { name: "Beta 2", help: "von FedAdam und FedYogi" },
     serverTau: { name: "Tau", help: "der adaptiven" },
+    serverEpsilon: { name: "Epsilon von FedExP", help: "größer macht seine Schritte kürzer" },
     updateClip: { name: "Update kürzen", help: "auf diese Norm; 0 ist aus" },
     maxUpdateNorm: { name: "Größtes Update", help: "Anteil an der Norm der Gewichte; 0 ist aus" },
     maxExamples: { name: "Höchstens Beispiele", help: "für die das Update eines Clients zählt" },
@@ -673,7 +674,7 @@ export const de = {
     alignment: { name: "Alpha", help: "FedDyn: wie stark Geräte am Checkpoint gehalten und korrigiert werden" },
     population: {
       name: "Geräte insgesamt",
-      help: "der Föderation, ob sie kommen oder nicht: so viele wie das Ziel oder mehr",
+      help: "der Föderation, ob sie kommen oder nicht: nicht weniger, als eine Runde auswählen kann",
     },
     batchNorm: {
       name: "Batch-Normalisierung",

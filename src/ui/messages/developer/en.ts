@@ -589,6 +589,7 @@ export const en = {
     serverMomentum: { name: "Momentum", help: "beta, or beta 1" },
     serverBeta2: { name: "Beta 2", help: "of FedAdam and FedYogi" },
     serverTau: { name: "Tau", help: "of the adaptive ones" },
+    serverEpsilon: { name: "FedExP epsilon", help: "larger makes its steps shorter" },
     updateClip: { name: "Update clip", help: "norm of a client's update; 0 is off" },
     maxUpdateNorm: { name: "Largest update", help: "share of the weights' own norm; 0 is off" },
     maxExamples: { name: "Most examples", help: "that one client's update counts for" },
@@ -668,7 +669,10 @@ export const en = {
     mu: { name: "Mu", help: "weight of the comparison beside the labels" },
     temperature: { name: "Temperature", help: "of the comparison" },
     alignment: { name: "Alpha", help: "FedDyn: how strongly devices are held to the checkpoint and corrected" },
-    population: { name: "Devices in all", help: "of the federation, whether they come or not: the goal count or more" },
+    population: {
+      name: "Devices in all",
+      help: "of the federation, whether they come or not: no fewer than a round may choose",
+    },
     batchNorm: {
       name: "Batch normalization",
       help: "weights and statistics",

@@ -544,6 +544,7 @@ export const zhCN = {
     serverMomentum: { name: "动量", help: "beta 或 beta 1" },
     serverBeta2: { name: "Beta 2", help: "FedAdam 和 FedYogi 的" },
     serverTau: { name: "Tau", help: "自适应方法的" },
+    serverEpsilon: { name: "FedExP 的 epsilon", help: "越大，步子越短" },
     updateClip: { name: "更新裁剪", help: "客户端更新的范数；0 为关" },
     maxUpdateNorm: { name: "最大更新", help: "占权重自身范数的比例；0 为关" },
     maxExamples: { name: "最多样本", help: "一个客户端的更新最多计多少个" },
@@ -614,7 +615,7 @@ export const zhCN = {
     mu: { name: "Mu", help: "对比损失相对标签的权重" },
     temperature: { name: "温度", help: "对比损失的" },
     alignment: { name: "Alpha", help: "FedDyn：设备被拉向检查点并被校正的强度" },
-    population: { name: "设备总数", help: "整个联邦的设备，无论来不来：不少于目标数" },
+    population: { name: "设备总数", help: "整个联邦的设备，无论来不来：不少于一轮可能选中的数目" },
     batchNorm: {
       name: "批归一化",
       help: "权重和统计量",
