@@ -60,7 +60,7 @@ const STRATEGIES = {
   FedAdagrad: server("adagrad", 0.01, { serverTau: 0.001 }),
   FedAdam: server("adam", 0.01, { serverTau: 0.001 }),
   FedYogi: server("yogi", 0.01, { serverTau: 0.001 }),
-  FedExP: server("fedexp", 1),
+  FedExP: server("fedexp", 1, { averageLast: true }),
   RFA: { aggregation: "geometric-median" },
   "Power-of-Choice": { ...strategy("power-of-choice", { choices: 2 }), fraction: 0.5 },
   Ditto: strategy("ditto", { lambda: 0.1 }),

@@ -107,11 +107,11 @@ export async function centralRound(playing: Playing): Promise<Played> {
     stepNorm = normOf(candidate.weights.map((value, i) => value - (state.weights[i] as number)));
     if (number % config.evaluateEvery === 0 || number === config.rounds) {
       report("evaluating", 0, 1);
-      const evaluation = await evaluate(candidate.weights);
-      found = {
-        evaluation,
-        success: await attackSuccess(config, { data, pool, weights: candidate.weights }, evaluation),
-      };
+      const weights = config.averageLast
+        ? candidate.weights.map((value, i) => (value + (state.weights[i] as number)) / 2)
+        : candidate.weights;
+      const evaluation = await evaluate(weights);
+      found = { evaluation, success: await attackSuccess(config, { data, pool, weights }, evaluation) };
     }
     const evidence = evidenceOf(found.evaluation, state.evaluation);
     published = round.conclude({ type: "merged", version: number, dreams: null, evidence });

@@ -136,6 +136,8 @@ const entries = {
 
   /** Rounds from one evaluation on the test examples to the next. */
   evaluateEvery: v.optional(whole(1, 1000), 1),
+  /** What is evaluated is the average of the last two rounds' weights, as of FedExP, whose last iterate oscillates (its paper, section 6). */
+  averageLast: v.optional(v.boolean(), false),
   /** Accuracy on the test examples that ends the run. */
   target: v.optional(v.nullable(real(0, 1)), null),
   stopPatience: round.stopPatience,
@@ -272,6 +274,10 @@ const RULES: [(config: v.InferOutput<v.StrictObjectSchema<typeof entries, undefi
   [
     ({ stopPatience, tolerance, evaluateEvery }) => (stopPatience === 0 && tolerance === null) || evaluateEvery === 1,
     "Early stopping needs an evaluation in every round: choose evaluateEvery 1.",
+  ],
+  [
+    ({ averageLast, tolerance, topology }) => !averageLast || (tolerance === null && topology === "central"),
+    "What is published or rejected is a server's last weights, and not their average with those before: choose averageLast false, or tolerance null and topology central.",
   ],
   [
     ({ personalEpochs, heldOut }) => personalEpochs === 0 || heldOut > 0,

@@ -12,11 +12,11 @@ export const NAMED_RULES = {
   fedadagrad: { serverOptimizer: "adagrad" },
   fedadam: { serverOptimizer: "adam" },
   fedyogi: { serverOptimizer: "yogi" },
-  fedexp: { serverOptimizer: "fedexp" },
+  fedexp: { serverOptimizer: "fedexp", averageLast: true },
 } as const;
 
 /** What stands for none of them. */
-const PLAIN: Record<string, unknown> = { aggregation: "mean", serverOptimizer: "sgd" };
+const PLAIN: Record<string, unknown> = { aggregation: "mean", serverOptimizer: "sgd", averageLast: false };
 
 /**
  * A configuration, still to be checked, with what its strategy's name stands for.

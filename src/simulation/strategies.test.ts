@@ -108,6 +108,14 @@ test("every built-in strategy runs with its defaults, and with a schedule where 
 const PIXELS = 784;
 const half = { pixels: new Uint8Array(60 * PIXELS), labels: Uint8Array.from({ length: 60 }, (_, i) => i % 10) };
 const { parameters } = summarize(MODELS["mnist-2nn"]);
+const RESULT = {
+  delta: new Float32Array(parameters),
+  loss: 2,
+  accuracy: 0.1,
+  initialLoss: null,
+  norms: null,
+  heldOut: { examples: 0, loss: 0, accuracy: 0, confusion: [] },
+};
 /** A run whose clients learn nothing, and send what they are told to. */
 function runWith(
   server: Partial<AnyStrategy["server"]>,
@@ -119,12 +127,7 @@ function runWith(
     start: () => Promise.resolve(),
     train: () =>
       Promise.resolve({
-        delta: new Float32Array(parameters),
-        loss: 2,
-        accuracy: 0.1,
-        initialLoss: null,
-        norms: null,
-        heldOut: { examples: 0, loss: 0, accuracy: 0, confusion: [] },
+        ...RESULT,
         strategy: { state: {}, sent },
       }),
     evaluate: () => Promise.resolve({ examples: 1, loss: 1, accuracy: 0.5, confusion: [[1]] }),
@@ -205,7 +208,7 @@ test.each<[string, Partial<LabInput>]>([
   ["fednova", { aggregation: "fednova" }],
   ["rfa", { aggregation: "geometric-median" }],
   ["fedmom", { serverOptimizer: "nesterov" }],
-  ["fedexp", { serverOptimizer: "fedexp" }],
+  ["fedexp", { serverOptimizer: "fedexp", averageLast: true }],
   ["fedadam", { serverOptimizer: "adam" }],
 ])("the strategy %s is %o, so that a sweep compares it with those that remember something", (strategy, rule) => {
   const base = parseLabConfig(RUN);
@@ -214,4 +217,27 @@ test.each<[string, Partial<LabInput>]>([
   const other = key === "aggregation" ? { aggregation: "median" } : { serverOptimizer: "yogi" };
   expect(refusalOf({ strategy, ...(other as Partial<LabInput>) })).toContain(`choose no other ${key}`);
   expect(refusalOf({ strategy, strategyOptions: { alpha: 1 } })).toContain("has none of its own");
+});
+
+test("of FedExP the average of the last two rounds' weights is evaluated, and the last ones go on", async () => {
+  // All clients move every weight by 0.5, and so does the server, as updates that agree are stepped by their mean.
+  const seen: number[] = [];
+  const worker: LabWorkerApi = {
+    start: () => Promise.resolve(),
+    train: () => Promise.resolve({ ...RESULT, delta: new Float32Array(parameters).fill(0.5) }),
+    evaluate: ({ weights }) => {
+      seen.push(weights[7] ?? NaN);
+      return Promise.resolve({ examples: 1, loss: 1, accuracy: 0.5, confusion: [[1]] });
+    },
+  };
+  const config = parseLabConfig({ ...RUN, strategy: "fedexp" });
+  const { weights } = await runLab({
+    config,
+    data: { train: half, test: half },
+    pool: new LabPool([worker]),
+    start: new Float32Array(parameters).fill(1),
+  });
+  expect(seen).toEqual([1, 1.25, 1.75]);
+  expect(weights[7]).toBe(2);
+  expect(refusalOf({ averageLast: true, tolerance: 0.1 })).toContain("choose averageLast false");
 });
