@@ -57,20 +57,26 @@ async function ownPictures(path, said) {
 /** Examples [label, pixels, usage, client] to train on and to test with. */
 function piles(samples, path, what) {
   const rows = { train: [], test: [] };
-  for (const [index, [label, pixels, usage, client]] of samples.entries()) {
-    rows[lab.isTest(usage, index) ? "test" : "train"].push({ label, pixels, client });
+  const isTest = lab.testSplit();
+  const clients = lab.clientNumbers(samples.map(([, , , client]) => client));
+  const nobodys = clients?.filter((client) => client === 0).length ?? 0;
+  if (nobodys > 0) {
+    console.error(`${path}: ${nobodys} ${what}s do not say whose they are: a natural partition gives them to nobody.`);
+  }
+  for (const [index, [label, pixels, usage]] of samples.entries()) {
+    rows[isTest(usage, label) ? "test" : "train"].push({ label, pixels, client: clients?.[index] ?? 0 });
   }
   return Object.fromEntries(
     Object.entries(rows).map(([part, samples]) => {
       if (samples.length === 0)
         throw new DataError(`${path} holds no ${what} for the ${part}ing.`.replace("testing", "test"));
-      const clients = lab.clientNumbers(samples.map(({ client }) => client));
+      const owners = Uint32Array.from(samples, ({ client }) => client);
       return [
         part,
         {
           pixels: Buffer.concat(samples.map(({ pixels }) => pixels)),
           labels: Uint8Array.from(samples, ({ label }) => label),
-          ...(clients && { clients }),
+          ...(owners.some((client) => client > 0) && { clients: owners }),
         },
       ];
     }),

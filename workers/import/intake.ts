@@ -9,7 +9,7 @@ import {
   type PictureShape,
 } from "../../src/data/own-labels";
 import { EXPRESSIONS, FACE_PIXELS, FACE_SIZE } from "../../src/model/expressions";
-import { isTest, type Sample } from "../../src/simulation/data";
+import { testSplit, type Sample } from "../../src/simulation/data";
 import { addChunk, putDataset, type Dataset } from "../../src/lab/store";
 import { greyPicture, pictureLevels } from "../picture-levels";
 import { IMPORT_FAILED, type ImportOutcome, type ImportProgress, type ImportReport } from "./api";
@@ -133,6 +133,7 @@ export class Intake implements Sink {
   /** Numbers of one sample. */
   readonly #size: number;
   readonly #problems: string[] = [];
+  readonly #isTest = testSplit();
   /** Numbers of those whose samples these are, from 1. */
   readonly #clients = new Map<string, number>();
   #chunk: (Sample & { test: boolean })[] = [];
@@ -160,7 +161,7 @@ export class Intake implements Sink {
   }
 
   async add(sample: Sample): Promise<void> {
-    const test = isTest(sample.usage, this.#samples);
+    const test = this.#isTest(sample.usage, sample.label);
     const counts = test ? this.#test : this.#train;
     counts[sample.label] = (counts[sample.label] ?? 0) + 1;
     this.#samples += 1;
