@@ -17,11 +17,11 @@ class KeptBackError extends Error {
 }
 
 /** Examples that the data keep for a test stay out of training. */
-async function examplesToTrainOn(task, { data: path, labels: words, column }) {
+async function examplesToTrainOn(task, { data: path, labels: words, column, client }) {
   const pictures = [];
   const labels = [];
   const owners = [];
-  for (const [label, pixels, usage, owner] of await examplesOf(task, path, { labels: words, column })) {
+  for (const [label, pixels, usage, owner] of await examplesOf(task, path, { labels: words, column, client })) {
     if (usage === "test") continue;
     labels.push(label);
     pictures.push(pixels);
@@ -39,12 +39,19 @@ async function examplesToTrainOn(task, { data: path, labels: words, column }) {
 
 /**
  * Takes part in rounds with as many clients, until each has trained in as many rounds and they are over.
- * @param {{ url: string, task: string, data: string, labels?: string, column?: string, clients: number, rounds: number }} options
+ * @param {{ url: string, task: string, data: string, labels?: string, column?: string, client?: string, clients: number, rounds: number }} options
  * @param {AbortSignal} signal
  */
 export async function trainClients({ url, task, clients, rounds, ...said }, signal) {
   const known = await lab.learnTask(url, task, signal).catch((error) => fail(`--task: ${error.message}`));
   const train = await examplesToTrainOn(known, said);
+  const owners = train.clients ?? new Uint32Array();
+  // One folder around all of them is nobody's name.
+  const isNatural = new Set(owners.filter((owner) => owner > 0)).size > 1;
+  const nobodys = owners.filter((owner) => owner === 0).length;
+  if (isNatural && nobodys > 0) {
+    console.error(`--data: ${nobodys} ${known.examples}s do not say whose they are: no client trains on them.`);
+  }
   const config = lab.parseLabConfig({
     dataset: "fer2013",
     // Examples are shared out alike whatever network learns from them.
@@ -53,8 +60,7 @@ export async function trainClients({ url, task, clients, rounds, ...said }, sign
     rounds,
     ...lab.CAREFUL,
     heldOut: HELD_OUT,
-    // One folder around all of them is nobody's name.
-    partition: new Set(train.clients).size > 1 ? "natural" : "iid",
+    partition: isNatural ? "natural" : "iid",
   });
   let shares;
   try {

@@ -1,5 +1,6 @@
 import { FACE_PIXELS } from "../model/expressions";
 import { cellsOf, CsvSplitter, type CsvFault, type CsvRecord } from "./csv";
+import { clientColumn } from "./client-columns";
 import { LabelWords } from "./label-words";
 import {
   FACE,
@@ -37,6 +38,7 @@ export type FerCsvCode =
   | "wrong-header"
   | "bad-label"
   | "bad-usage"
+  | "no-client"
   | "bad-pixel"
   | "wrong-pixel-count"
   | "wrong-cell-count"
@@ -100,10 +102,12 @@ export class FerCsvReader {
   /**
    * @param labels reads the labels, and remembers which there were
    * @param own how to read a file that is not FER2013's
+   * @param client the column that says whose an example is: a line without it is left out then; null: one of the usual names, if any
    */
   constructor(
     readonly labels: LabelWords | OwnLabels = new LabelWords(),
     readonly own: OwnCsv | null = null,
+    readonly client: string | null = null,
   ) {
     if (own) this.#first = [];
     else this.#shape = FACE;
@@ -180,7 +184,7 @@ export class FerCsvReader {
       if (separator) throw new OwnDataError(`Its columns are separated by ${separator}: separate them with commas.`);
     } else {
       if (isWide(names)) throw wideRefusal();
-      this.#columns = columnsOf(bytes, cells, names);
+      this.#columns = columnsOf(bytes, cells, names, this.client);
     }
     this.#names = names;
     this.#splitter.longest = this.own ? LONGEST : longestLine(FACE_PIXELS);
@@ -196,7 +200,7 @@ export class FerCsvReader {
     const pictures = picturesIn(names, rows);
     const counts = rows.map((row) => numbersIn(row[pictures.pixels])).filter((count) => count >= FEWEST_NUMBERS);
     this.#numbers = pictures.wide ?? mostFrequent(counts);
-    this.#columns = ownColumns(names, pictures, own.column);
+    this.#columns = ownColumns(names, pictures, own.column, this.client);
     this.#shape = shapeOf(this.#numbers ?? 0, own.size);
     this.#splitter.longest = longestLine(sizeOf(this.#shape));
     for (const [i, record] of first.entries()) yield this.#readFace({ ...record, cells: rows[i] ?? [] });
@@ -206,7 +210,7 @@ export class FerCsvReader {
     if (fault !== null) return this.#faultOf(line, fault);
     const wrong = (code: FerCsvCode, message: string): FerCsvError => new FerCsvError(code, line, message);
     const cell = (column: number): Uint8Array => cells[column] ?? new Uint8Array(0);
-    const { emotion, usage: usageColumn, client: clientColumn, pixels: first, wide } = this.#columns as Columns;
+    const { emotion, usage: usageColumn, client: owner, pixels: first, wide } = this.#columns as Columns;
     const columns = this.#names?.length ?? 0;
     if (cells.slice(columns).some(({ length }) => length > 0)) {
       return wrong("wrong-cell-count", `It has ${cells.length} cells, and there are ${columns} columns.`);
@@ -249,6 +253,10 @@ export class FerCsvReader {
         ? wrong("truncated", `The file ends here, after ${count} of ${size} pixels.`)
         : wrong("wrong-pixel-count", `A ${this.#what} has ${size} pixels; there are ${count}.`);
     }
+    const client = owner < 0 ? null : this.#textOf(cell(owner), line).trim().slice(0, 64) || null;
+    if (client === null && this.client !== null) {
+      return wrong("no-client", `The column ${this.client} does not say whose it is.`);
+    }
     // Last, so that labels count no more than what is taken.
     const word = this.#textOf(cell(emotion), line).slice(0, this.own ? 60 : 20);
     const label = this.labels.read(word);
@@ -259,7 +267,6 @@ export class FerCsvReader {
       );
     }
     if (label === null) return wrong("bad-label", this.labels.why(word));
-    const client = clientColumn < 0 ? null : this.#textOf(cell(clientColumn), line).trim().slice(0, 64) || null;
     return { line, label, usage, client, pixels };
   }
 
@@ -302,9 +309,6 @@ function mostFrequent(values: readonly number[]): number | undefined {
     undefined,
   )?.[0];
 }
-
-/** What a column is called that says whose face it is, as LEAF and others have it. */
-const CLIENT_COLUMNS = new Set(["client", "client_id", "user", "user_id", "subject", "subject_id", "person", "writer"]);
 
 interface Columns {
   emotion: number;
@@ -408,11 +412,21 @@ function picturesIn(names: readonly string[], rows: readonly (readonly Uint8Arra
  * Which column is which: what says a usage or a client by its name is that, and if one is left beside the pictures, it is the label's.
  * @throws OwnDataError where more are left and nobody says, or none
  */
-function ownColumns(names: readonly string[], pictures: Pictures, wanted: string | null): Columns {
+function ownColumns(
+  names: readonly string[],
+  pictures: Pictures,
+  wanted: string | null,
+  owner: string | null,
+): Columns {
   const { pixels, wide } = pictures;
   const isPixels = (i: number): boolean => i >= pixels && i < pixels + (wide ?? 1);
   const named = (set: ReadonlySet<string>): number => names.findIndex((name, i) => !isPixels(i) && set.has(name));
-  const [usage, client] = [named(USAGE_COLUMNS), named(CLIENT_COLUMNS)];
+  const usage = named(USAGE_COLUMNS);
+  const client = clientColumn(
+    names.map((name, i) => (isPixels(i) ? "" : name)),
+    owner === null ? null : plainName(owner),
+  );
+  if (owner !== null && client < 0) throw new OwnDataError(noClients(owner, names));
   const rest = names.flatMap((_, i) => (isPixels(i) || i === usage || i === client ? [] : [i]));
   const asked = wanted === null ? -1 : names.indexOf(plainName(wanted));
   if (wanted !== null && asked < 0) {
@@ -430,7 +444,7 @@ function ownColumns(names: readonly string[], pictures: Pictures, wanted: string
   return {
     emotion,
     usage: usage === emotion ? -1 : usage,
-    client: client === emotion ? -1 : client,
+    client: client === emotion && owner === null ? -1 : client,
     ...pictures,
   };
 }
@@ -478,6 +492,9 @@ function isWide(names: readonly string[]): boolean {
 const wideRefusal = (): FerCsvError =>
   new FerCsvError("wrong-header", 1, "It has a column for each pixel: these are pictures, and no contest's faces.");
 
+const noClients = (said: string, names: readonly string[]): string =>
+  `There is no column ${said} that says whose each example is. There are: ${listed(names)}.`;
+
 const listed = (names: readonly string[]): string => names.slice(0, 20).join(", ").slice(0, 200);
 
 const plainName = (name: string): string =>
@@ -487,14 +504,22 @@ const plainName = (name: string): string =>
     .toLowerCase();
 
 /** FER2013's own. @throws FerCsvError */
-function columnsOf(bytes: Uint8Array, cells: readonly Uint8Array[], names: readonly string[]): Columns {
+function columnsOf(
+  bytes: Uint8Array,
+  cells: readonly Uint8Array[],
+  names: readonly string[],
+  owner: string | null = null,
+): Columns {
   const columns = {
     emotion: names.indexOf("emotion"),
     usage: names.indexOf("usage"),
-    client: names.findIndex((name) => CLIENT_COLUMNS.has(name)),
+    client: clientColumn(names, owner === null ? null : plainName(owner)),
     pixels: names.indexOf("pixels"),
   };
-  if (columns.emotion >= 0 && columns.pixels >= 0) return columns;
+  if (columns.emotion >= 0 && columns.pixels >= 0) {
+    if (owner !== null && columns.client < 0) throw new FerCsvError("no-client", 1, noClients(owner, names));
+    return columns;
+  }
   const found = names.slice(0, 6).join(", ").slice(0, 80);
   const advice = separatorOf(bytes, cells) ? " Separate the columns with commas." : "";
   throw new FerCsvError(

@@ -207,8 +207,9 @@ export const readDataset = (name: DatasetName): Promise<LabData | null> =>
     return { train: train as LabExamples, test: test as LabExamples, ...(kind && { kind }) };
   });
 
-/** Whose samples are, where that is known of all of them. */
-const owned = (clients: Uint32Array): Pick<LabExamples, "clients"> => (clients.includes(0) ? {} : { clients });
+/** Whose samples are, where that is known of any of them. */
+const owned = (clients: Uint32Array): Pick<LabExamples, "clients"> =>
+  clients.some((client) => client > 0) ? { clients } : {};
 
 /** What the sharing out of a data set's training samples goes by, and what its pictures are. @throws StorageError */
 export const readShareable = (name: DatasetName): Promise<(Shareable & Pick<LabData, "kind">) | null> =>

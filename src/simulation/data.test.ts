@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import { expect, test } from "vitest";
 import { LabConfigError } from "./config-error";
-import { digestOf } from "./data";
+import { clientNumbers, digestOf, testSplit } from "./data";
 import { networkFor } from "./network";
 import { summarize } from "../model/model";
 import type { LabData } from "./pool";
@@ -41,4 +41,51 @@ test("a model of the registry gets the data's own input and classes, or says whi
   expect(() => networkFor("compact", small)).toThrow(LabConfigError);
   expect(() => networkFor("compact", small)).toThrow("These do: mnist-2nn, mnist-cnn, mnist-lenet.");
   expect(networkFor("compact", undefined)).toBe(networkFor("compact", undefined));
+});
+
+/** The places of those that test, of examples that do not say what they are for. */
+function tested(labels: readonly number[]): number[] {
+  const isTest = testSplit();
+  return labels.flatMap((label, i) => (isTest(null, label) ? [i] : []));
+}
+
+test("every label has a tenth of its examples in the test, in whatever order the labels come", () => {
+  const cycle = Array.from({ length: 2000 }, (_, i) => i % 10);
+  const sorted = cycle.toSorted((a, b) => a - b);
+  for (const labels of [cycle, sorted, cycle.toReversed()]) {
+    const found = tested(labels).map((i) => labels[i]);
+    expect(Array.from({ length: 10 }, (_, label) => found.filter((one) => one === label).length)).toEqual(
+      Array(10).fill(20),
+    );
+  }
+  // No period in which the data may have been collected, either: of every tenth, seventh or second place it has its share.
+  for (const period of [2, 7, 10]) {
+    const places = tested(Array<number>(7000).fill(0));
+    for (let rest = 0; rest < period; rest++) {
+      const share = places.filter((place) => place % period === rest).length / places.length;
+      // Four standard deviations of 700 draws.
+      expect(Math.abs(share - 1 / period)).toBeLessThan(4 * Math.sqrt(((1 / period) * (1 - 1 / period)) / 700));
+    }
+  }
+});
+
+test("a small data set has a test, the same data have the same, and what the data say holds", () => {
+  for (let label = 0; label < 64; label++) expect(tested(Array<number>(5).fill(label))).toHaveLength(1);
+  expect(tested(Array.from({ length: 10 }, (_, i) => i)).length).toBeGreaterThan(0);
+  for (let first = 0; first < 60; first++) {
+    expect(tested([1, 2, 3, 4, 5, 6, 1, 2, 3, 4, 5, 6].map((label) => label + first)).length).toBeGreaterThan(0);
+  }
+  const labels = Array.from({ length: 300 }, (_, i) => (i * i) % 7);
+  expect(tested(labels)).toEqual(tested(labels));
+  const isTest = testSplit();
+  expect(Array.from({ length: 20 }, () => isTest("train", 0))).toEqual(Array(20).fill(false));
+  expect(Array.from({ length: 20 }, () => isTest("test", 0))).toEqual(Array(20).fill(true));
+  // What says nothing is split as if it were alone.
+  const [first] = tested(Array<number>(5).fill(0));
+  expect(Array.from({ length: 5 }, () => isTest(null, 0)).indexOf(true)).toBe(first);
+});
+
+test("clients are numbered in their order, and an example without one is nobody's", () => {
+  expect(clientNumbers(["b", null, "a", "b"])).toEqual(Uint32Array.of(1, 0, 2, 1));
+  expect(clientNumbers([null, null])).toBeNull();
 });

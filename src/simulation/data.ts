@@ -1,4 +1,5 @@
 import { sha256Hex } from "../base/digest";
+import { hash32 } from "../base/random";
 import { throughCamera, type Camera } from "../data/camera";
 import { drawFaces } from "../data/drawn";
 import type { Usage } from "../data/usage";
@@ -19,12 +20,33 @@ export interface Sample {
   client?: string | null;
 }
 
-/** Where the file does not say what an example is for, every tenth tests. */
+/** Where the file does not say what an example is for, one of so many of each label tests. */
 const TEST_EVERY = 10;
+/** Of a label's first ones, the one that tests is among these: a small data set has a test, too. */
+const FIRST = 5;
+/** Of the draw. Another would be another split of the same data. */
+const SPLIT_SEED = 0x7e57;
 
-/** Whether an example, the `index`th of its file, is kept for the test. */
-export const isTest = (usage: Usage, index: number): boolean =>
-  usage === null ? index % TEST_EVERY === TEST_EVERY - 1 : usage === "test";
+/**
+ * Decides example by example, in the order of a file, which of them are kept for the test. Where the file says it, that holds. Otherwise it is
+ * one of every ten of a label, drawn by a hash of its place among them: every label of five examples or more has one, in whatever order the
+ * labels come, and the same file is always split alike. Of ten examples one tests, however many labels they have.
+ */
+export function testSplit(): (usage: Usage, label: number) => boolean {
+  const counts = new Map<number, number>();
+  let [seen, tested] = [0, 0];
+  return (usage, label) => {
+    if (usage !== null) return usage === "test";
+    seen += 1;
+    const count = counts.get(label) ?? 0;
+    counts.set(label, count + 1);
+    const ten = Math.floor(count / TEST_EVERY);
+    const drawn = hash32(hash32(SPLIT_SEED, label), ten) % (ten === 0 ? FIRST : TEST_EVERY);
+    const isTest = count % TEST_EVERY === drawn || (tested === 0 && seen === TEST_EVERY);
+    tested += Number(isTest);
+    return isTest;
+  };
+}
 
 /** Bytes in memory that workers can share, where there is any. */
 export function shared(bytes: Uint8Array): Uint8Array {
@@ -49,15 +71,19 @@ export function prepare({ train, test, rehearsal, kind }: LabData, camera: Camer
   };
 }
 
-/** Numbers for the names of those whose examples these are, in the order in which they come; null unless every example has a name. */
-export function clientNumbers(names: readonly (string | null)[]): Uint32Array | null {
-  if (names.length === 0 || names.includes(null)) return null;
-  const numbers = new Map<string | null, number>();
-  return Uint32Array.from(names, (name) => {
-    const number = numbers.get(name) ?? numbers.size;
+/**
+ * Numbers for the names of those whose examples these are, from 1, in the order in which they come; 0 for an example that is nobody's.
+ * Null where all are.
+ */
+export function clientNumbers(names: readonly (string | null)[]): Uint32Array<ArrayBuffer> | null {
+  const numbers = new Map<string, number>();
+  const all = Uint32Array.from(names, (name) => {
+    if (name === null) return 0;
+    const number = numbers.get(name) ?? numbers.size + 1;
     numbers.set(name, number);
     return number;
   });
+  return numbers.size > 0 ? all : null;
 }
 
 /** SHA-256 in hex of a run's examples as its clients and its test have them: other data are another run. */

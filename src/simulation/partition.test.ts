@@ -217,5 +217,13 @@ test("a natural partition gives everybody what is theirs, and says what it lacks
   for (const part of parts) expect(new Set([...part].map((i) => clients[i])).size).toBe(1);
   expect(ask({ clients: 2, examplesPerClient: 5 }, clients).map(({ length }) => length)).toEqual([5, 5]);
   expect(() => ask({ clients: 4 }, clients)).toThrow("These data are of 3 clients");
+  // What is nobody's is left out, and nobody is a client by that.
+  const some = clients.map((client) => (client === 9 ? 0 : client));
+  expect(
+    ask({ clients: 2 }, some)
+      .flatMap((part) => [...part])
+      .every((i) => some[i] !== 0),
+  ).toBe(true);
+  expect(() => ask({ clients: 3 }, some)).toThrow("These data are of 2 clients");
   expect(() => ask({ clients: 3 })).toThrow("do not say whose each example is");
 });

@@ -19,7 +19,7 @@ export type PartitionRule = Pick<
 /** What decides who may have an example. */
 export interface Shareable {
   labels: Uint8Array;
-  /** Whose each is, where the data say so. */
+  /** Whose each is, where the data say so; 0: nobody's. */
   clients?: Uint32Array | undefined;
   /** How many labels there are, where they are the data's own. */
   classes?: number | undefined;
@@ -36,7 +36,7 @@ export interface Shareable {
  * - `shards`: the data sorted by label and cut into `clients * shardsPerClient` pieces, dealt at random (McMahan et al. 2017,
  *   section 3, the "pathological non-IID partition").
  * - `natural`: everybody has what the data say is theirs (LEAF, Caldas et al. 2018, arXiv 1812.01097); as many of them as there are to
- *   be clients, drawn at random.
+ *   be clients, drawn at random. What is nobody's nobody has.
  *
  * Where the sizes are not given by that, they are alike, log-normal, or follow a power law.
  * @param classes how many labels there are
@@ -143,11 +143,12 @@ function natural(
 ): Uint32Array[] {
   if (!owners) {
     throw new PartitionError(
-      "These data do not say whose each example is: a CSV says it in a column named client, a folder in one level above the labels'.",
+      "These data do not say whose each example is: a CSV says it in a column named client, or in one that is named when it is read; a folder in one level above the labels'.",
     );
   }
   const byOwner = new Map<number, number[]>();
   owners.forEach((owner, example) => {
+    if (owner === 0) return;
     const own = byOwner.get(owner);
     if (own) own.push(example);
     else byOwner.set(owner, [example]);

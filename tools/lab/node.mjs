@@ -30,14 +30,14 @@ function mnist() {
 }
 
 /** Labelled faces, whatever they come in: see ../faces.mjs. */
-async function faces(path, labels) {
+async function faces(path, { labels, client = null }) {
   if (!path) {
     throw new DataError(
       "FER2013 is not part of this project: name your copy with --data, a CSV, a zip or a folder of pictures by label.",
     );
   }
   const samples = [];
-  for await (const face of facesOf(path, labels)) samples.push(face);
+  for await (const face of facesOf(path, labelsOf(labels), client)) samples.push(face);
   return piles(samples, path, "face");
 }
 
@@ -57,20 +57,26 @@ async function ownPictures(path, said) {
 /** Examples [label, pixels, usage, client] to train on and to test with. */
 function piles(samples, path, what) {
   const rows = { train: [], test: [] };
-  for (const [index, [label, pixels, usage, client]] of samples.entries()) {
-    rows[lab.isTest(usage, index) ? "test" : "train"].push({ label, pixels, client });
+  const isTest = lab.testSplit();
+  const clients = lab.clientNumbers(samples.map(([, , , client]) => client));
+  const nobodys = clients?.filter((client) => client === 0).length ?? 0;
+  if (nobodys > 0) {
+    console.error(`${path}: ${nobodys} ${what}s do not say whose they are: a natural partition gives them to nobody.`);
+  }
+  for (const [index, [label, pixels, usage]] of samples.entries()) {
+    rows[isTest(usage, label) ? "test" : "train"].push({ label, pixels, client: clients?.[index] ?? 0 });
   }
   return Object.fromEntries(
     Object.entries(rows).map(([part, samples]) => {
       if (samples.length === 0)
         throw new DataError(`${path} holds no ${what} for the ${part}ing.`.replace("testing", "test"));
-      const clients = lab.clientNumbers(samples.map(({ client }) => client));
+      const owners = Uint32Array.from(samples, ({ client }) => client);
       return [
         part,
         {
           pixels: Buffer.concat(samples.map(({ pixels }) => pixels)),
           labels: Uint8Array.from(samples, ({ label }) => label),
-          ...(clients && { clients }),
+          ...(owners.some((client) => client > 0) && { clients: owners }),
         },
       ];
     }),
@@ -103,7 +109,7 @@ export async function dataOf(config, path, said = {}) {
   const read = {
     mnist,
     drawn: lab.drawnData,
-    fer2013: () => faces(path, labelsOf(said.labels)),
+    fer2013: () => faces(path, said),
     own: () => ownPictures(path, ownReadingOf(said)),
   };
   const data = await read[dataset]();
