@@ -36,7 +36,7 @@ const config = (changes: Partial<LabInput>): LabConfig =>
 /** Data of which client k has as many as the oracle says: owners are dealt out at random. */
 const DATA: LabData = (() => {
   const owners = (sizes: readonly number[]): Uint32Array =>
-    Uint32Array.from(sizes.flatMap((size, owner) => Array<number>(size).fill(owner)));
+    Uint32Array.from(sizes.flatMap((size, owner) => Array<number>(size).fill(owner + 1)));
   const data = (clients: Uint32Array): LabData["train"] => ({
     pixels: new Uint8Array(0),
     labels: new Uint8Array(clients.length),
