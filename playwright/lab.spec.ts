@@ -479,6 +479,17 @@ test("an import that fails or is cancelled keeps nothing, and Privacy lists what
   await zip.add("fer2013/README", new TextReader("faces"));
   await importFile(page, "download", Buffer.from(await (await zip.close()).arrayBuffer()));
   await expect(page.getByText("30 to train on, 10 to test with")).toBeVisible();
+  // A column that says whose each example is has to be there, and is told.
+  const faces = csv(40).replaceAll(/^(\d), /gm, (_, label: string) => `${label}, w${Number(label) % 3}, `);
+  const owned = faces.replace("emotion,", "emotion, made by,");
+  await page.getByLabel("Column that says whose each example is").fill("painter");
+  await importFile(page, "owned.csv", owned);
+  await expect(page.getByRole("alert")).toContainText("There is no column painter that says whose each example is.");
+  await page.getByLabel("Column that says whose each example is").fill("Made by");
+  await importFile(page, "owned.csv", owned);
+  await expect(page.getByRole("status").filter({ hasText: "40 pictures were imported" })).toContainText(
+    "Clients that the data name: 3.",
+  );
   await page.goto(`${stage.url}/privacy`);
   await expect(page.getByRole("row", { name: /Data of the lab/ })).toContainText(/9\d.* kB/);
 });

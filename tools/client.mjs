@@ -6,7 +6,8 @@
  * train: labelled examples, a CSV, a zip or a folder as the lab takes them, are shared out among clients, or are theirs to whom the data say
  * they belong. Each trains on its own on WebAssembly, holds a fifth out, keeps back what makes its own harder to recognize, and
  * evaluates candidates. Of a task that is not about faces the data are pictures by its labels, brought to its size and its colours; drawings
- * white on black, as MNIST's are. --labels 1=cat,2=dog says which word of the data is which label; --column which of a CSV holds them.
+ * white on black, as MNIST's are. --labels 1=cat,2=dog says which word of the data is which label; --column which of a CSV holds them;
+ * --client which of a CSV says whose each example is, where it is not called client, user, writer_id or the like.
  *
  * `npm run client -- --url URL [--task NAME] --evaluate DATA --token TOKEN`: the operator's evaluator. It waits for candidates and says
  * how each does on labelled examples of the operator's own, a CSV or a folder as the lab takes them; it goes on until it is stopped.
@@ -23,6 +24,7 @@ const values = optionsOf(import.meta.url, {
   data: { type: "string" },
   labels: { type: "string" },
   column: { type: "string" },
+  client: { type: "string" },
   evaluate: { type: "string" },
   token: { type: "string" },
 });

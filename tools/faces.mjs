@@ -1,9 +1,6 @@
 /** Labelled faces from a file, for the benchmarks and the lab; pictures with labels of their own: see own-data.mjs. */
-import { createReadStream, openAsBlob, readdirSync, readFileSync, statSync } from "node:fs";
-import { open } from "node:fs/promises";
-import { basename, join, relative } from "node:path";
-import { Readable } from "node:stream";
-import { createGunzip, gunzipSync } from "node:zlib";
+import { createReadStream, openAsBlob, readdirSync, readFileSync, realpathSync, statSync } from "node:fs";
+import { basename, join, resolve } from "node:path";
 import { load } from "./load.mjs";
 
 export const PIXELS = 2304;
@@ -37,20 +34,22 @@ export const readers = () => load("tools/readers.ts");
 /**
  * The faces of a file or folder as [label, pixels, usage, client]: usage is `train` or `test`, or null where nobody says; client is whose
  * face it is, or null. What a file is says its content, not its name: FER2013's CSV (`emotion,pixels` or `emotion,Usage,pixels`, any
- * order of columns), plain, gzipped or alone in a zip or folder; gzipped records of one label byte and 2,304 pixel bytes; a zip or a
+ * order of columns), plain, gzipped or the only one in a zip or folder; gzipped records of one label byte and 2,304 pixel bytes; a zip or a
  * folder of pictures in one folder for each label. Wrong lines are named and left out.
  * @param {string} path
  * @param {Record<string, number> | null} labels what the data's labels mean, where they are not FER2013's: `{ 1: 5 }` takes 1 for surprise
+ * @param {string | null} client the column of a CSV that says whose each face is; null: one of the usual names, if there is one
  */
-export async function* facesOf(path, labels = null) {
+export async function* facesOf(path, labels = null, client = null) {
   const modules = await readers();
   const words = new modules.LabelWords(labels);
   const found = examplesIn(path, {
     modules,
     words,
-    csv: () => new modules.FerCsvReader(words),
-    isCsv: modules.isFaceCsv,
-    hasRecords: true,
+    csv: () => new modules.FerCsvReader(words, null, client),
+    client,
+    isLabel: (word) => words.isKnown(word),
+    areFaces: true,
     picture: async (bytes) => {
       const { data } = await pictureOf(bytes, { width: SIDE, height: SIDE });
       return modules.greyLevels(data, 3);
@@ -86,9 +85,15 @@ function questionOf(path, table) {
  * @param reading how its labels, its CSV and its pictures are read
  */
 export async function* examplesIn(path, reading) {
+  const { DataSetError, IdxError, PackedError } = reading.modules;
   const stat = statSync(path, { throwIfNoEntry: false });
   if (!stat) fail(`There is no ${path}.`);
-  yield* stat.isDirectory() ? folderOf(path, reading) : fileOf(path, reading);
+  try {
+    yield* stat.isDirectory() ? folderOf(path, reading) : fileOf(path, reading);
+  } catch (error) {
+    if (![DataSetError, IdxError, PackedError].some((known) => error instanceof known)) throw error;
+    fail(error.message.startsWith(path) ? error.message : `${path}: ${error.message}`);
+  }
 }
 
 /** Counts what was left out and tells the first ones; without an argument it tells how many there were. */
@@ -106,104 +111,75 @@ export function leftOut(path) {
   };
 }
 
-async function headOf(path, length) {
-  const file = await open(path);
-  try {
-    const { buffer, bytesRead } = await file.read(Buffer.alloc(length), 0, length, 0);
-    return buffer.subarray(0, bytesRead);
-  } finally {
-    await file.close();
-  }
-}
+/** A file on the disk as those who look into it take it. @param name what it is called among others */
+const sourceOf = (path, name) => ({
+  path: name,
+  place: path,
+  bytes: statSync(path).size,
+  open: () => createReadStream(path, { highWaterMark: 1 << 20 }),
+});
 
 /** Examples and errors of one file, whatever it is. */
 async function* fileOf(path, reading) {
-  const { fileKind, HEAD } = reading.modules;
-  const kind = fileKind(await headOf(path, HEAD));
+  const looked = await reading.modules.lookInto(sourceOf(path, path));
+  const { kind, isPacked, head } = looked;
+  const problem = reading.modules.whyNotRead(looked);
+  if (problem) fail(problem);
   if (kind === "zip") yield* zipOf(path, reading);
-  else if (kind === "gzip") yield* gzipOf(path, reading);
-  else if (kind === "text") yield* csvOf(path, createReadStream(path, { highWaterMark: 1 << 20 }), reading);
   else if (kind === "idx") fail(oneIdx(path));
-  else fail(`${path} is a single picture: name a folder that has a folder of pictures for each label.`);
+  else if (kind === "picture")
+    fail(`${path} is a single picture: name a folder that has a folder of pictures for each label.`);
+  // Records begin with a label, which is no printable character.
+  else if (isPacked && head[0] < LABELS.length) yield* recordsOf(looked, reading);
+  else yield* csvOf(looked, reading);
 }
 
 const oneIdx = (path) =>
   `${path} is a single IDX file: name the folder or the zip that holds its pictures and its labels. (MNIST's own need none: --set dataset=mnist.)`;
 
-/** Pictures and labels in IDX files, as MNIST has them. @param sources those that may be some; where none is, nothing comes */
-async function* idxOf(path, sources, reading) {
+/** Pictures and labels in IDX files, as MNIST has them. */
+async function* idxOf(path, pairs, reading) {
   const { modules, words } = reading;
-  try {
-    const files = await modules.idxFilesOf(sources);
-    if (files.length === 0) return;
-    if (!reading.idx)
-      fail(`${path} holds IDX files, which are pictures: choose --set dataset=own. (MNIST's own need no --data.)`);
-    const pairs = modules.pairIdx(files);
-    reading.idx(pairs[0].shape);
-    for (const pair of pairs) {
-      let place = 0;
-      for await (const { label: number, pixels } of modules.idxSamples(pair)) {
-        place += 1;
-        const label = words.read(String(number));
-        if (label === null)
-          yield new Error(`${pair.pictures.path}, picture ${place}: ${reading.whyNot(String(number))}.`);
-        else yield [label, pixels, pair.usage, null];
-      }
+  if (!reading.idx)
+    fail(`${path} holds IDX files, which are pictures: choose --set dataset=own. (MNIST's own need no --data.)`);
+  reading.idx(pairs[0].shape);
+  for (const pair of pairs) {
+    let place = 0;
+    for await (const { label: number, pixels } of modules.idxSamples(pair)) {
+      place += 1;
+      const label = words.read(String(number));
+      if (label === null)
+        yield new Error(`${pair.pictures.path}, picture ${place}: ${reading.whyNot(String(number))}.`);
+      else yield [label, pixels, pair.usage, null];
     }
-  } catch (error) {
-    if (!(error instanceof modules.IdxError)) throw error;
-    fail(`${path}: ${error.message}`);
   }
 }
 
-/** A file's bytes, unpacked where they are gzipped. */
-async function* plainBytes(file, isPacked) {
-  const stream = createReadStream(file, { highWaterMark: 1 << 20 });
-  yield* isPacked ? stream.pipe(createGunzip()) : stream;
-}
-
-/** Records, or a packed CSV. */
-async function* gzipOf(path, reading) {
-  const packed = createReadStream(path);
-  const stream = packed.pipe(createGunzip());
-  packed.on("error", (error) => stream.destroy(error));
-  try {
-    const first = await new Promise((resolve, reject) => {
-      stream.once("readable", () => resolve(stream.read()));
-      stream.once("error", reject);
-    });
-    if (first) stream.unshift(first);
-    // Records begin with a label, which is no printable character.
-    if (first && first[0] >= LABELS.length) {
-      yield* csvOf(path, stream, reading);
-      return;
-    }
-    stream.destroy();
-    if (first?.[0] === 0 && first[1] === 0 && first[2] === 8) fail(oneIdx(path));
-    if (!reading.hasRecords) fail(`${path} holds records of faces: choose --set dataset=fer2013.`);
-  } catch (error) {
-    if (!error.code?.startsWith("Z_")) throw error;
-    fail(`${path} cannot be unpacked: it is damaged (${error.message}).`);
-  }
-  const records = gunzipSync(readFileSync(path));
+/** Gzipped records of one label byte and 2,304 pixel bytes. */
+async function* recordsOf(looked, { modules, areFaces }) {
+  const { path } = looked.file;
+  if (!areFaces) fail(`${path} holds records of faces: choose --set dataset=fer2013.`);
+  const pieces = [];
+  for await (const piece of modules.plainOf(looked)) pieces.push(piece);
+  const records = Buffer.concat(pieces);
   if (records.length % (PIXELS + 1) !== 0) fail(`${path} does not hold records of ${PIXELS + 1} bytes.`);
   for (let at = 0; at < records.length; at += PIXELS + 1) {
     yield [records[at], records.subarray(at + 1, at + 1 + PIXELS), null, null];
   }
 }
 
-async function* csvOf(path, stream, reading) {
-  const { FerCsvError } = reading.modules;
+async function* csvOf(looked, reading) {
+  const { FerCsvError, plainOf } = reading.modules;
   const reader = reading.csv();
   const rows = function* (found) {
     for (const row of found) yield row instanceof FerCsvError ? row : [row.label, row.pixels, row.usage, row.client];
   };
   try {
-    for await (const piece of stream) yield* rows(reader.push(piece));
+    for await (const piece of plainOf(looked)) yield* rows(reader.push(piece));
     yield* rows(reader.finish());
   } catch (error) {
     if (!(error instanceof FerCsvError)) throw error;
-    fail(`${path}: ${error.message}`);
+    fail(`${looked.file.path}: ${error.message}`);
   }
 }
 
@@ -214,26 +190,13 @@ async function* zipOf(path, reading) {
   try {
     const entries = (await zip.getEntries()).filter(({ directory }) => !directory);
     if (entries.some(({ encrypted }) => encrypted)) fail(`${path} is protected by a password: unpack it first.`);
-    const pictures = entries.filter(({ filename }) => reading.modules.placeOf(filename));
-    yield* picturesOf(
-      pictures.map((entry) => ({ path: entry.filename, bytes: () => entry.getData(new Uint8ArrayWriter()) })),
-      reading,
-    );
-    if (pictures.length > 0) return;
-    let some = 0;
-    for await (const found of idxOf(path, entries.filter(isIdxEntry(reading)).map(idxEntry), reading)) {
-      some += 1;
-      yield found;
-    }
-    if (some > 0) return;
-    const csvs = entries.filter(({ filename }) => /\.csv$/i.test(filename) && !filename.includes("__MACOSX"));
-    if (csvs.length === 0) fail(`${path} holds no picture and no CSV of faces.`);
-    if (csvs.length > 1) fail(`${path} holds several CSVs: unpack it, and name the one that has the faces.`);
-    const { readable, writable } = new TransformStream();
-    const written = csvs[0].getData(writable);
-    written.catch(() => undefined);
-    yield* csvOf(`${path}/${csvs[0].filename}`, Readable.fromWeb(readable), reading);
-    await written;
+    const files = entries.map((entry) => ({
+      path: entry.filename,
+      bytes: entry.uncompressedSize,
+      open: () => piecesOf(entry),
+      whole: () => entry.getData(new Uint8ArrayWriter()),
+    }));
+    yield* dataSetOf(path, files, reading);
   } catch (error) {
     // Only what zip.js throws has no name of its own.
     if (error.name !== "Error" || error.code) throw error;
@@ -243,73 +206,78 @@ async function* zipOf(path, reading) {
   }
 }
 
-const isIdxEntry =
-  ({ modules }) =>
-  ({ filename }) =>
-    modules.isIdxName(filename);
-
-/** A file in a zip, which may be packed once more. */
-const idxEntry = (entry) => ({
-  path: entry.filename,
-  bytes: entry.compressedSize,
-  open: async function* () {
-    const { readable, writable } = new TransformStream();
-    // Whoever has read enough of it lets go of it.
-    entry.getData(writable).catch(() => undefined);
-    const stream = Readable.fromWeb(readable);
-    yield* /\.gz$/i.test(entry.filename) ? stream.pipe(createGunzip()) : stream;
-  },
-});
+/** What a file in a zip holds. */
+async function* piecesOf(entry) {
+  const { readable, writable } = new TransformStream();
+  // Whoever has read enough of it lets go of it.
+  entry.getData(writable).catch((error) => writable.abort(error).catch(() => undefined));
+  yield* readable;
+}
 
 /** FER2013's records, pictures by label, IDX files, or the one CSV of faces among other files. */
 async function* folderOf(path, reading) {
-  const { modules } = reading;
   const names = readdirSync(path);
   if (names.includes("train.u8.gz") && names.includes("publictest.u8.gz")) {
     for (const [name, usage] of [
       ["train.u8.gz", "train"],
       ["publictest.u8.gz", "test"],
     ]) {
-      for await (const [label, pixels] of gzipOf(join(path, name), reading)) yield [label, pixels, usage, null];
+      const file = join(path, name);
+      for await (const found of recordsOf(await reading.modules.lookInto(sourceOf(file, file)), reading)) {
+        yield [found[0], found[1], usage, null];
+      }
     }
     return;
   }
-  const files = readdirSync(path, { recursive: true, withFileTypes: true })
-    .filter((entry) => entry.isFile())
-    .map((entry) => join(entry.parentPath ?? entry.path, entry.name))
-    .sort();
-  const pictures = files
-    .map((file) => ({ path: join(basename(path), relative(path, file)), bytes: () => readFileSync(file) }))
-    .filter((picture) => modules.placeOf(picture.path));
-  yield* picturesOf(pictures, reading);
-  if (pictures.length > 0) return;
-  const sources = [];
-  for (const file of files.filter(modules.isIdxName)) {
-    const isPacked = modules.fileKind(await headOf(file, modules.HEAD)) === "gzip";
-    sources.push({ path: relative(path, file), bytes: statSync(file).size, open: () => plainBytes(file, isPacked) });
+  const [files, lost] = [[], []];
+  walk(path, basename(resolve(path)), files, lost);
+  files.sort((a, b) => Number(a.path > b.path) - Number(a.path < b.path));
+  for (const name of lost) yield new Error(`${name}: it is a link to what is not there.`);
+  yield* dataSetOf(path, files, reading);
+}
+
+/** Every file in a folder, those behind symbolic links too. @param above the folders that it lies in, to leave out those that hold themselves */
+function walk(folder, name, files, lost, above = []) {
+  const real = realpathSync(folder);
+  if (above.includes(real)) return;
+  for (const entry of readdirSync(folder)) {
+    const path = join(folder, entry);
+    const inner = `${name}/${entry}`;
+    const stat = statSync(path, { throwIfNoEntry: false });
+    if (!stat) lost.push(inner);
+    else if (stat.isDirectory()) walk(path, inner, files, lost, [...above, real]);
+    else if (stat.isFile()) files.push({ ...sourceOf(path, inner), whole: () => readFileSync(path) });
   }
-  let some = 0;
-  for await (const found of idxOf(path, sources, reading)) {
-    some += 1;
-    yield found;
+}
+
+/** The data set among files of a folder or zip. @param files with all of their bytes by `whole` */
+async function* dataSetOf(path, files, reading) {
+  const found = await reading.modules.findDataSet(files, reading);
+  if (reading.client && ["pictures", "idx"].includes(found.as)) {
+    fail(
+      `--client ${reading.client} names a column of a CSV, and ${path} holds none. Whose a picture is says the folder above its label's.`,
+    );
   }
-  if (some > 0) return;
-  const wanted = [];
-  for (const file of files.slice(0, 1000)) {
-    const head = await headOf(file, modules.HEAD);
-    if (reading.isCsv(head) || ["zip", "gzip"].includes(modules.fileKind(head))) wanted.push(file);
+  if (found.as === "pictures") {
+    yield* picturesOf(found.pictures, reading);
+    return;
   }
-  if (wanted.length === 0) fail(`${path} holds no picture in a folder of its label, and no CSV of faces.`);
-  if (wanted.length > 1) fail(`${path} holds several data sets: name one of ${wanted.join(", ")}.`);
-  yield* fileOf(wanted[0], reading);
+  const is = found.as === "idx" ? found.pairs[0].pictures.path : found.file.file.path;
+  for (const picture of found.others) yield new Error(`${picture.path}: it is left out, for the data set is ${is}.`);
+  if (found.as === "idx") yield* idxOf(path, found.pairs, reading);
+  else if (found.as === "csv") yield* csvOf(found.file, reading);
+  else if (found.file.file.place) yield* zipOf(found.file.file.place, reading);
+  else fail(`${path} holds another zip, ${is}: unpack it.`);
 }
 
 /** Pictures by the folders that they lie in. */
 async function* picturesOf(pictures, reading) {
-  const { modules, words } = reading;
-  await reading.survey?.(pictures);
-  for (const { path, bytes } of pictures) {
-    const { word, usage, client } = modules.placeOf(path);
+  const { words } = reading;
+  await reading.survey?.(pictures.map(({ file }) => file));
+  for (const {
+    file: { path, whole },
+    place: { word, usage, client },
+  } of pictures) {
     const label = words.read(word);
     if (label === null) {
       yield new Error(`${path}: ${reading.whyNot(word)}.`);
@@ -317,12 +285,12 @@ async function* picturesOf(pictures, reading) {
     }
     let pixels;
     try {
-      pixels = await reading.picture(await bytes());
+      pixels = await reading.picture(await whole());
     } catch (error) {
       yield new Error(`${path}: it could not be read as a picture (${error.message}).`);
       continue;
     }
-    yield [label, pixels, usage, client ?? null];
+    yield [label, pixels, usage, client];
   }
 }
 

@@ -10,14 +10,15 @@ export const OWN_OPTIONS = {
   size: { type: "string" },
   channels: { type: "string" },
   column: { type: "string" },
+  client: { type: "string" },
 };
 
 /**
  * What the options say, as {@link picturesIn} takes it: --labels cat,dog or 1=cat,2=dog; --size 48x32, width and height; --channels 1 or 3;
- * --column NAME.
- * @param {{ labels?: string, size?: string, channels?: string, column?: string }} options
+ * --column NAME; --client NAME.
+ * @param {{ labels?: string, size?: string, channels?: string, column?: string, client?: string }} options
  */
-export function ownReadingOf({ labels, size, channels, column }) {
+export function ownReadingOf({ labels, size, channels, column, client }) {
   const [, width, height] = /^(\d+)x(\d+)$/i.exec(size ?? "") ?? [];
   if (size !== undefined && !width) fail(`--size ${size}: write it as 48x32, width and height in pixels.`);
   if (channels !== undefined && !/^[13]$/.test(channels)) {
@@ -28,6 +29,7 @@ export function ownReadingOf({ labels, size, channels, column }) {
     size: size === undefined ? null : { width: Number(width), height: Number(height) },
     channels: channels === undefined ? null : Number(channels),
     column: column ?? null,
+    client: client ?? null,
   };
 }
 
@@ -57,12 +59,14 @@ export async function picturesIn(path, said, kind = null) {
   /** Of all pictures: said, or what all of them have. */
   let size = given;
   let csv;
+  const ownCsv = { labels: words, column: said.column, size: given };
   const reading = {
     modules,
     words,
-    csv: () => (csv = new modules.FerCsvReader(words, { labels: words, column: said.column, size: given })),
-    isCsv: modules.isPictureCsv,
-    hasRecords: false,
+    csv: () => (csv = new modules.FerCsvReader(words, ownCsv, said.client)),
+    client: said.client,
+    isLabel: (word) => word !== "",
+    areFaces: false,
     survey: async (pictures) => {
       size ??= await sizeOfAll(path, pictures, modules);
     },
@@ -121,9 +125,9 @@ export async function picturesIn(path, said, kind = null) {
 async function sizeOfAll(path, pictures, { SIDE, whyNoSize }) {
   const { default: sharp } = await import("sharp");
   const counts = new Map();
-  for (const { bytes } of pictures) {
+  for (const { whole } of pictures) {
     try {
-      const { width, height, orientation = 1 } = await sharp(await bytes()).metadata();
+      const { width, height, orientation = 1 } = await sharp(await whole()).metadata();
       // From 5 on a photograph lies on its side.
       const key = orientation >= 5 ? `${height}x${width}` : `${width}x${height}`;
       counts.set(key, (counts.get(key) ?? 0) + 1);

@@ -1,7 +1,8 @@
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { gzipSync } from "node:zlib";
+import sharp from "sharp";
 import { afterAll, expect, test, vi } from "vitest";
 import { ownReadingOf, picturesIn } from "./own-data.mjs";
 
@@ -15,14 +16,18 @@ const idx = (shape: number[], data: number[]): Buffer =>
 type Sample = [number, Uint8Array, string | null, string | null];
 
 /** What is read of a file or folder, and what is said of it. */
-async function read(path: string, said: { labels?: string; size?: string; channels?: string } = {}) {
+async function read(path: string, said: Parameters<typeof ownReadingOf>[0] = {}) {
   const told: string[] = [];
   const spy = vi.spyOn(console, "error").mockImplementation((line) => void told.push(String(line)));
+  const exit = vi.spyOn(process, "exit").mockImplementation(() => {
+    throw new Error(told.at(-1));
+  });
   try {
     const { kind, samples } = await picturesIn(path, ownReadingOf(said));
     return { kind, samples: samples as Sample[], told: told.join("\n") };
   } finally {
     spy.mockRestore();
+    exit.mockRestore();
   }
 }
 
@@ -60,4 +65,72 @@ test("a CSV with a column for each pixel is read in a size that is said or is a 
     [1, 2],
   ]);
   expect(told).toContain("2 pictures of 10 x 8 in grey; labels of the column label taken as a = a (1), b = b (1).");
+});
+
+const picture = (path: string, level: number): Promise<unknown> => {
+  mkdirSync(join(path, ".."), { recursive: true });
+  const create = { width: 8, height: 8, channels: 3 as const, background: { r: level, g: level, b: level } };
+  return sharp({ create }).toFile(path);
+};
+
+test("a folder's TIFFs and what links lead to are read, a link to nothing is named, and what systems leave is no label", async () => {
+  const own = join(folder, "vehicles");
+  for (const [i, label] of ["bus", "car", "train"].entries()) {
+    await picture(join(own, label, "1.tiff"), 10 * i);
+    await picture(join(own, label, ".ipynb_checkpoints", "1-checkpoint.png"), 200);
+  }
+  await picture(join(own, "@eaDir", "1.png"), 200);
+  await picture(join(folder, "elsewhere", "2.png"), 5);
+  symlinkSync(join(folder, "elsewhere", "2.png"), join(own, "bus", "2.png"));
+  symlinkSync(own, join(own, "car", "around"));
+  symlinkSync(join(folder, "nowhere"), join(own, "car", "3.png"));
+  const { kind, samples, told } = await read(own);
+  expect(kind.labels).toEqual(["bus", "car", "train"]);
+  expect(samples.map(([label, pixels, usage]) => [label, pixels[0], usage])).toEqual([
+    [0, 0, null],
+    [0, 5, null],
+    [1, 10, null],
+    [2, 20, null],
+  ]);
+  expect(told).toContain("vehicles/car/3.png: it is a link to what is not there.");
+});
+
+test("whose an example is says a column that is named, and pictures have none", async () => {
+  const file = join(folder, "made.csv");
+  const levels = Array<number>(64).fill(1).join(" ");
+  writeFileSync(file, `kind,made by,levels\na,ann,${levels}\nb,,${levels}\nb,ben,${levels}\n`);
+  const { samples, told } = await read(file, { column: "kind", client: "Made by" });
+  expect(samples.map(([label, , , client]) => [label, client])).toEqual([
+    [0, "ann"],
+    [1, "ben"],
+  ]);
+  expect(told).toContain("Line 3: The column Made by does not say whose it is.");
+  await expect(read(file, { column: "kind", client: "painter" })).rejects.toThrow("There is no column painter");
+  await expect(read(join(folder, "elsewhere"), { client: "who" })).rejects.toThrow(
+    "--client who names a column of a CSV",
+  );
+});
+
+test("packed IDX files that are cut off end in a sentence, at the beginning or in the middle", async () => {
+  const own = join(folder, "cut");
+  mkdirSync(own);
+  const pictures = gzipSync(
+    idx(
+      [300, 8, 8],
+      Array.from({ length: 19_200 }, (_, i) => (i * i * 7) % 256),
+    ),
+  );
+  writeFileSync(
+    join(own, "labels.bin"),
+    idx(
+      [300],
+      Array.from({ length: 300 }, (_, i) => i % 2),
+    ),
+  );
+  for (const left of [12, pictures.length - 9]) {
+    writeFileSync(join(own, "images.bin.gz"), pictures.subarray(0, left));
+    await expect(read(own)).rejects.toThrow("cut/images.bin.gz cannot be unpacked: it is damaged.");
+  }
+  writeFileSync(join(own, "images.bin.gz"), pictures);
+  expect((await read(own)).samples).toHaveLength(300);
 });

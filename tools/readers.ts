@@ -1,8 +1,8 @@
 /** What reads data sets, for the commands in Node: see faces.mjs. */
-export { FerCsvError, FerCsvReader, isFaceCsv, isPictureCsv } from "../src/data/fer-csv";
-export { fileKind, HEAD } from "../src/data/file-kind";
+export { gunzipped, PackedError } from "../src/base/gzip";
+export { DataSetError, findDataSet, lookInto, plainOf, whyNotRead } from "../src/data/data-set";
+export { FerCsvError, FerCsvReader } from "../src/data/fer-csv";
 export { greyLevels, inChannels } from "../src/data/grey";
-export { idxFilesOf, IdxError, idxSamples, isIdxName, pairIdx } from "../src/data/idx";
-export { placeOf } from "../src/data/image-folder";
+export { IdxError, idxSamples } from "../src/data/idx";
 export { LabelWords } from "../src/data/label-words";
 export { hasColour, OwnDataError, OwnLabels, sizeOf, SIDE, whyNoSize } from "../src/data/own-labels";

@@ -7,12 +7,13 @@ import { ownReadingOf, picturesIn } from "./own-data.mjs";
  * gives them, all others by the names of the task's labels, in its size and its colours. Drawings lie in files as MNIST's digits do, white
  * on black.
  * @param {{ examples: string, labels: readonly string[], input: { height: number, width: number, channels: number } }} task
- * @param {{ labels?: string, column?: string }} said what was said of the data's labels and of a CSV's column with them
+ * @param {{ labels?: string, column?: string, client?: string }} said what was said of the data's labels, of a CSV's column with them,
+ *   and of the one that says whose each example is
  */
 export async function examplesOf(task, path, said) {
   if (task.examples === "face") {
     const faces = [];
-    for await (const face of facesOf(path, labelsOf(said.labels))) faces.push(face);
+    for await (const face of facesOf(path, labelsOf(said.labels), said.client ?? null)) faces.push(face);
     return faces;
   }
   const reading = ownReadingOf(said);

@@ -17,11 +17,11 @@ class KeptBackError extends Error {
 }
 
 /** Examples that the data keep for a test stay out of training. */
-async function examplesToTrainOn(task, { data: path, labels: words, column }) {
+async function examplesToTrainOn(task, { data: path, labels: words, column, client }) {
   const pictures = [];
   const labels = [];
   const owners = [];
-  for (const [label, pixels, usage, owner] of await examplesOf(task, path, { labels: words, column })) {
+  for (const [label, pixels, usage, owner] of await examplesOf(task, path, { labels: words, column, client })) {
     if (usage === "test") continue;
     labels.push(label);
     pictures.push(pixels);
@@ -39,7 +39,7 @@ async function examplesToTrainOn(task, { data: path, labels: words, column }) {
 
 /**
  * Takes part in rounds with as many clients, until each has trained in as many rounds and they are over.
- * @param {{ url: string, task: string, data: string, labels?: string, column?: string, clients: number, rounds: number }} options
+ * @param {{ url: string, task: string, data: string, labels?: string, column?: string, client?: string, clients: number, rounds: number }} options
  * @param {AbortSignal} signal
  */
 export async function trainClients({ url, task, clients, rounds, ...said }, signal) {

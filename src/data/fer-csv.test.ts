@@ -243,3 +243,34 @@ test("pixels in columns are no guess either: a size that is no square is asked f
   for (let at = 0; at < bytes.length; at += 900) small.push(...reader.push(bytes.subarray(at, at + 900)));
   expect([...small, ...reader.finish()]).toHaveLength(1);
 });
+
+test.each(["writer_id", "user_id", "Person ID", "participant", "subject", "client"])(
+  "a column called %s says whose an example is",
+  (name) => {
+    const levels = pixels(() => 1, 64);
+    const { rows } = readOwn(`kind,${name},levels\na,ann,${levels}\nb,,${levels}\n`);
+    // Who is not said stays: only a natural partition needs it.
+    expect(rows.map((row) => (row as FerFace).client)).toEqual(["ann", null]);
+  },
+);
+
+test("a column that is named says whose an example is, and a line without it is named and left out", () => {
+  const line = (who: string): string => `a,${who},x,${pixels(() => 1, 64)}`;
+  const head = "kind,Made by,user,levels";
+  const own = new OwnLabels();
+  const readBy = (text: string, client: string, faces = false) => {
+    const reader = faces
+      ? new FerCsvReader(undefined, null, client)
+      : new FerCsvReader(own, { labels: own, column: "kind", size: null }, client);
+    return [...reader.push(bytesOf(text)), ...reader.finish()];
+  };
+  const rows = readBy([head, line("ann"), line(""), line("ben")].join("\n"), "Made by");
+  expect(codes(rows)).toEqual([0, "no-client 3", 0]);
+  expect((rows[2] as FerFace).client).toBe("ben");
+  expect(() => readBy(`${head}\n${line("ann")}\n`, "painter")).toThrow(
+    "There is no column painter that says whose each example is. There are: kind, madeby, user, levels.",
+  );
+  const face = `3,ann,${pixels(() => 1)}`;
+  expect(readBy(`emotion,who,pixels\n${face}\n`, "who", true)).toMatchObject([{ client: "ann" }]);
+  expect(() => readBy(`emotion,pixels\n3,${pixels(() => 1)}\n`, "who", true)).toThrow("There is no column who");
+});

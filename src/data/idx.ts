@@ -1,4 +1,5 @@
 import { concatUint8Arrays } from "uint8array-extras";
+import type { SourceFile } from "./file-kind";
 import type { PictureShape } from "./own-labels";
 import { usageOf, type Usage } from "./usage";
 
@@ -99,7 +100,7 @@ export function decodeIdx(file: Uint8Array): { data: Uint8Array; shape: number[]
   return { data: file.subarray(head), shape };
 }
 
-/** Whether a file may be an IDX file by its name, packed or not; only its content says whether it is. */
+/** Whether a file is called as MNIST's are, packed or not; only its content says whether it is an IDX file. */
 export const isIdxName = (path: string): boolean =>
   /(?:idx[1-4]|ubyte)/i.test(nameOf(path)) && !path.includes("__MACOSX");
 
@@ -131,12 +132,15 @@ function pictureShape({ path, shape }: IdxFile): PictureShape | null {
 
 const nameOf = (path: string): string => path.split(/[/\\]/).at(-1) ?? "";
 
-/** The words of a file's name that do not say that it holds pictures, or labels, in IDX. */
+/** The words of a file's name that do not say that it holds pictures, or labels, in IDX: of `x_train.idx` and `y_train.idx` the same. */
 const wordsOf = (path: string): string[] =>
   nameOf(path)
     .toLowerCase()
     .split(/[^a-z0-9]+/)
-    .filter((word) => word !== "" && !/^(?:images?|pictures?|labels?|idx\d|ubyte|gz)$/.test(word));
+    .filter(
+      (word) =>
+        word !== "" && !/^(?:images?|pictures?|labels?|targets?|x|y|data|idx\d?|ubyte|bin|dat|raw|gz)$/.test(word),
+    );
 
 /** What a file is for, by its name: MNIST calls its test t10k. */
 function usageIn(words: readonly string[]): Usage {
@@ -196,31 +200,8 @@ export function pairIdx<F extends IdxFile>(files: readonly F[]): IdxPair<F>[] {
 const sizes = ({ shape: { height, width, channels } }: { shape: PictureShape }): string =>
   `${width} x ${height}${channels === 3 ? " in colour" : ""}`;
 
-/** A file that may be read as often as it is wanted, from its beginning. */
-export interface IdxSource {
-  path: string;
-  /** As it lies there, packed or not. */
-  bytes: number;
-  open: () => AsyncIterable<Uint8Array>;
-}
-
 /** A source that is an IDX file. */
-export type OpenIdx = IdxSource & IdxFile;
-
-/** Those of some files that are IDX files, by their headers. */
-export async function idxFilesOf(sources: readonly IdxSource[]): Promise<OpenIdx[]> {
-  const found: OpenIdx[] = [];
-  for (const source of sources) {
-    let head = new Uint8Array(0);
-    for await (const piece of source.open()) {
-      head = concatUint8Arrays([head, piece.subarray(0, IDX_HEAD)]);
-      if (head.length >= IDX_HEAD) break;
-    }
-    const shape = idxShape(head);
-    if (shape) found.push({ ...source, shape });
-  }
-  return found;
-}
+export type OpenIdx = SourceFile & IdxFile;
 
 /** The pictures of a pair with their labels, in their order. @throws IdxError */
 export async function* idxSamples({

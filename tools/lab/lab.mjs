@@ -1,6 +1,6 @@
 /**
  * `npm run lab -- --preset NAME | --config FILE | --data PATH [--set key=value ...] [--labels WORD=NAME,...]
- * [--size 48x32] [--channels 1|3] [--column NAME]
+ * [--size 48x32] [--channels 1|3] [--column NAME] [--client NAME]
  * [--strategy NAME|FILE] [--sweep key=a,b,c ...] [--seeds N] [--workers N] [--out FOLDER] [--edge] [--url URL --token TOKEN]`: rehearses a federation in Node, with the same code as the page;
  * with --edge against a real one. Without arguments it lists the presets; with --data alone it is own-data.
  *
@@ -13,6 +13,9 @@
  * unless --labels names some of them, as cat,dog or 1=cat,2=dog. --size brings pictures to one size, width and height, and is asked for
  * where they have several; of a CSV it says the size of what is no square. --channels 1 takes grey levels, 3 colour; otherwise pictures
  * are in colour if any of them is. --column names a CSV's column of labels where it has several that could be.
+ *
+ * --client names the column of a CSV that says whose each example is, for --set partition=natural; client, user_id, writer_id and the
+ * like are known. A line that does not say it is named and left out then.
  */
 import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";

@@ -30,14 +30,14 @@ function mnist() {
 }
 
 /** Labelled faces, whatever they come in: see ../faces.mjs. */
-async function faces(path, labels) {
+async function faces(path, { labels, client = null }) {
   if (!path) {
     throw new DataError(
       "FER2013 is not part of this project: name your copy with --data, a CSV, a zip or a folder of pictures by label.",
     );
   }
   const samples = [];
-  for await (const face of facesOf(path, labels)) samples.push(face);
+  for await (const face of facesOf(path, labelsOf(labels), client)) samples.push(face);
   return piles(samples, path, "face");
 }
 
@@ -101,7 +101,7 @@ export async function dataOf(config, path, said = {}) {
   const read = {
     mnist,
     drawn: lab.drawnData,
-    fer2013: () => faces(path, labelsOf(said.labels)),
+    fer2013: () => faces(path, said),
     own: () => ownPictures(path, ownReadingOf(said)),
   };
   const data = await read[dataset]();

@@ -24,12 +24,15 @@ export interface ImportReport {
   wrong: number;
   /** What was wrong with the first ones. */
   problems: string[];
+  /** How many clients the examples are of, as the data say it, and how many of the examples are nobody's. */
+  clients: number;
+  nobodys: number;
   /** What the data set calls its labels, and what each was taken for; none where there was nothing to say. */
   labels: (LabelWord | OwnWord)[];
 }
 
 /** What somebody has said of files: that they are faces, and what their labels mean; or pictures of their own, and how to read them. */
-export type ImportSaid =
+export type ImportSaid = (
   | { as: "faces"; labels: LabelMapping | null }
   | {
       as: "own";
@@ -39,7 +42,11 @@ export type ImportSaid =
       shape: PictureShape | null;
       /** Of a CSV, the one that holds the labels; null where nobody has been asked. */
       column: string | null;
-    };
+    }
+) & {
+  /** Of a CSV, the column that says whose each example is; nothing: one of the usual names, if there is one. */
+  client?: string | null;
+};
 
 /** What has to be said before anything is imported: what a data set's labels mean, or how pictures of somebody's own are to be read. */
 export type ImportQuestion = { as: "faces"; words: LabelWord[] } | OwnQuestion;

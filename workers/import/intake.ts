@@ -17,7 +17,7 @@ import { IMPORT_FAILED, type ImportOutcome, type ImportProgress, type ImportRepo
 /** Samples of a chunk: 2.3 MB of faces. */
 const CHUNK = 1000;
 /** Problems that are told in full. */
-export const TOLD = 20;
+const TOLD = 20;
 /** The page is told how far it is at most this often. */
 const REPORT_MS = 100;
 
@@ -75,12 +75,16 @@ function middleFace(bitmap: ImageBitmap): Uint8Array<ArrayBuffer> {
   return greyPicture(bitmap, { x: (bitmap.width - side) / 2, y: (bitmap.height - side) / 2, side }, FACE_SIZE);
 }
 
-/** Faces of the seven expressions. @param given what somebody has said that their labels mean */
-export function facesReading(given: LabelMapping | null): Reading {
+/**
+ * Faces of the seven expressions.
+ * @param given what somebody has said that their labels mean
+ * @param client of a CSV, the column that says whose each is; null where nobody has said one
+ */
+export function facesReading(given: LabelMapping | null, client: string | null = null): Reading {
   const labels = new LabelWords(given);
   return {
     labels,
-    csv: () => new FerCsvReader(labels),
+    csv: () => new FerCsvReader(labels, null, client),
     channels: 1,
     picture: async (blob) => withBitmap(await blob(), middleFace),
     idx: null,
@@ -92,11 +96,15 @@ export function facesReading(given: LabelMapping | null): Reading {
 }
 
 /** Pictures of somebody's own. */
-export function ownReading(names: LabelNames, { input }: PictureKind, column: string | null): Reading {
+export function ownReading(
+  names: LabelNames,
+  { input }: PictureKind,
+  { column, client }: { column: string | null; client: string | null },
+): Reading {
   const labels = new OwnLabels(names);
   return {
     labels,
-    csv: () => new FerCsvReader(labels, { labels, column, size: input }),
+    csv: () => new FerCsvReader(labels, { labels, column, size: input }, client),
     channels: input.channels,
     picture: async (blob) => withBitmap(await blob(), (bitmap) => pictureLevels(bitmap, input)),
     idx: ({ height, width }) => {
@@ -140,6 +148,7 @@ export class Intake implements Sink {
   #chunks = 0;
   #samples = 0;
   #wrong = 0;
+  #nobodys = 0;
 
   /** @param kind what its pictures and labels are; of a data set that has its own place, how many labels and numbers */
   constructor(
@@ -155,9 +164,9 @@ export class Intake implements Sink {
   }
 
   /** For faces of the seven expressions. */
-  static ofFaces(source: string, given: LabelMapping | null, told: Told): Intake {
+  static ofFaces(source: string, given: LabelMapping | null, client: string | null, told: Told): Intake {
     const kind = { classes: EXPRESSIONS.length, size: FACE_PIXELS };
-    return new Intake({ name: "fer2013", source }, kind, facesReading(given), told);
+    return new Intake({ name: "fer2013", source }, kind, facesReading(given, client), told);
   }
 
   async add(sample: Sample): Promise<void> {
@@ -216,12 +225,17 @@ export class Intake implements Sink {
       samples: this.#samples,
       wrong: this.#wrong,
       problems: this.#problems,
+      clients: this.#clients.size,
+      nobodys: this.#nobodys,
       labels: this.reading.labels.table,
     };
   }
 
   #numberOf(client: string | null): number {
-    if (client === null) return 0;
+    if (client === null) {
+      this.#nobodys += 1;
+      return 0;
+    }
     const number = this.#clients.get(client) ?? this.#clients.size + 1;
     this.#clients.set(client, number);
     return number;

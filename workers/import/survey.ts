@@ -22,13 +22,14 @@ export class Survey implements Sink {
 
   /** @param said what somebody has said so far */
   constructor(
-    readonly said: { shape: PictureShape | null; column: string | null },
+    readonly said: { shape: PictureShape | null; column: string | null; client?: string | null },
     readonly told: Told,
   ) {
     const labels = this.#labels;
     this.reading = {
       labels,
-      csv: () => (this.#reader = new FerCsvReader(labels, { labels, column: said.column, size: said.shape })),
+      csv: () =>
+        (this.#reader = new FerCsvReader(labels, { labels, column: said.column, size: said.shape }, said.client)),
       channels: null,
       picture: (blob) => this.#look(blob),
       idx: (shape) => {
