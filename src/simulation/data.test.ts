@@ -70,19 +70,23 @@ test("every label has a tenth of its examples in the test, in whatever order the
 });
 
 test("a small data set has a test, the same data have the same, and what the data say holds", () => {
-  for (let label = 0; label < 64; label++) expect(tested(Array<number>(5).fill(label))).toHaveLength(1);
+  for (let label = 0; label < 64; label++) expect(tested(Array<number>(10).fill(label))).toHaveLength(1);
   expect(tested(Array.from({ length: 10 }, (_, i) => i)).length).toBeGreaterThan(0);
   for (let first = 0; first < 60; first++) {
     expect(tested([1, 2, 3, 4, 5, 6, 1, 2, 3, 4, 5, 6].map((label) => label + first)).length).toBeGreaterThan(0);
   }
+  // Of labels with few examples each it is a tenth, too, and not one of each.
+  const few = tested(Array.from({ length: 640 }, (_, i) => i % 128)).length;
+  // Four standard deviations of a binomial draw of 640 by 1 in 10.
+  expect(Math.abs(few - 64)).toBeLessThan(4 * Math.sqrt(640 * 0.1 * 0.9));
   const labels = Array.from({ length: 300 }, (_, i) => (i * i) % 7);
   expect(tested(labels)).toEqual(tested(labels));
   const isTest = testSplit();
   expect(Array.from({ length: 20 }, () => isTest("train", 0))).toEqual(Array(20).fill(false));
   expect(Array.from({ length: 20 }, () => isTest("test", 0))).toEqual(Array(20).fill(true));
   // What says nothing is split as if it were alone.
-  const [first] = tested(Array<number>(5).fill(0));
-  expect(Array.from({ length: 5 }, () => isTest(null, 0)).indexOf(true)).toBe(first);
+  const [first] = tested(Array<number>(10).fill(0));
+  expect(Array.from({ length: 10 }, () => isTest(null, 0)).indexOf(true)).toBe(first);
 });
 
 test("clients are numbered in their order, and an example without one is nobody's", () => {

@@ -22,14 +22,12 @@ export interface Sample {
 
 /** Where the file does not say what an example is for, one of so many of each label tests. */
 const TEST_EVERY = 10;
-/** Of a label's first ones, the one that tests is among these: a small data set has a test, too. */
-const FIRST = 5;
 /** Of the draw. Another would be another split of the same data. */
 const SPLIT_SEED = 0x7e57;
 
 /**
  * Decides example by example, in the order of a file, which of them are kept for the test. Where the file says it, that holds. Otherwise it is
- * one of every ten of a label, drawn by a hash of its place among them: every label of five examples or more has one, in whatever order the
+ * one of every ten of a label, drawn by a hash of its place among them: every label of ten examples or more has one, in whatever order the
  * labels come, and the same file is always split alike. Of ten examples one tests, however many labels they have.
  */
 export function testSplit(): (usage: Usage, label: number) => boolean {
@@ -40,8 +38,7 @@ export function testSplit(): (usage: Usage, label: number) => boolean {
     seen += 1;
     const count = counts.get(label) ?? 0;
     counts.set(label, count + 1);
-    const ten = Math.floor(count / TEST_EVERY);
-    const drawn = hash32(hash32(SPLIT_SEED, label), ten) % (ten === 0 ? FIRST : TEST_EVERY);
+    const drawn = hash32(hash32(SPLIT_SEED, label), Math.floor(count / TEST_EVERY)) % TEST_EVERY;
     const isTest = count % TEST_EVERY === drawn || (tested === 0 && seen === TEST_EVERY);
     tested += Number(isTest);
     return isTest;
