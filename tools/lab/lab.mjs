@@ -22,6 +22,7 @@ import { join } from "node:path";
 import v8 from "node:v8";
 import { againstEdge } from "./edge.mjs";
 import { dataOf, lab, run, startPool } from "./node.mjs";
+import { signsOf } from "./signs.mjs";
 import { checkTypes, DataError, isFile, loadStrategy } from "./strategy-file.mjs";
 import { commit } from "../commit.mjs";
 import { optionsOf } from "../options.mjs";
@@ -114,26 +115,22 @@ function configuration() {
 function drawPartition(config, data) {
   const counts = lab.picture(config, data.train);
   const width = 40;
-  const symbols = data.kind ? symbolsOf(data.kind.labels) : counts[0].map((_, label) => String(label));
+  const { signs, meaning } = signsOf(data.kind?.labels ?? counts[0].map((_, label) => String(label)));
   console.log("\nWho has what (each bar is one client; a sign is the label of a fortieth of its examples):");
-  if (data.kind) console.log(`  ${data.kind.labels.map((name, label) => `${symbols[label]} = ${name}`).join(", ")}`);
+  if (data.kind) console.log(`  ${meaning}`);
   for (const [client, row] of counts.slice(0, 12).entries()) {
     const total = row.reduce((a, b) => a + b, 0);
     let bar = "";
     let before = 0;
     for (const [label, count] of row.entries()) {
       const upTo = before + count;
-      bar += symbols[label].repeat(Math.round((upTo / total) * width) - Math.round((before / total) * width));
+      bar += signs[label].repeat(Math.round((upTo / total) * width) - Math.round((before / total) * width));
       before = upTo;
     }
     console.log(`  ${String(client).padStart(4)}  ${bar}  ${total}`);
   }
   if (counts.length > 12) console.log(`  ... and ${counts.length - 12} more`);
 }
-
-/** One sign for each label. */
-const symbolsOf = (labels) =>
-  labels.map((_, i) => "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ+-"[i]);
 
 /** At most how long that is, as 1:05:09 or 5:09. */
 function durationOf(seconds) {

@@ -287,12 +287,12 @@ test("pictures of any label, size and colour are learned, and a run goes on with
   const said = await lab("--data", data, ...small, "--out", out);
   expect(said.code, said.said).toBe(0);
   expect(said.said).toContain(
-    "36 pictures of 20 x 24 in colour; labels taken as blau-grau = blau-grau (12), green = green (12), rot licht = rot licht (12)",
+    "36 pictures of 20 x 24 in colour; labels taken as Rot licht = Rot licht (12), blau-grau = blau-grau (12), green = green (12)",
   );
-  expect(said.said).toContain("0 = blau-grau, 1 = green, 2 = rot licht");
+  expect(said.said).toContain("0 = Rot licht, 1 = blau-grau, 2 = green");
   const run = JSON.parse(readFileSync(join(out, "run.json"), "utf8")) as LabExport;
   expect(run.kind).toEqual({
-    labels: ["blau-grau", "green", "rot licht"],
+    labels: ["Rot licht", "blau-grau", "green"],
     input: { height: 24, width: 20, channels: 3 },
   });
   expect(run.evaluation).toMatchObject({
@@ -306,7 +306,7 @@ test("pictures of any label, size and colour are learned, and a run goes on with
   // The same pictures in grey, or under other names, are other data.
   for (const other of [
     ["--channels", "1"],
-    ["--labels", "green,blau-grau,rot licht"],
+    ["--labels", "green,blau-grau,Rot licht"],
   ]) {
     const again = await lab("--data", data, ...small, "--out", out, ...other);
     expect(again.said).toContain("The data are not those that this run began with");
