@@ -27,9 +27,9 @@ const ROOMS = {
   rounds: BROWSER,
   play: BROWSER,
   draw: [...BROWSER, "play", "train"],
-  // Who takes consent back has the lab's pictures deleted too; the gallery asks for that.
+  // Who takes consent back has the lab's pictures deleted too; the gallery asks for that, and shows what it keeps of other games' faces.
   train: [...BROWSER, "lab"],
-  gallery: [...BROWSER, "train"],
+  gallery: [...BROWSER, "train", "draw"],
 };
 /** What runs outside the page knows none of it: no component, no page. Whoever loads the lab's data keeps them where the page looks. */
 const WORKERS = [...SHARED, "simulation", "client", "lab"];

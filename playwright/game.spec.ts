@@ -154,6 +154,7 @@ for (const { locale, dir, scheme } of [
         "/nowhere",
         "/draw",
         "/pictures",
+        "/act",
       ];
       for (const route of routes) {
         await page.goto(stage.url + route);

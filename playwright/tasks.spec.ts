@@ -348,6 +348,86 @@ test("an administrator adds a task of pictures in colour, a player teaches it be
   expect(again.slice(0, 5).map(({ pixels }) => pixels)).toEqual(kept.map(({ pixels }) => pixels));
 });
 
+/** What is acted with the face and is no expression, by a network that gets levels from -1 to 1. */
+const MOUTHS = {
+  title: { en: "Mouths" },
+  ask: { en: "Make a {label} mouth" },
+  examples: "face",
+  input: { height: 48, width: 48, channels: 1, normalization: { mean: [0.5], std: [0.5] } },
+  model: {
+    name: "tiny",
+    layers: [...SHAPES.model.layers.slice(0, 3), { kind: "dense", name: "mouth", units: 2, activation: "softmax" }],
+  },
+  labels: [
+    { name: "open", how: { en: "As if you said ah." } },
+    { name: "shut", how: { en: "Lips together." } },
+  ],
+  defaultRound: { batchNorm: "average", distill: 0, tolerance: null, learningRate: 1e-6, epochs: 1 },
+} as const;
+
+test("a task of faces with labels of its own is played, trained and deleted, and the expressions' faces are no part of it", async ({
+  page,
+  stage,
+}) => {
+  const admin = (method: string, path: string, body: object): Promise<Response> =>
+    fetch(`${stage.url}/api/tasks/mouths${path}`, {
+      method,
+      headers: { authorization: `Bearer ${stage.adminToken}` },
+      body: JSON.stringify(body),
+    });
+  expect((await admin("PUT", "", MOUTHS)).status).toBe(201);
+  expect((await admin("POST", "/rounds", { goalCount: 1, selectionSeconds: 0 })).status).toBe(201);
+  await page.goto(`${stage.url}/play?task=mouths`);
+  const asked = page.getByTestId("asked");
+  const shown: string[] = [];
+  for (let i = 0; i < 5; i++) {
+    await expect(page.getByText(`Face ${i + 1} of 5`)).toBeVisible();
+    const name = await asked.innerText();
+    shown.push(name);
+    await expect(page.getByRole("heading", { name: `Make a ${name} mouth` })).toBeVisible();
+    await expect(page.getByText(name === "open" ? "As if you said ah." : "Lips together.")).toBeVisible();
+    // One of them through the camera.
+    if (i === 0) {
+      await page.getByRole("button", { name: "Open the camera" }).click();
+      await page.getByRole("checkbox", { name: "Count to three first" }).uncheck();
+      const counted = page.getByText(`It counts as “${name}”.`);
+      const none = page.getByText("No face was in view, so");
+      do {
+        await page.getByRole("button", { name: "Take the picture" }).click();
+        await expect(counted.or(none)).toBeVisible();
+      } while (!(await counted.isVisible()));
+      await page.getByRole("button", { name: "Keep my faces on this device" }).click();
+    } else await page.getByLabel("No camera? Use a photo of a face").setInputFiles(scenePath(i));
+    await expect(page.getByText(/Kept on this device, (for training|to test)/)).toBeVisible();
+    if (i < 4) await page.getByRole("button", { name: "Next face" }).click();
+  }
+  const kept = (await storedFaces(page)) as (Awaited<ReturnType<typeof storedFaces>>[number] & { task?: string })[];
+  expect(kept.map(({ label, task }) => [MOUTHS.labels[label]?.name, task])).toEqual(
+    shown.map((name) => [name, "mouths"]),
+  );
+  expect(kept.map(({ pixels }) => pixels.length)).toEqual(Array(5).fill(48 * 48));
+  expect((await new AxeBuilder({ page }).analyze()).violations).toEqual([]);
+
+  await page.getByRole("link", { name: "Train", exact: true }).click();
+  await expect(page.getByText("Faces to train with: 4. To test the model with: 1.")).toBeVisible();
+  await page.getByRole("button", { name: "Take part in rounds" }).click();
+  await expect(page.getByText("You taught the model 4 faces in round 1.")).toBeVisible();
+  const round = async (): Promise<Round> =>
+    (await (await fetch(`${stage.url}/api/tasks/mouths/rounds/1`)).json()) as Round;
+  await expect.poll(async () => (await round()).state).toBe("published");
+  expect(leaksOf(stage.requests, kept)).toEqual([]);
+
+  // The expressions have none of them, and their page has them by task.
+  await page.getByRole("link", { name: "My faces" }).click();
+  await expect(page.getByRole("heading", { name: "No faces yet" })).toBeVisible();
+  const others = page.getByRole("region", { name: "Faces of other tasks" });
+  await expect(others.getByRole("listitem")).toContainText("5 faces are kept here");
+  await others.getByRole("button", { name: "Delete all faces: Mouths" }).click();
+  await page.getByRole("dialog", { name: "Mouths" }).getByRole("button", { name: "Delete them all" }).click();
+  await expect(page.getByText("Deleted: Mouths.")).toBeVisible();
+  expect(await storedFaces(page)).toEqual([]);
+});
+
 /** What tfjs saves of a model, its weights in two files. */
 async function savedByTfjs(
   layers: tf.layers.Layer[],

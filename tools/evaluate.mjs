@@ -16,7 +16,7 @@ const POLL_MS = 2000;
 async function labelled(task, path, said) {
   const exam = join(path, "publictest.u8.gz");
   const votes = join(path, "ferplus-publictest.csv");
-  const isExam = task.examples === "face" && existsSync(exam);
+  const isExam = lab.showsExpressions(task) && existsSync(exam);
   const examples = isExam
     ? facesAsSeen(exam, existsSync(votes) ? votes : undefined)
     : await examplesOf(task, path, said);

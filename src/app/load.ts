@@ -7,6 +7,7 @@ const PAGES = {
   "/play": () => import("../play/Play.svelte"),
   "/draw": () => import("../draw/Draw.svelte"),
   "/pictures": () => import("../draw/Pictures.svelte"),
+  "/act": () => import("../draw/Act.svelte"),
   "/progress": () => import("../play/Progress.svelte"),
   "/faces": () => import("../gallery/Faces.svelte"),
   "/train": () => import("../train/Train.svelte"),

@@ -1,5 +1,5 @@
 import { chosenTask } from "../client/task.svelte";
-import { taskNamed } from "../federation/tasks/registry";
+import { showsExpressions, taskNamed } from "../federation/tasks/registry";
 import type { ExampleKind } from "../federation/tasks/task";
 import { address } from "../ui/address.svelte";
 
@@ -9,6 +9,7 @@ export const ROUTES = [
   "/play",
   "/draw",
   "/pictures",
+  "/act",
   "/progress",
   "/faces",
   "/train",
@@ -18,13 +19,14 @@ export const ROUTES = [
 ] as const;
 export type Route = (typeof ROUTES)[number];
 
-/** Where the examples of each kind are taken. */
-const GAMES = { face: "/play", drawing: "/draw", picture: "/pictures" } as const satisfies Record<ExampleKind, Route>;
+/** Where the examples of each kind are taken, faces that show no expressions among them. */
+const GAMES = { face: "/act", drawing: "/draw", picture: "/pictures" } as const satisfies Record<ExampleKind, Route>;
 
 const route = $derived.by((): Route | null => {
   const path = address.path.replace(/(.)\/$/, "$1");
   // Links, invitations among them, lead to the game; which page that is follows from the task.
-  if (path === "/play") return GAMES[taskNamed(chosenTask.name).examples];
+  const task = taskNamed(chosenTask.name);
+  if (path === "/play" && !showsExpressions(task)) return GAMES[task.examples];
   return ROUTES.find((known) => known === path) ?? null;
 });
 

@@ -1,6 +1,6 @@
 import type { Task } from "../federation/protocol";
 import { networkOf } from "../federation/tasks/network";
-import { taskNamed, type TaskName } from "../federation/tasks/registry";
+import { showsExpressions, taskNamed, type TaskName } from "../federation/tasks/registry";
 import type { ExampleKind } from "../federation/tasks/task";
 import type { Seen, Sighting, VisionApi } from "../../workers/vision/api";
 import type { OwnWeights } from "../../workers/trainer/api";
@@ -66,12 +66,14 @@ class Model {
   }
 
   /**
-   * Whether the worker sees what the chosen task is about. Faces show the same expressions to any network; each other task has labels
-   * of its own.
+   * Whether the worker sees what the chosen task is about. The expressions are the same to any network; each other task has labels of its
+   * own.
    */
   get #isOfTask(): boolean {
     const { name } = chosenTask;
-    return this.#kind === taskNamed(name).examples && (this.#kind === "face" || this.#task?.task === name);
+    const loaded = this.#task?.task;
+    if (loaded === undefined || loaded === name) return loaded === name;
+    return [loaded, name].every((one) => showsExpressions(taskNamed(one)));
   }
 
   /** True once faces can be found and classified, or drawings and pictures be read. */

@@ -1,4 +1,4 @@
-import { DEFAULT_TASK, findTask, taskNamed, type TaskName } from "../federation/tasks/registry";
+import { DEFAULT_TASK, findTask, showsExpressions, taskNamed, type TaskName } from "../federation/tasks/registry";
 import { tasks } from "./tasks.svelte";
 
 /** The player's choice in localStorage. */
@@ -28,8 +28,8 @@ const byDevice = (): TaskName => (isPhone() ? PHONE_TASK : DEFAULT_TASK);
 /** Which task, and so which model, this device plays and trains: `?task=` in the address, else the player's choice, else by device. */
 class ChosenTask {
   name = $state<TaskName>(ChosenTask.#wanted());
-  /** The last one that is played with the face. */
-  #ofFaces: TaskName = taskNamed(this.name).examples === "face" ? this.name : byDevice();
+  /** The last one of the expressions. */
+  #ofFaces: TaskName = showsExpressions(taskNamed(this.name)) ? this.name : byDevice();
 
   static #asked(): string | null {
     return new URLSearchParams(location.search).get("task") ?? localStorage.getItem(CHOICE);
@@ -50,18 +50,18 @@ class ChosenTask {
     await tasks.load().catch(() => undefined);
     if (!findTask(wanted)) return;
     this.name = wanted;
-    if (taskNamed(wanted).examples === "face") this.#ofFaces = wanted;
+    if (showsExpressions(taskNamed(wanted))) this.#ofFaces = wanted;
   }
 
   /** @throws UnknownTaskError */
   choose(name: TaskName): void {
-    const { examples } = taskNamed(name);
+    const task = taskNamed(name);
     localStorage.setItem(CHOICE, name);
     this.name = name;
-    if (examples === "face") this.#ofFaces = name;
+    if (showsExpressions(task)) this.#ofFaces = name;
   }
 
-  /** Leaves the drawings for the expressions, of the model that was played last. */
+  /** Leaves other games for the expressions, of the model that was played last. */
   chooseFaces(): void {
     this.choose(this.#ofFaces);
   }

@@ -1,5 +1,12 @@
 import type { TaskState } from "../federation/tasks/description";
-import { BUILT_IN_NAMES, isBuiltIn, noteTask, taskNamed, type TaskName } from "../federation/tasks/registry";
+import {
+  BUILT_IN_NAMES,
+  isBuiltIn,
+  noteTask,
+  showsExpressions,
+  taskNamed,
+  type TaskName,
+} from "../federation/tasks/registry";
 import { EXAMPLE_KINDS, type ExampleKind } from "../federation/tasks/task";
 import type { KnownTask } from "./catalogue";
 
@@ -31,9 +38,9 @@ class Tasks {
     return this.all.filter((name) => this.stateOf(name) === "open");
   }
 
-  /** Those of one kind that players take part in. */
+  /** Those of one kind that players take part in; of faces, those that show something else than the expressions. */
   openOf(kind: ExampleKind): readonly TaskName[] {
-    return this.open.filter((name) => taskNamed(name).examples === kind);
+    return this.open.filter((name) => taskNamed(name).examples === kind && !showsExpressions(taskNamed(name)));
   }
 
   stateOf(name: TaskName): TaskState {

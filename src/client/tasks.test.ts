@@ -37,6 +37,7 @@ test("a task of pictures is played like any other, and one of a kind that this p
   await tasks.load();
   expect(tasks.open).toEqual(["expressions", "expressions-compact", "digits", "things"]);
   expect(tasks.openOf("picture")).toEqual(["things"]);
+  expect(tasks.openOf("face")).toEqual([]);
   expect(taskNamed("things").input).toEqual(input);
   expect(tasks.leftOut).toEqual(["sounds", "poses"]);
   // The next visit begins with what this one has heard.

@@ -78,6 +78,18 @@ test("what is here already is not imported again", () => {
   expect(newOnes(importFaces(exportExamples({ faces })), [one])).toHaveLength(1);
 });
 
+test("faces of a task of their own come back to that task, and never among the expressions", () => {
+  const acted = { ...one, task: "winks", label: 1, prompted: 0, probabilities: [0.5, 0.5] } as Face;
+  const file = exportExamples({ faces: [one, acted] });
+  const { id: _, ...back } = acted;
+  expect(importFaces(file).map(({ label }) => label)).toEqual([one.label]);
+  // Nor does a page from before there were any take them for expressions.
+  expect((JSON.parse(file) as { faces: object[] }).faces).toHaveLength(1);
+  const of = { kind: "face", task: "winks", of: { input: FACE } } as const;
+  expect(importOf(file, of)).toEqual([{ ...back, probabilities: back.probabilities.map((p) => p + 0) }]);
+  expect(importOf(file, { ...of, task: "nods" })).toEqual([]);
+});
+
 /** Pictures of one task, of any size and colour. */
 const pictures = fc
   .record({

@@ -4,7 +4,7 @@ import { EXPRESSIONS, FACE_PIXELS, type Label } from "../model/expressions";
 import { FACE, MOST_LABELS, SIDE, sizeOf, type PictureShape } from "../data/own-labels";
 import { taskNameSchema } from "../federation/protocol";
 import type { TaskName } from "../federation/tasks/registry";
-import type { TaskDescription } from "../federation/tasks/task";
+import type { ExampleKind, TaskDescription } from "../federation/tasks/task";
 import { sortOld } from "./labels";
 import { SPLITS, type Drawing, type Example, type Face, type Picture } from "./kept";
 
@@ -37,6 +37,7 @@ const packed = <E extends Example>({ pixels, ...rest }: E) => ({ ...rest, pixels
 
 /** What a file holds. */
 interface Exported {
+  /** Of the expressions and of other tasks. */
   faces?: readonly Example[];
   drawings?: readonly Drawing[];
   pictures?: readonly Picture[];
@@ -46,16 +47,20 @@ interface Exported {
  * Examples of every kind in one JSON file, their pixels in base64, faces in any case, drawings and pictures where there are some. `more`
  * stands beside them.
  */
-export const exportExamples = ({ faces = [], drawings = [], pictures = [] }: Exported, more: object = {}): string =>
-  JSON.stringify({
+export function exportExamples({ faces = [], drawings = [], pictures = [] }: Exported, more: object = {}): string {
+  const [expressions, acted] = [faces.filter(({ task }) => !task), faces.filter(({ task }) => task)];
+  return JSON.stringify({
     format: FORMAT,
     version: VERSION,
     size: Math.sqrt(FACE_PIXELS),
-    faces: faces.map(packed),
+    faces: expressions.map(packed),
+    // Apart: an older page would take them for expressions.
+    ...(acted.length > 0 && { acted: acted.map(packed) }),
     ...(drawings.length > 0 && { drawings: drawings.map(packed) }),
     ...(pictures.length > 0 && { pictures: pictures.map(packed) }),
     ...more,
   });
+}
 
 /** What every such file has. @throws FaceFileError */
 function headOf(text: string) {
@@ -71,6 +76,7 @@ function headOf(text: string) {
       format: v.literal(FORMAT),
       version: v.number(),
       faces: unknowns,
+      acted: v.optional(unknowns, []),
       drawings: v.optional(unknowns, []),
       pictures: v.optional(unknowns, []),
     }),
@@ -142,23 +148,32 @@ const exampleSchema = v.object({
   shape: v.optional(v.object({ height: side, width: side, channels: v.picklist([1, 3]) })),
 });
 
-/** A task whose drawings or pictures are imported, and what these carry of it: nothing where it is built in. */
+/** A task whose drawings, pictures or faces are imported, and what these carry of it: nothing where it is built in. */
 interface Of {
-  kind: "drawing" | "picture";
+  /** Faces are those of a task of their own: for expressions there is {@link importFaces}. */
+  kind: ExampleKind;
   /** As in {@link Example.task}. */
   task: TaskName | undefined;
   of: Pick<TaskDescription, "input">;
 }
 
+/** Where a file has those of each kind that tasks have of their own, and what one of them is called. */
+const LISTS = {
+  face: ["acted", "Face"],
+  drawing: ["drawings", "Drawing"],
+  picture: ["pictures", "Picture"],
+} as const;
+
 /**
- * The drawings or pictures of one task in such a file, also those that the task as it is now does not take; those of other tasks are left
+ * The drawings, pictures or faces of one task in such a file, also those that the task as it is now does not take; those of other tasks are left
  * where they are.
  * @throws FaceFileError that names the first one that is wrong: then nothing of the file is used
  */
 export function importOf(text: string, { kind, task, of: { input } }: Of): Omit<Example, "id">[] {
   const ofTask = v.object({ task: v.optional(taskNameSchema) });
-  return headOf(text)[`${kind}s`].flatMap((value, i) => {
-    const wrong = wrongAt(kind === "drawing" ? "Drawing" : "Picture", i);
+  const [list, what] = LISTS[kind];
+  return headOf(text)[list].flatMap((value, i) => {
+    const wrong = wrongAt(what, i);
     if (parsed(ofTask, value, wrong).task !== task) return [];
     const { pixels: packed, rounds, shape = input, ...rest } = parsed(exampleSchema, value, wrong);
     const pixels = unpacked(packed, shape, wrong);

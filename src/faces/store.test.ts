@@ -489,6 +489,31 @@ test("drawings of an added task are its own: no other task's count with them, tr
   expect(await getSetting("participation")).toBeUndefined();
 });
 
+test("faces that show no expressions are their task's own; whatever network learns the expressions, these are one collection", async () => {
+  const described = { ...BUILT_IN["expressions-compact"], firstCheckpoint: null };
+  noteTask("again", described, 1);
+  noteTask("winks", { ...described, labels: ["left", "right"] }, 1);
+  const winks = storeOf("winks");
+  expect(storeOf("again")).toBe(faceStore);
+  const expression = await faceStore.add(face);
+  const { label: _, ...wink } = await winks.add({ ...face, prompted: 1, probabilities: [0.5, 0.5] });
+  expect(wink).toMatchObject({ task: "winks", prompted: 1 });
+  expect((await faceStore.all()).map(({ id }) => id)).toEqual([expression.id]);
+  expect((await winks.all()).map(({ id }) => id)).toEqual([wink.id]);
+  expect(await countsOf("face")).toEqual([
+    { task: undefined, count: 1 },
+    { task: "winks", count: 1 },
+  ]);
+  // A training on one is none on the other.
+  await setSetting("takingPart", true);
+  await beginParticipation(await participation([expression.id]));
+  await winks.deleteAll();
+  expect(await getSetting("participation")).toBeDefined();
+  expect(await faceStore.all()).toHaveLength(1);
+  await setSetting("consent", { given: false, at: 2 });
+  await expect(winks.add({ ...face, prompted: 0 })).rejects.toThrow("no consent");
+});
+
 test("keeping an example reads no other, reading those of one task none of another, and nothing is read to tell how large it is", async () => {
   for (const name of ["shapes", "signs"]) {
     noteTask(name, { ...BUILT_IN.digits, labels: ["a", "b"], firstCheckpoint: null }, 1);

@@ -1,6 +1,6 @@
 import type { IDBPObjectStore, StoreNames } from "idb";
 import type { ExampleKind } from "../federation/tasks/task";
-import { findTask, isBuiltIn, taskNamed, type TaskName } from "../federation/tasks/registry";
+import { findTask, isBuiltIn, showsExpressions, taskNamed, type TaskName } from "../federation/tasks/registry";
 import { hasClientState } from "./client-states";
 import { use, type Schema } from "./database";
 import {
@@ -44,7 +44,7 @@ class ExampleStore<E extends Example> {
   readonly #listeners = new Set<() => void>();
   readonly #name: "faces";
 
-  /** @param task an added one; without it, the built-in ones, which tell the same labels apart */
+  /** @param task an added one; without it, the built-in ones and those that tell the same labels apart: see {@link showsExpressions} */
   constructor(
     private readonly kind: ExampleKind,
     private readonly task?: TaskName,
@@ -219,6 +219,7 @@ class ExampleStore<E extends Example> {
   }
 }
 
+/** Of the faces that show expressions. */
 export const faceStore = new ExampleStore<Face>("face");
 export const drawingStore = new ExampleStore<Drawing>("drawing");
 
@@ -227,14 +228,14 @@ const ofAdded = new Map<string, ExampleStore<Example>>();
 
 /** Where the examples of a task are kept. @throws UnknownTaskError */
 export function storeOf(task: TaskName): ExampleStore<Example> {
-  const { examples } = taskNamed(task);
-  return storeOfKind(examples, isBuiltIn(task) ? undefined : task);
+  const description = taskNamed(task);
+  const isShared = isBuiltIn(task) || showsExpressions(description);
+  return storeOfKind(description.examples, isShared ? undefined : task);
 }
 
 /** The same of a task that need not be known here any more. @param task as in {@link Example.task} */
 export function storeOfKind(kind: ExampleKind, task: TaskName | undefined): ExampleStore<Example> {
-  // Faces show the same expressions, whatever network learns from them.
-  if (kind === "face") return faceStore;
+  if (kind === "face" && task === undefined) return faceStore;
   if (kind === "drawing" && task === undefined) return drawingStore;
   const key = `${kind}/${task ?? ""}`;
   const store = ofAdded.get(key) ?? new ExampleStore<Example>(kind, task);
@@ -242,7 +243,7 @@ export function storeOfKind(kind: ExampleKind, task: TaskName | undefined): Exam
   return store;
 }
 
-/** How many of a kind are kept of each task, known here or not, without reading them; of the built-in ones first, where there are any. */
+/** How many of a kind are kept of each task, known here or not, without reading them; of the built-in ones, and of the expressions, first, where there are any. */
 export const countsOf = (kind: ExampleKind): Promise<{ task: TaskName | undefined; count: number }[]> =>
   use(async (db) => {
     const { store } = db.transaction(STORES[kind] as "faces");

@@ -1,4 +1,3 @@
-import type { Label } from "../model/expressions";
 import type { Sighting } from "../../workers/vision/api";
 
 /** A sighting and when its picture was taken, in milliseconds of one clock. */
@@ -24,7 +23,7 @@ export interface Moment {
  * @param seen what was seen at the take's end, the oldest first
  * @returns null where no face was seen, or no model looked
  */
-export function bestMoment(seen: readonly Seen[], prompt: Label): Moment | null {
+export function bestMoment(seen: readonly Seen[], prompt: number): Moment | null {
   const faces = seen.flatMap(({ at, sighting }) =>
     sighting.face && sighting.probabilities
       ? [{ at, pixels: sighting.pixels, probabilities: sighting.probabilities }]

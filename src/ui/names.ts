@@ -1,6 +1,6 @@
 import { EXPRESSIONS, type Label } from "../model/expressions";
-import { isBuiltIn, taskNamed, type TaskName } from "../federation/tasks/registry";
-import { LABEL_PLACE, type Words } from "../federation/tasks/task";
+import { isBuiltIn, showsExpressions, taskNamed, type TaskName } from "../federation/tasks/registry";
+import { LABEL_PLACE, type ExampleKind, type Words } from "../federation/tasks/task";
 import { language, t } from "./i18n/language.svelte";
 
 /** The name of a label's expression in the language of the page. */
@@ -8,6 +8,12 @@ export const nameOf = (label: Label): string => t(`expressions.${EXPRESSIONS[lab
 
 /** The same within a sentence. */
 export const nameWithin = (label: Label): string => t(`expressions.${EXPRESSIONS[label]}.within`);
+
+/** Which form of a text speaks of a task: that of its examples' kind, and of faces that show something else than the expressions their own. */
+export function contextOf(task: TaskName): ExampleKind | "acted" {
+  const description = taskNamed(task);
+  return description.examples === "face" && !showsExpressions(description) ? "acted" : description.examples;
+}
 
 /** Words in the language of the page, or English. */
 const inLanguage = (words: Words): string =>

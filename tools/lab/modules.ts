@@ -37,7 +37,7 @@ export { clientSeed, picture, planOf, shareOut } from "../../src/simulation/coho
 export { roundOf } from "../../src/simulation/simulated-round";
 export { runLab } from "../../src/simulation/simulation";
 export { networkOf } from "../../src/federation/tasks/network";
-export { BUILT_IN, taskNamed, taskOf } from "../../src/federation/tasks/registry";
+export { BUILT_IN, showsExpressions, taskNamed, taskOf } from "../../src/federation/tasks/registry";
 export { CAREFUL, PLAIN } from "../../src/simulation/round";
 export { verified } from "../../src/base/digest";
 export { seededRandom, shuffle } from "../../src/base/random";

@@ -1,3 +1,4 @@
+import { EXPRESSIONS } from "../../model/expressions";
 import { summarize, type ModelName } from "../../model/model";
 import type { RoundConfig } from "../protocol";
 import { BLOCK } from "../server-optimizers/step-model";
@@ -51,6 +52,13 @@ export function noteTask(name: TaskName, task: TaskDescription, revision: number
   const isSame = JSON.stringify(known?.task) === JSON.stringify(task);
   added.set(name, { task: known && isSame ? known.task : task, revision });
 }
+
+/**
+ * Whether a task is about the seven expressions, in FER2013's order. Faces that show them are one collection on a device, whatever network
+ * learns from them, and `src/play` knows them by heart; those of any other task of faces are that task's, as drawings and pictures are.
+ */
+export const showsExpressions = ({ examples, labels }: Pick<TaskDescription, "examples" | "labels">): boolean =>
+  examples === "face" && labels.join() === EXPRESSIONS.join();
 
 /** The task whose network a model is: its first checkpoint is that model's. */
 export const taskOf = (model: ModelName): BuiltInName | undefined =>

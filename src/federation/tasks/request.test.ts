@@ -4,7 +4,7 @@ import { EXAMPLE, PICTURE_EXAMPLE } from "./example";
 import { summarize } from "../../model/model";
 import { addedTaskSchema, descriptionOf, isSameTask, readableTasksSchema } from "./description";
 import { fit, networkOf } from "./network";
-import { findTask, noteTask, taskNamed, UnknownTaskError } from "./registry";
+import { findTask, noteTask, showsExpressions, taskNamed, UnknownTaskError } from "./registry";
 import { taskRequestSchema } from "./request";
 
 const fieldsOf = (description: object): (string | null)[] =>
@@ -23,7 +23,7 @@ test("the form's examples are right as they are, and its network has a unit for 
   expect(v.parse(addedTaskSchema, JSON.parse(JSON.stringify(added)))).toEqual(added);
 });
 
-test("faces are the expressions at their size, whatever network learns them", () => {
+test("faces are the expressions, whatever network learns them, or others whose descriptions say how they are acted; all have one size", () => {
   const labels = ["angry", "disgust", "fear", "happy", "sad", "surprise", "neutral"].map((name) => ({ name }));
   const faces = {
     ...EXAMPLE,
@@ -33,7 +33,12 @@ test("faces are the expressions at their size, whatever network learns them", ()
     labels,
   };
   expect(fieldsOf(faces)).toEqual([]);
+  expect(showsExpressions(descriptionOf(v.parse(taskRequestSchema, faces)))).toBe(true);
+  const acted = labels.toReversed().map((label) => ({ ...label, how: { en: "As you like." } }));
+  expect(fieldsOf({ ...faces, labels: acted })).toEqual([]);
+  expect(showsExpressions(descriptionOf(v.parse(taskRequestSchema, { ...faces, labels: acted })))).toBe(false);
   expect(fieldsOf({ ...faces, labels: labels.toReversed() })).toEqual(["labels"]);
+  expect(fieldsOf({ ...faces, labels: acted.with(2, { name: "wink" } as (typeof acted)[number]) })).toEqual(["labels"]);
   // After four poolings nothing is left of 28 x 28, either.
   expect(fieldsOf({ ...faces, input: EXAMPLE.input })).toEqual(["input", "model"]);
 });

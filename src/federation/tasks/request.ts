@@ -5,7 +5,7 @@ import { DEFAULT_ROUND } from "../default-round";
 import { conflictOf, type RoundConfig } from "../protocol";
 import { addedTaskSchema, descriptionOf, taskStateSchema } from "./description";
 import { fit } from "./network";
-import { taskConflict } from "./registry";
+import { showsExpressions, taskConflict } from "./registry";
 
 const plainSchema = v.strictObject({ ...addedTaskSchema.entries, state: v.optional(taskStateSchema) });
 
@@ -24,16 +24,17 @@ export const taskRequestSchema = v.pipe(
     };
     const { examples, input, labels } = value;
     if (examples !== "picture" && input.height !== input.width) say("input", `${examples}s are square`);
-    // The faces that a device keeps are one collection for every network that learns expressions, and its detector's crop, the coach, the
-    // replay and the dreamed faces are grey; a drawing is ink on paper.
+    // The detector's crop is a grey square, as FER2013's faces are; a drawing is ink on paper.
     if (examples !== "picture" && input.channels !== 1) {
       say("input", `${examples}s are taken in grey, channels 1: only examples of the kind picture may be in colour`);
     }
     if (examples === "face" && input.width !== FACE_SIZE) say("input", `faces are ${FACE_SIZE} x ${FACE_SIZE}`);
-    if (examples === "face" && labels.map(({ name }) => name).join() !== EXPRESSIONS.join()) {
-      say("labels", `faces show ${EXPRESSIONS.join(", ")}, in this order`);
-    }
     const task = descriptionOf(value);
+    // The pages know how to act the expressions. A page from before there were others does not know the field, and so leaves out a task whose
+    // labels it would take for expressions.
+    if (examples === "face" && !showsExpressions(task) && labels.some(({ how }) => !how)) {
+      say("labels", `say how each label is acted (how), or let faces show ${EXPRESSIONS.join(", ")}, in this order`);
+    }
     say("model", whyUntrainable(fit(task), labels.length));
     const round: RoundConfig = { ...DEFAULT_ROUND, ...task.defaultRound };
     say("defaultRound", conflictOf(round) ?? taskConflict(task, round));
