@@ -465,7 +465,9 @@ test("a model that tfjs has saved becomes a task's network and its first checkpo
       .setInputFiles(files.map((file) => ({ ...file, mimeType: "application/octet-stream" })));
   await page.goto(`${stage.url}/rounds?view=tasks`);
   await page.getByRole("textbox", { name: /^Name/ }).fill("brought");
-  const { model: _, input: __, ...described } = SHAPES;
+  const { model: _, input: __, ...others } = SHAPES;
+  const normalization = { mean: [0.5], std: [0.25] };
+  const described = { ...others, input: { normalization } };
   const description = page.getByRole("textbox", { name: /^Description/ });
   await description.fill(JSON.stringify(described));
   // What cannot be read is named, and what stands in the form stays.
@@ -522,7 +524,7 @@ test("a model that tfjs has saved becomes a task's network and its first checkpo
     tasks: { added: { input: { height: number; width: number; channels: number }; model: ModelSpec } | null }[];
   };
   const { input, model } = tasks.at(-1)?.added ?? {};
-  expect(input).toEqual({ height: 20, width: 20, channels: 1 });
+  expect(input).toEqual({ height: 20, width: 20, channels: 1, normalization });
   const network = { ...(model as ModelSpec), inputShape: [20, 20, 1] as const };
   expect([...decodeCheckpoint(new Uint8Array(file), summarize(network))]).toEqual(weights);
   // A checkpoint for a task that is retired does not open it.
