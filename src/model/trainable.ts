@@ -1,11 +1,17 @@
 import { MODELS, summarize, type LayerSpec, type ModelSpec } from "./model";
 
-/** The bounds of a network that is none of ours: memory and time of devices and of the edge are measured up to these. */
+/**
+ * The bounds of a network that is none of ours. Weights and work are those of `seed`, whose memory and time are measured on devices and on
+ * the edge; what training holds beside them is bounded by what {@link heldInTraining} counts.
+ */
 export const MOST = {
   side: 96,
   layers: 64,
   parameters: 5_200_000,
   multiplyAdds: 1.05 * summarize(MODELS.seed).multiplyAdds,
+  /** Numbers that a training step holds at once, see {@link heldInTraining}: 64 MiB for one example, 512 MiB for a batch. */
+  heldByExample: 2 ** 24,
+  heldByBatch: 2 ** 27,
 };
 /** Our kernels take so many channels at once. */
 const CHANNELS = 8;
@@ -80,6 +86,20 @@ export function problemsOfStructure(spec: ModelSpec, classes: number): string[] 
   return problems;
 }
 
+/**
+ * How many float32 numbers a training step holds at once for each example of its batch, roughly: what every layer with weights gives out,
+ * which the backward pass reads, and three times what the largest of all layers gives out, for values under way and their gradients.
+ * `npm run bench:held` measured from 0.65 to 1.1 times as much where this is most of what a step takes, and beside it up to 60 MB for the
+ * weights of `seed`, their gradients and the rest.
+ */
+export function heldInTraining(spec: ModelSpec): number {
+  const sizes = summarize(spec).layers.map(({ outputShape, kind }) => {
+    const size = outputShape.reduce((a, b) => a * b, 1);
+    return { size, kept: kind === "conv2d" || kind === "dense" ? size : 0 };
+  });
+  return sizes.reduce((sum, { kept }) => sum + kept, 0) + 3 * Math.max(...sizes.map(({ size }) => size));
+}
+
 /** What of a network is too much for a device or for the edge. */
 function problemsOfSize(spec: ModelSpec): string[] {
   const summary = summarize(spec);
@@ -89,6 +109,12 @@ function problemsOfSize(spec: ModelSpec): string[] {
   const problems: string[] = [];
   if (parameters > MOST.parameters)
     problems.push(`It has ${parameters} weights: at most ${MOST.parameters} are taken.`);
+  const held = heldInTraining(spec);
+  if (held > MOST.heldByExample) {
+    problems.push(
+      `Training holds ${held} numbers for each picture, what its layers give out: at most ${MOST.heldByExample} are taken.`,
+    );
+  }
   if (multiplyAdds > MOST.multiplyAdds) {
     problems.push(
       `One look takes ${multiplyAdds} multiplications: at most ${Math.round(MOST.multiplyAdds)} are taken.`,

@@ -44,5 +44,6 @@ export { verified } from "../../src/base/digest";
 export { seededRandom, shuffle } from "../../src/base/random";
 export { HeadlessClient, learnTask } from "../headless";
 export { MODELS, summarize } from "../../src/model/model";
+export { heldInTraining } from "../../src/model/trainable";
 export { roundsTo } from "../../src/simulation/rounds-to";
 export * as secagg from "./secagg";

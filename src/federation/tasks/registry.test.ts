@@ -67,6 +67,18 @@ test("a task without dreamed pictures cannot rehearse them, nor be judged by the
   );
 });
 
+test("a batch holds no more at once than a device has", () => {
+  // The CNN of the notebook holds 869,447 numbers for each face, and 2 ** 27 are taken; twice as many where dreamed faces join them.
+  expect(taskConflict(BUILT_IN.expressions, { batchSize: 154 })).toBeUndefined();
+  expect(taskConflict(BUILT_IN.expressions, { batchSize: 155 })).toMatch("choose a batchSize of 154 or less");
+  expect(taskConflict(BUILT_IN.expressions, { batchSize: 78, rehearse: 1 })).toMatch(
+    "choose a batchSize of 77 or less",
+  );
+  for (const task of [BUILT_IN["expressions-compact"], BUILT_IN.digits]) {
+    expect(taskConflict(task, { batchSize: 512 })).toBeUndefined();
+  }
+});
+
 test("SCAFFOLD's server reads no more than it can for itself", () => {
   // Six blocks of a million numbers each.
   const round = { strategy: "scaffold", overSelection: 1 } as const;

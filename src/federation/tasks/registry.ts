@@ -1,5 +1,6 @@
 import { EXPRESSIONS } from "../../model/expressions";
 import { summarize, type ModelName } from "../../model/model";
+import { heldInTraining, MOST } from "../../model/trainable";
 import type { RoundConfig } from "../protocol";
 import { BLOCK } from "../server-optimizers/step-model";
 import { digits } from "./digits";
@@ -78,7 +79,12 @@ export function taskConflict(
   if (personalLayers >= layers && (personalLayers > 1 || (strategy ?? "none") !== "none")) {
     return `The task's network has ${layers} layers with weights, and at least one has to be shared: choose fewer personalLayers.`;
   }
-  const { goalCount = 1, overSelection = 1 } = size;
+  const { goalCount = 1, overSelection = 1, batchSize = 1 } = size;
+  // As many dreamed pictures join every batch.
+  const held = heldInTraining(fit(task)) * (rehearse > 0 ? 2 : 1);
+  if (batchSize * held > MOST.heldByBatch) {
+    return `A batch of ${batchSize} holds ${batchSize * held} numbers of this task's network at once, and at most ${MOST.heldByBatch} are taken: choose a batchSize of ${Math.floor(MOST.heldByBatch / held)} or less.`;
+  }
   const reads = Math.ceil(goalCount * overSelection) * Math.ceil(model.parameters / BLOCK);
   if (strategy === "scaffold" && reads > MOST_READS) {
     return `SCAFFOLD's server reads every update of the cohort once more, block by block: here ${reads} reads, and it takes ${MOST_READS} at most. Choose a lower goalCount.`;
