@@ -29,7 +29,7 @@ function write(file, content) {
 }
 
 /**
- * @param file of the runs so far, by what they were run with
+ * @param file of the runs so far, by what they were run with, but for the data: a file is of one copy of them
  * @param data path of pictures that are not part of this project
  * @param workers threads; one for each core where nothing is said
  * @param minutes after which no other run begins
@@ -38,6 +38,8 @@ function write(file, content) {
  * round, and one with fewer rounds than are asked for behind those
  */
 export function keptRuns(file, { data: path, workers: count, minutes, say, goesOn = false }) {
+  // Of the code that is loaded, whatever is committed while it runs.
+  const code = commit();
   const done = existsSync(file) ? JSON.parse(readFileSync(file, "utf8")) : {};
   const until = minutes ? Date.now() + minutes * 60_000 : Infinity;
   let loaded;
@@ -61,7 +63,8 @@ export function keptRuns(file, { data: path, workers: count, minutes, say, goesO
   }
 
   /**
-   * What a run gave: accuracies by round, of the shared model and of the clients' own; null where it has not been run and time is up.
+   * What a run gave: accuracies by round, of the shared model and of the clients' own, until its end or until it `diverged`; null where it
+   * has not been run and time is up.
    * @param changes what it is run with, and known by
    * @param rounds where they are no part of that
    */
@@ -71,28 +74,34 @@ export function keptRuns(file, { data: path, workers: count, minutes, say, goesO
     const before = done[key];
     if (before && (before.diverged || before.reached || before.curve.length >= rounds)) return before;
     if (Date.now() > until) return before ?? null;
-    const begun = Date.now();
-    const found = { curve: [], own: [] };
+    const found = { curve: [], own: [], seconds: 0 };
     const kept = join(`${file}.rounds`, createHash("sha256").update(key).digest("hex").slice(0, 16));
     const resume = goesOn && existsSync(kept) ? v8.deserialize(readFileSync(kept)) : undefined;
     if (resume?.round < rounds) resume.ended = null;
-    const onRound = goesOn ? (state) => write(kept, v8.serialize(state)) : undefined;
+    let last = resume;
+    const onRound = (state) => {
+      last = state;
+      if (goesOn) write(kept, v8.serialize(state));
+    };
     try {
       const examples = await ready(config);
-      const state = await run(config, { data: examples, pool: workers.pool, resume, onRound });
-      found.curve = state.rounds.map(({ testAccuracy }) => testAccuracy);
-      found.reached = state.ended === "target";
-      found.own = state.rounds.map(({ clients }) => {
-        const held = clients.reduce((sum, { heldOut }) => sum + heldOut, 0);
-        return clients.reduce((sum, { heldOut, heldOutAccuracy }) => sum + heldOut * heldOutAccuracy, 0) / held;
-      });
-      found.seconds = state.rounds.reduce((sum, { seconds }) => sum + seconds, 0);
-    } catch (error) {
+      last = await run(config, { data: examples, pool: workers.pool, resume, commit: code, onRound });
+      found.reached = last.ended === "target";
       // A learning rate that is too high is an answer, too.
+      found.diverged = last.ended === "diverged";
+    } catch (error) {
+      // As it is where what a model is compared with diverges.
       if (error.name !== "DivergedError") throw error;
       found.diverged = true;
     }
-    done[key] = { seconds: (Date.now() - begun) / 1000, ...found, commit: commit() };
+    for (const { testAccuracy, clients, seconds } of last?.rounds ?? []) {
+      const held = clients.reduce((sum, { heldOut }) => sum + heldOut, 0);
+      const right = clients.reduce((sum, { heldOut, heldOutAccuracy }) => sum + heldOut * heldOutAccuracy, 0);
+      found.curve.push(testAccuracy);
+      found.own.push(right / held);
+      found.seconds += seconds;
+    }
+    done[key] = { ...found, commits: last?.commits, commit: code };
     write(file, JSON.stringify(done));
     const { learningRate, seed } = config;
     const said = found.diverged ? "diverged" : say(found);

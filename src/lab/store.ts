@@ -35,7 +35,10 @@ export interface SampleChunk {
   clients?: Uint32Array<ArrayBuffer>;
 }
 
-export interface RunRecord extends Pick<LabState, "rounds" | "columns" | "evaluation" | "ended" | "data" | "kind"> {
+export interface RunRecord extends Pick<
+  LabState,
+  "rounds" | "columns" | "evaluation" | "ended" | "data" | "kind" | "commits"
+> {
   id: string;
   config: LabConfig;
   createdAt: number;

@@ -21,6 +21,8 @@ export { clientNumbers, drawnData, isTest, prepare, shared } from "../../src/sim
 export { isTimed, stalenessOf } from "../../src/simulation/durations";
 export { configOf, exportRun, roundsToCsv } from "../../src/simulation/export";
 export { LabPool } from "../../src/simulation/pool";
+export { changed, configsOf, gridOf, nameOf, valueOf, valuesOf } from "../../src/simulation/grid";
+export { curveOf, outcomeOf, sweepToCsv } from "../../src/simulation/outcome";
 export { PRESETS } from "../../src/simulation/presets";
 export {
   asRoundSays,
@@ -31,6 +33,7 @@ export {
   personalLayersOf,
   toldOf,
 } from "../../src/federation/strategies/live";
+export { STRATEGIES } from "../../src/federation/strategies/registry";
 export { clipTrained } from "../../src/federation/trained-update";
 export { isWorse } from "../../src/model/evaluation";
 export { clientSeed, picture, planOf, shareOut } from "../../src/simulation/cohort";

@@ -826,6 +826,8 @@ export const de = {
       rounds: "Alle Runden sind fertig.",
       target: "Das Ziel ist erreicht.",
       plateau: "Das frühe Beenden hat ihn beendet.",
+      diverged:
+        "Das Training ist divergiert: Der Verlust eines Clients war keine Zahl mehr. Es braucht eine kleinere Lernrate.",
     },
     pausedAfter: "Nach Runde {{number}} pausiert. Von da geht es weiter.",
     federation_one: "{{count}} Client, {{partition}}; Startwert {{seed}}.",
@@ -875,6 +877,7 @@ export const de = {
       what: "Was",
       value: "Wert",
       commit: "Git-Commit des Programms",
+      commitFrom: "Git-Commit des Programms ab Runde {{round}}",
       data: "SHA-256 der Daten",
       begun: "Begonnen",
       unknown: "nicht bekannt",
