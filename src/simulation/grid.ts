@@ -18,6 +18,11 @@ export type Changes = Readonly<Record<string, unknown>>;
 /** Runs of one sweep: more are a mistyped one, or weeks. */
 export const MOST_RUNS = 1000;
 
+/** Names of the errors that say something of one run of a sweep, and nothing of the others. */
+export const OF_ONE_RUN: ReadonlySet<string> = new Set([
+  ...["LabConfigError", "PartitionError", "CohortTooLargeError", "DivergedError", "RangeError"],
+]);
+
 /** A value as somebody types it: JSON, or else a word. */
 export function valueOf(text: string): unknown {
   try {

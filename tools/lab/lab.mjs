@@ -59,9 +59,6 @@ const SAID = new Set([
   "RangeError",
 ]);
 
-/** Those that say something of one combination, and nothing of the others of its sweep. */
-const OF_ONE = new Set(["LabConfigError", "PartitionError", "CohortTooLargeError", "DivergedError", "RangeError"]);
-
 const CODE = commit();
 
 function fail(message) {
@@ -263,7 +260,7 @@ async function main() {
   const first = grid[0].config;
   /** Says what is wrong with one of several, which the others do not suffer for. */
   const orSaid = (error) => {
-    if (count === 1 || !OF_ONE.has(error.name)) throw error;
+    if (count === 1 || !lab.OF_ONE_RUN.has(error.name)) throw error;
     console.log(`\n${error.message}`);
     return error.message;
   };

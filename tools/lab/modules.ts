@@ -21,7 +21,7 @@ export { clientNumbers, drawnData, isTest, prepare, shared } from "../../src/sim
 export { isTimed, stalenessOf } from "../../src/simulation/durations";
 export { configOf, exportRun, roundsToCsv } from "../../src/simulation/export";
 export { LabPool } from "../../src/simulation/pool";
-export { changed, configsOf, gridOf, nameOf, valueOf, valuesOf } from "../../src/simulation/grid";
+export { changed, configsOf, gridOf, nameOf, OF_ONE_RUN, valueOf, valuesOf } from "../../src/simulation/grid";
 export { curveOf, outcomeOf, sweepToCsv } from "../../src/simulation/outcome";
 export { PRESETS } from "../../src/simulation/presets";
 export {
