@@ -38,6 +38,8 @@ function write(file, content) {
  * round, and one with fewer rounds than are asked for behind those
  */
 export function keptRuns(file, { data: path, workers: count, minutes, say, goesOn = false }) {
+  // Of the code that is loaded, whatever is committed while it runs.
+  const code = commit();
   const done = existsSync(file) ? JSON.parse(readFileSync(file, "utf8")) : {};
   const until = minutes ? Date.now() + minutes * 60_000 : Infinity;
   let loaded;
@@ -83,10 +85,12 @@ export function keptRuns(file, { data: path, workers: count, minutes, say, goesO
     };
     try {
       const examples = await ready(config);
-      last = await run(config, { data: examples, pool: workers.pool, resume, onRound });
+      last = await run(config, { data: examples, pool: workers.pool, resume, commit: code, onRound });
       found.reached = last.ended === "target";
-    } catch (error) {
       // A learning rate that is too high is an answer, too.
+      found.diverged = last.ended === "diverged";
+    } catch (error) {
+      // As it is where what a model is compared with diverges.
       if (error.name !== "DivergedError") throw error;
       found.diverged = true;
     }
@@ -97,7 +101,7 @@ export function keptRuns(file, { data: path, workers: count, minutes, say, goesO
       found.own.push(right / held);
       found.seconds += seconds;
     }
-    done[key] = { ...found, commit: commit() };
+    done[key] = { ...found, commits: last?.commits, commit: code };
     write(file, JSON.stringify(done));
     const { learningRate, seed } = config;
     const said = found.diverged ? "diverged" : say(found);

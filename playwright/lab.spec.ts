@@ -193,6 +193,69 @@ test("an asynchronous run tells its simulated time, clients that gossip their sp
   expect((await new AxeBuilder({ page }).analyze()).violations.map(({ id }) => id)).toEqual([]);
 });
 
+test("a sweep runs its settings' values one after the other, goes on after a reload, and ends in one table and one chart", async ({
+  page,
+  stage,
+}) => {
+  await page.goto(`${stage.url}/lab`);
+  const { personalEpochs: _, serverOptimizer: __, ...plain } = CONFIG;
+  await loadConfig(page, { ...plain, name: "Rates", rounds: 6, clients: 2, fraction: 1, dropOut: 0, testExamples: 20 });
+  await page.getByText("Sweep", { exact: true }).click();
+  await page.getByLabel("First setting").selectOption("Learning rate");
+  const values = page.getByLabel("Values of “Learning rate”");
+  // The bounds and the words of the form's own field.
+  await values.fill("0.01, 20");
+  await expect(page.getByText(/^20: .*10/)).toBeVisible();
+  await page.getByRole("button", { name: "Start the sweep" }).click();
+  await expect(page.getByRole("alert")).toContainText("20: ");
+  await values.fill("0.01, 0.03");
+  await expect(page.getByText("Runs: 2.")).toBeVisible();
+  await page.getByLabel("Second setting").selectOption("Optimizer");
+  await page.getByRole("group", { name: "Values of “Optimizer”" }).getByLabel("SGD", { exact: true }).check();
+  await page.getByRole("button", { name: "Start the sweep" }).click();
+
+  const sweep = page.getByRole("region", { name: "Rates", exact: true });
+  const row = (rate: string) => sweep.getByRole("row", { name: new RegExp(`Learning rate ${rate}`) });
+  await expect(row("0.03")).toContainText("waiting");
+  await expect(row("0.01")).toContainText(/[2-5] \/ 6/);
+  await page.getByRole("button", { name: "Pause" }).click();
+  await page.reload();
+  await expect(sweep).toContainText("Runs done: 0 of 2. It goes on from there.");
+  await expect(row("0.01")).toContainText(/paused[2-5] \/ 6/);
+  await page.getByRole("button", { name: "Resume" }).click();
+  await expect(sweep.getByRole("progressbar", { name: "Progress of the sweep" })).toBeVisible();
+  await expect(sweep).toContainText("All its runs are done.");
+  for (const rate of ["0.01", "0.03"]) await expect(row(rate)).toContainText(/\d\.\d%\d+\.\d%done6 \/ 6/);
+  await expect(sweep.getByRole("img", { name: "Test accuracy by round, one line for each run" })).toBeVisible();
+  await expect(sweep.locator("figcaption")).toContainText("0.03 · SGD");
+  expect((await new AxeBuilder({ page }).analyze()).violations.map(({ id }) => id)).toEqual([]);
+
+  const [download] = await Promise.all([
+    page.waitForEvent("download"),
+    sweep.getByRole("button", { name: "CSV" }).click(),
+  ]);
+  const lines = readFileSync(await download.path(), "utf8").split("\r\n");
+  expect(lines[0]).toMatch(/^learningRate,optimizer,seed,ended,rounds,accuracy,/);
+  expect(lines.slice(1, 3).map((line) => line.split(",").slice(0, 5).join())).toEqual([
+    "0.01,sgd,1,rounds,6",
+    "0.03,sgd,1,rounds,6",
+  ]);
+
+  // Each is a run like any other, and says which code has made it.
+  await sweep.getByRole("button", { name: "Show the run with Learning rate 0.03, Optimizer SGD" }).click();
+  await expect(page.getByRole("heading", { name: "Rates: Learning rate 0.03, Optimizer SGD" })).toBeVisible();
+  const run = await exported(page);
+  expect(run).toMatchObject({ config: { learningRate: 0.03 }, ended: "rounds" });
+  expect(run.commits).toHaveLength(1);
+  expect(run.commits[0]?.commit).toMatch(/^[0-9a-f]{40}\+?$/);
+  await sweep.getByRole("button", { name: "Delete…" }).click();
+  await page.getByRole("button", { name: "Delete it" }).click();
+  await expect(sweep).toBeHidden();
+  await page.reload();
+  await expect(page.getByRole("heading", { name: "New run" })).toBeVisible();
+  await expect(page.getByRole("heading", { name: "Sweeps" })).toBeHidden();
+});
+
 test("a CSV is imported, its wrong lines are named, and a run trains on it", async ({ page, stage }) => {
   await page.goto(`${stage.url}/lab`);
   await importFile(page, "notes.csv", "what,ever\n1,2\n");

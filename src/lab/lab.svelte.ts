@@ -1,5 +1,6 @@
 import * as Comlink from "comlink";
 import type { LabConfig } from "../simulation/config";
+import { configsOf, gridOf, OF_ONE_RUN, type Axis } from "../simulation/grid";
 import type { LabProgress } from "../simulation/simulation";
 import { WorkerBridge } from "../client/worker-bridge";
 import { reasonOf } from "../ui/i18n/reason";
@@ -8,14 +9,31 @@ import type { LabApi, LabUpdate } from "../../workers/lab/api";
 import {
   allDatasets,
   allRuns,
+  allSweeps,
   clearAfterStopped,
   deleteDataset,
   deleteRun,
+  deleteSweep,
   putRun,
+  putSweep,
   readRun,
   type Dataset,
   type RunRecord,
+  type SweepRecord,
 } from "./store";
+
+/** A run that has yet to begin. */
+const fresh = (config: LabConfig, createdAt: number): RunRecord => ({
+  id: crypto.randomUUID(),
+  config,
+  createdAt,
+  on: null,
+  problem: null,
+  rounds: [],
+  columns: [],
+  evaluation: null,
+  ended: null,
+});
 
 /** What the lab's page shows: data sets, runs, and what is under way. It goes on while another page is open. */
 
@@ -36,6 +54,9 @@ class Lab {
   /** Undefined until they have been read. */
   datasets = $state.raw<Dataset[]>();
   runs = $state.raw<RunRecord[]>();
+  sweeps = $state.raw<SweepRecord[]>();
+  /** The sweep whose runs are trained one after the other. */
+  sweeping = $state.raw<string>();
   /** The run that is being trained. */
   active = $state.raw<{ id: string; progress: LabProgress | null }>();
   importing = $state.raw<ImportProgress>();
@@ -44,7 +65,7 @@ class Lab {
 
   /** @throws StorageError */
   async load(): Promise<void> {
-    [this.datasets, this.runs] = await Promise.all([allDatasets(), allRuns()]);
+    [this.datasets, this.runs, this.sweeps] = await Promise.all([allDatasets(), allRuns(), allSweeps()]);
     // What a cancelled import has left, or a tab that was closed during one. Where that fails, reading has failed before.
     if (!this.importing) void clearAfterStopped().catch(() => undefined);
   }
@@ -86,30 +107,66 @@ class Lab {
     return previewer.call((api) => api.preview(config));
   }
 
-  /** Stores a new run and begins it. @returns its id @throws StorageError */
+  /** Stores a new run and begins it. @returns its id @throws StorageError, LabConfigError of its strategy's options */
   async begin(config: LabConfig): Promise<string> {
-    const id = crypto.randomUUID();
-    await putRun({
-      id,
-      config,
-      createdAt: Date.now(),
-      on: null,
-      problem: null,
-      rounds: [],
-      columns: [],
-      evaluation: null,
-      ended: null,
-    });
+    const [checked = config] = configsOf(config, [{}]);
+    const run = fresh(checked, Date.now());
+    await putRun(run);
     this.runs = await allRuns();
-    void this.resume(id);
-    return id;
+    void this.resume(run.id);
+    return run.id;
   }
 
-  /** Trains a run from where it stands; the one under way is paused. What goes wrong is written on the run. */
+  /** Stores a new sweep with all its runs, and begins it. @returns its id @throws StorageError, LabConfigError of a combination */
+  async beginSweep(config: LabConfig, axes: readonly Axis[]): Promise<string> {
+    const grid = gridOf(axes);
+    const createdAt = Date.now();
+    const sweep: SweepRecord = { id: crypto.randomUUID(), config, axes, createdAt };
+    const runs = configsOf(config, grid).map((one, place) => ({
+      ...fresh(one, createdAt),
+      sweep: { id: sweep.id, place, changes: grid[place] ?? {} },
+    }));
+    await putSweep(sweep, runs);
+    [this.runs, this.sweeps] = await Promise.all([allRuns(), allSweeps()]);
+    void this.resumeSweep(sweep.id);
+    return sweep.id;
+  }
+
+  /** The runs of a sweep, in the order of its grid. */
+  runsOf(id: string): RunRecord[] {
+    return (this.runs ?? [])
+      .filter(({ sweep }) => sweep?.id === id)
+      .sort((a, b) => (a.sweep?.place ?? 0) - (b.sweep?.place ?? 0));
+  }
+
+  /** Trains a run from where it stands; what is under way is paused. What goes wrong is written on the run. */
   async resume(id: string): Promise<void> {
+    const pause = this.#begin();
+    await this.#train(id, pause);
+    if (this.#pause === pause) this.pause();
+  }
+
+  /**
+   * Trains the runs of a sweep that have not ended, one after the other; what is under way is paused. One that diverges, or that cannot be
+   * run, is left behind; it stops at what would befall the others, too.
+   */
+  async resumeSweep(id: string): Promise<void> {
+    const pause = this.#begin();
+    this.sweeping = id;
+    for (const run of this.runsOf(id).filter(({ ended }) => !ended)) {
+      const error = await this.#train(run.id, pause);
+      if (pause.signal.aborted || (error !== undefined && !OF_ONE_RUN.has(error))) break;
+    }
+    if (this.#pause === pause) this.pause();
+  }
+
+  #begin(): AbortController {
     this.pause();
-    const pause = new AbortController();
-    this.#pause = pause;
+    return (this.#pause = new AbortController());
+  }
+
+  /** @returns the name of the error that has ended it, where one has and nobody has paused it */
+  async #train(id: string, pause: AbortController): Promise<string | undefined> {
     this.active = { id, progress: null };
     try {
       const { run } = await readRun(id);
@@ -119,17 +176,18 @@ class Lab {
         this.#show(again);
       }
       const told = Comlink.proxy((update: LabUpdate) => {
-        if (this.#pause !== pause) return;
+        if (this.#pause !== pause || this.active?.id !== id) return;
         if (update.kind === "progress") this.active = { id, progress: update.progress };
         else this.#show(update.run);
       });
       await bridge.call((api) => api.run(id, told), pause.signal);
       // The last round may still be on its way.
       this.runs = await allRuns();
+      return undefined;
     } catch (error) {
-      if (!pause.signal.aborted) await this.#fail(id, error);
-    } finally {
-      if (this.#pause === pause) this.pause();
+      if (pause.signal.aborted) return undefined;
+      await this.#fail(id, error);
+      return error instanceof Error ? error.name : "";
     }
   }
 
@@ -138,6 +196,7 @@ class Lab {
     this.#pause?.abort();
     this.#pause = undefined;
     this.active = undefined;
+    this.sweeping = undefined;
   }
 
   /** @throws StorageError */
@@ -145,6 +204,13 @@ class Lab {
     if (this.active?.id === id) this.pause();
     await deleteRun(id);
     this.runs = await allRuns();
+  }
+
+  /** A sweep with all its runs. @throws StorageError */
+  async removeSweep(id: string): Promise<void> {
+    if (this.sweeping === id || this.runsOf(id).some((run) => run.id === this.active?.id)) this.pause();
+    await deleteSweep(id);
+    [this.runs, this.sweeps] = await Promise.all([allRuns(), allSweeps()]);
   }
 
   async #fail(id: string, error: unknown): Promise<void> {

@@ -1,4 +1,4 @@
-import { exportRun } from "../simulation/export";
+import { exportRun, type LabExport } from "../simulation/export";
 import { isTimed, stalenessOf } from "../simulation/durations";
 import type { LabRound } from "../simulation/simulation";
 import { filePage, type Part } from "../ui/file-page";
@@ -101,10 +101,19 @@ const roundRow = (one: LabRound, { isAttacked, hasSpread, isLate }: Shown): stri
   one.published ? d("run.published") : d("run.rejected"),
 ];
 
-/** A run as one HTML file, in the language of the page. @param commit of the code that ran it; null where that is not known */
-export function runPage(run: RunRecord, commit: string | null): string {
+/** Which code made which rounds, a row for each. */
+function commitRows(commits: LabExport["commits"]): string[][] {
+  if (commits.length === 0) return [[d("run.page.commit"), d("run.page.unknown")]];
+  return commits.map(({ fromRound, commit }) => [
+    commits.length === 1 ? d("run.page.commit") : d("run.page.commitFrom", { round: numberText(fromRound) }),
+    commit ?? d("run.page.unknown"),
+  ]);
+}
+
+/** A run as one HTML file, in the language of the page. */
+export function runPage(run: RunRecord): string {
   const { config, rounds, columns, evaluation, on, ended } = run;
-  const { data, privacy } = exportRun(config, run, commit);
+  const { data, privacy, commits } = exportRun(config, run);
   const total = (key: "bytesUp" | "bytesDown" | "seconds"): number => rounds.reduce((sum, one) => sum + one[key], 0);
   const shown: Shown = {
     isAttacked: rounds.some(({ attackSuccess }) => typeof attackSuccess === "number"),
@@ -178,7 +187,7 @@ export function runPage(run: RunRecord, commit: string | null): string {
       caption: d("run.page.origin"),
       head: [d("run.page.what"), d("run.page.value")],
       rows: [
-        [d("run.page.commit"), commit ?? d("run.page.unknown")],
+        ...commitRows(commits),
         [d("run.page.data"), data ?? d("run.page.unknown")],
         [d("run.page.begun"), new Date(run.createdAt).toISOString()],
       ],

@@ -1,7 +1,10 @@
 import "fake-indexeddb/auto";
 import { beforeEach, expect, test, vi } from "vitest";
+import type { LabConfig } from "../simulation/config";
+import { PRESETS } from "../simulation/presets";
 import type { LabState } from "../simulation/simulation";
-import { addChunk, clearAfterStopped, importAlone, runBytes, sampleBytes, saveRound, type RunRecord } from "./store";
+import { addChunk, clearAfterStopped, importAlone, runBytes, sampleBytes } from "./store";
+import { allRuns, allSweeps, deleteSweep, putRun, putSweep, readRun, saveRound, type RunRecord } from "./store";
 
 const bytes = (length: number): Uint8Array<ArrayBuffer> => new Uint8Array(length);
 
@@ -26,4 +29,29 @@ test("a run counts with everything that its strategy remembers", async () => {
   await saveRound(run, { weights: new Float32Array(1000), strategy } as unknown as LabState);
   expect(plain).toBeGreaterThanOrEqual(4000);
   expect((await runBytes()) - plain).toBeGreaterThanOrEqual(3000);
+});
+
+test("a sweep is stored whole, and takes its own runs with it and nobody else's", async () => {
+  const config = PRESETS.get("first-look")?.config as LabConfig;
+  const run = (id: string, sweep?: RunRecord["sweep"]): RunRecord => ({
+    ...{ id, config, createdAt: 1, on: null, problem: null, rounds: [], columns: [], evaluation: null, ended: null },
+    ...(sweep && { sweep }),
+  });
+  const of = (id: string, sweep: string, place: number): RunRecord =>
+    run(id, { id: sweep, place, changes: { seed: place } });
+  await putRun(run("alone"));
+  for (const [id, createdAt] of [
+    ["a", 1],
+    ["b", 2],
+  ] as const) {
+    const axes = [{ key: "seed", values: [0, 1] }];
+    await putSweep({ id, config, axes, createdAt }, [of(`${id}0`, id, 0), of(`${id}1`, id, 1)]);
+  }
+  expect((await allSweeps()).map(({ id }) => id)).toEqual(["b", "a"]);
+  await saveRound(of("a1", "a", 1), { weights: new Float32Array(2), ended: null } as LabState);
+  expect((await readRun("a1")).state).toBeDefined();
+  await deleteSweep("a");
+  expect((await allSweeps()).map(({ id }) => id)).toEqual(["b"]);
+  expect((await allRuns()).map(({ id }) => id).sort()).toEqual(["alone", "b0", "b1"]);
+  expect((await readRun("a1")).state).toBeUndefined();
 });

@@ -1,6 +1,7 @@
 import type { PictureKind } from "../data/own-labels";
 import { deleteDB, openDB, type DBSchema, type IDBPDatabase } from "idb";
 import type { DatasetName, LabConfig } from "../simulation/config";
+import type { Axis, Changes } from "../simulation/grid";
 import type { Shareable } from "../simulation/partition";
 import type { LabData, LabExamples } from "../simulation/pool";
 import type { LabState } from "../simulation/simulation";
@@ -36,7 +37,10 @@ export interface SampleChunk {
   clients?: Uint32Array<ArrayBuffer>;
 }
 
-export interface RunRecord extends Pick<LabState, "rounds" | "columns" | "evaluation" | "ended" | "data" | "kind"> {
+export interface RunRecord extends Pick<
+  LabState,
+  "rounds" | "columns" | "evaluation" | "ended" | "data" | "kind" | "commits"
+> {
   id: string;
   config: LabConfig;
   createdAt: number;
@@ -44,6 +48,17 @@ export interface RunRecord extends Pick<LabState, "rounds" | "columns" | "evalua
   on: string | null;
   /** Why it cannot go on. */
   problem: string | null;
+  /** Of a sweep: of which, at which place of its grid, and what it has in the place of what the sweep's configuration says. */
+  sweep?: { id: string; place: number; changes: Changes };
+}
+
+/** Runs that differ in a few settings, one after the other. */
+export interface SweepRecord {
+  id: string;
+  /** Of all its runs, but for what each changes. */
+  config: LabConfig;
+  axes: readonly Axis[];
+  createdAt: number;
 }
 
 interface Schema extends DBSchema {
@@ -52,6 +67,7 @@ interface Schema extends DBSchema {
   runs: { key: string; value: RunRecord };
   /** What a run needs to go on: weights and all. */
   states: { key: string; value: LabState };
+  sweeps: { key: string; value: SweepRecord };
 }
 
 const UPGRADES: ((db: IDBPDatabase<Schema>) => void)[] = [
@@ -60,6 +76,9 @@ const UPGRADES: ((db: IDBPDatabase<Schema>) => void)[] = [
     db.createObjectStore("samples");
     db.createObjectStore("runs", { keyPath: "id" });
     db.createObjectStore("states");
+  },
+  (db) => {
+    db.createObjectStore("sweeps", { keyPath: "id" });
   },
 ];
 
@@ -267,6 +286,33 @@ export const deleteRun = (id: string): Promise<void> =>
     const transaction = db.transaction(["runs", "states"], "readwrite");
     await transaction.objectStore("runs").delete(id);
     await transaction.objectStore("states").delete(id);
+    await transaction.done;
+  });
+
+/** Every sweep, the newest first. @throws StorageError */
+export const allSweeps = (): Promise<SweepRecord[]> =>
+  use(async (db) => (await db.getAll("sweeps")).sort((a, b) => b.createdAt - a.createdAt));
+
+/** A sweep with all its runs, in one step. @throws StorageError */
+export const putSweep = (sweep: SweepRecord, runs: readonly RunRecord[]): Promise<void> =>
+  use(async (db) => {
+    const transaction = db.transaction(["runs", "sweeps"], "readwrite");
+    await transaction.objectStore("sweeps").put(sweep);
+    for (const run of runs) await transaction.objectStore("runs").put(run);
+    await transaction.done;
+  });
+
+/** A sweep with all its runs and what they need to go on. @throws StorageError */
+export const deleteSweep = (id: string): Promise<void> =>
+  use(async (db) => {
+    const transaction = db.transaction(["runs", "states", "sweeps"], "readwrite");
+    const runs = transaction.objectStore("runs");
+    for (const run of await runs.getAll()) {
+      if (run.sweep?.id !== id) continue;
+      await runs.delete(run.id);
+      await transaction.objectStore("states").delete(run.id);
+    }
+    await transaction.objectStore("sweeps").delete(id);
     await transaction.done;
   });
 

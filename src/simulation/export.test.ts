@@ -26,13 +26,44 @@ const ROUND: LabRound = {
 
 test("a configuration comes back from an exported run, and from a bare one", () => {
   for (const { config } of PRESETS.values()) {
-    const run = exportRun(config, { ended: null, rounds: [ROUND], columns: [], evaluation: null }, "abc");
+    const run = exportRun(config, { ended: null, rounds: [ROUND], columns: [], evaluation: null });
     expect(parseLabConfig(configOf(JSON.stringify(run)))).toEqual(config);
     expect(parseLabConfig(configOf(JSON.stringify(config)))).toEqual(config);
   }
   // As Windows' editors save it.
   expect(configOf(`\uFEFF{"rounds":3}`)).toEqual({ rounds: 3 });
   expect(() => configOf("{")).toThrow(SyntaxError);
+});
+
+test("the noise of a run hides those whom its schedule names most, however often that is", () => {
+  const base = {
+    dataset: "mnist",
+    model: "mnist-2nn",
+    clients: 3,
+    rounds: 4,
+    epochs: 1,
+    batchSize: 5,
+    learningRate: 0.1,
+  };
+  const noisy = {
+    ...base,
+    noise: 2,
+    updateClip: 1,
+    schedule: [
+      [0, 1],
+      [0, 0, 2],
+    ],
+  };
+  const told = (changes: object, rounds: number): number | undefined => {
+    const outcome = { ended: null, rounds: Array<LabRound>(rounds).fill(ROUND), columns: [], evaluation: null };
+    return exportRun(parseLabConfig({ ...noisy, ...changes }), outcome).privacy?.epsilon;
+  };
+  // Client 0 moves a sum by one clip in two rounds, and by two in two: Gaussian differential privacy with mu^2 = 2 / 4 + 2 * 4 / 4
+  // (Dong, Roth and Su 2022, corollary 3.3), whose epsilon at delta 1e-5 is 7.51128 by their corollary 2.13, solved in Python.
+  expect(told({}, 4)).toBeGreaterThan(7.511);
+  expect(told({}, 4)).toBeLessThan(7.53);
+  expect(told({}, 0)).toBe(0);
+  expect(told({ noise: 0, updateClip: 0 }, 4)).toBeUndefined();
 });
 
 test("rounds become lines of CSV with as many cells as its head", () => {

@@ -8,7 +8,7 @@ import { durationOf } from "./durations";
 import oracle from "./modes-oracle.json";
 import { LabPool, type LabData, type LabWorkerApi } from "./pool";
 import { roundOf, SimulatedRound } from "./simulated-round";
-import { runLab, type LabState } from "./simulation";
+import { runLab, type LabRun, type LabState } from "./simulation";
 
 // @module-tag slow
 
@@ -84,7 +84,7 @@ function workerOf({ A, b, steps, lr }: Quadratics): LabWorkerApi {
 async function run(
   config: LabConfig,
   quadratics: Quadratics,
-  { workers = 3, resume }: { workers?: number; resume?: LabState } = {},
+  { workers = 3, ...given }: { workers?: number } & Pick<LabRun, "resume" | "commit"> = {},
 ): Promise<LabState[]> {
   const states: LabState[] = [];
   const pool = new LabPool(Array.from({ length: workers }, () => workerOf(quadratics)));
@@ -93,7 +93,7 @@ async function run(
     data: DATA,
     pool,
     start: new Float32Array(parameters),
-    resume,
+    ...given,
     onRound: (state) => void states.push(structuredClone(state)),
     now: () => 0,
   });
@@ -246,4 +246,73 @@ test("what does not go with a mode is refused in words", () => {
   for (const [changes, words] of cases) {
     expect(() => config({ partition: "iid", ...changes }), JSON.stringify(changes)).toThrow(words);
   }
+});
+
+test("a run says which code made which of its rounds, also where it has gone on with other code", async () => {
+  const one = config({ rounds: 4 });
+  const from = async (resume: LabState | undefined, commit: string): Promise<LabState[]> =>
+    run(one, oracle.fedbuff, { resume: structuredClone(resume), commit });
+  const first = await from(undefined, "a");
+  expect(first.at(-1)?.commits).toEqual([{ fromRound: 1, commit: "a" }]);
+  const second = await from(first[2], "b");
+  expect(second.at(-1)?.commits).toEqual([
+    { fromRound: 1, commit: "a" },
+    { fromRound: 3, commit: "b" },
+  ]);
+  const { commits: _, ...old } = first[2] as LabState;
+  expect((await from(old, "b")).at(-1)?.commits).toEqual([
+    { fromRound: 1, commit: null },
+    { fromRound: 3, commit: "b" },
+  ]);
+  // Code that was stopped in its first round has made none; the same code as before is no other.
+  expect(
+    (await from({ ...old, commits: [...(first[2]?.commits ?? []), { fromRound: 3, commit: "b" }] }, "a")).at(-1)
+      ?.commits,
+  ).toEqual([{ fromRound: 1, commit: "a" }]);
+});
+
+test("a run whose training diverges ends there, keeps its rounds, and leaves its workers to the next", async () => {
+  let round = 0;
+  let underWay = 0;
+  const worker = workerOf(oracle.fedbuff);
+  const diverging: LabWorkerApi = {
+    ...worker,
+    async train(task) {
+      underWay += 1;
+      try {
+        if (round === 2 && task.train.length === Math.max(...EXAMPLES)) {
+          throw Object.assign(new Error("Training diverged in batch 1 (loss NaN)."), { name: "DivergedError" });
+        }
+        return await worker.train(task);
+      } finally {
+        underWay -= 1;
+      }
+    },
+  };
+  const states: LabState[] = [];
+  const pool = new LabPool([diverging, diverging]);
+  const all = config({ fraction: 1 });
+  const state = await runLab({
+    config: all,
+    data: DATA,
+    pool,
+    start: new Float32Array(parameters),
+    onRound: (state) => {
+      round = state.round;
+      states.push(structuredClone(state));
+    },
+  });
+  expect(state).toMatchObject({ ended: "diverged", round: 2 });
+  expect(state.rounds).toHaveLength(2);
+  expect(states.at(-1)?.ended).toBe("diverged");
+  await pool.giveUp();
+  expect(underWay).toBe(0);
+  // Nothing waits for a worker any more, and each has come back.
+  const examples = new Uint32Array(2000);
+  expect((await pool.evaluate({ weights: new Float32Array(1), of: "test", examples })).examples).toBe(2000);
+  // Another error is nobody's end.
+  const broken = new LabPool([{ ...worker, train: () => Promise.reject(new TypeError("broken")) }]);
+  await expect(runLab({ config: all, data: DATA, pool: broken, start: new Float32Array(parameters) })).rejects.toThrow(
+    "broken",
+  );
 });

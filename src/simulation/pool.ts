@@ -83,7 +83,8 @@ const CHUNK = 1000;
 /** Some workers that share out a run's work. */
 export class LabPool {
   readonly #idle: LabWorkerApi[];
-  readonly #waiting: ((worker: LabWorkerApi) => void)[] = [];
+  readonly #waiting: { resolve: (worker: LabWorkerApi) => void; reject: (reason: Error) => void }[] = [];
+  readonly #underWay = new Set<Promise<unknown>>();
 
   /** @param workers have been started with the run's model and data */
   constructor(readonly workers: readonly LabWorkerApi[]) {
@@ -102,13 +103,24 @@ export class LabPool {
     return joinEvaluations(await Promise.all(chunks));
   }
 
+  /** After a run that has failed: what waits for a worker is given up, and what is under way ends, before the workers are told anything else. */
+  async giveUp(): Promise<void> {
+    for (const { reject } of this.#waiting.splice(0)) reject(new Error("The run is over."));
+    await Promise.allSettled(this.#underWay);
+  }
+
   async #use<T>(work: (worker: LabWorkerApi) => Promise<T>): Promise<T> {
-    const worker = this.#idle.pop() ?? (await new Promise<LabWorkerApi>((resolve) => this.#waiting.push(resolve)));
+    const worker =
+      this.#idle.pop() ??
+      (await new Promise<LabWorkerApi>((resolve, reject) => this.#waiting.push({ resolve, reject })));
+    const done = work(worker);
+    this.#underWay.add(done);
     try {
-      return await work(worker);
+      return await done;
     } finally {
+      this.#underWay.delete(done);
       const next = this.#waiting.shift();
-      if (next) next(worker);
+      if (next) next.resolve(worker);
       else this.#idle.push(worker);
     }
   }

@@ -68,6 +68,13 @@ export interface LabColumn {
   own: Pick<Evaluation, "examples" | "loss" | "accuracy"> | null;
 }
 
+/** The code that made the rounds from one on, to the next entry's. */
+export interface LabCommit {
+  fromRound: number;
+  /** Of git, with `+` where files had been changed; null where that is not known. */
+  commit: string | null;
+}
+
 /** Everything that a run needs to go on after a round, beside its configuration and its data. */
 export interface LabState {
   /** Rounds done. */
@@ -93,6 +100,8 @@ export interface LabState {
   source?: StrategySource;
   /** What its pictures and labels are, where they are of somebody's own. */
   kind?: PictureKind;
+  /** Which code has made the rounds, in order: see {@link LabCommit}. Runs of older versions do not tell. */
+  commits?: LabCommit[];
   learningRate: number;
   /** That of the next round, where it follows the norms. Runs of older versions do not tell: theirs stays. */
   updateClip?: number | undefined;
@@ -101,8 +110,8 @@ export interface LabState {
   evaluation: Evaluation | null;
   /** The comparison at the end. */
   columns: LabColumn[];
-  /** Why it is over; null while it is not. */
-  ended: "rounds" | "target" | "plateau" | null;
+  /** Why it is over; null while it is not. `diverged`: a client's loss in the round after the last one is no number. */
+  ended: "rounds" | "target" | "plateau" | "diverged" | null;
 }
 
 export interface LabProgress {
@@ -123,6 +132,8 @@ export interface LabRun {
   strategy?: AnyStrategy | undefined;
   /** The files that it is made of. */
   source?: StrategySource | undefined;
+  /** The git commit of this code, where it is known. */
+  commit?: string | null;
   /** Goes on from what {@link LabRun.onRound} was given. */
   resume?: LabState | undefined;
   /** Ends the run after the trainings under way; what the last `onRound` got is where it goes on. */
@@ -148,7 +159,7 @@ export class OtherDataError extends Error {
 /**
  * Runs a federation: the clients' trainings in the pool's workers, everything that a server does here, with the edge's own
  * strategies. The result is the same however many workers there are.
- * @throws OtherDataError, OtherStrategyError, StrategyError of a strategy of somebody's own, LabConfigError of a strategy or of pictures that the model does not take, PartitionError, CohortTooLargeError, RangeError of a robust rule, DivergedError (by name) of a training
+ * @throws OtherDataError, OtherStrategyError, StrategyError of a strategy of somebody's own, LabConfigError of a strategy or of pictures that the model does not take, PartitionError, CohortTooLargeError, RangeError of a robust rule, DivergedError (by name) of a training of the comparison
  */
 export async function runLab(run: LabRun): Promise<LabState> {
   const { config, data, pool, signal, onProgress, onRound, now = () => performance.now() } = run;
@@ -186,6 +197,7 @@ export async function runLab(run: LabRun): Promise<LabState> {
     ...(data.kind && { kind: data.kind }),
     learningRate: config.learningRate,
   };
+  if (!state.ended) noteCommit(state, run.commit ?? null);
   const evaluate = (weights: Float32Array): Promise<Evaluation> =>
     pool.evaluate({ weights, of: "test", examples: test });
   const report = (doing: LabProgress["doing"], done: number, of: number): void =>
@@ -216,7 +228,12 @@ export async function runLab(run: LabRun): Promise<LabState> {
     };
     const play = config.topology === "gossip" ? gossipRound : centralRound;
     const playing = { config, data, pool, signal, model, shares, strategic, state, number, rules, down };
-    const played = await play({ ...playing, evaluate, report });
+    const played = await orDiverged(play({ ...playing, evaluate, report }));
+    if (!played) {
+      state.ended = "diverged";
+      await onRound?.(state);
+      break;
+    }
     state.rounds.push({
       round: number,
       ...played.round,
@@ -236,6 +253,26 @@ export async function runLab(run: LabRun): Promise<LabState> {
 }
 
 const digestsOf = (source: StrategySource = []): string => source.map(({ sha256 }) => sha256).join();
+
+/** Notes which code goes on with a run, unless it is the one of before. */
+function noteCommit(state: LabState, commit: string | null): void {
+  // Who made the rounds of an older version's run is not known.
+  state.commits ??= state.round === 0 ? [] : [{ fromRound: 1, commit: null }];
+  const fromRound = state.round + 1;
+  // Code that has not finished a round has made none.
+  if (state.commits.at(-1)?.fromRound === fromRound) state.commits.pop();
+  if (state.commits.at(-1)?.commit !== commit || state.commits.length === 0) state.commits.push({ fromRound, commit });
+}
+
+/** What a round comes to; null where a training diverged, as it would again: nothing of a run hangs on chance. */
+async function orDiverged(round: Promise<Played>): Promise<Played | null> {
+  try {
+    return await round;
+  } catch (error) {
+    if (error instanceof Error && error.name === "DivergedError") return null;
+    throw error;
+  }
+}
 
 /** Whether the run goes on, and with which learning rate. */
 function settle(

@@ -173,7 +173,7 @@ test("a run goes on with the strategy's files that it began with, which its expo
   };
   await runWith({}, {}, { source, onRound });
   if (!first) throw new Error("no round");
-  expect(exportRun(parseLabConfig({ ...RUN, strategy: "./mine.ts" }), first, null).source).toEqual(source);
+  expect(exportRun(parseLabConfig({ ...RUN, strategy: "./mine.ts" }), first).source).toEqual(source);
   expect((await runWith({}, {}, { source, resume: structuredClone(first) })).round).toBe(2);
   const other = [{ name: "mine.ts", sha256: "2".repeat(64), text: "export const mine = 2;" }];
   await expect(runWith({}, {}, { source: other, resume: structuredClone(first) })).rejects.toThrow(

@@ -4,8 +4,9 @@
  * [--strategy NAME|FILE] [--sweep key=a,b,c ...] [--seeds N] [--workers N] [--out FOLDER] [--edge] [--url URL --token TOKEN]`: rehearses a federation in Node, with the same code as the page;
  * with --edge against a real one. Without arguments it lists the presets; with --data alone it is own-data.
  *
- * --sweep runs every combination of the values, one after the other, with a table and a chart at the end; with --out a sweep that was
- * stopped goes on where it was. --data: FER2013's CSV or one like it, plain, gzipped or in a zip; a zip or a folder of pictures in one folder for each
+ * --sweep runs every combination of the values, one after the other, with a table and a chart at the end, and goes on where one of them
+ * diverges or cannot be run; with --out a sweep that was stopped goes on where it was, and sweep.csv has its table. A key may name an
+ * option, as strategyOptions.mu=1,5. --data: FER2013's CSV or one like it, plain, gzipped or in a zip; a zip or a folder of pictures in one folder for each
  * label; or a folder of records. --strategy: a strategy by its name, as scaffold or fednova, or by a file of your own (src/federation/strategies/strategy.ts says what it
  * exports). --labels says what the labels mean where they are not FER2013's, as 1=surprise,2=fear.
  *
@@ -27,7 +28,7 @@ import { checkTypes, DataError, isFile, loadStrategy } from "./strategy-file.mjs
 import { commit } from "../commit.mjs";
 import { optionsOf } from "../options.mjs";
 import { OWN_OPTIONS } from "../own-data.mjs";
-import { chartOf, folderOf, gridOf, nameOf, spread, tableOf, valueOf } from "./sweep.mjs";
+import { axesOf, chartOf, folderOf, spread, tableOf } from "./sweep.mjs";
 
 /** Every key that --set and a configuration take. */
 function keysHelp() {
@@ -105,10 +106,43 @@ function configuration() {
   for (const pair of options.set) {
     const at = pair.indexOf("=");
     if (at < 1) fail(`--set ${pair}: write it as key=value.`);
-    const text = pair.slice(at + 1);
-    config = { ...config, [pair.slice(0, at)]: valueOf(text) };
+    config = lab.changed(config, { [pair.slice(0, at)]: lab.valueOf(pair.slice(at + 1)) });
   }
-  return lab.parseLabConfig(options.strategy ? { ...config, strategy: options.strategy } : config);
+  return options.strategy ? { ...config, strategy: options.strategy } : config;
+}
+
+/** The configurations of all runs, checked before any data are read, with what each of them changes. */
+async function gridOfRuns() {
+  const config = configuration();
+  const grid = lab.gridOf(axesOf(options.sweep));
+  const strategies = new Map(lab.STRATEGIES);
+  for (const changes of grid) {
+    const { strategy } = lab.changed(config, changes);
+    if (!isFile(strategy) || strategies.has(strategy)) continue;
+    await checkTypes(strategy);
+    strategies.set(strategy, (await loadStrategy(strategy)).strategy);
+  }
+  const configs = lab.configsOf(config, grid, strategies);
+  // Options that a strategy of one's own does not take are said before anything is read or started.
+  for (const one of configs.filter(({ strategy }) => isFile(strategy))) {
+    lab.strategyOf(one, lab.summarize(lab.MODELS[one.model]), strategies.get(one.strategy));
+  }
+  return configs.map((one, i) => ({ changes: grid[i], config: one }));
+}
+
+/** The state that a folder keeps of a run, and the configuration that it is of; undefined where there is none yet. */
+function kept(folder) {
+  const [state, run] = ["state.bin", "run.json"].map((name) => join(folder, name));
+  if (!existsSync(state)) return undefined;
+  if (!existsSync(run))
+    fail(
+      `${folder} has a run's state.bin, and no run.json that says what it is of: bring it back, or choose another --out.`,
+    );
+  try {
+    return { config: JSON.parse(readFileSync(run, "utf8")).config, state: v8.deserialize(readFileSync(state)) };
+  } catch (error) {
+    return fail(`${folder} holds a run that cannot be read (${error.message}): choose another --out.`);
+  }
 }
 
 /** Who has what, as bars of one letter a share: which labels make up each client. */
@@ -150,13 +184,10 @@ function modeNote(one) {
 
 /** One run, with what it prints; goes on from the state in the folder, where there is one. */
 async function once(config, data, pool, folder) {
-  const file = folder && join(folder, "state.bin");
-  const resume = file && existsSync(file) ? v8.deserialize(readFileSync(file)) : undefined;
+  const before = folder ? kept(folder) : undefined;
+  const resume = before?.state;
   if (resume) {
-    const before = JSON.stringify(
-      lab.parseLabConfig(JSON.parse(readFileSync(join(folder, "run.json"), "utf8")).config),
-    );
-    if (before !== JSON.stringify(config))
+    if (JSON.stringify(lab.parseLabConfig(before.config)) !== JSON.stringify(config))
       fail(`${folder} holds a run of another configuration: choose another --out.`);
     console.log(`Going on after round ${resume.round}.`);
   }
@@ -170,9 +201,12 @@ async function once(config, data, pool, folder) {
       writeFileSync(join(folder, `${name}.part`), content);
       renameSync(join(folder, `${name}.part`), join(folder, name));
     };
-    write("run.json", `${JSON.stringify(lab.exportRun(config, state, CODE), null, 1)}\n`);
+    write("run.json", `${JSON.stringify(lab.exportRun(config, state), null, 1)}\n`);
     write("rounds.csv", lab.roundsToCsv(state.rounds));
     write("state.bin", v8.serialize(state));
+    // What a task can begin with: see docs/your-own.md.
+    const model = lab.summarize(lab.networkFor(config.model, data.kind));
+    write("checkpoint.safetensors", lab.encodeCheckpoint(model, state.weights, { lab: config.name }, "float32"));
   };
   const isTimed = lab.isTimed(config);
   const timed = isTimed ? "  sim. time" : "";
@@ -182,9 +216,12 @@ async function once(config, data, pool, folder) {
       data,
       pool,
       resume,
+      commit: CODE,
       signal: stop.signal,
       onRound: (state) => {
         save(state);
+        // It ends behind the round that was told last.
+        if (state.ended === "diverged") return;
         const one = state.rounds.at(-1);
         if (!one) {
           console.log(
@@ -220,75 +257,111 @@ async function once(config, data, pool, folder) {
   }
 }
 
+/** What a run comes to. @param problem why it could not be run */
+const runOf = (config, state, problem = null) => ({
+  state,
+  problem,
+  outcome: lab.outcomeOf(config, state ?? { ended: null, rounds: [], evaluation: null }),
+});
+
 async function main() {
   if (options.data && !options.config) options.preset ??= "own-data";
   if (!options.preset && !options.config) return listPresets();
-  const config = configuration();
-  const grid = gridOf(options.sweep).map((changes) => ({
-    changes,
-    config: lab.parseLabConfig({ ...config, ...changes }),
-  }));
-  // A file that is no strategy, or options that it does not take, are said before anything is read or started.
-  for (const file of new Set(grid.map(({ config: { strategy } }) => strategy).filter(isFile))) await checkTypes(file);
-  for (const { config: one } of grid.filter(({ config: { strategy } }) => isFile(strategy))) {
-    const { strategy } = await loadStrategy(one.strategy);
-    lab.strategyOf(one, lab.summarize(lab.MODELS[one.model]), strategy);
-  }
+  const grid = await gridOfRuns();
+  const count = grid.length * options.seeds;
   const first = grid[0].config;
+  /** Says what is wrong with one of several, which the others do not suffer for. */
+  const orSaid = (error) => {
+    if (count === 1 || !lab.OF_ONE_RUN.has(error.name)) throw error;
+    console.log(`\n${error.message}`);
+    return error.message;
+  };
   let data = await dataOf(first, options.data, options);
-  drawPartition(first, data);
-  const { pool, start, stop } = await startPool(first, data, options.workers);
+  let loaded = needs(first);
+  let workers;
+  try {
+    drawPartition(first, data);
+  } catch (error) {
+    orSaid(error);
+  }
+  /** Gets data and workers ready. */
+  async function ready(one) {
+    const isOther = needs(one) !== loaded;
+    if (isOther) data = await dataOf(one, options.data, options);
+    // A model that does not take the data is told before threads are started for it.
+    lab.networkFor(one.model, data.kind);
+    if (!workers) workers = await startPool(one, data, options.workers);
+    else if (isOther) await workers.start(one.model, data, one.strategy);
+    loaded = needs(one);
+  }
   if (options.edge || options.preset === "against-the-edge") {
+    await ready(first);
     const { url, token } = options;
     console.log(`\nEvery client trains and sends its update to ${url ?? "an edge of its own"}:`);
-    const result = await againstEdge(config, { data, pool, url, token });
-    await stop();
+    const result = await againstEdge(first, { data, pool: workers.pool, url, token });
+    await workers.stop();
     console.log(
       `  The edge's checkpoint differs from the simulation's by at most ${result.difference.toExponential(1)}.`,
     );
-    return console.log(JSON.stringify({ name: config.name, ...result }));
+    return console.log(JSON.stringify({ name: first.name, ...result }));
   }
-  let loaded = needs(first);
   const rows = [];
   for (const { changes, config: one } of grid) {
-    const states = [];
+    const runs = [];
     const place = options.out && (grid.length > 1 ? join(options.out, folderOf(changes)) : options.out);
     for (let i = 0; i < options.seeds; i++) {
       const own = { ...one, seed: one.seed + i };
       const folder = place && (options.seeds > 1 ? join(place, `seed-${own.seed}`) : place);
-      const title = [nameOf(changes), options.seeds > 1 ? `seed ${own.seed}` : ""].filter(Boolean).join(", ");
-      if (title)
-        console.log(`\n${title} (run ${rows.length * options.seeds + i + 1} of ${grid.length * options.seeds})`);
-      if (needs(own) !== loaded) {
-        data = await dataOf(own, options.data, options);
-        await start(own.model, data, own.strategy);
-        loaded = needs(own);
+      const title = [lab.nameOf(changes), options.seeds > 1 ? `seed ${own.seed}` : ""].filter(Boolean).join(", ");
+      if (title) console.log(`\n${title} (run ${rows.length * options.seeds + i + 1} of ${count})`);
+      try {
+        await ready(own);
+        const state = await once(own, data, workers.pool, folder);
+        if (state.ended === "diverged" && count === 1) fail(diverged(state));
+        if (state.ended === "diverged") console.log(diverged(state));
+        runs.push({ seed: own.seed, ...runOf(own, state) });
+      } catch (error) {
+        runs.push({ seed: own.seed, ...runOf(own, null, orSaid(error)) });
       }
-      states.push(await once(own, data, pool, folder));
+      // What a run that diverged has left under way is none of the next one's.
+      await workers?.pool.giveUp();
     }
-    rows.push({ changes, states });
+    rows.push({ changes, config: one, runs });
   }
-  await stop();
-  for (const { states } of rows) tell(config, states);
-  const isTimed = grid.some((one) => lab.isTimed(one.config));
-  if (rows.length > 1) console.log(`\n${tableOf(rows, isTimed)}\n\n${chartOf(rows)}\n`);
-  const said = rows.map(({ changes, states }) => {
-    const last = states.at(-1);
-    const own = { ...config, ...changes };
-    const between = last.rounds.findLast((one) => one.spread)?.spread;
+  await workers?.stop();
+  for (const { config, runs } of rows)
+    tell(
+      config,
+      runs.flatMap(({ state }) => state ?? []),
+    );
+  if (rows.length > 1) {
+    console.log(`\n${tableOf(rows)}\n\n${chartOf(rows)}\n`);
+    if (options.out) {
+      const lines = rows.flatMap(({ changes, runs }) => runs.map((one) => ({ changes, ...one })));
+      mkdirSync(options.out, { recursive: true });
+      writeFileSync(join(options.out, "sweep.csv"), lab.sweepToCsv(lines));
+    }
+  }
+  const said = rows.map(({ changes, config, runs }) => {
+    const { state, outcome, problem } = runs.at(-1);
+    const between = state?.rounds.findLast((one) => one.spread)?.spread;
     return {
       name: config.name,
       ...(grid.length > 1 && { sweep: changes }),
-      ended: last.ended,
-      rounds: last.round,
-      accuracy: last.evaluation?.accuracy ?? null,
-      loss: last.evaluation?.loss ?? null,
-      ...(lab.isTimed(own) && { simulatedSeconds: last.rounds.at(-1)?.time ?? null }),
+      ended: outcome.ended,
+      rounds: outcome.rounds,
+      accuracy: outcome.accuracy,
+      loss: outcome.loss,
+      ...(lab.isTimed(config) && { simulatedSeconds: outcome.time }),
       ...(between && { spread: between }),
+      ...(problem && { problem }),
     };
   });
   console.log(JSON.stringify(said.length > 1 ? said : said[0]));
+  if (rows.some(({ runs }) => runs.some(({ problem }) => problem !== null))) process.exitCode = 1;
 }
+
+const diverged = ({ round }) => `Training diverged in round ${round + 1}. A lower learning rate is needed.`;
 
 /** What of a configuration its data and its workers hang on: another is got ready anew. */
 function needs({ dataset, camera, model, strategy, rehearse, attack, cameraSpread, ...rest }) {

@@ -212,7 +212,7 @@ test("a sweep runs its grid, goes on where it was, and is refused with other dat
   ]);
   expect(first.said).toContain("learningRate=0.002 partition=shards");
   const run = JSON.parse(readFileSync(join(out, "learningRate=0.001,partition=iid/run.json"), "utf8")) as LabExport;
-  expect(run.commit).toMatch(/^[0-9a-f]{40}\+?$/);
+  expect(run.commits).toEqual([{ fromRound: 1, commit: expect.stringMatching(/^[0-9a-f]{40}\+?$/) as string }]);
   expect(run.data).toMatch(/^[0-9a-f]{64}$/);
   expect(run.rounds[0]?.clients).toHaveLength(2);
   const again = await lab(...args, "--data", csv(1));
@@ -227,6 +227,34 @@ test("a sweep runs its grid, goes on where it was, and is refused with other dat
   ] as const) {
     expect((await lab("--config", file, "--data", csv(1), "--sweep", sweep)).said).toContain(what);
   }
+}, 600_000);
+
+test("a sweep goes on behind what diverges and what cannot be run, and says so", async () => {
+  const out = join(folder, "diverging");
+  const small = ["rounds=2", "clients=2", "fraction=1", "testExamples=10", "batchSize=1"];
+  const pairs = small.flatMap((pair) => ["--set", pair]);
+  const axes = ["learningRate=10,0.1", "examplesPerClient=100000,50", "strategyOptions.serverLearningRate=0.5"];
+  const sweep = axes.flatMap((axis) => ["--sweep", axis]);
+  const run = (): Promise<{ code: number; said: string }> =>
+    lab("--preset", "mcmahan-2nn", "--strategy", "scaffold", ...pairs, ...sweep, "--out", out);
+  const { code, said } = await run();
+  expect(code).toBe(1);
+  const few = expect.stringContaining("ask for fewer clients or fewer examples") as string;
+  expect(resultOf(said)).toMatchObject([
+    { ended: null, problem: few },
+    { ended: "diverged", rounds: expect.any(Number) as number },
+    { ended: null, problem: few },
+    { ended: "rounds", rounds: 2 },
+  ]);
+  expect(said).toMatch(/learningRate=10 examplesPerClient=50 .*diverged/);
+  const csv = readFileSync(join(out, "sweep.csv"), "utf8").split("\r\n");
+  expect(csv[0]).toContain("learningRate,examplesPerClient,strategyOptions.serverLearningRate,seed,ended,");
+  expect(csv[2]).toContain("10,50,0.5,1,diverged,");
+  // The state alone does not say what it is of.
+  rmSync(join(out, "learningRate=0.1,examplesPerClient=50,strategyOptions.serverLearningRate=0.5/run.json"));
+  const lost = await run();
+  expect(lost.said).toContain("no run.json that says what it is of");
+  expect(lost.said).not.toMatch(/^\s+at /m);
 }, 600_000);
 
 test("asynchronous rounds tell their simulated time and go on where they were, and clients that gossip their spread", async () => {

@@ -6,7 +6,7 @@ export { putNorms, takeNorms } from "../../src/model/batch-norm";
 export { epsilon } from "../../src/federation/privacy/accountant";
 export { clipTo, normOf } from "../../src/federation/privacy/clip";
 export { addGaussian } from "../../src/federation/privacy/discrete-gaussian";
-export { decodeCheckpoint } from "../../src/model/checkpoint";
+export { decodeCheckpoint, encodeCheckpoint } from "../../src/model/checkpoint";
 export { decodeIdx } from "../../src/data/idx";
 export { initializeWeights } from "../../src/model/initialize";
 export { PLAIN_CAMERA } from "../../src/data/camera";
@@ -21,6 +21,8 @@ export { clientNumbers, drawnData, prepare, shared, testSplit } from "../../src/
 export { isTimed, stalenessOf } from "../../src/simulation/durations";
 export { configOf, exportRun, roundsToCsv } from "../../src/simulation/export";
 export { LabPool } from "../../src/simulation/pool";
+export { changed, configsOf, gridOf, nameOf, OF_ONE_RUN, valueOf, valuesOf } from "../../src/simulation/grid";
+export { curveOf, outcomeOf, sweepToCsv } from "../../src/simulation/outcome";
 export { PRESETS } from "../../src/simulation/presets";
 export {
   asRoundSays,
@@ -31,6 +33,7 @@ export {
   personalLayersOf,
   toldOf,
 } from "../../src/federation/strategies/live";
+export { STRATEGIES } from "../../src/federation/strategies/registry";
 export { clipTrained } from "../../src/federation/trained-update";
 export { isWorse } from "../../src/model/evaluation";
 export { clientSeed, picture, planOf, shareOut } from "../../src/simulation/cohort";

@@ -1,43 +1,20 @@
-/** Grids of configurations: `--sweep learningRate=0.1,0.2 --sweep epochs=1,5` runs all four. */
+/** What `--sweep` of the command line reads and prints: src/simulation/grid.ts has the grid. */
+import { lab } from "./node.mjs";
 import { DataError } from "./strategy-file.mjs";
 
-/** Configurations of one sweep: more are a mistyped one, or weeks. */
-const MOST = 1000;
+const { nameOf } = lab;
 
-/** A value as somebody types it: JSON, or else a word. */
-export function valueOf(text) {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return text;
-  }
-}
-
-/**
- * Every combination of what is swept, as changes of a configuration, the last key's values next to one another.
- * @param {string[]} sweeps each as `key=a,b,c`
- * @throws DataError
- */
-export function gridOf(sweeps) {
-  let grid = [{}];
-  const seen = new Set();
-  for (const sweep of sweeps) {
-    const [, key, list = ""] = /^([A-Za-z0-9]+)=(.+)$/.exec(sweep) ?? [];
+/** What of somebody's is an axis of a grid. @param {string[]} sweeps each as `key=a,b,c` @throws DataError */
+export function axesOf(sweeps) {
+  return sweeps.map((sweep) => {
+    const [, key, list = ""] = /^([A-Za-z0-9]+(?:\.[A-Za-z0-9]+)?)=(.*)$/s.exec(sweep) ?? [];
     if (!key) throw new DataError(`--sweep ${sweep}: write it as key=a,b,c.`);
     if (key === "seed") throw new DataError("--sweep seed: say --seeds N, and every combination runs with N of them.");
-    if (seen.has(key)) throw new DataError(`--sweep ${key}: it is swept twice.`);
-    seen.add(key);
-    grid = grid.flatMap((changes) => list.split(",").map((value) => ({ ...changes, [key]: valueOf(value.trim()) })));
-  }
-  if (grid.length > MOST) throw new DataError(`--sweep: ${grid.length} combinations are more than ${MOST}.`);
-  return grid;
+    return { key, values: lab.valuesOf(list) };
+  });
 }
 
-/** What a combination is called, in tables and as a folder. */
-export const nameOf = (changes) =>
-  Object.entries(changes)
-    .map(([key, value]) => `${key}=${typeof value === "string" ? value : JSON.stringify(value)}`)
-    .join(" ");
+/** A combination as a folder. */
 export const folderOf = (changes) =>
   nameOf(changes)
     .replaceAll(/[^\w.=+ -]/g, "_")
@@ -53,38 +30,48 @@ export function spread(values, digits = 3) {
   return `${mean.toFixed(digits)} ± ${deviation.toFixed(digits)}`;
 }
 
-const curveOf = (state) =>
-  state.rounds.flatMap(({ round, testAccuracy: accuracy }) => (accuracy === null ? [] : [{ round, accuracy }]));
+/** What went wrong with some of a combination's runs. */
+function noteOf(runs) {
+  const count = (found, name) =>
+    found === 0 ? [] : [found === 1 && runs.length === 1 ? name : `${found} of ${runs.length} ${name}`];
+  return [
+    ...count(runs.filter(({ outcome }) => outcome.ended === "diverged").length, "diverged"),
+    ...count(runs.filter(({ problem }) => problem !== null).length, "could not be run"),
+  ].join(", ");
+}
 
-/** One row for each combination: name, rounds, last and best accuracy, loss, and where that says more than the rounds simulated seconds. */
-export function tableOf(rows, isTimed) {
-  const cells = rows.map(({ changes, states }) => {
-    const curves = states.map(curveOf);
-    const best = curves.map((curve) =>
-      curve.length === 0 ? null : Math.max(...curve.map(({ accuracy }) => accuracy)),
-    );
-    return [
-      nameOf(changes) || "(as it is)",
+/**
+ * One row for each combination: name, rounds, last and best accuracy, loss, rounds to the target and simulated seconds where there are any,
+ * seconds, and what went wrong.
+ */
+export function tableOf(rows) {
+  const all = rows.flatMap(({ runs }) => runs);
+  const columns = [
+    ["rounds", 0],
+    ["accuracy", 3],
+    ["best", 3],
+    ["loss", 3],
+    ["toTarget", 1, "to target"],
+    ["time", 0, "simulated s"],
+    ["seconds", 1],
+  ].filter(([key, , title]) => !title || all.some(({ outcome }) => outcome[key] !== null));
+  const cells = rows.map(({ changes, runs }) => [
+    nameOf(changes),
+    ...columns.map(([key, digits]) =>
       spread(
-        states.map(({ round }) => round),
-        0,
+        runs.map(({ outcome, problem }) => (problem === null ? outcome[key] : null)),
+        digits,
       ),
-      spread(states.map(({ evaluation }) => evaluation?.accuracy ?? null)),
-      spread(best),
-      spread(states.map(({ evaluation }) => evaluation?.loss ?? null)),
-      ...(isTimed
-        ? [
-            spread(
-              states.map(({ rounds }) => rounds.at(-1)?.time),
-              0,
-            ),
-          ]
-        : []),
-    ];
-  });
-  const head = ["combination", "rounds", "accuracy", "best", "loss", ...(isTimed ? ["simulated s"] : [])];
+    ),
+    noteOf(runs),
+  ]);
+  const head = ["combination", ...columns.map(([key, , title]) => title ?? key), ""];
   const widths = head.map((title, i) => Math.max(title.length, ...cells.map((row) => row[i].length)));
-  const line = (row) => row.map((cell, i) => (i === 0 ? cell.padEnd(widths[i]) : cell.padStart(widths[i]))).join("  ");
+  const line = (row) =>
+    row
+      .map((cell, i) => (i === 0 || i === row.length - 1 ? cell.padEnd(widths[i]) : cell.padStart(widths[i])))
+      .join("  ")
+      .trimEnd();
   return [line(head), ...cells.map(line)].join("\n");
 }
 
@@ -93,9 +80,9 @@ const WIDTH = 60;
 
 /** Test accuracy over the rounds, one combination a line, all on one scale. */
 export function chartOf(rows) {
-  const curves = rows.map(({ changes, states }) => ({
-    name: nameOf(changes) || "(as it is)",
-    curve: curveOf(states[0]),
+  const curves = rows.map(({ changes, runs }) => ({
+    name: nameOf(changes),
+    curve: lab.curveOf(runs.find(({ state }) => state)?.state.rounds ?? []),
   }));
   const all = curves.flatMap(({ curve }) => curve.map(({ accuracy }) => accuracy));
   if (all.length === 0) return "";

@@ -87,10 +87,11 @@ const run: LabApi["run"] = async (id, onUpdate) => {
       data,
       pool: new LabPool(clients),
       start: await startOf(config, network),
+      commit: __COMMIT__,
       resume: state,
       onProgress: (progress) => onUpdate({ kind: "progress", progress }),
       onRound: async (state) => {
-        const { rounds, columns, evaluation, ended, data, kind } = state;
+        const { rounds, columns, evaluation, ended, data, kind, commits } = state;
         const record: RunRecord = {
           ...run,
           on,
@@ -101,6 +102,7 @@ const run: LabApi["run"] = async (id, onUpdate) => {
           ended,
           ...(data !== undefined && { data }),
           ...(kind && { kind }),
+          ...(commits && { commits }),
         };
         await saveRound(record, state);
         onUpdate({ kind: "round", run: record });
