@@ -46,7 +46,7 @@ export function valuesOf(list: string): unknown[] {
     if (token === "[" || token === "{") depth += 1;
     else if (token === "]" || token === "}") depth -= 1;
     if (token === "," && depth === 0) parts.push("");
-    else parts[parts.length - 1] += token;
+    else parts.push((parts.pop() ?? "") + token);
   }
   if (depth !== 0) throw new LabConfigError(`${list}: a bracket has no other one.`);
   const texts = parts.map((part) => part.trim());
