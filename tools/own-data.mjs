@@ -13,8 +13,8 @@ export const OWN_OPTIONS = {
 };
 
 /**
- * What the options say, as {@link picturesIn} takes it: --labels cat,dog or 1=cat,2=dog, in the case that the data have; --size 48x32, width
- * and height; --channels 1 or 3; --column NAME.
+ * What the options say, as {@link picturesIn} takes it: --labels cat,dog or 1=cat,2=dog, in the case that the data have; --size 48x32,
+ * width and height; --channels 1 or 3; --column NAME.
  * @param {{ labels?: string, size?: string, channels?: string, column?: string }} options
  */
 export function ownReadingOf({ labels, size, channels, column }) {
