@@ -402,7 +402,8 @@ function picturesIn(names: readonly string[], rows: readonly (readonly Uint8Arra
   if (pixels === undefined || more.length > 0) {
     throw new OwnDataError(
       `${pixels === undefined ? "None" : "More than one"} of its columns (${listed(names)}) holds pictures: one cell in a line must ` +
-        `have all levels of a picture, whole numbers from 0 to 255, with spaces between them, or a column for each, as in label,pixel0,pixel1 and so on.`,
+        `have all levels of a picture, whole numbers from 0 to 255, with spaces between them, or a column for each, as in ` +
+        `label,pixel0,pixel1 and so on.`,
     );
   }
   return { pixels };

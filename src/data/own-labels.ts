@@ -206,8 +206,8 @@ export function shapeOfNumbers(
 }
 
 /**
- * Everything that a picture of so many numbers can be: squares first, grey before colour, then the others, the nearer to a square the earlier
- * and what is wider than high before what is higher than wide.
+ * Everything that a picture of so many numbers can be: squares first, grey before colour, then the others, the nearer to a square the
+ * earlier, and what is wider than high before what is higher than wide.
  */
 export function shapesOfNumbers(count: number): PictureShape[] {
   const shapes: PictureShape[] = [];
