@@ -329,11 +329,12 @@ async function main() {
     rows.push({ changes, config: one, runs });
   }
   await workers?.stop();
-  for (const { config, runs } of rows)
-    tell(
-      config,
-      runs.flatMap(({ state }) => state ?? []),
-    );
+  for (const { changes, config, runs } of rows) {
+    const states = runs.flatMap(({ state }) => state ?? []);
+    if (states.length > 1)
+      console.log(`\n${[lab.nameOf(changes), MEAN].filter(Boolean).join(": ")} of ${states.length} seeds`);
+    tell(config, states);
+  }
   if (rows.length > 1) {
     console.log(`\n${tableOf(rows)}\n\n${chartOf(rows)}\n`);
     if (options.out) {
@@ -350,8 +351,11 @@ async function main() {
       ...(grid.length > 1 && { sweep: changes }),
       ended: outcome.ended,
       rounds: outcome.rounds,
-      accuracy: outcome.accuracy,
-      loss: outcome.loss,
+      ...(options.seeds > 1 && {
+        seeds: runs.map(({ seed, outcome: { accuracy, loss } }) => ({ seed, accuracy, loss })),
+      }),
+      accuracy: meanOf(runs.map(({ outcome: { accuracy } }) => accuracy)),
+      loss: meanOf(runs.map(({ outcome: { loss } }) => loss)),
       ...(lab.isTimed(config) && { simulatedSeconds: outcome.time }),
       ...(between && { spread: between }),
       ...(problem && { problem }),
@@ -360,6 +364,13 @@ async function main() {
   console.log(JSON.stringify(said.length > 1 ? said : said[0]));
   if (rows.some(({ runs }) => runs.some(({ problem }) => problem !== null))) process.exitCode = 1;
 }
+
+const MEAN = "mean ± standard deviation";
+/** The mean of what is known; null of nothing. */
+const meanOf = (values) => {
+  const known = values.filter((value) => value !== null);
+  return known.length === 0 ? null : known.reduce((a, b) => a + b, 0) / known.length;
+};
 
 const diverged = ({ round }) => `Training diverged in round ${round + 1}. A lower learning rate is needed.`;
 
@@ -372,7 +383,6 @@ function needs({ dataset, camera, model, strategy, rehearse, attack, cameraSprea
 /** What came of one configuration's runs. */
 function tell(config, states) {
   if (states.length > 1) {
-    console.log(`\nMean ± standard deviation of ${states.length} seeds`);
     const every = Math.max(1, Math.ceil(config.rounds / 6));
     for (let round = every; round <= config.rounds; round += every) {
       const at = states.map(({ rounds }) => rounds[round - 1]).filter(Boolean);

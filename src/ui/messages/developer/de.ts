@@ -966,7 +966,7 @@ export const de = {
     stopping: "Frühes Beenden und Vergleich",
     strategy: "Strategie mit Gedächtnis",
     noStrategy: "Keine: Mittel und Optimierer darunter",
-    strategyHelp: "auf Clients und Server; wo nur Clients sich etwas merken, läuft sie auch in echten Runden",
+    strategyHelp: "auf Clients und Server; alle, die sich etwas merken, laufen auch in echten Runden",
     start: "Start",
     pausesOther: "Der laufende Lauf wird dann pausiert.",
     shares_one: "{{count}} Client hat {{examples}} Beispiele von durchschnittlich {{labels}} Labels.",

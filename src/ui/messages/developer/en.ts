@@ -950,7 +950,7 @@ export const en = {
     stopping: "Early stopping and comparison",
     strategy: "Strategy with a memory",
     noStrategy: "None: the average and optimizer below",
-    strategyHelp: "on clients and server; those whose clients alone remember run in live rounds, too",
+    strategyHelp: "on clients and server; all that remember something run in live rounds, too",
     start: "Start",
     pausesOther: "The run under way is paused then.",
     shares_one: "{{count}} client has {{examples}} examples of {{labels}} labels on average.",

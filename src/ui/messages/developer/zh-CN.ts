@@ -883,7 +883,7 @@ export const zhCN = {
     stopping: "提前停止和比较",
     strategy: "带记忆的策略",
     noStrategy: "无：使用下面的平均和优化器",
-    strategyHelp: "客户端和服务器都有状态；只有客户端需要记忆的策略也能在真实轮次中运行",
+    strategyHelp: "在客户端和服务器上运行；凡有记忆的策略也能在真实轮次中运行",
     start: "开始",
     pausesOther: "正在进行的运行会被暂停。",
     shares_other: "{{count}} 个客户端共有 {{examples}} 个样本，每个 {{each}} 个，平均 {{labels}} 种标签。",
