@@ -167,8 +167,8 @@ const LISTS = {
 } as const;
 
 /**
- * The drawings, pictures or faces of one task in such a file, also those that the task as it is now does not take; those of other tasks are left
- * where they are.
+ * The drawings, pictures or faces of one task in such a file, also those that the task as it is now does not take; those of other tasks are
+ * left where they are.
  * @throws FaceFileError that names the first one that is wrong: then nothing of the file is used
  */
 export function importOf(text: string, { kind, task, of: { input } }: Of): Omit<Example, "id">[] {

@@ -489,7 +489,7 @@ test("drawings of an added task are its own: no other task's count with them, tr
   expect(await getSetting("participation")).toBeUndefined();
 });
 
-test("faces that show no expressions are their task's own; whatever network learns the expressions, these are one collection", async () => {
+test("faces that show no expressions are their task's own, and the expressions one collection of all networks", async () => {
   const described = { ...BUILT_IN["expressions-compact"], firstCheckpoint: null };
   noteTask("again", described, 1);
   noteTask("winks", { ...described, labels: ["left", "right"] }, 1);

@@ -255,7 +255,7 @@ export function storeOfKind(kind: ExampleKind, task: TaskName | undefined): Exam
   return store;
 }
 
-/** How many of a kind are kept of each task, known here or not, without reading them; of the built-in ones, and of the expressions, first, where there are any. */
+/** How many of a kind are kept of each task, known here or not, without reading them; of what all of the built-in ones share first. */
 export const countsOf = (kind: ExampleKind): Promise<{ task: TaskName | undefined; count: number }[]> =>
   use(async (db) => {
     const { store } = db.transaction(STORES[kind] as "faces");

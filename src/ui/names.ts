@@ -9,7 +9,7 @@ export const nameOf = (label: Label): string => t(`expressions.${EXPRESSIONS[lab
 /** The same within a sentence. */
 export const nameWithin = (label: Label): string => t(`expressions.${EXPRESSIONS[label]}.within`);
 
-/** Which form of a text speaks of a task: that of its examples' kind, and of faces that show something else than the expressions their own. */
+/** Which form of a text speaks of a task: that of its examples' kind; faces that show no expressions have their own. */
 export function contextOf(task: TaskName): ExampleKind | "acted" {
   const description = taskNamed(task);
   return description.examples === "face" && !showsExpressions(description) ? "acted" : description.examples;

@@ -23,7 +23,7 @@ test("the form's examples are right as they are, and its network has a unit for 
   expect(v.parse(addedTaskSchema, JSON.parse(JSON.stringify(added)))).toEqual(added);
 });
 
-test("faces are the expressions, whatever network learns them, or others whose descriptions say how they are acted; all have one size", () => {
+test("faces are the expressions, whatever network learns them, or others of which it is said how they are acted", () => {
   const labels = ["angry", "disgust", "fear", "happy", "sad", "surprise", "neutral"].map((name) => ({ name }));
   const faces = {
     ...EXAMPLE,

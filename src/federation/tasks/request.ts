@@ -30,8 +30,8 @@ export const taskRequestSchema = v.pipe(
     }
     if (examples === "face" && input.width !== FACE_SIZE) say("input", `faces are ${FACE_SIZE} x ${FACE_SIZE}`);
     const task = descriptionOf(value);
-    // The pages know how to act the expressions. A page from before there were others does not know the field, and so leaves out a task whose
-    // labels it would take for expressions.
+    // The pages know how to act the expressions. A page from before there were others does not know the field, and so leaves out a task
+    // whose labels it would take for expressions.
     if (examples === "face" && !showsExpressions(task) && labels.some(({ how }) => !how)) {
       say("labels", `say how each label is acted (how), or let faces show ${EXPRESSIONS.join(", ")}, in this order`);
     }
