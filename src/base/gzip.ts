@@ -25,7 +25,7 @@ export class PackedError extends Error {
  * @param packed is let go of when its reader stops, and throws what it throws
  * @throws PackedError where it is damaged, or cut off
  */
-export async function* gunzipped(packed: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array<ArrayBuffer>> {
+export async function* gunzipped(packed: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
   const source = packed[Symbol.asyncIterator]();
   let broken: { error: unknown } | undefined;
   const stream = new ReadableStream<Uint8Array<ArrayBuffer>>(
@@ -47,7 +47,7 @@ export async function* gunzipped(packed: AsyncIterable<Uint8Array>): AsyncGenera
     { highWaterMark: 0 },
   );
   try {
-    yield* piecesOf(stream.pipeThrough(new DecompressionStream("gzip")));
+    yield* piecesOf<Uint8Array>(stream.pipeThrough(new DecompressionStream("gzip")));
   } catch (error) {
     if (broken) throw broken.error;
     throw new PackedError("It cannot be unpacked: it is damaged.", { cause: error });
