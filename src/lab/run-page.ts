@@ -1,3 +1,4 @@
+import type { PictureKind } from "../data/own-labels";
 import { exportRun, type LabExport } from "../simulation/export";
 import { isTimed, stalenessOf } from "../simulation/durations";
 import type { LabRound } from "../simulation/simulation";
@@ -110,6 +111,10 @@ function commitRows(commits: LabExport["commits"]): string[][] {
   ]);
 }
 
+/** What pictures of somebody's own are: width, height and channels, and their labels in order. */
+const kindText = ({ input: { width, height, channels }, labels }: PictureKind): string =>
+  `${width} x ${height} x ${channels}: ${labels.join(", ")}`;
+
 /** A run as one HTML file, in the language of the page. */
 export function runPage(run: RunRecord): string {
   const { config, rounds, columns, evaluation, on, ended } = run;
@@ -132,7 +137,9 @@ export function runPage(run: RunRecord): string {
     d("run.cost", cost),
     on ? d("run.on", { on }) : "",
     simulatedText(run),
-    ended ? d(`run.ends.${ended}`) : "",
+    ended
+      ? d(`run.ends.${ended}`)
+      : d("run.page.unfinished", { round: numberText(rounds.length), rounds: numberText(config.rounds) }),
   ];
   const result = evaluation && {
     examples: numberText(evaluation.examples),
@@ -189,6 +196,7 @@ export function runPage(run: RunRecord): string {
       rows: [
         ...commitRows(commits),
         [d("run.page.data"), data ?? d("run.page.unknown")],
+        ...(run.kind ? [[d("run.page.pictures"), kindText(run.kind)]] : []),
         [d("run.page.begun"), new Date(run.createdAt).toISOString()],
       ],
     },

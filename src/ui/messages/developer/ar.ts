@@ -903,6 +903,8 @@ export const ar = {
     published: "منشورة",
     rejected: "مرفوضة",
     page: {
+      unfinished: "لم يكتمل: {{round}} من {{rounds}} جولة.",
+      pictures: "الصور والتسميات",
       epsilon: "إبسيلون {{epsilon}} عند دلتا {{delta}}؛ ضجيج التجربة لا يحمي أحدًا.",
       origin: "مصدرها",
       what: "ماذا",

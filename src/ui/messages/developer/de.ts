@@ -886,6 +886,8 @@ export const de = {
     published: "veröffentlicht",
     rejected: "abgelehnt",
     page: {
+      unfinished: "Er ist nicht zu Ende: {{round}} von {{rounds}} Runden.",
+      pictures: "Bilder und Labels",
       epsilon: "Epsilon {{epsilon}} bei Delta {{delta}}; das Rauschen einer Probe schützt niemanden.",
       origin: "Woher er kommt",
       what: "Was",

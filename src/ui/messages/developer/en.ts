@@ -870,6 +870,8 @@ export const en = {
     published: "published",
     rejected: "rejected",
     page: {
+      unfinished: "It is not over: {{round}} of {{rounds}} rounds.",
+      pictures: "Pictures and labels",
       epsilon: "Epsilon {{epsilon}} at delta {{delta}}; a rehearsal's noise protects nobody.",
       origin: "Where it comes from",
       what: "What",

@@ -803,6 +803,8 @@ export const zhCN = {
     published: "已发布",
     rejected: "被拒绝",
     page: {
+      unfinished: "尚未结束：{{round}} / {{rounds}} 轮。",
+      pictures: "图片与标签",
       epsilon: "delta 为 {{delta}} 时 epsilon 为 {{epsilon}}；演练中的噪声不保护任何人。",
       origin: "来源",
       what: "项目",
