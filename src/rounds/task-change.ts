@@ -34,7 +34,9 @@ export function lastingChanges(now: AddedTask, then: AddedTask): Lasting[] {
 
 /** A network's layers by their names and numbers. */
 const layersOf = ({ layers }: Exclude<AddedTask["model"], string>): string =>
-  layers.map(({ kind: _, name, ...numbers }) => [name, ...Object.values(numbers)].join(" ")).join(", ");
+  layers
+    .map(({ kind: _, name, ...numbers }) => [name, ...Object.values<string | number>(numbers)].join(" "))
+    .join(", ");
 
 /** What cannot be read from a task's description. */
 export interface TaskFacts {
