@@ -72,12 +72,16 @@ test("an administrator adds a task of drawings on the page, a player trains it, 
   const description = page.getByRole("textbox", { name: /^Description/ });
   const wrong = { ...SHAPES, input: { height: 24, width: 24, channels: 3 }, labels: SHAPES.labels.slice(0, 2) };
   await description.fill(JSON.stringify(wrong));
-  await page.getByLabel("Admin token").fill(stage.adminToken);
   await page.getByRole("button", { name: "Add or change" }).click();
-  // Before anything is sent, field by field.
-  const mistakes = page.getByRole("alert").getByRole("listitem");
+  // Before anything is sent and before the token is asked for, field by field, and the keyboard is at the first.
+  const mistakes = page.locator("#description-mistakes").getByRole("listitem");
+  const name = page.getByRole("textbox", { name: "Name", exact: true });
+  await expect(name).toHaveAccessibleDescription(/^A name has at most 40 small letters/);
+  await expect(name).toBeFocused();
+  await expect(page.getByLabel("Admin token")).toHaveAccessibleDescription(/^The server asks for/);
+  await expect(description).toHaveAccessibleDescription(/channels 1/);
+  await page.getByLabel("Admin token").fill(stage.adminToken);
   await expect(mistakes).toContainText([
-    "Name: not a task's name",
     "input: drawings are taken in grey, channels 1",
     "model: Its last layer has 3 units",
   ]);
@@ -533,6 +537,78 @@ test("a model that tfjs has saved becomes a task's network and its first checkpo
   await expect(page.getByText("brought is retired.")).toBeVisible();
   await choose(files);
   await add.click();
+  const replacing = page.getByRole("dialog", { name: "Change brought?" });
+  await expect(replacing.getByRole("row", { name: "First checkpoint" })).toContainText("from-tfjs");
+  await replacing.getByRole("button", { name: "Change", exact: true }).click();
   await expect(page.getByText("brought is there.")).toBeVisible();
   await expect(page.getByRole("row", { name: "brought" })).toContainText("retired");
+});
+
+test("what is added goes over no task unasked, and its row puts a task's own description into the form", async ({
+  page,
+  stage,
+}) => {
+  const admin = (method: string, path: string, body: object): Promise<Response> =>
+    fetch(`${stage.url}/api/tasks/mine${path}`, {
+      method,
+      headers: { authorization: `Bearer ${stage.adminToken}` },
+      body: body instanceof Uint8Array ? new Uint8Array(body) : JSON.stringify(body),
+    });
+  const kept = async (): Promise<unknown[]> => {
+    const { checkpoint } = (await (await fetch(`${stage.url}/api/tasks/mine`)).json()) as Task;
+    const { tasks } = (await (await fetch(`${stage.url}/api/tasks`)).json()) as { tasks: { added: unknown }[] };
+    return [checkpoint.sha256, tasks.at(-1)?.added];
+  };
+  expect((await admin("PUT", "", SHAPES)).status).toBe(201);
+  const network = fit({ model: { ...SHAPES.model, inputShape: [24, 24, 1] }, input: SHAPES.input, labels: NAMES });
+  const file = encodeCheckpoint(summarize(network), initializeWeights(network, 5), {}, "float32");
+  expect((await admin("PUT", "/first-checkpoint", file)).status).toBe(200);
+  const [sha256, added] = await kept();
+
+  // The name alone, with the example that the form begins with.
+  await page.goto(`${stage.url}/rounds?view=tasks`);
+  const name = page.getByRole("textbox", { name: "Name", exact: true });
+  const description = page.getByRole("textbox", { name: "Description", exact: true });
+  const known = page.getByRole("status").filter({ hasText: "There is a task mine" });
+  await expect(page.getByRole("row", { name: "mine" })).toBeVisible();
+  await name.fill("mine");
+  await expect(known).toContainText("drawings, labels circle, square, triangle, network small");
+  await expect(known).toContainText("somebody has given it a first checkpoint");
+  await page.getByLabel("Admin token").fill(stage.adminToken);
+  await page.getByLabel("Admin token").press("Enter");
+  const asked = page.getByRole("dialog", { name: "Change mine?" });
+  await expect(asked.getByRole("row", { name: "Network" })).toContainText("mnist-cnn");
+  await expect(asked.getByRole("row", { name: "First checkpoint" })).toContainText("new random weights");
+  expect((await new AxeBuilder({ page }).analyze()).violations).toEqual([]);
+  await page.keyboard.press("Escape");
+  await expect(asked).toBeHidden();
+  await expect(page.getByRole("button", { name: "Add or change" })).toBeFocused();
+  expect(await kept()).toEqual([sha256, added]);
+
+  // Words of its own description change without a question, and nothing else with them; what was written can be had back.
+  await description.fill("my own words");
+  await page.getByRole("button", { name: "Change: mine" }).press("Enter");
+  await expect(description).toBeFocused();
+  await page.getByRole("button", { name: "Put back what I had written" }).click();
+  await expect(description).toHaveValue("my own words");
+  await page.getByRole("button", { name: "Change: mine" }).click();
+  await expect(description).not.toHaveValue("my own words");
+  expect(JSON.parse(await description.inputValue())).toEqual(added);
+  await description.fill((await description.inputValue()).replace('"Formen"', '"Figuren"'));
+  await page.getByRole("button", { name: "Add or change" }).click();
+  await expect(page.getByText("mine is there.")).toBeVisible();
+  expect(await kept()).toEqual([sha256, { ...(added as object), title: { en: "Shapes", de: "Figuren" } }]);
+
+  // Once it has had rounds, its labels stay; a token that the edge refuses is forgotten.
+  expect((await admin("POST", "/rounds", { goalCount: 1 })).status).toBe(201);
+  await description.fill((await description.inputValue()).replace('"name": "circle"', '"name": "ring"'));
+  await page.getByRole("button", { name: "Add or change" }).click();
+  await expect(description).toHaveAccessibleDescription(/mine has had rounds/);
+  await expect(description).toBeFocused();
+  await description.fill(JSON.stringify(added));
+  await page.getByLabel("Admin token").fill("a guess");
+  await page.getByRole("button", { name: "Add or change" }).click();
+  await expect(page.getByRole("alert").filter({ hasText: "It was forgotten here" })).toBeVisible();
+  await expect(page.getByLabel("Admin token")).toHaveValue("");
+  await expect(page.getByLabel("Admin token")).toBeFocused();
 });

@@ -1,4 +1,4 @@
-import { descriptionOf, readableTasksSchema, type TaskState } from "../federation/tasks/description";
+import { descriptionOf, readableTasksSchema, type AddedTask, type TaskState } from "../federation/tasks/description";
 import { taskSchema, type Task } from "../federation/protocol";
 import { isBuiltIn, type TaskName } from "../federation/tasks/registry";
 import type { TaskRequest } from "../federation/tasks/request";
@@ -25,6 +25,12 @@ export async function getTasks(): Promise<{ known: KnownTask[]; leftOut: string[
     .filter(isKnown)
     .map(({ name, state, added }) => ({ name, state, task: added && descriptionOf(added) }));
   return { known, leftOut: [...leftOut, ...newer] };
+}
+
+/** What administrators have added tasks as, by their names, as the edge keeps it. @throws EdgeAwayError, EdgeRefusalError */
+export async function getAdded(): Promise<ReadonlyMap<TaskName, AddedTask>> {
+  const { tasks } = await read(readableTasksSchema, "/api/tasks");
+  return new Map(tasks.flatMap(({ name, added }) => (added ? [[name, added] as const] : [])));
 }
 
 /** Adds a task, or describes one otherwise. */

@@ -12,6 +12,13 @@ class AdminToken {
     this.#value = token;
     sessionStorage.setItem(KEY, token);
   }
+
+  /** Forgets one that the edge has refused, so that no other form has it; not what was typed since. */
+  forget(refused: string): void {
+    if (this.#value !== refused) return;
+    this.#value = "";
+    sessionStorage.removeItem(KEY);
+  }
 }
 
 export const adminToken = new AdminToken();

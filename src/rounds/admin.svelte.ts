@@ -1,6 +1,7 @@
 import { EdgeRefusalError } from "../client/http";
 import { d } from "../ui/i18n/developer";
 import { reasonOf } from "../ui/i18n/reason";
+import { adminToken } from "./admin-token.svelte";
 
 /** What an administrator has asked the edge for, and what came of it. */
 export class AdminAction {
@@ -11,12 +12,14 @@ export class AdminAction {
   async run(action: () => Promise<string | undefined>): Promise<void> {
     this.busy = true;
     this.answer = undefined;
+    const { value: token } = adminToken;
     try {
       const text = await action();
       if (text !== undefined) this.answer = { bad: false, text };
     } catch (error) {
       const text = reasonOf(error);
       const isUnauthorized = error instanceof EdgeRefusalError && error.code === "unauthorized";
+      if (isUnauthorized) adminToken.forget(token);
       this.answer = { bad: true, text: isUnauthorized ? d("form.unauthorized", { message: text }) : text };
     } finally {
       this.busy = false;

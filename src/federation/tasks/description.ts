@@ -19,7 +19,10 @@ const text = (most: number) =>
     v.maxLength(most),
     v.regex(/^[^\p{Cc}\u202a-\u202e\u2066-\u2069]*$/u, "a control character"),
   );
-const languageTag = v.pipe(v.string(), v.regex(/^[a-z]{2,3}(?:-[A-Za-z0-9]{2,8}){0,3}$/, "not a language tag"));
+const languageTag = v.pipe(
+  v.string(),
+  v.regex(/^[a-z]{2,3}(?:-[A-Za-z0-9]{2,8}){0,3}$/, "not a language tag, such as en or zh-CN"),
+);
 /** Words by language; English is what is shown where another is missing. */
 const wordsOf = (most: number) =>
   v.pipe(
@@ -33,7 +36,10 @@ const wordsSchema = wordsOf(60);
 /** A sentence or two. */
 const sentencesSchema = wordsOf(160);
 
-const layerName = v.pipe(v.string(), v.regex(/^[A-Za-z][\w-]{0,63}$/, "not a layer's name"));
+const layerName = v.pipe(
+  v.string(),
+  v.regex(/^[A-Za-z][\w-]{0,63}$/, "not a layer's name: at most 64 letters, digits, _ and -, the first a letter"),
+);
 const layerSchema = v.variant("kind", [
   v.strictObject({
     kind: v.literal("conv2d"),
@@ -104,7 +110,13 @@ const entries = {
   labels: v.pipe(
     v.array(
       v.strictObject({
-        name: v.pipe(v.string(), v.regex(/^[a-z0-9][a-z0-9-]{0,31}$/, "not a label's name")),
+        name: v.pipe(
+          v.string(),
+          v.regex(
+            /^[a-z0-9][a-z0-9-]{0,31}$/,
+            "not a label's name: at most 32 small letters, digits and hyphens, the first no hyphen",
+          ),
+        ),
         words: v.optional(wordsSchema),
         /** How to act, draw or hold it. */
         how: v.optional(sentencesSchema),

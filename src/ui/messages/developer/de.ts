@@ -104,10 +104,9 @@ export const de = {
       "An einer beendeten Aufgabe nimmt niemand mehr teil, und sie bekommt keine Runden mehr. Ihre Checkpoints und ihre Geschichte bleiben lesbar, was Spieler für sie aufbewahren, bleibt auf ihren Geräten, und sie kann wieder geöffnet werden.",
     retired: "{{task}} ist beendet.",
     opened: "{{task}} ist offen.",
-    needsToken: "Das Token des Administrators, im Formular unten, beendet Aufgaben und öffnet sie wieder.",
     add: "Eine Aufgabe hinzufügen oder ändern",
     addHelp:
-      "Ein neuer Name fügt eine Aufgabe hinzu. Der Name einer hinzugefügten ändert sie: bis zu ihrer ersten Runde alles, danach ihre Wörter und ihre übliche Runde.",
+      "Ein neuer Name fügt eine Aufgabe hinzu. „Ändern“ in der Zeile einer hinzugefügten Aufgabe holt ihre Beschreibung hierher: Bis zu ihrer ersten Runde lässt sich alles ändern, danach ihre Wörter und ihre übliche Runde.",
     nameHelp: "Teil von Adressen: Kleinbuchstaben, Ziffern und Bindestriche. Er ändert sich nie.",
     description: "Beschreibung",
     descriptionHelp:
@@ -136,6 +135,76 @@ export const de = {
     added: "{{task}} ist da.",
     kinds: { face: "Gesichter", drawing: "Zeichnungen", picture: "Bilder" },
     states: { open: "offen", retired: "beendet" },
+    openOne: "{{task}} wieder öffnen?",
+    change: "Ändern",
+    unknown: "{{task}} ist nicht unter den hinzugefügten Aufgaben, die der Server nennt.",
+    nameMissing: "Eine Aufgabe braucht einen Namen.",
+    nameBuiltIn: "Diese Aufgabe gehört zur App und lässt sich nicht ändern. Nimm einen anderen Namen.",
+    nameLeftOut:
+      "Es gibt eine Aufgabe dieses Namens, für die diese Seite zu alt ist und die sie deshalb nicht ändern kann. Lade die Seite neu, oder nimm einen anderen Namen.",
+    nameRule:
+      "Ein Name hat höchstens 40 Kleinbuchstaben (a bis z), Ziffern und einzelne Bindestriche; am Anfang steht ein Buchstabe, am Ende kein Bindestrich.",
+    tokenMissing: "Der Server verlangt das Token des Administrators.",
+    notJson: "Das ist kein JSON: {{message}}",
+    hasRounds:
+      "{{task}} hat schon Runden gehabt. Deshalb bleiben examples, input, model, labels und der erste Checkpoint, wie sie sind. Stell sie wieder her („Ändern“ in ihrer Zeile lädt sie) und wähle keinen Checkpoint, oder nimm einen anderen Namen.",
+    exists: "Es gibt eine Aufgabe {{task}}: {{kind}}, Labels {{labels}}, Netz {{network}}.",
+    existsWithRounds:
+      "Sie hat schon Runden gehabt: Labels, Netz und Checkpoints bleiben, nur ihre Wörter und ihre übliche Runde lassen sich ändern.",
+    existsAtRandom:
+      "Sie hat noch keine Runde gehabt, und ihr erster Checkpoint sind zufällige Gewichte: Alles an ihr lässt sich ändern.",
+    existsWithCheckpoint:
+      "Sie hat noch keine Runde gehabt, und jemand hat ihr einen ersten Checkpoint gegeben. Er wird weggeworfen, wenn sich Beispiele, Eingabe, Labels oder Netz ändern.",
+    isLoaded: "Ihre Beschreibung wurde in dieses Formular geholt: Was du sendest, tritt an ihre Stelle.",
+    goesOver:
+      "Was unter Beschreibung steht, ist nicht ihre eigene. Wird es gesendet, ersetzt es Labels, Netz und Checkpoint der Aufgabe; vorher wirst du gefragt.",
+    load: "Ihre Beschreibung in dieses Formular holen",
+    putBack: "Zurückholen, was ich geschrieben hatte",
+    notSent: "Nichts wurde gesendet: Was im Formular markiert ist, muss zuerst stimmen.",
+    replaceOne: "{{task}} ändern?",
+    replaceHelp:
+      "Es gibt eine Aufgabe dieses Namens, und was im Formular steht, tritt an ihre Stelle. Das lässt sich nicht rückgängig machen.",
+    now: "Jetzt",
+    then: "Danach",
+    changes: {
+      title: "Titel",
+      examples: "Beispiele",
+      labels: "Labels",
+      input: "Eingabe",
+      network: "Netz",
+      state: "Zustand",
+      checkpoint: "Erster Checkpoint",
+    },
+    random: "zufällige Gewichte",
+    broughtBefore: "ein eigener, der gelöscht wird",
+    randomAgain: "neue zufällige Gewichte",
+    replaceWords: "Ihre Wörter und ihre übliche Runde werden die des Formulars.",
+    keepsCheckpoint: "Ihre Checkpoints bleiben.",
+    keepsRounds: "Ebenso ihre Runden und deren Geschichte.",
+    keepsName: "Ihr Name bleibt, und ebenso, was Spieler auf ihren Geräten aufbewahren.",
+    rules: {
+      missing: "fehlt",
+      unknown: "ein solches Feld gehört nicht hierher",
+      text: "muss ein Text sein, in Anführungszeichen; gefunden: {{found}}",
+      number: "muss eine Zahl sein; gefunden: {{found}}",
+      whole: "muss eine ganze Zahl sein; gefunden: {{found}}",
+      list: "muss eine Liste sein, in [ ]; gefunden: {{found}}",
+      object: "muss ein Objekt sein, in { }; gefunden: {{found}}",
+      oneOf: "muss eins von diesen sein: {{taken}}; gefunden: {{found}}",
+      least: "muss mindestens {{taken}} sein; gefunden: {{found}}",
+      most: "darf höchstens {{taken}} sein; gefunden: {{found}}",
+      fewOf: "zu wenige; mindestens {{taken}}, gefunden: {{found}}",
+      manyOf: "zu viele; höchstens {{taken}}, gefunden: {{found}}",
+      empty: "darf nicht leer sein",
+      long: "zu lang; höchstens {{taken}} Zeichen, gefunden: {{found}}",
+      labelName:
+        "der Name eines Labels hat höchstens 32 Kleinbuchstaben (a bis z), Ziffern und Bindestriche, am Anfang keinen Bindestrich; seine Wörter sind frei. Gefunden: {{found}}",
+      layerName:
+        "der Name einer Schicht hat höchstens 64 Buchstaben (a bis z), Ziffern, _ und -, am Anfang einen Buchstaben. Gefunden: {{found}}",
+      language: "Wörter stehen unter ihrem Sprachkürzel, etwa en oder zh-CN; gefunden: {{found}}",
+      control: "Zeilenumbrüche, Tabulatoren und andere Steuerzeichen werden nicht angenommen",
+      other: "{{taken}}",
+    },
   },
   alerts: {
     title: "Benachrichtigungen",
@@ -530,8 +599,10 @@ export const de = {
     privacy: "Privatsphäre",
     evaluation: "Prüfung und frühes Beenden",
     token: "Verwaltungs-Token",
-    tokenHelp: "npm start gibt es aus",
-    unauthorized: "{{message}} Es ist das, das npm start ausgibt.",
+    tokenHelp:
+      "Auf dem eigenen Rechner gibt npm start es aus; auf Cloudflare ist es das Secret ADMIN_TOKEN des Deployments.",
+    unauthorized:
+      "{{message}} Es wurde hier vergessen: Gib es neu ein. npm start gibt es aus; auf Cloudflare ist es das Secret ADMIN_TOKEN.",
     start: "Runden starten",
     stop: "Die Runde beenden",
     oneAtATime:
