@@ -4,7 +4,17 @@ import type { LabConfig } from "../simulation/config";
 import { PRESETS } from "../simulation/presets";
 import type { LabState } from "../simulation/simulation";
 import { addChunk, clearAfterStopped, importAlone, runBytes, sampleBytes } from "./store";
-import { allRuns, allSweeps, deleteSweep, putRun, putSweep, readRun, saveRound, type RunRecord } from "./store";
+import {
+  allRuns,
+  allSweeps,
+  deleteRun,
+  deleteSweep,
+  putRun,
+  putSweep,
+  readRun,
+  saveRound,
+  type RunRecord,
+} from "./store";
 
 const bytes = (length: number): Uint8Array<ArrayBuffer> => new Uint8Array(length);
 
@@ -29,6 +39,8 @@ test("a run counts with everything that its strategy remembers", async () => {
   await saveRound(run, { weights: new Float32Array(1000), strategy } as unknown as LabState);
   expect(plain).toBeGreaterThanOrEqual(4000);
   expect((await runBytes()) - plain).toBeGreaterThanOrEqual(3000);
+  await deleteRun("1");
+  expect(await runBytes()).toBe(0);
 });
 
 test("a sweep is stored whole, and takes its own runs with it and nobody else's", async () => {

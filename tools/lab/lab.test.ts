@@ -172,7 +172,7 @@ test("a strategy of one's own runs from its file, and what is wrong with one is 
   expect(losses.length).toBeGreaterThanOrEqual(2);
   expect(losses.at(-1)).toBe(losses[0]);
   for (const [name, code, what] of [
-    ["broken.ts", mine("({"), "cannot be loaded"],
+    ["broken.ts", mine("({"), "broken.ts:7:11 ')' expected."],
     ["empty.ts", "export const nothing = 1;", "exports no strategy"],
   ] as const) {
     const { code: ended, said } = await run(name, code);
