@@ -104,8 +104,8 @@ export const planSchema = v.object({
   ...planEntries,
   ...strategyEntries,
   /**
-   * An update is sent although its client's own held-out examples are recognized worse after the training: of a round that publishes every
-   * candidate, whose model may have learned nothing yet that could be lost.
+   * An update is sent although its client's own held-out examples are recognized worse after the training: where the task began with random
+   * weights, so that there may be nothing yet to lose, and its round publishes every candidate.
    */
   sendWorse: v.optional(v.boolean(), false),
   /** The update must say how the base checkpoint does on the training faces. */

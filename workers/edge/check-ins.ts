@@ -153,7 +153,8 @@ export class CheckIns {
     const secure = config.secure ? { secure: this.secure.facts(round, config) } : {};
     const checkpoint = store.checkpoints.get(base);
     const remembered = remembers(config) ? { remembered: this.#remembered(open) } : {};
-    const plan = planOf(config, clipOf(config, store.checkpoints.normOf(base)));
+    const clip = clipOf(config, store.checkpoints.normOf(base));
+    const plan = planOf(config, clip, store.checkpoints.beganAtRandom());
     return {
       state,
       assignment: { task, id, round, checkpoint, plan, deadline: deadline ?? 0, ...secure, ...remembered },
@@ -211,11 +212,14 @@ export class CheckIns {
   }
 }
 
-/** @param clip the largest norm that an update counts with; 0 for none */
-const planOf = (config: RoundConfig, clip: number): Assignment["plan"] =>
+/**
+ * @param clip the largest norm that an update counts with; 0 for none
+ * @param isFromScratch whether the task began with random weights
+ */
+const planOf = (config: RoundConfig, clip: number, isFromScratch: boolean): Assignment["plan"] =>
   v.parse(planSchema, {
     ...config,
-    sendWorse: config.tolerance === null,
+    sendWorse: isFromScratch && config.tolerance === null,
     reportInitialLoss: needsInitialLoss(config),
     updateNorm: remembers(config) ? clip : 0,
   });
