@@ -127,8 +127,14 @@ for (const name of names) {
     ours.push(await rounds(name, { ...config, learningRate }, grid.most, seed));
   }
   rows.push({
-    ...{ model, partition: partition === "shards" ? "non-IID" : "IID", E, B: Number.isFinite(B) ? B : "inf", C: 0.1 },
-    ...{ paper, ours: ours.map((value) => value && Math.round(value)), learningRate },
+    model,
+    partition: partition === "shards" ? "non-IID" : "IID",
+    E,
+    B: Number.isFinite(B) ? B : "inf",
+    C: 0.1,
+    paper,
+    ours: ours.map((value) => value && Math.round(value)),
+    learningRate,
   });
 }
 

@@ -6,8 +6,18 @@ import type { RunRecord } from "./store";
 
 const config = (epochs: number) =>
   parseLabConfig({
-    ...{ dataset: "drawn", model: "compact", clients: 10, examplesPerClient: 30, fraction: 0.5, rounds: 4 },
-    ...{ epochs, batchSize: 10, learningRate: 0.1, heldOut: 0.2, testExamples: 90, evaluateEvery: 1 },
+    dataset: "drawn",
+    model: "compact",
+    clients: 10,
+    examplesPerClient: 30,
+    fraction: 0.5,
+    rounds: 4,
+    epochs,
+    batchSize: 10,
+    learningRate: 0.1,
+    heldOut: 0.2,
+    testExamples: 90,
+    evaluateEvery: 1,
   });
 const run = (epochs: number, seconds: number[], ended: RunRecord["ended"] = null): RunRecord => ({
   id: "",

@@ -46,7 +46,15 @@ test("a run counts with everything that its strategy remembers", async () => {
 test("a sweep is stored whole, and takes its own runs with it and nobody else's", async () => {
   const config = PRESETS.get("first-look")?.config as LabConfig;
   const run = (id: string, sweep?: RunRecord["sweep"]): RunRecord => ({
-    ...{ id, config, createdAt: 1, on: null, problem: null, rounds: [], columns: [], evaluation: null, ended: null },
+    id,
+    config,
+    createdAt: 1,
+    on: null,
+    problem: null,
+    rounds: [],
+    columns: [],
+    evaluation: null,
+    ended: null,
     ...(sweep && { sweep }),
   });
   const of = (id: string, sweep: string, place: number): RunRecord =>
