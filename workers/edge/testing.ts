@@ -39,13 +39,27 @@ export async function fetchEdge(url: string, init?: RequestInit): Promise<Respon
 }
 
 /**
+ * The task objects that there are. The pool asks Node for them over HTTP, on a connection that Node gives up after five idle seconds: a
+ * workerd that had its hands full until now has not seen that yet, and loses its question.
+ */
+async function taskObjects(tries = 3): Promise<DurableObjectId[]> {
+  try {
+    return await listDurableObjectIds(env.COORDINATOR);
+  } catch (error) {
+    if (tries === 1) throw error;
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    return taskObjects(tries - 1);
+  }
+}
+
+/**
  * Waits until no task clears up behind a round any more: an alarm does that at once, and workerd waits for ever where an object is taken
  * away in the middle of its alarm.
  */
 async function atRest(): Promise<void> {
   const busy = (_: unknown, { storage }: DurableObjectState): boolean =>
     storage.sql.exec("SELECT 1 FROM rounds WHERE cleaned = 0 AND ended_at IS NOT NULL").toArray().length > 0;
-  for (const id of await listDurableObjectIds(env.COORDINATOR)) {
+  for (const id of await taskObjects()) {
     const stub = env.COORDINATOR.get(id);
     for (let tries = 0; tries < 100; tries++) {
       // One that was broken on purpose is never at rest.
