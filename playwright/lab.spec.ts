@@ -193,6 +193,26 @@ test("an asynchronous run tells its simulated time, clients that gossip their sp
   expect((await new AxeBuilder({ page }).analyze()).violations.map(({ id }) => id)).toEqual([]);
 });
 
+test("a strategy's options are fields of the form, go with it alone, and can be swept", async ({ page, stage }) => {
+  await page.goto(`${stage.url}/lab`);
+  const { personalEpochs: _, serverOptimizer: __, ...plain } = CONFIG;
+  const small = { ...plain, clients: 2, fraction: 1, rounds: 1, dropOut: 0, testExamples: 20 };
+  await loadConfig(page, { ...small, name: "Own", strategy: "moon", strategyOptions: { mu: 2 } });
+  await page.getByText("Server, codec and noise", { exact: true }).click();
+  await expect(page.getByLabel(/^Mu/)).toHaveValue("2");
+  await expect(page.getByLabel(/^Temperature/)).toHaveValue("0.5");
+  await page.getByLabel(/^Strategy with a memory/).selectOption("ditto");
+  await expect(page.getByLabel(/^Mu/)).toBeHidden();
+  await page.getByLabel(/^Lambda/).fill("0.3");
+  await page.getByText("Sweep", { exact: true }).click();
+  const swept = page.getByLabel("First setting").getByRole("option");
+  await expect(swept.filter({ hasText: /^Lambda$/ })).toHaveCount(1);
+  await expect(swept.filter({ hasText: /^Mu$/ })).toHaveCount(0);
+  await page.getByRole("button", { name: "Start" }).click();
+  await expect(page.getByText("All rounds are done.")).toBeVisible();
+  expect((await exported(page)).config).toMatchObject({ strategy: "ditto", strategyOptions: { lambda: 0.3 } });
+});
+
 test("a sweep runs its settings' values one after the other, goes on after a reload, and ends in one table and one chart", async ({
   page,
   stage,

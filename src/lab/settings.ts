@@ -1,3 +1,4 @@
+import type { GenericSchema } from "valibot";
 import { cameraEntries, labConfigSchema, type LabConfig } from "../simulation/config";
 import { STRATEGIES } from "../federation/strategies/registry";
 import { MODEL_NAMES } from "../model/model";
@@ -80,6 +81,7 @@ export const SERVER: Field[] = [
   labField("clipQuantile"),
   labField("secure"),
   labField("statistics"),
+  labField("averageLast"),
 ];
 export const ATTACK: Field[] = [
   labField("attack"),
@@ -101,6 +103,30 @@ const STRATEGY: Field = {
   named: false,
 };
 
+/** What the lab calls an option, which a round calls as it says: the texts are the same. */
+type OptionText = Parameters<typeof fieldOf>[2];
+
+/** The options of a strategy; none where there is no such strategy. */
+export function optionFields(strategy: string | null): Field[] {
+  const { options, live } = (strategy === null ? undefined : STRATEGIES.get(strategy)) ?? {};
+  // Every one of ours is an object of options.
+  const { entries: schemas = {} } = (options ?? {}) as unknown as { entries?: Record<string, GenericSchema> };
+  return Object.entries(schemas).map(([key, schema]) =>
+    fieldOf(schema, key, (live?.named?.[key] ?? key) as OptionText),
+  );
+}
+
+/** All of them, as a sweep calls them; of two strategies that have the same one, once. */
+const OPTIONS: Field[] = [...STRATEGIES.keys()].flatMap((name, place, names) =>
+  optionFields(name)
+    .filter(({ key }) => !names.slice(0, place).some((other) => optionFields(other).some((one) => one.key === key)))
+    .map((field) => ({
+      ...field,
+      key: `strategyOptions.${field.key}`,
+      when: ({ strategy }) => optionFields(strategy as string | null).some(({ key }) => key === field.key),
+    })),
+);
+
 export type Section =
   "data" | "camera" | "clients" | "rounds" | "modes" | "training" | "server" | "attack" | "stopping";
 
@@ -112,7 +138,7 @@ export const SWEPT: readonly { section: Section; fields: readonly Field[] }[] = 
   { section: "rounds", fields: ROUNDS },
   { section: "modes", fields: MODES },
   { section: "training", fields: CLIENT_FIELDS },
-  { section: "server", fields: [STRATEGY, ...SERVER] },
+  { section: "server", fields: [STRATEGY, ...OPTIONS, ...SERVER] },
   { section: "attack", fields: ATTACK },
   { section: "stopping", fields: STOPPING },
 ];

@@ -33,6 +33,15 @@ test("a grid has every combination once, also of an option of a strategy", () =>
   expect(gridOf([])).toEqual([{}]);
 });
 
+test("where strategies are swept, the options that stand there are those of the one that stands there", () => {
+  const moon = { ...base, strategy: "moon", strategyOptions: { mu: 5 } };
+  const others = gridOf([{ key: "strategy", values: [null, "moon", "ditto"] }]);
+  expect(configsOf(moon, others).map(({ strategyOptions }) => strategyOptions)).toEqual([{}, { mu: 5 }, {}]);
+  expect(changed(moon, { "strategyOptions.lambda": 1, strategy: "ditto" })["strategyOptions"]).toEqual({ lambda: 1 });
+  // Options without a strategy of their own are meant for those that are swept.
+  expect(changed({ strategyOptions: { mu: 5 } }, { strategy: "moon" })["strategyOptions"]).toEqual({ mu: 5 });
+});
+
 test("what cannot be swept is said, with the combination that it is of", () => {
   const axis = (key: string, ...values: unknown[]) => ({ key, values });
   expect(() => gridOf([axis("epochs", 1), axis("epochs", 2)])).toThrow("epochs: it is swept twice");

@@ -81,9 +81,11 @@ export function gridOf(axes: readonly Axis[]): Changes[] {
   );
 }
 
-/** A configuration with some changes, still to be checked. */
+/** A configuration with some changes, still to be checked. The options that it says are its own strategy's, and no other's. */
 export function changed(config: object, changes: Changes): Record<string, unknown> {
   const next: Record<string, unknown> = { ...config };
+  const { strategy = next["strategy"] } = changes;
+  if (typeof next["strategy"] === "string" && next["strategy"] !== strategy) next["strategyOptions"] = {};
   for (const [key, value] of Object.entries(changes)) {
     const [whole = "", part] = key.split(".");
     if (part === undefined) next[whole] = value;

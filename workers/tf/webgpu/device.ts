@@ -76,15 +76,25 @@ export interface Account {
   flop: number;
 }
 
+/** By the shader's text, for whatever computes on a GPU: one model after the other mostly has the same. */
+const pipelines = new WeakMap<GPUDevice, Map<string, GPUComputePipeline>>();
+
+function pipelinesOf(gpu: GPUDevice): Map<string, GPUComputePipeline> {
+  const known = pipelines.get(gpu) ?? new Map<string, GPUComputePipeline>();
+  pipelines.set(gpu, known);
+  return known;
+}
+
 export class Device {
   readonly #uniform: GPUBuffer;
   readonly #buffers = new Map<string, GPUBuffer>();
-  readonly #pipelines = new Map<string, GPUComputePipeline>();
+  readonly #pipelines: Map<string, GPUComputePipeline>;
   /** Of kernels that somebody still has. */
   #groups = new WeakMap<Kernel, GPUBindGroup>();
   account: Account = { dispatches: 0, bytes: 0, flop: 0 };
 
   constructor(readonly gpu: GPUDevice) {
+    this.#pipelines = pipelinesOf(gpu);
     this.#uniform = gpu.createBuffer({
       size: PARAMETER_BYTES,
       usage: GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST,

@@ -107,8 +107,8 @@ export function isSuited(kept: unknown, layout: Layout, can: Abilities): kept is
   });
 }
 
-/** Suits an adapter that is a program: few threads with large blocks, since each number that it takes from its strips costs. */
-const SOFTWARE = tile(32, 64, 16, 16, 8);
+/** Suits an adapter that is a program: larger blocks compile longer and compute no faster, and fewer rows leave less of them empty. */
+const SOFTWARE = tile(32, 64, 16, 8, 4);
 
 /** Before anything is measured: the first that suits. */
 export function defaultTiles(layout: Layout, isSoftware = false): Tiles {

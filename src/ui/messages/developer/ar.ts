@@ -762,6 +762,7 @@ export const ar = {
     lambda: { name: "لامدا", help: "شدة ربط النموذج الخاص بالمشترك" },
     mu: { name: "ميو", help: "وزن المقارنة بجانب التسميات" },
     temperature: { name: "الحرارة", help: "في المقارنة" },
+    choices: { name: "المرشحون", help: "يُسألون عن خسارتهم، لكل عميل يتدرب" },
     alignment: { name: "ألفا", help: "FedDyn: شدة ربط الأجهزة بنقطة الحفظ وتصحيحها" },
     population: { name: "الأجهزة كلها", help: "في الاتحاد، حضرت أم لا: لا يقل عما قد تختاره جولة" },
     batchNorm: {
@@ -853,6 +854,7 @@ export const ar = {
     evaluateEvery: { name: "التقييم كل", help: "جولات، على أمثلة الاختبار" },
     target: { name: "الهدف", help: "دقة اختبار تنهي التشغيل، 0 إلى 1؛ الفراغ: لا هدف" },
     errorFeedback: { name: "أرسل لاحقاً ما يفقده الترميز" },
+    averageLast: { name: "قيّم متوسط آخر جولتين" },
     labNoise: { name: "الضجيج z", help: "غاوسي، مضروباً في القصّ؛ 0 يعطّله" },
     statistics: {
       name: "الإحصاءات المتحركة",

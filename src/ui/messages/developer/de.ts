@@ -742,6 +742,7 @@ export const de = {
     lambda: { name: "Lambda", help: "wie stark das eigene Modell am gemeinsamen gehalten wird" },
     mu: { name: "Mu", help: "Gewicht des Vergleichs neben den Labels" },
     temperature: { name: "Temperatur", help: "des Vergleichs" },
+    choices: { name: "Kandidaten", help: "nach ihrem Verlust gefragt, je Client, der trainiert" },
     alignment: { name: "Alpha", help: "FedDyn: wie stark Geräte am Checkpoint gehalten und korrigiert werden" },
     population: {
       name: "Geräte insgesamt",
@@ -848,6 +849,7 @@ export const de = {
     evaluateEvery: { name: "Prüfen alle", help: "Runden, an den Testbeispielen" },
     target: { name: "Ziel", help: "Testgenauigkeit, die den Lauf beendet, 0 bis 1; leer: keine" },
     errorFeedback: { name: "Später senden, was der Codec verliert" },
+    averageLast: { name: "Das Mittel der letzten zwei Runden auswerten" },
     labNoise: { name: "Rauschen z", help: "Gauß, mal die Kürzung; 0 ist aus" },
     statistics: {
       name: "Gleitende Statistik",

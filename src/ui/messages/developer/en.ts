@@ -737,6 +737,7 @@ export const en = {
     lambda: { name: "Lambda", help: "how strongly its own model is held to the shared one" },
     mu: { name: "Mu", help: "weight of the comparison beside the labels" },
     temperature: { name: "Temperature", help: "of the comparison" },
+    choices: { name: "Candidates", help: "asked for their loss, for each client that trains" },
     alignment: { name: "Alpha", help: "FedDyn: how strongly devices are held to the checkpoint and corrected" },
     population: {
       name: "Devices in all",
@@ -831,6 +832,7 @@ export const en = {
     evaluateEvery: { name: "Evaluate every", help: "rounds, on the test examples" },
     target: { name: "Target", help: "test accuracy that ends the run, 0 to 1; empty: none" },
     errorFeedback: { name: "Send later what the codec loses" },
+    averageLast: { name: "Evaluate the average of the last two rounds" },
     labNoise: { name: "Noise z", help: "Gaussian, times the update clip; 0 is off" },
     statistics: {
       name: "Moving statistics",

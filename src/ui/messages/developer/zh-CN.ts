@@ -677,6 +677,7 @@ export const zhCN = {
     lambda: { name: "Lambda", help: "自己的模型被拉向共享模型的强度" },
     mu: { name: "Mu", help: "对比损失相对标签的权重" },
     temperature: { name: "温度", help: "对比损失的" },
+    choices: { name: "候选者", help: "每个参与训练的客户端对应多少个被询问损失的候选者" },
     alignment: { name: "Alpha", help: "FedDyn：设备被拉向检查点并被校正的强度" },
     population: { name: "设备总数", help: "整个联邦的设备，无论来不来：不少于一轮可能选中的数目" },
     batchNorm: {
@@ -765,6 +766,7 @@ export const zhCN = {
     evaluateEvery: { name: "评估间隔", help: "轮数，在测试样本上" },
     target: { name: "目标", help: "结束运行的测试准确率，0 到 1；留空为无" },
     errorFeedback: { name: "以后再发编码丢失的部分" },
+    averageLast: { name: "评估最近两轮的平均" },
     labNoise: { name: "噪声 z", help: "高斯，乘以更新裁剪；0 为关" },
     statistics: {
       name: "滑动统计量",
