@@ -585,6 +585,15 @@ test("what is added goes over no task unasked, and its row puts a task's own des
   await expect(page.getByRole("button", { name: "Add or change" })).toBeFocused();
   expect(await kept()).toEqual([sha256, added]);
 
+  // What somebody else changes while the question stands is not gone over either.
+  await page.getByLabel("Admin token").press("Enter");
+  await expect(asked).toBeVisible();
+  expect((await admin("PUT", "", { ...SHAPES, title: { en: "Theirs" } })).status).toBe(200);
+  await asked.getByRole("button", { name: "Change", exact: true }).click();
+  await expect(page.getByRole("alert").filter({ hasText: "Somebody else has changed mine" })).toBeVisible();
+  expect(await kept()).toEqual([sha256, { ...(added as object), title: { en: "Theirs" } }]);
+  expect((await admin("PUT", "", SHAPES)).status).toBe(200);
+
   // Words of its own description change without a question, and nothing else with them; what was written can be had back.
   await description.fill("my own words");
   await page.getByRole("button", { name: "Change: mine" }).press("Enter");

@@ -27,15 +27,34 @@ export async function getTasks(): Promise<{ known: KnownTask[]; leftOut: string[
   return { known, leftOut: [...leftOut, ...newer] };
 }
 
-/** What administrators have added tasks as, by their names, as the edge keeps it. @throws EdgeAwayError, EdgeRefusalError */
-export async function getAdded(): Promise<ReadonlyMap<TaskName, AddedTask>> {
-  const { tasks } = await read(readableTasksSchema, "/api/tasks");
-  return new Map(tasks.flatMap(({ name, added }) => (added ? [[name, added] as const] : [])));
+/** What a task was added as, and the number of that description: another one with each change. */
+export interface Added {
+  added: AddedTask;
+  revision: number;
 }
 
-/** Adds a task, or describes one otherwise. */
-export const putTask = (task: TaskName, description: TaskRequest, token: string): Promise<Task> =>
-  read(taskSchema, api(task), { method: "PUT", body: JSON.stringify(description), headers: bearer(token) });
+/** What administrators have added tasks as, by their names, as the edge keeps it. @throws EdgeAwayError, EdgeRefusalError */
+export async function getAdded(): Promise<ReadonlyMap<TaskName, Added>> {
+  const { tasks } = await read(readableTasksSchema, "/api/tasks");
+  return new Map(tasks.flatMap(({ name, added, revision }) => (added ? [[name, { added, revision }] as const] : [])));
+}
+
+/**
+ * Adds a task, or describes one otherwise.
+ * @param revision of the description that goes; null where there was none. Where it is another one by now nothing is changed.
+ * @throws EdgeAwayError, EdgeRefusalError (`changed-meanwhile`)
+ */
+export const putTask = (
+  task: TaskName,
+  description: TaskRequest,
+  revision: number | null,
+  token: string,
+): Promise<Task> =>
+  read(taskSchema, api(task), {
+    method: "PUT",
+    body: JSON.stringify(description),
+    headers: { ...bearer(token), ...(revision === null ? { "if-none-match": "*" } : { "if-match": `"${revision}"` }) },
+  });
 
 /** Retires a task, or opens it again. */
 export const setTaskState = (task: TaskName, state: TaskState, token: string): Promise<Task> =>

@@ -33,7 +33,7 @@ export interface Described {
 export class Catalogue extends DurableObject<Env> {
   readonly #db: Database;
   /** What is asked for most, and by anybody: made once after each change. */
-  #listed: (ListedTask & { revision: number })[] | undefined;
+  #listed: ListedTask[] | undefined;
   #listedText: string | undefined;
 
   constructor(ctx: DurableObjectState, env: Env) {
@@ -43,20 +43,20 @@ export class Catalogue extends DurableObject<Env> {
   }
 
   /** Every task there is, the built-in ones first. */
-  list(): (ListedTask & { revision: number })[] {
+  list(): ListedTask[] {
     return (this.#listed ??= this.#list());
   }
 
   /** The same as players read it: JSON. */
   listText(): string {
-    return (this.#listedText ??= JSON.stringify({ tasks: this.list().map(({ revision: _, ...task }) => task) }));
+    return (this.#listedText ??= JSON.stringify({ tasks: this.list() }));
   }
 
   #changed(): void {
     this.#listed = this.#listedText = undefined;
   }
 
-  #list(): (ListedTask & { revision: number })[] {
+  #list(): ListedTask[] {
     const state = (name: TaskName): TaskState =>
       this.#db.exists("SELECT 1 FROM retired WHERE name = ?", name) ? "retired" : "open";
     const rows = this.#db.all(listedRow, "SELECT name, description, revision FROM added ORDER BY name");

@@ -187,12 +187,18 @@ export class Coordinator extends DurableObject<Env> {
    * Describes an added task otherwise: its words and default round at any time, all the rest, with another first version at random, until
    * its first round. No round begins meanwhile.
    * @param state what it is to be afterwards; undefined: as it is
+   * @param revision of the description that is to be changed; undefined: whichever it is
    */
-  redescribe(added: AddedTask, state: TaskState | undefined): Promise<"has-rounds" | "round-open" | undefined> {
+  redescribe(
+    added: AddedTask,
+    state: TaskState | undefined,
+    revision: number | undefined,
+  ): Promise<"changed-meanwhile" | "has-rounds" | "round-open" | undefined> {
     const { task, env } = this.#context;
     return this.ctx.blockConcurrencyWhile(async () => {
-      if (state === "retired" && this.#store.rounds.open()) return "round-open";
       const known = await catalogueOf(env).get(task);
+      if (revision !== undefined && known?.revision !== revision) return "changed-meanwhile";
+      if (state === "retired" && this.#store.rounds.open()) return "round-open";
       const isSame = known !== null && isSameTask(known.added, added);
       if (!isSame && this.#store.rounds.hasBeen()) return "has-rounds";
       note(task, await catalogueOf(env).change(task, added));

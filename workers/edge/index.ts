@@ -164,12 +164,28 @@ app.get("/api/tasks", async (c) => {
 });
 
 /** Adds a task, or describes one otherwise. */
+/**
+ * What a change of a task depends on (RFC 9110, section 13): `If-Match` a revision in quotes, or `If-None-Match: *`, that there is none.
+ * @throws ProblemError `bad-request` where it is anything else
+ */
+function conditionOf({ headers }: Request): { isNew: boolean; revision?: number } {
+  const [match, none] = [headers.get("if-match"), headers.get("if-none-match")];
+  const revision = /^"(\d{1,16})"$/.exec(match ?? "")?.[1];
+  if ((match !== null && revision === undefined) || (none !== null && none !== "*"))
+    throw new ProblemError("bad-request", 'If-Match is a revision of GET /api/tasks in quotes, If-None-Match is "*".');
+  return { isNew: none !== null, ...(revision !== undefined && { revision: Number(revision) }) };
+}
+
 app.put("/api/tasks/:task", async (c) => {
   await requireAdmin(c.req.raw, c.env);
   const task = parse(taskNameSchema, c.req.param("task"));
   if (isBuiltIn(task)) throw new ProblemError("built-in");
+  const condition = conditionOf(c.req.raw);
   const { state, ...added } = await readJson(c.req.raw, taskRequestSchema, MAX_TASK_BYTES);
-  const answer = await catalogueOf(c.env).add(task, added, state ?? "open");
+  const isKnown = condition.revision !== undefined;
+  const answer = isKnown ? "known" : await catalogueOf(c.env).add(task, added, state ?? "open");
+  if (condition.isNew && answer === "known")
+    throw new ProblemError("changed-meanwhile", "There is such a task already.");
   if (answer === "full") throw new ProblemError("too-many-tasks", `There may be ${MOST_TASKS} that were added.`);
   await knowTask(c.env, task);
   if (answer === "added") {
@@ -183,7 +199,9 @@ app.put("/api/tasks/:task", async (c) => {
     if (state === "retired") await setState(c.env, task, state);
     return c.json(await coordinator(c.env, task).task(), 201);
   }
-  const refused = await coordinator(c.env, task).redescribe(added, state);
+  const refused = await coordinator(c.env, task).redescribe(added, state, condition.revision);
+  if (refused === "changed-meanwhile")
+    throw new ProblemError(refused, "Somebody has described it otherwise: GET /api/tasks has its revision now.");
   if (refused === "has-rounds")
     throw new ProblemError(
       refused,

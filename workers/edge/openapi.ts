@@ -87,7 +87,7 @@ export const ENDPOINTS: Endpoint[] = [
     admin: true,
     body: taskRequestSchema,
     answers: { 200: taskSchema, 201: taskSchema },
-    problems: ["built-in", "has-rounds", "round-open", "too-many-tasks"],
+    problems: ["built-in", "changed-meanwhile", "has-rounds", "round-open", "too-many-tasks"],
   },
   {
     method: "patch",

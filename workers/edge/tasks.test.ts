@@ -47,6 +47,33 @@ const bring = (file: Uint8Array<ArrayBuffer>, token = "test-token", task = shape
   task.fetch("/first-checkpoint", { method: "PUT", headers: { authorization: `Bearer ${token}` }, body: file });
 const codeOf = async (answer: Response): Promise<string> => `${answer.status} ${(await answer.json<Problem>()).code}`;
 
+test("of two administrators who change one task at once the second is told, and changes nothing", async () => {
+  const put = (title: string, condition: Record<string, string>, body: object = { ...SHAPES, title: { en: title } }) =>
+    shapes.fetch("", {
+      method: "PUT",
+      headers: { authorization: "Bearer test-token", ...condition },
+      body: JSON.stringify(body),
+    });
+  const now = async (): Promise<ListedTask | undefined> => (await listed()).find(({ name }) => name === "shapes");
+  const ifMatch = (revision: number | undefined) => ({ "if-match": `"${revision}"` });
+  const isNew = { "if-none-match": "*" };
+  expect(await codeOf(await put("Nobody", ifMatch(1)))).toBe("404 not-found");
+  expect((await put("First", isNew)).status).toBe(201);
+  expect(await codeOf(await put("Also first", isNew))).toBe("412 changed-meanwhile");
+  const seen = (await now())?.revision;
+  expect(await codeOf(await put("Broken", { "if-match": "W/1" }))).toBe("400 bad-request");
+  const answers = await Promise.all(["One", "Other"].map((title) => put(title, ifMatch(seen))));
+  expect(answers.map(({ status }) => status).sort()).toEqual([200, 412]);
+  const won = answers[0]?.status === 200 ? "One" : "Other";
+  const after = await now();
+  expect(after?.added?.title.en).toBe(won);
+  // Also where only its state would become another.
+  expect(await codeOf(await put(won, ifMatch(seen), { ...SHAPES, state: "retired" }))).toBe("412 changed-meanwhile");
+  expect(await now()).toEqual(after);
+  expect((await put("Last", ifMatch(after?.revision))).status).toBe(200);
+  expect((await put("Whatever it is", {})).status).toBe(200);
+});
+
 test("a task that cannot start says nothing of the others, in health and metrics", async () => {
   const initial = env.INITIAL_CHECKPOINTS as Record<string, string>;
   initial["digits"] = "models/nowhere.safetensors";
@@ -78,7 +105,7 @@ test("a task is added, plays rounds, is retired, and what it has published can s
   ]);
   expect((await shapes.fetch("")).status).toBe(404);
   await add();
-  expect((await listed()).at(-1)).toEqual({ name: "shapes", state: "open", added: SHAPES });
+  expect((await listed()).at(-1)).toMatchObject({ name: "shapes", state: "open", added: SHAPES });
   const first = await shapes.get<Task>("");
   expect(first).toMatchObject({ task: "shapes", model: "mnist-cnn", trained: false, state: "open" });
   // The numbers of weights that Keras gives this network with three classes: 832 + 51,264 + 1,606,144 + 1,539.

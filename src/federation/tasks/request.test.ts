@@ -100,8 +100,8 @@ test("a normalization is the network's, whichever that is, and no part of an exa
 test("a list from a later edge is read but for the tasks that this page does not understand", () => {
   const added = v.parse(addedTaskSchema, EXAMPLE);
   const known = [
-    { name: "digits", state: "open", added: null },
-    { name: "shapes", state: "retired", added },
+    { name: "digits", state: "open", added: null, revision: 0 },
+    { name: "shapes", state: "retired", added, revision: 3 },
   ];
   const newer = [
     { name: "sounds", state: "open", added: { ...added, examples: "sound" } },
@@ -113,6 +113,9 @@ test("a list from a later edge is read but for the tasks that this page does not
     tasks: known,
     leftOut: ["sounds", "scaled", "paused", "attentive"],
   });
+  // An earlier edge tells of no revision.
+  const { revision: _, ...old } = known[1] as (typeof known)[number];
+  expect(v.parse(readableTasksSchema, { tasks: [old] }).tasks).toEqual([{ ...old, revision: 0 }]);
   for (const wrong of [{}, { tasks: {} }, { tasks: [{ state: "open" }] }, { tasks: [{ name: "../x" }] }]) {
     expect(v.safeParse(readableTasksSchema, wrong).success, JSON.stringify(wrong)).toBe(false);
   }

@@ -138,6 +138,8 @@ export const de = {
     openOne: "{{task}} wieder öffnen?",
     change: "Ändern",
     unknown: "{{task}} ist nicht unter den hinzugefügten Aufgaben, die der Server nennt.",
+    changedMeanwhile:
+      "Jemand anderes hat {{task}} inzwischen geändert. Nichts wurde überschrieben: Sieh es dir noch einmal an und drücke erneut.",
     nameMissing: "Eine Aufgabe braucht einen Namen.",
     nameBuiltIn: "Diese Aufgabe gehört zur App und lässt sich nicht ändern. Nimm einen anderen Namen.",
     nameLeftOut:

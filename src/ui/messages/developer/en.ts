@@ -145,6 +145,8 @@ export const en = {
     openOne: "Open {{task}} again?",
     change: "Change",
     unknown: "{{task}} is not among the added tasks that the server lists.",
+    changedMeanwhile:
+      "Somebody else has changed {{task}} meanwhile. Nothing was sent over it: look at it again, and press once more.",
     nameMissing: "A task needs a name.",
     nameBuiltIn: "This task comes with the app and cannot be changed. Take another name.",
     nameLeftOut:

@@ -135,6 +135,7 @@ export const zhCN = {
     openOne: "重新开放 {{task}}？",
     change: "更改",
     unknown: "服务器列出的已添加任务中没有 {{task}}。",
+    changedMeanwhile: "其他人在此期间更改了 {{task}}。没有覆盖任何内容：请再看一遍，然后重新按下。",
     nameMissing: "任务需要一个名称。",
     nameBuiltIn: "这个任务随应用提供，不能更改。请换一个名称。",
     nameLeftOut: "已有这个名称的任务，但本页面版本太旧，无法读取，因此不能更改。请重新加载页面，或换一个名称。",
