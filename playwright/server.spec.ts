@@ -286,7 +286,7 @@ test("machines keep what a strategy leaves them from round to round, and the ser
     };
     const round = async (number: number): Promise<Round> =>
       (await (await fetch(`${url}/api/tasks/contrary/rounds/${number}`)).json()) as Round;
-    const training = { ...NOTEBOOK_ROUND, epochs: 40, learningRate: 0.1, clipNorm: 5, selectionSeconds: 0 };
+    const training = { ...NOTEBOOK_ROUND, epochs: 80, learningRate: 0.1, clipNorm: 5, selectionSeconds: 0 };
     const rounds = 2;
     const machines = async (rounds: number): Promise<string> => {
       const told = ["--url", url, "--task", "contrary", "--data", data, "--clients", "2", "--rounds", String(rounds)];
