@@ -206,11 +206,27 @@ test("a strategy's options are fields of the form, go with it alone, and can be 
   await page.getByLabel(/^Lambda/).fill("0.3");
   await page.getByText("Sweep", { exact: true }).click();
   const swept = page.getByLabel("First setting").getByRole("option");
-  await expect(swept.filter({ hasText: /^Lambda$/ })).toHaveCount(1);
-  await expect(swept.filter({ hasText: /^Mu$/ })).toHaveCount(0);
-  await page.getByRole("button", { name: "Start" }).click();
+  await expect(swept.filter({ hasText: /^moon: / })).toHaveCount(0);
+  // Who passes by other strategies with the keyboard finds what was typed.
+  const strategy = page.getByLabel(/^Strategy with a memory/);
+  await strategy.selectOption("fedrep");
+  await expect(page.getByRole("group", { name: "fedrep" }).getByRole("spinbutton")).toHaveCount(2);
+  await strategy.selectOption("ditto");
+  await expect(page.getByLabel(/^Lambda/)).toHaveValue("0.3");
+  await page.getByRole("checkbox", { name: "Evaluate the average of the last two rounds" }).check();
+  await page.getByRole("button", { name: "Start", exact: true }).click();
   await expect(page.getByText("All rounds are done.")).toBeVisible();
-  expect((await exported(page)).config).toMatchObject({ strategy: "ditto", strategyOptions: { lambda: 0.3 } });
+  const own = { strategy: "ditto", averageLast: true };
+  expect((await exported(page)).config).toMatchObject({ ...own, strategyOptions: { lambda: 0.3 } });
+
+  await page.getByLabel("First setting").selectOption("ditto: Lambda");
+  await page.getByLabel("Values of “ditto: Lambda”").fill("0.1, 1");
+  await page.getByRole("button", { name: "Start the sweep" }).click();
+  const sweep = page.getByRole("region", { name: "Own", exact: true });
+  await expect(sweep).toContainText("All its runs are done.");
+  await sweep.getByRole("button", { name: "Show the run with ditto: Lambda 1" }).click();
+  await expect(page.getByRole("heading", { name: "Own: ditto: Lambda 1" })).toBeVisible();
+  expect((await exported(page)).config).toMatchObject({ ...own, strategyOptions: { lambda: 1 } });
 });
 
 test("a sweep runs its settings' values one after the other, goes on after a reload, and ends in one table and one chart", async ({

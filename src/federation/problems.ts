@@ -18,7 +18,7 @@ export const PROBLEMS = {
   "too-many-tasks": { status: 409, title: "There are as many tasks as there may be" },
   "task-retired": { status: 409, title: "The task is retired: nobody takes part in it any more" },
   "built-in": { status: 409, title: "The task comes with the app, and stays as it is" },
-  "task-changed": { status: 409, title: "The task was described otherwise while its checkpoint was on its way" },
+  "task-changed": { status: 409, title: "The task was changed while its checkpoint was on its way" },
   "changed-meanwhile": { status: 412, title: "The task is no longer as it was when it was looked at" },
   "has-rounds": { status: 409, title: "The task has had rounds, and what they were made of stays as it is" },
   "round-open": { status: 409, title: "A round is already under way" },

@@ -1,6 +1,6 @@
-import type { GenericSchema } from "valibot";
 import { cameraEntries, labConfigSchema, type LabConfig } from "../simulation/config";
 import { STRATEGIES } from "../federation/strategies/registry";
+import { optionSchemas } from "../simulation/strategy-round";
 import { MODEL_NAMES } from "../model/model";
 import {
   AGGREGATION,
@@ -103,29 +103,35 @@ const STRATEGY: Field = {
   named: false,
 };
 
-/** What the lab calls an option, which a round calls as it says: the texts are the same. */
+/** The texts of options that mean something else than the field of a round that is called so. */
+const OPTION_TEXTS: Record<string, Record<string, OptionText>> = {
+  feddyn: { alpha: "alignment" },
+  scaffold: { serverLearningRate: "controlRate" },
+};
 type OptionText = Parameters<typeof fieldOf>[2];
 
 /** The options of a strategy; none where there is no such strategy. */
-export function optionFields(strategy: string | null): Field[] {
-  const { options, live } = (strategy === null ? undefined : STRATEGIES.get(strategy)) ?? {};
-  // Every one of ours is an object of options.
-  const { entries: schemas = {} } = (options ?? {}) as unknown as { entries?: Record<string, GenericSchema> };
-  return Object.entries(schemas).map(([key, schema]) =>
-    fieldOf(schema, key, (live?.named?.[key] ?? key) as OptionText),
+export const optionFields = (strategy: string | null): Field[] =>
+  Object.entries(optionSchemas(strategy ?? "")).map(([key, schema]) =>
+    fieldOf(schema, key, OPTION_TEXTS[strategy ?? ""]?.[key] ?? (key as OptionText)),
   );
+
+/** What begins the key of an option. */
+const OF_STRATEGY = "strategyOptions.";
+
+/** All options, as a sweep calls them: those of one name are one. */
+const OPTIONS = new Map<string, { field: Field; strategies: string[] }>();
+for (const strategy of STRATEGIES.keys()) {
+  for (const field of optionFields(strategy)) {
+    const key = OF_STRATEGY + field.key;
+    const strategies = [...(OPTIONS.get(key)?.strategies ?? []), strategy];
+    const when: Field["when"] = (config) => strategies.includes(String(config["strategy"]));
+    OPTIONS.set(key, { field: { ...field, key, when }, strategies });
+  }
 }
 
-/** All of them, as a sweep calls them; of two strategies that have the same one, once. */
-const OPTIONS: Field[] = [...STRATEGIES.keys()].flatMap((name, place, names) =>
-  optionFields(name)
-    .filter(({ key }) => !names.slice(0, place).some((other) => optionFields(other).some((one) => one.key === key)))
-    .map((field) => ({
-      ...field,
-      key: `strategyOptions.${field.key}`,
-      when: ({ strategy }) => optionFields(strategy as string | null).some(({ key }) => key === field.key),
-    })),
-);
+/** Whether a setting is an option of a strategy, which any other refuses. */
+export const isOption = (key: string): boolean => key.startsWith(OF_STRATEGY);
 
 export type Section =
   "data" | "camera" | "clients" | "rounds" | "modes" | "training" | "server" | "attack" | "stopping";
@@ -138,7 +144,7 @@ export const SWEPT: readonly { section: Section; fields: readonly Field[] }[] = 
   { section: "rounds", fields: ROUNDS },
   { section: "modes", fields: MODES },
   { section: "training", fields: CLIENT_FIELDS },
-  { section: "server", fields: [STRATEGY, ...OPTIONS, ...SERVER] },
+  { section: "server", fields: [STRATEGY, ...[...OPTIONS.values()].map(({ field }) => field), ...SERVER] },
   { section: "attack", fields: ATTACK },
   { section: "stopping", fields: STOPPING },
 ];
@@ -149,7 +155,10 @@ export const fieldNamed = (key: string): Field | undefined => FIELDS.get(key);
 /** What a setting is called. */
 export function settingName(key: string): string {
   const field = FIELDS.get(key);
-  return field ? d(`fields.${field.text}.name`) : key;
+  if (!field) return key;
+  const name = d(`fields.${field.text}.name`);
+  const { strategies } = OPTIONS.get(key) ?? {};
+  return strategies ? `${strategies.join(", ")}: ${name}` : name;
 }
 
 /** What the values of a choice or a box to tick are, as a configuration has them, with what each is called. */

@@ -38,6 +38,11 @@ test("where strategies are swept, the options that stand there are those of the 
   const others = gridOf([{ key: "strategy", values: [null, "moon", "ditto"] }]);
   expect(configsOf(moon, others).map(({ strategyOptions }) => strategyOptions)).toEqual([{}, { mu: 5 }, {}]);
   expect(changed(moon, { "strategyOptions.lambda": 1, strategy: "ditto" })["strategyOptions"]).toEqual({ lambda: 1 });
+  // What both have stays; what a file's strategy takes it says itself.
+  const fedrep = { strategy: "fedrep", strategyOptions: { personalLayers: 2, headEpochs: 3 } };
+  expect(changed(fedrep, { strategy: "fedper" })["strategyOptions"]).toEqual({ personalLayers: 2 });
+  expect(changed(fedrep, { strategy: "./mine.ts" })["strategyOptions"]).toEqual(fedrep.strategyOptions);
+  expect(changed(fedrep, { strategy: "rfa" })["strategyOptions"]).toEqual({});
   // Options without a strategy of their own are meant for those that are swept.
   expect(changed({ strategyOptions: { mu: 5 } }, { strategy: "moon" })["strategyOptions"]).toEqual({ mu: 5 });
 });

@@ -2,7 +2,8 @@ import { MODELS, summarize } from "../model/model";
 import { STRATEGIES, type AnyStrategy } from "../federation/strategies/registry";
 import { parseLabConfig, type LabConfig } from "./config";
 import { LabConfigError } from "./config-error";
-import { strategyOf } from "./strategy-round";
+import { NAMED_RULES } from "./named-rules";
+import { optionSchemas, strategyOf } from "./strategy-round";
 
 /** Sweeps: every combination of some settings' values, one run for each, on the page and in a terminal by the same rule. */
 
@@ -81,11 +82,24 @@ export function gridOf(axes: readonly Axis[]): Changes[] {
   );
 }
 
-/** A configuration with some changes, still to be checked. The options that it says are its own strategy's, and no other's. */
+/**
+ * Of a strategy's options, those that another one has, too, where it is one of the lab's own; of none, and of one that is an average or a
+ * server optimizer, there are none.
+ */
+export function optionsFor(strategy: unknown, options: unknown): unknown {
+  if (typeof strategy === "string" && !STRATEGIES.has(strategy) && !Object.hasOwn(NAMED_RULES, strategy))
+    return options;
+  const own = typeof strategy === "string" ? optionSchemas(strategy) : {};
+  return Object.fromEntries(Object.entries(options ?? {}).filter(([name]) => Object.hasOwn(own, name)));
+}
+
+/** A configuration with some changes, still to be checked. Where they name another strategy, it is left with the options that it has. */
 export function changed(config: object, changes: Changes): Record<string, unknown> {
   const next: Record<string, unknown> = { ...config };
   const { strategy = next["strategy"] } = changes;
-  if (typeof next["strategy"] === "string" && next["strategy"] !== strategy) next["strategyOptions"] = {};
+  if (typeof next["strategy"] === "string" && next["strategy"] !== strategy) {
+    next["strategyOptions"] = optionsFor(strategy, next["strategyOptions"]);
+  }
   for (const [key, value] of Object.entries(changes)) {
     const [whole = "", part] = key.split(".");
     if (part === undefined) next[whole] = value;

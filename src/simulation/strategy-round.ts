@@ -71,6 +71,13 @@ export function strategyOf(config: LabConfig, model: ModelSummary, given?: AnySt
   return { strategy, context: context(output) };
 }
 
+/** What may be said of each option of a strategy of the lab's own; nothing where it has none, or there is no such strategy. */
+export function optionSchemas(strategy: string): Readonly<Record<string, v.GenericSchema>> {
+  // Each of ours that has options describes them as an object.
+  const { options } = STRATEGIES.get(strategy) ?? {};
+  return (options as unknown as { entries: Record<string, v.GenericSchema> } | undefined)?.entries ?? {};
+}
+
 /** A strategy's options with its defaults, and what it says of those that it does not take. */
 export function optionsOf({ options: schema }: AnyStrategy, given: unknown): { output: unknown; issues: string[] } {
   if (!schema) return { output: given, issues: [] };

@@ -103,12 +103,15 @@ function configuration() {
     config = lab.PRESETS.get(options.preset)?.config;
     if (!config) fail(`There is no preset ${options.preset}. There are: ${[...lab.PRESETS.keys()].join(", ")}.`);
   } else config = readConfig(options.config);
+  // All at once: whether an option of a strategy is meant, the strategy says, wherever it stands.
+  const changes = {};
   for (const pair of options.set) {
     const at = pair.indexOf("=");
     if (at < 1) fail(`--set ${pair}: write it as key=value.`);
-    config = lab.changed(config, { [pair.slice(0, at)]: lab.valueOf(pair.slice(at + 1)) });
+    changes[pair.slice(0, at)] = lab.valueOf(pair.slice(at + 1));
   }
-  return options.strategy ? { ...config, strategy: options.strategy } : config;
+  if (options.strategy) changes.strategy = options.strategy;
+  return lab.changed(config, changes);
 }
 
 /** The configurations of all runs, checked before any data are read, with what each of them changes. */

@@ -23,7 +23,7 @@ const addedRow = v.object({ name: v.string(), description: json(addedTaskSchema)
 /** The same in the list, from which one that a later edge has written, and this one does not understand, is left out. */
 const listedRow = v.object({ ...addedRow.entries, description: optionalJson(addedTaskSchema) });
 
-/** An added task, and a number that is higher with each change of it. */
+/** An added task, and a number that is higher with each change of its description, its state or its first checkpoint. */
 export interface Described {
   added: AddedTask;
   revision: number;
@@ -87,28 +87,31 @@ export class Catalogue extends DurableObject<Env> {
 
   /** Describes a known task otherwise. Whether that may be, its Coordinator says: see `redescribe` there. */
   change(name: TaskName, added: AddedTask): Described {
-    const before = this.get(name)?.revision ?? 0;
-    const revision = Math.max(Date.now(), before + 1);
-    this.#db.run(
-      "UPDATE added SET description = ?, revision = ? WHERE name = ?",
-      JSON.stringify(added),
-      revision,
-      name,
-    );
+    this.#db.run("UPDATE added SET description = ? WHERE name = ?", JSON.stringify(added), name);
+    return { added, revision: this.noteChange(name) };
+  }
+
+  /** Something of a task is otherwise now, and what depends on how it was is refused. @returns its new revision */
+  noteChange(name: TaskName): number {
+    const revision = Math.max(Date.now(), (this.get(name)?.revision ?? 0) + 1);
+    this.#db.run("UPDATE added SET revision = ? WHERE name = ?", revision, name);
     this.#changed();
-    return { added, revision };
+    return revision;
   }
 
   /** Takes back a task that could not begin. */
   remove(name: TaskName): void {
     this.#db.run("DELETE FROM added WHERE name = ?", name);
     this.setState(name, "open");
+    this.#changed();
   }
 
   setState(name: TaskName, state: TaskState): void {
+    const isRetired = this.#db.exists("SELECT 1 FROM retired WHERE name = ?", name);
+    if ((state === "retired") === isRetired) return;
     if (state === "open") this.#db.run("DELETE FROM retired WHERE name = ?", name);
-    else this.#db.run("INSERT OR IGNORE INTO retired VALUES (?)", name);
-    this.#changed();
+    else this.#db.run("INSERT INTO retired VALUES (?)", name);
+    this.noteChange(name);
   }
 }
 

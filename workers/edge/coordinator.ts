@@ -187,7 +187,7 @@ export class Coordinator extends DurableObject<Env> {
    * Describes an added task otherwise: its words and default round at any time, all the rest, with another first version at random, until
    * its first round. No round begins meanwhile.
    * @param state what it is to be afterwards; undefined: as it is
-   * @param revision of the description that is to be changed; undefined: whichever it is
+   * @param revision of the task that is to be changed; undefined: whichever it is
    */
   redescribe(
     added: AddedTask,
@@ -210,7 +210,7 @@ export class Coordinator extends DurableObject<Env> {
   /**
    * Takes a checkpoint as the first version of an added task, until its first round. Its file is stored here, where no other call deletes
    * one meanwhile.
-   * @param revision of the description that it was read by
+   * @param revision of the task by whose description it was read
    */
   setFirst(checkpoint: FirstCheckpoint, revision: number): Promise<"has-rounds" | "task-changed" | undefined> {
     const { task, env } = this.#context;
@@ -218,6 +218,7 @@ export class Coordinator extends DurableObject<Env> {
       if (this.#store.rounds.hasBeen()) return "has-rounds";
       if ((await catalogueOf(env).get(task))?.revision !== revision) return "task-changed";
       await this.#beginWith(checkpoint);
+      await catalogueOf(env).noteChange(task);
       return undefined;
     });
   }

@@ -32,6 +32,7 @@ import { readFirst, type FirstCheckpoint } from "./first-checkpoint";
 import { limit, limitByAddress, requireAdmin } from "./limits";
 import { prometheus } from "./metrics";
 import { methodsOf, openApi } from "./openapi";
+import { preconditionOf } from "./precondition";
 import { ProblemError } from "./problem";
 import { takeRoom } from "./room";
 import { headOf, lengthOf, modelOf, storeUpdate, type UploadHead } from "./upload";
@@ -163,29 +164,21 @@ app.get("/api/tasks", async (c) => {
   return c.body(await catalogueOf(c.env).listText(), 200, { "content-type": "application/json" });
 });
 
-/** Adds a task, or describes one otherwise. */
-/**
- * What a change of a task depends on (RFC 9110, section 13): `If-Match` a revision in quotes, or `If-None-Match: *`, that there is none.
- * @throws ProblemError `bad-request` where it is anything else
- */
-function conditionOf({ headers }: Request): { isNew: boolean; revision?: number } {
-  const [match, none] = [headers.get("if-match"), headers.get("if-none-match")];
-  const revision = /^"(\d{1,16})"$/.exec(match ?? "")?.[1];
-  if ((match !== null && revision === undefined) || (none !== null && none !== "*"))
-    throw new ProblemError("bad-request", 'If-Match is a revision of GET /api/tasks in quotes, If-None-Match is "*".');
-  return { isNew: none !== null, ...(revision !== undefined && { revision: Number(revision) }) };
-}
+const SEE_REVISION = "GET /api/tasks says what there is, and its revision.";
 
+/** Adds a task, or describes one otherwise, where it is as the request's precondition has it. */
 app.put("/api/tasks/:task", async (c) => {
   await requireAdmin(c.req.raw, c.env);
   const task = parse(taskNameSchema, c.req.param("task"));
   if (isBuiltIn(task)) throw new ProblemError("built-in");
-  const condition = conditionOf(c.req.raw);
+  const { isAsked, holds } = preconditionOf(c.req.raw);
   const { state, ...added } = await readJson(c.req.raw, taskRequestSchema, MAX_TASK_BYTES);
-  const isKnown = condition.revision !== undefined;
-  const answer = isKnown ? "known" : await catalogueOf(c.env).add(task, added, state ?? "open");
-  if (condition.isNew && answer === "known")
-    throw new ProblemError("changed-meanwhile", "There is such a task already.");
+  const revision = (await catalogueOf(c.env).get(task))?.revision;
+  if (!holds(revision)) throw new ProblemError("changed-meanwhile", SEE_REVISION);
+  const answer = revision === undefined ? await catalogueOf(c.env).add(task, added, state ?? "open") : "known";
+  // Two have added it at once.
+  if (revision === undefined && answer === "known" && isAsked)
+    throw new ProblemError("changed-meanwhile", SEE_REVISION);
   if (answer === "full") throw new ProblemError("too-many-tasks", `There may be ${MOST_TASKS} that were added.`);
   await knowTask(c.env, task);
   if (answer === "added") {
@@ -199,9 +192,8 @@ app.put("/api/tasks/:task", async (c) => {
     if (state === "retired") await setState(c.env, task, state);
     return c.json(await coordinator(c.env, task).task(), 201);
   }
-  const refused = await coordinator(c.env, task).redescribe(added, state, condition.revision);
-  if (refused === "changed-meanwhile")
-    throw new ProblemError(refused, "Somebody has described it otherwise: GET /api/tasks has its revision now.");
+  const refused = await coordinator(c.env, task).redescribe(added, state, isAsked ? revision : undefined);
+  if (refused === "changed-meanwhile") throw new ProblemError(refused, SEE_REVISION);
   if (refused === "has-rounds")
     throw new ProblemError(
       refused,
@@ -227,12 +219,13 @@ async function setState(env: Env, task: TaskName, state: TaskState): Promise<voi
   if (refused) throw new ProblemError(refused, STOP_FIRST);
 }
 
-/** Takes a file as the first version of an added task, for as long as it has had no round. */
+/** Takes a file as the first version of an added task, for as long as it has had no round, and where the precondition holds. */
 app.put("/api/tasks/:task/first-checkpoint", async (c) => {
   await requireAdmin(c.req.raw, c.env);
   const task = parse(taskNameSchema, c.req.param("task"));
   if (isBuiltIn(task)) throw new ProblemError("built-in");
   const revision = await knowTask(c.env, task);
+  if (!preconditionOf(c.req.raw).holds(revision)) throw new ProblemError("changed-meanwhile", SEE_REVISION);
   const most = 8 + MAX_HEADER_BYTES + 4 * modelOf(task).parameters;
   const file = await readBody(c.req.raw, most, FIRST_CHECKPOINT_MS);
   let first: FirstCheckpoint;

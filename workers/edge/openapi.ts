@@ -36,6 +36,8 @@ interface Endpoint {
   /** Parameters of its query. */
   query?: v.StrictObjectSchema<v.ObjectEntries, undefined>;
   admin?: true;
+  /** What it depends on by `If-Match` and `If-None-Match` (RFC 9110, section 13). */
+  conditional?: true;
   /** Signed by the client's key, and, where an id is named, by the key that it was given to. */
   signed?: true;
   body?: v.GenericSchema | "binary";
@@ -85,6 +87,7 @@ export const ENDPOINTS: Endpoint[] = [
     summary:
       "Add a task, or describe one otherwise; of one that has had rounds, its words, what players are asked and told among them, and default round",
     admin: true,
+    conditional: true,
     body: taskRequestSchema,
     answers: { 200: taskSchema, 201: taskSchema },
     problems: ["built-in", "changed-meanwhile", "has-rounds", "round-open", "too-many-tasks"],
@@ -103,11 +106,13 @@ export const ENDPOINTS: Endpoint[] = [
     path: `${task}/first-checkpoint`,
     summary: "Give an added task its first checkpoint, a safetensors file of its network, before its first round",
     admin: true,
+    conditional: true,
     body: "binary",
     answers: { 200: taskSchema },
     problems: [
       ...[
         "built-in",
+        "changed-meanwhile",
         "has-rounds",
         "task-changed",
         "too-large",
@@ -380,13 +385,19 @@ const PARAMETERS: Record<string, Json> = {
   version: { type: "integer", minimum: 0, maximum: 1e9 },
 };
 
+const CONDITIONS: Json[] = [
+  ["If-Match", "Only a task of this revision in GET /api/tasks, in quotes, is changed; `*`: whichever it is."],
+  ["If-None-Match", "`*`: only where there is no task of this name yet."],
+].map(([name, description]) => ({ name, in: "header", required: false, description, schema: { type: "string" } }));
+
 const content = (schema: v.GenericSchema | string): Json =>
   typeof schema === "string" ? { [schema]: {} } : { "application/json": { schema: schemaOf(schema, "output") } };
 
 const BODY = ["unfit", "too-large", "too-slow", "truncated"] as const satisfies ProblemCode[];
 const SIGNED: ProblemCode[] = ["bad-signature", "stale", "other-key", "replayed", "wrong-digest"];
 
-function operation({ path, method, summary, query, admin, signed, body, answers, problems = [] }: Endpoint): Json {
+function operation(endpoint: Endpoint): Json {
+  const { path, method, summary, query, admin, conditional, signed, body, answers, problems = [] } = endpoint;
   const names = [...path.matchAll(/:(\w+)/g)].map(([, name]) => name as string);
   const codes: ProblemCode[] = [
     ...problems,
@@ -401,7 +412,7 @@ function operation({ path, method, summary, query, admin, signed, body, answers,
   return {
     summary,
     operationId: `${method}${path.replace(/\W+(\w)/g, (_, letter: string) => letter.toUpperCase())}`,
-    ...((names.length > 0 || query) && {
+    ...((names.length > 0 || query || conditional) && {
       parameters: [
         ...names.map((name) => ({ name, in: "path", required: true, schema: PARAMETERS[name] ?? {} })),
         ...Object.entries(query?.entries ?? {}).map(([name, schema]) => ({
@@ -410,6 +421,7 @@ function operation({ path, method, summary, query, admin, signed, body, answers,
           required: false,
           schema: schemaOf(schema, "output"),
         })),
+        ...(conditional ? CONDITIONS : []),
       ],
     }),
     ...(admin && { security: [{ admin: [] }] }),

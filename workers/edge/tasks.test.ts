@@ -57,21 +57,44 @@ test("of two administrators who change one task at once the second is told, and 
   const now = async (): Promise<ListedTask | undefined> => (await listed()).find(({ name }) => name === "shapes");
   const ifMatch = (revision: number | undefined) => ({ "if-match": `"${revision}"` });
   const isNew = { "if-none-match": "*" };
-  expect(await codeOf(await put("Nobody", ifMatch(1)))).toBe("404 not-found");
-  expect((await put("First", isNew)).status).toBe(201);
-  expect(await codeOf(await put("Also first", isNew))).toBe("412 changed-meanwhile");
+  const refused = "412 changed-meanwhile";
+  expect(await codeOf(await put("Nobody", ifMatch(1)))).toBe(refused);
+  expect(await codeOf(await put("Nobody", { "if-match": "*" }))).toBe(refused);
+  const first = await Promise.all(["One", "Other"].map((title) => put(title, isNew)));
+  expect(first.map(({ status }) => status).sort()).toEqual([201, 412]);
+  expect(await codeOf(await put("Late", isNew))).toBe(refused);
   const seen = (await now())?.revision;
-  expect(await codeOf(await put("Broken", { "if-match": "W/1" }))).toBe("400 bad-request");
+  expect(await codeOf(await put("Broken", { "if-match": "1" }))).toBe("400 bad-request");
+  // A weak one never matches; of several one has to; both conditions have to hold.
+  for (const condition of [
+    { "if-match": `W/"${seen}"` },
+    { "if-none-match": `"1", "${seen}"` },
+    { ...ifMatch(seen), ...isNew },
+  ])
+    expect(await codeOf(await put("Neither", condition))).toBe(refused);
   const answers = await Promise.all(["One", "Other"].map((title) => put(title, ifMatch(seen))));
   expect(answers.map(({ status }) => status).sort()).toEqual([200, 412]);
   const won = answers[0]?.status === 200 ? "One" : "Other";
   const after = await now();
   expect(after?.added?.title.en).toBe(won);
   // Also where only its state would become another.
-  expect(await codeOf(await put(won, ifMatch(seen), { ...SHAPES, state: "retired" }))).toBe("412 changed-meanwhile");
+  expect(await codeOf(await put(won, ifMatch(seen), { ...SHAPES, state: "retired" }))).toBe(refused);
   expect(await now()).toEqual(after);
-  expect((await put("Last", ifMatch(after?.revision))).status).toBe(200);
+  expect((await put("Last", { "if-match": `"1", "${after?.revision}"` })).status).toBe(200);
   expect((await put("Whatever it is", {})).status).toBe(200);
+  expect((await put("Whichever it is", { "if-match": "*" })).status).toBe(200);
+
+  // A state and a first checkpoint are changes as well: none is gone over that was not seen.
+  for (const change of [
+    () => shapes.admin("PATCH", "", { state: "retired" }),
+    () => shapes.admin("PATCH", "", { state: "open" }),
+    () => bring(encodeCheckpoint(shapes.model, shapes.randomDelta(7), {}, "float32")),
+  ]) {
+    const before = (await now())?.revision;
+    expect((await change()).status).toBe(200);
+    expect(await codeOf(await put("Unseen", ifMatch(before)))).toBe(refused);
+  }
+  expect(await shapes.get<Task>("")).toMatchObject({ trained: true });
 });
 
 test("a task that cannot start says nothing of the others, in health and metrics", async () => {
@@ -105,7 +128,9 @@ test("a task is added, plays rounds, is retired, and what it has published can s
   ]);
   expect((await shapes.fetch("")).status).toBe(404);
   await add();
-  expect((await listed()).at(-1)).toMatchObject({ name: "shapes", state: "open", added: SHAPES });
+  const { revision, ...shown } = (await listed()).at(-1) as ListedTask;
+  expect(shown).toEqual({ name: "shapes", state: "open", added: SHAPES });
+  expect(revision).toBeGreaterThan(0);
   const first = await shapes.get<Task>("");
   expect(first).toMatchObject({ task: "shapes", model: "mnist-cnn", trained: false, state: "open" });
   // The numbers of weights that Keras gives this network with three classes: 832 + 51,264 + 1,606,144 + 1,539.
@@ -199,7 +224,13 @@ test("of two first checkpoints sent at once one is the task's, with its file; on
   for (let i = 0; i < 20; i++) {
     await bring(one);
     const answers = await Promise.all([bring(other), bring(one)]);
-    expect(answers.map(({ status }) => status)).toEqual([200, 200]);
+    // One after the other, or whoever comes second to a task that has changed meanwhile is told.
+    expect([[200, 200].join(), [200, 409].join()]).toContain(
+      answers
+        .map(({ status }) => status)
+        .sort()
+        .join(),
+    );
     expect(await shapes.download(await shapes.get<Task>(""))).toHaveLength(shapes.model.parameters);
   }
   // Half of it is there when the labels change their places.

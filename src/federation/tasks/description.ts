@@ -190,7 +190,7 @@ export const listedTaskSchema = v.object({
   state: taskStateSchema,
   /** What an administrator has added it as; null of a built-in one. */
   added: v.nullable(addedTaskSchema),
-  /** Another one with each change of an added task, which a change can be made to depend on; 0 of a built-in one, and from older edges. */
+  /** Higher with each change of an added task's description, state or first checkpoint; 0 of a built-in one, and from older edges. */
   revision: v.optional(v.number(), 0),
 });
 export type ListedTask = v.InferOutput<typeof listedTaskSchema>;

@@ -76,7 +76,10 @@ export interface Account {
   flop: number;
 }
 
-/** By the shader's text, for whatever computes on a GPU: one model after the other mostly has the same. */
+/**
+ * By the shader's text, for whatever computes on a GPU: one model after the other mostly has the same. What a search for the fastest tiles has
+ * tried stays, too, until the device goes.
+ */
 const pipelines = new WeakMap<GPUDevice, Map<string, GPUComputePipeline>>();
 
 function pipelinesOf(gpu: GPUDevice): Map<string, GPUComputePipeline> {

@@ -763,6 +763,7 @@ export const ar = {
     lambda: { name: "لامدا", help: "شدة ربط النموذج الخاص بالمشترك" },
     mu: { name: "ميو", help: "وزن المقارنة بجانب التسميات" },
     temperature: { name: "الحرارة", help: "في المقارنة" },
+    controlRate: { name: "Eta g", help: "SCAFFOLD: خطوة الخادم؛ ويبقى المعدل الآخر 1" },
     choices: { name: "المرشحون", help: "يُسألون عن خسارتهم، لكل عميل يتدرب" },
     alignment: { name: "ألفا", help: "FedDyn: شدة ربط الأجهزة بنقطة الحفظ وتصحيحها" },
     population: { name: "الأجهزة كلها", help: "في الاتحاد، حضرت أم لا: لا يقل عما قد تختاره جولة" },

@@ -744,6 +744,7 @@ export const de = {
     lambda: { name: "Lambda", help: "wie stark das eigene Modell am gemeinsamen gehalten wird" },
     mu: { name: "Mu", help: "Gewicht des Vergleichs neben den Labels" },
     temperature: { name: "Temperatur", help: "des Vergleichs" },
+    controlRate: { name: "Eta g", help: "SCAFFOLD: der Schritt des Servers; die andere Rate bleibt 1" },
     choices: { name: "Kandidaten", help: "nach ihrem Verlust gefragt, je Client, der trainiert" },
     alignment: { name: "Alpha", help: "FedDyn: wie stark Geräte am Checkpoint gehalten und korrigiert werden" },
     population: {

@@ -739,6 +739,7 @@ export const en = {
     lambda: { name: "Lambda", help: "how strongly its own model is held to the shared one" },
     mu: { name: "Mu", help: "weight of the comparison beside the labels" },
     temperature: { name: "Temperature", help: "of the comparison" },
+    controlRate: { name: "Eta g", help: "SCAFFOLD: the server's step; the other rate stays 1" },
     choices: { name: "Candidates", help: "asked for their loss, for each client that trains" },
     alignment: { name: "Alpha", help: "FedDyn: how strongly devices are held to the checkpoint and corrected" },
     population: {

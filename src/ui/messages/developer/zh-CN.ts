@@ -678,6 +678,7 @@ export const zhCN = {
     lambda: { name: "Lambda", help: "自己的模型被拉向共享模型的强度" },
     mu: { name: "Mu", help: "对比损失相对标签的权重" },
     temperature: { name: "温度", help: "对比损失的" },
+    controlRate: { name: "Eta g", help: "SCAFFOLD：服务器的步长；另一个学习率保持为 1" },
     choices: { name: "候选者", help: "每个参与训练的客户端对应多少个被询问损失的候选者" },
     alignment: { name: "Alpha", help: "FedDyn：设备被拉向检查点并被校正的强度" },
     population: { name: "设备总数", help: "整个联邦的设备，无论来不来：不少于一轮可能选中的数目" },
