@@ -128,13 +128,20 @@ test("our kernels give what tfjs's own operations give, whatever the shape", asy
   await close();
 });
 
-const plainPlan = {
-  learningRate: 0.01 as const,
-  optimizer: "sgd" as const,
-  proximal: 0 as const,
-  clipNorm: 0 as const,
-  layers: "all" as const,
-  batchNorm: "average" as const,
+/** What is trained where nothing else is said. */
+const plain = {
+  isTaught: false,
+  dropout: null,
+  isTuning: false,
+  isHooked: false,
+  plan: {
+    learningRate: 0.01 as const,
+    optimizer: "sgd" as const,
+    proximal: 0 as const,
+    clipNorm: 0 as const,
+    layers: "all" as const,
+    batchNorm: "average" as const,
+  },
 };
 
 /** A network whose fastest tiles are looked for, among few. */
@@ -152,16 +159,7 @@ const tuned = {
       { kind: "dense", name: "last", units: 3, activation: "softmax" },
     ],
   } satisfies ModelSpec as ModelSpec,
-  of: {
-    N: 3,
-    labelled: 3,
-    isTaught: false,
-    dropout: null,
-    isTuning: true,
-    isHooked: false,
-    seed: 7,
-    plan: plainPlan,
-  },
+  of: { ...plain, N: 3, labelled: 3, isTuning: true, seed: 7 },
 };
 
 /** A small network of the largest picture that a task may have, in colour. */
@@ -178,16 +176,7 @@ const largest = {
       { kind: "dense", name: "last", units: 3, activation: "softmax" },
     ],
   } satisfies ModelSpec as ModelSpec,
-  of: {
-    N: 2,
-    labelled: 2,
-    isTaught: false,
-    dropout: null,
-    isTuning: false,
-    isHooked: false,
-    seed: 96,
-    plan: plainPlan,
-  },
+  of: { ...plain, N: 2, labelled: 2, seed: 96 },
 };
 
 test("our kernels on WebGPU give what tfjs's own operations give, whatever the model, and the same bits again", async () => {
@@ -260,13 +249,7 @@ test("where a GPU has subgroups, quads that hand numbers on give the plain tiles
   for (const [name, error] of Object.entries(errors)) expect(error, name).toBeLessThan(1e-4);
 
   const settle = (fault: readonly [string, string]) =>
-    page.evaluate(
-      ([variant, fault]) =>
-        window.exact.settledVariants(variant, {
-          fault,
-        }),
-      [quads, fault] as const,
-    );
+    page.evaluate(([variant, fault]) => window.exact.settledVariants(variant, { fault }), [quads, fault] as const);
   // Threads whose quads are others than their neighbours read for themselves, and come to the same.
   const apart = await settle(["vec4u(0u, 1u, 2u, 3u))) {", "vec4u(0u, 1u, 2u, 4u))) {"]);
   expect(apart).toMatchObject({ forward: quads, input: quads, filter: quads });

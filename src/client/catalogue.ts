@@ -27,7 +27,7 @@ export async function getTasks(): Promise<{ known: KnownTask[]; leftOut: string[
   return { known, leftOut: [...leftOut, ...newer] };
 }
 
-/** What a task was added as, and the number of that description: another one with each change. */
+/** What a task was added as, and a number that is higher with each change of its description, state or first checkpoint. */
 export interface Added {
   added: AddedTask;
   revision: number;
@@ -41,7 +41,7 @@ export async function getAdded(): Promise<ReadonlyMap<TaskName, Added>> {
 
 /**
  * Adds a task, or describes one otherwise.
- * @param revision of the description that goes; null where there was none. Where it is another one by now nothing is changed.
+ * @param revision of the task as it was looked at; null where there was none. Where it is another one by now nothing is changed.
  * @throws EdgeAwayError, EdgeRefusalError (`changed-meanwhile`)
  */
 export const putTask = (

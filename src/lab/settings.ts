@@ -103,18 +103,19 @@ const STRATEGY: Field = {
   named: false,
 };
 
-/** The texts of options that mean something else than the field of a round that is called so. */
-const OPTION_TEXTS: Record<string, Record<string, OptionText>> = {
-  feddyn: { alpha: "alignment" },
-  scaffold: { serverLearningRate: "controlRate" },
-};
 type OptionText = Parameters<typeof fieldOf>[2];
+
+/** The texts of an option: those of the field of a round that says it, but where the field of that name means something else. */
+function optionText(strategy: string, key: string): OptionText {
+  if (strategy === "scaffold" && key === "serverLearningRate") return "controlRate";
+  return (STRATEGIES.get(strategy)?.live?.named?.[key] ?? key) as OptionText;
+}
 
 /** The options of a strategy; none where there is no such strategy. */
 export const optionFields = (strategy: string | null): Field[] =>
-  Object.entries(optionSchemas(strategy ?? "")).map(([key, schema]) =>
-    fieldOf(schema, key, OPTION_TEXTS[strategy ?? ""]?.[key] ?? (key as OptionText)),
-  );
+  strategy === null
+    ? []
+    : Object.entries(optionSchemas(strategy)).map(([key, schema]) => fieldOf(schema, key, optionText(strategy, key)));
 
 /** What begins the key of an option. */
 const OF_STRATEGY = "strategyOptions.";
