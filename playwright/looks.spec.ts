@@ -1,4 +1,5 @@
 import { PICTURE_EXAMPLE } from "../src/federation/tasks/example";
+import type { TaskRequest } from "../src/federation/tasks/request";
 import { expect, test } from "./stage";
 
 /**
@@ -19,9 +20,26 @@ const PAGES = {
   lab: "/lab",
   privacy: "/privacy",
   nowhere: "/nowhere",
-  // The last: whoever opens it plays digits from then on, or what is held before the camera, where there is such a task.
+  // The last: whoever opens one plays its first task from then on, be it drawn, held before the camera or acted.
   draw: "/draw",
   pictures: "/pictures",
+  act: "/act",
+};
+
+/** Tasks that are added before pages are opened that have none else. */
+const ADDED: Record<string, TaskRequest> = {
+  pictures: PICTURE_EXAMPLE,
+  act: {
+    title: { en: "Mouths" },
+    ask: { en: "Make a {label} mouth" },
+    examples: "face",
+    input: { height: 48, width: 48, channels: 1 },
+    model: "compact",
+    labels: [
+      { name: "open", words: { en: "open" }, how: { en: "As if you said ah." } },
+      { name: "shut", words: { en: "shut" }, how: { en: "Lips together." } },
+    ],
+  },
 };
 
 test.skip(process.platform !== "linux", "The pictures are of Linux's way to draw letters.");
@@ -40,12 +58,11 @@ for (const colorScheme of ["light", "dark"] as const) {
           Math.random = () => 0.8;
         });
         for (const [name, path] of Object.entries(PAGES)) {
-          if (name === "pictures") {
-            await fetch(`${stage.url}/api/tasks/hands`, {
-              method: "PUT",
-              headers: { authorization: `Bearer ${stage.adminToken}` },
-              body: JSON.stringify(PICTURE_EXAMPLE),
-            });
+          const added = ADDED[name];
+          if (added) {
+            const headers = { authorization: `Bearer ${stage.adminToken}` };
+            const init = { method: "PUT", headers, body: JSON.stringify(added) };
+            expect((await fetch(`${stage.url}/api/tasks/of-${name}`, init)).status).toBe(201);
           }
           await page.goto(stage.url + path);
           await page.waitForLoadState("networkidle");
