@@ -235,12 +235,7 @@ test("firefox: pictures in colour of a task of somebody's own are taken, kept an
   open,
 }) => {
   needs("firefox");
-  const admin = (method: string, path: string, body: object): Promise<Response> =>
-    fetch(`${stage.url}/api/tasks/things${path}`, {
-      method,
-      headers: { authorization: `Bearer ${stage.adminToken}` },
-      body: JSON.stringify(body),
-    });
+  const admin = stage.admin.bind(null, "things");
   const task = {
     title: { en: "Things" },
     examples: "picture",

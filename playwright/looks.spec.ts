@@ -1,6 +1,5 @@
 import { PICTURE_EXAMPLE } from "../src/federation/tasks/example";
-import type { TaskRequest } from "../src/federation/tasks/request";
-import { expect, test } from "./stage";
+import { expect, MOUTHS, test } from "./stage";
 
 /**
  * How each page looks, on a phone and on a desk, in both themes, beside pictures that are kept in looks/ and shown in docs/.
@@ -27,19 +26,9 @@ const PAGES = {
 };
 
 /** Tasks that are added before pages are opened that have none else. */
-const ADDED: Record<string, TaskRequest> = {
+const ADDED: Record<string, object> = {
   pictures: PICTURE_EXAMPLE,
-  act: {
-    title: { en: "Mouths" },
-    ask: { en: "Make a {label} mouth" },
-    examples: "face",
-    input: { height: 48, width: 48, channels: 1 },
-    model: "compact",
-    labels: [
-      { name: "open", words: { en: "open" }, how: { en: "As if you said ah." } },
-      { name: "shut", words: { en: "shut" }, how: { en: "Lips together." } },
-    ],
-  },
+  act: { ...MOUTHS, model: "compact" },
 };
 
 test.skip(process.platform !== "linux", "The pictures are of Linux's way to draw letters.");
@@ -59,11 +48,7 @@ for (const colorScheme of ["light", "dark"] as const) {
         });
         for (const [name, path] of Object.entries(PAGES)) {
           const added = ADDED[name];
-          if (added) {
-            const headers = { authorization: `Bearer ${stage.adminToken}` };
-            const init = { method: "PUT", headers, body: JSON.stringify(added) };
-            expect((await fetch(`${stage.url}/api/tasks/of-${name}`, init)).status).toBe(201);
-          }
+          if (added) expect((await stage.admin(`of-${name}`, "PUT", "", added)).status).toBe(201);
           await page.goto(stage.url + path);
           await page.waitForLoadState("networkidle");
           // What a socket tells is no request that is waited for.

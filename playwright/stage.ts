@@ -12,6 +12,8 @@ interface Stage extends Wire {
   adminToken: string;
   /** The edge itself, for clients that are not looked at. */
   edgeUrl: string;
+  /** What an administrator asks of a task: JSON, or a file as it is. */
+  admin: (task: string, method: string, path: string, body: object) => Promise<Response>;
 }
 
 interface Options {
@@ -43,7 +45,13 @@ export const test = base.extend<{ stage: Stage } & Options>({
     const stateFolder = mkdtempSync(join(tmpdir(), "best-actor-state-"));
     const edge = await serve({ port: 0, stateFolder });
     const wire = await recordWire(edge.url);
-    await use(Object.assign(wire, { adminToken: edge.adminToken, edgeUrl: edge.url }));
+    const admin: Stage["admin"] = (task, method, path, body) =>
+      fetch(`${wire.url}/api/tasks/${task}${path}`, {
+        method,
+        headers: { authorization: `Bearer ${edge.adminToken}` },
+        body: body instanceof Uint8Array ? new Uint8Array(body) : JSON.stringify(body),
+      });
+    await use(Object.assign(wire, { adminToken: edge.adminToken, edgeUrl: edge.url, admin }));
     await wire.close();
     await edge.stop();
     rmSync(stateFolder, { recursive: true, force: true });
@@ -105,6 +113,18 @@ export async function collectFaces(
     await page.getByRole("button", { name: "Next role" }).click();
   }
 }
+
+/** What is acted with the face and is no expression; its network is for whoever adds it to say. */
+export const MOUTHS = {
+  title: { en: "Mouths" },
+  ask: { en: "Make a {label} mouth" },
+  examples: "face",
+  input: { height: 48, width: 48, channels: 1 },
+  labels: [
+    { name: "open", how: { en: "As if you said ah." } },
+    { name: "shut", how: { en: "Lips together." } },
+  ],
+} as const;
 
 interface StoredFace {
   pixels: number[];

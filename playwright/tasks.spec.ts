@@ -7,7 +7,7 @@ import { fit } from "../src/federation/tasks/network";
 import { decodeCheckpoint, encodeCheckpoint } from "../src/model/checkpoint";
 import { initializeWeights } from "../src/model/initialize";
 import { summarize, type ModelSpec } from "../src/model/model";
-import { expect, storedFaces, test } from "./stage";
+import { expect, MOUTHS, storedFaces, test } from "./stage";
 import { SCENES, scenePath } from "./webcam";
 import { leaksOf } from "./wire";
 
@@ -262,12 +262,7 @@ test("an administrator adds a task of pictures in colour, a player teaches it be
   page,
   stage,
 }) => {
-  const admin = (method: string, path: string, body: object): Promise<Response> =>
-    fetch(`${stage.url}/api/tasks/things${path}`, {
-      method,
-      headers: { authorization: `Bearer ${stage.adminToken}` },
-      body: JSON.stringify(body),
-    });
+  const admin = stage.admin.bind(null, "things");
   expect((await admin("PUT", "", THINGS)).status).toBe(201);
   // As invitations have it: the task says which page that is.
   await page.goto(`${stage.url}/play?task=things`);
@@ -358,20 +353,14 @@ test("an administrator adds a task of pictures in colour, a player teaches it be
   expect(again.slice(0, 5).map(({ pixels }) => pixels)).toEqual(kept.map(({ pixels }) => pixels));
 });
 
-/** What is acted with the face and is no expression, by a network that gets levels from -1 to 1. */
-const MOUTHS = {
-  title: { en: "Mouths" },
-  ask: { en: "Make a {label} mouth" },
-  examples: "face",
-  input: { height: 48, width: 48, channels: 1, normalization: { mean: [0.5], std: [0.5] } },
+/** By a network that gets levels from -1 to 1. */
+const NORMALIZED_MOUTHS = {
+  ...MOUTHS,
+  input: { ...MOUTHS.input, normalization: { mean: [0.5], std: [0.5] } },
   model: {
     name: "tiny",
     layers: [...SHAPES.model.layers.slice(0, 3), { kind: "dense", name: "mouth", units: 2, activation: "softmax" }],
   },
-  labels: [
-    { name: "open", how: { en: "As if you said ah." } },
-    { name: "shut", how: { en: "Lips together." } },
-  ],
   defaultRound: { batchNorm: "average", distill: 0, tolerance: null, learningRate: 1e-6, epochs: 1 },
 } as const;
 
@@ -379,13 +368,8 @@ test("a task of faces with labels of its own is played, trained and deleted, and
   page,
   stage,
 }) => {
-  const admin = (method: string, path: string, body: object): Promise<Response> =>
-    fetch(`${stage.url}/api/tasks/mouths${path}`, {
-      method,
-      headers: { authorization: `Bearer ${stage.adminToken}` },
-      body: JSON.stringify(body),
-    });
-  expect((await admin("PUT", "", MOUTHS)).status).toBe(201);
+  const admin = stage.admin.bind(null, "mouths");
+  expect((await admin("PUT", "", NORMALIZED_MOUTHS)).status).toBe(201);
   expect((await admin("POST", "/rounds", { goalCount: 1, selectionSeconds: 0 })).status).toBe(201);
   await page.goto(`${stage.url}/play?task=mouths`);
   const asked = page.getByTestId("asked");
@@ -548,12 +532,7 @@ test("what is added goes over no task unasked, and its row puts a task's own des
   page,
   stage,
 }) => {
-  const admin = (method: string, path: string, body: object): Promise<Response> =>
-    fetch(`${stage.url}/api/tasks/mine${path}`, {
-      method,
-      headers: { authorization: `Bearer ${stage.adminToken}` },
-      body: body instanceof Uint8Array ? new Uint8Array(body) : JSON.stringify(body),
-    });
+  const admin = stage.admin.bind(null, "mine");
   const kept = async (): Promise<unknown[]> => {
     const { checkpoint } = (await (await fetch(`${stage.url}/api/tasks/mine`)).json()) as Task;
     const { tasks } = (await (await fetch(`${stage.url}/api/tasks`)).json()) as { tasks: { added: unknown }[] };

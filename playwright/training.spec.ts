@@ -183,21 +183,16 @@ test("a worker that dies without a word is noticed, and the training goes on fro
 test("a lost GPU ends in WASM, and the player is told", async ({ stage, launchOptions }) => {
   test.setTimeout(600_000);
   test.skip(process.platform !== "linux", "needs /proc to find the browser's GPU process");
-  const admin = async (method: string, path: string, body: object): Promise<void> => {
-    const headers = { authorization: `Bearer ${stage.adminToken}` };
-    const init = { method, headers, body: JSON.stringify(body) };
-    expect((await fetch(`${stage.url}/api/tasks/things${path}`, init)).status).toBe(201);
-  };
   // A software GPU compiles this network's shaders in seconds.
-  await admin("PUT", "", {
+  const task = {
     title: { en: "Things" },
     examples: "picture",
     input: { height: 32, width: 32, channels: 3, normalization: { mean: [0.5, 0.4, 0.4], std: [0.25, 0.25, 0.5] } },
     model: "mnist-lenet",
     labels: [{ name: "cup" }, { name: "key" }],
-  });
-  const lasting = { epochs: 100, learningRate: 1e-6, tolerance: null };
-  await admin("POST", "/rounds", { ...lasting, goalCount: 1, selectionSeconds: 0 });
+  };
+  expect((await stage.admin("things", "PUT", "", task)).status).toBe(201);
+  await startRound(stage.url, stage.adminToken, { epochs: 100, learningRate: 1e-6 }, "things");
   const others = gpuProcesses();
   const browser = await chromium.launch({
     ...launchOptions,

@@ -130,8 +130,8 @@ export const PRESETS: ReadonlyMap<PresetName, Preset> = new Map([
     fraction: 1,
     epochs: 5,
     batchSize: 10,
-    optimizer: "adam",
-    learningRate: 0.001,
+    // Plain SGD, which every strategy takes.
+    learningRate: 0.05,
     rounds: 20,
   }),
   preset("warm-start", {

@@ -365,4 +365,7 @@ test("pictures of any label, size and colour are learned, and a run goes on with
     "30 pictures of 12 x 8 in grey; labels of the column animal taken as bird = bird (10), cat = pet (10), dog = pet (10)",
   );
   expect(trained.code, trained.said).toBe(0);
+  // What such data begin with goes with every strategy.
+  const strategic = await lab("--data", csv, ...wide, "--strategy", "feddyn");
+  expect(strategic.code, strategic.said).toBe(0);
 }, 600_000);
