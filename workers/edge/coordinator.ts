@@ -22,6 +22,7 @@ import {
 } from "../../src/federation/protocol";
 import { isSameTask, type AddedTask, type TaskState } from "../../src/federation/tasks/description";
 import { networkOf } from "../../src/federation/tasks/network";
+import { taskConflict, taskNamed } from "../../src/federation/tasks/registry";
 import { dueAt } from "../../src/federation/round/life";
 import { hidesCohort } from "../../src/federation/round/rule";
 import type { SecureMessage, SecureStep } from "../../src/federation/secagg/messages";
@@ -165,6 +166,11 @@ export class Coordinator extends DurableObject<Env> {
   async changeRound(
     change: Partial<RoundConfig>,
   ): Promise<Round | "no-open-round" | { fixed: string[] } | { conflict: string }> {
+    const life = this.#store.life();
+    if (!life) return "no-open-round";
+    // Bounds like SCAFFOLD's reads are of several fields together, and the change need not name them all.
+    const conflict = taskConflict(taskNamed(this.#context.task), { ...life.config, ...change });
+    if (conflict !== undefined) return { conflict };
     const driven = this.#driver.send({ type: "changed", change }, Date.now());
     if (!driven) return "no-open-round";
     const refused = driven.effects.find((effect) => effect.effect === "refuse");

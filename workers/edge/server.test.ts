@@ -375,6 +375,25 @@ test("more clients than the goal are chosen where they wait, and the choice wait
   expect(rounds[1]?.cohort).toHaveLength(2);
 });
 
+test("a change of an open round is held to what its network bears together with all that stays as it was", async () => {
+  const seed = new TestTask("expressions");
+  const remembering = { strategy: "scaffold", population: 1000, optimizer: "sgd", rehearse: 0 } as const;
+  // Of a cohort of 167 six blocks each are 1002 reads; of 78 examples and as many dreams as much is held as of 156.
+  for (const [before, change] of [
+    [{ ...remembering, overSelection: 1 }, { goalCount: 167 }],
+    [{ ...remembering, goalCount: 160, overSelection: 1 }, { overSelection: 1.1 }],
+    [{ batchSize: 78, rehearse: 0 }, { rehearse: 1 }],
+    [{ batchSize: 5, rehearse: 1 }, { batchSize: 78 }],
+  ] as const) {
+    await seed.startRound({ goalCount: 1, ...before });
+    const refused = await seed.admin("PATCH", "/rounds/current", change);
+    expect(refused.status, JSON.stringify(change)).toBe(422);
+    expect(await refused.json()).toMatchObject({ code: "contradiction" });
+    const stopped: Round = await (await seed.admin("DELETE", "/rounds/current")).json();
+    expect(stopped.config).toMatchObject(before);
+  }
+});
+
 test("an administrator changes an open round, but not how updates that may be there already are averaged", async () => {
   expect((await task.admin("PATCH", "/rounds/current", { epochs: 2 })).status).toBe(409);
   await task.startRound({ goalCount: 1 });
