@@ -1,5 +1,6 @@
 import * as v from "valibot";
 import type { ModelSummary } from "../model/model";
+import { held } from "../federation/strategies/contract";
 import { STRATEGIES, type AnyStrategy } from "../federation/strategies/registry";
 import {
   examplesMean,
@@ -11,11 +12,6 @@ import type { LabConfig } from "./config";
 import { LabConfigError } from "./config-error";
 import { NAMED_RULES } from "./named-rules";
 import type { LabPool } from "./pool";
-
-/** What a strategy of somebody's own does is not what its interface wants; the message names the part of it and says what. */
-export class StrategyError extends Error {
-  override readonly name = "StrategyError";
-}
 
 /** The files that a strategy of somebody's own is made of: their names beside the first, SHA-256 in hex, and text. */
 export type StrategySource = readonly { name: string; sha256: string; text: string }[];
@@ -68,7 +64,7 @@ export function strategyOf(config: LabConfig, model: ModelSummary, given?: AnySt
   const conflict = scheduleConflict(strategy, config);
   if (conflict !== undefined) issues.push(conflict);
   if (issues.length > 0) throw new LabConfigError(issues.join("\n"));
-  return { strategy, context: context(output) };
+  return { strategy: held(strategy), context: context(output) };
 }
 
 /** What may be said of each option of a strategy of the lab's own; nothing where it has none, or there is no such strategy. */
@@ -96,20 +92,10 @@ export const scheduleConflict = (
     : undefined;
 
 /** What a strategy remembers before the first round. @throws StrategyError where that lacks what its clients are to be sent */
-export function firstState({ strategy, context }: RunStrategy): StrategyState {
-  const server = strategy.server.init?.(context) ?? {};
-  for (const name of strategy.wire.down) {
-    checkVector(`wire.down names ${name}, of which server.init`, server[name], context.model.parameters);
-  }
-  return { server, clients: new Map() };
-}
-
-/** @throws StrategyError where it is no vector of numbers of that length */
-function checkVector(whose: string, vector: unknown, length: number): void {
-  if (!ArrayBuffer.isView(vector)) throw new StrategyError(`${whose} makes no vector.`);
-  const found = (vector as Float32Array).length;
-  if (found !== length) throw new StrategyError(`${whose} makes ${found} numbers; the model has ${length}.`);
-}
+export const firstState = ({ strategy, context }: RunStrategy): StrategyState => ({
+  server: strategy.server.init?.(context) ?? {},
+  clients: new Map(),
+});
 
 /** Those of the server's vectors that go down to the clients. */
 export const broadcastOf = ({ strategy }: RunStrategy, { server }: StrategyState): Vectors =>
@@ -139,7 +125,7 @@ export const lossOn = async (pool: LabPool, weights: Float32Array, examples: Uin
 
 /**
  * One delta of all updates, statistics averaged by examples, and what the server remembers after it.
- * @throws StrategyError where what the strategy makes is not as long as the weights, or lacks what it says that it sends
+ * @throws StrategyError where what the strategy makes is not as its interface wants it
  */
 export function aggregated(
   { strategy, context }: RunStrategy,
@@ -147,21 +133,8 @@ export function aggregated(
   weights: Float32Array,
   { server }: StrategyState,
 ): { delta: Float64Array; server: Vectors } {
-  const { length } = weights;
-  for (const { sent } of updates) {
-    for (const name of strategy.wire.up) {
-      checkVector(`wire.up names ${name}, of which client.afterTraining`, sent[name], length);
-    }
-    const more = Object.keys(sent).find((name) => !strategy.wire.up.includes(name));
-    if (more !== undefined) throw new StrategyError(`client.afterTraining sends ${more}, which wire.up does not name.`);
-  }
   const { delta, state = server } = strategy.server.aggregate(context, updates, server);
-  checkVector("delta: server.aggregate", delta, length);
-  for (const name of strategy.wire.down) {
-    checkVector(`wire.down names ${name}, of which server.aggregate`, state[name], length);
-  }
   const next = strategy.server.step?.(context, weights, delta, state);
-  if (next) checkVector("weights: server.step", next, length);
   const whole = next ? delta.map((_, i) => (next[i] as number) - (weights[i] as number)) : delta;
   const { tensors, parameters } = context.model;
   if (tensors.some(({ trainable }) => !trainable)) {

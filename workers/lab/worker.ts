@@ -2,6 +2,7 @@ import * as Comlink from "comlink";
 import * as v from "valibot";
 import { putNorms } from "../../src/model/batch-norm";
 import type { Evaluation } from "../../src/model/evaluation";
+import { held } from "../../src/federation/strategies/contract";
 import { STRATEGIES, type AnyStrategy } from "../../src/federation/strategies/registry";
 import { clientContextOf } from "../../src/federation/strategies/live";
 import type { ClientResult, ClientTask, EvaluationJob, LabData, LabWorkerApi } from "../../src/simulation/pool";
@@ -49,7 +50,8 @@ export class LabWorker implements LabWorkerApi {
     strategy: string | null = null,
   ): Promise<void> {
     await this.startBackend(backend);
-    this.strategy = strategy === null ? undefined : await this.strategyNamed(strategy);
+    const named = strategy === null ? undefined : await this.strategyNamed(strategy);
+    this.strategy = named && held(named);
     this.#network?.dispose();
     this.#network = new Network(typeof model === "string" ? MODELS[model] : model);
     this.#data = data as Record<"train" | "test", Examples>;
