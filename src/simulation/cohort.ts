@@ -1,7 +1,7 @@
 import * as v from "valibot";
 import { MODELS, summarize } from "../model/model";
 import { needsInitialLoss } from "../federation/aggregation/registry";
-import { planSchema, type Plan } from "../federation/protocol";
+import { planSchema, whole, type Plan } from "../federation/protocol";
 import { seededRandom, shuffle } from "../base/random";
 import type { LabConfig } from "./config";
 import { countLabels, partition, type Shareable } from "./partition";
@@ -69,6 +69,11 @@ export function stayingOf(config: LabConfig, round: number, cohort: readonly num
 export const clientSeed = (seed: number, round: number, place: number): number =>
   (Math.imul(seed + 1, 0x85ebca6b) ^ Math.imul(round, 0x9e3779b9) ^ Math.imul(place + 1, 0xc2b2ae35)) >>> 1;
 
+/** B, which a round bounds by what devices hold. With all that a client has, or more, an epoch is one step: FedSGD. */
+export const batchSizeSchema = whole(1, 10_000);
+
+const labPlanSchema = v.object({ ...planSchema.entries, batchSize: batchSizeSchema });
+
 /** What the clients of a round are told to do, beside what a run's strategy tells them. */
 export const planOf = (config: LabConfig, learningRate: number): Plan =>
-  v.parse(planSchema, { ...config, strategy: "none", learningRate, reportInitialLoss: needsInitialLoss(config) });
+  v.parse(labPlanSchema, { ...config, strategy: "none", learningRate, reportInitialLoss: needsInitialLoss(config) });

@@ -7,7 +7,7 @@ import { STRATEGIES } from "../federation/strategies/registry";
 import { taskOf } from "../federation/tasks/registry";
 import { nearestOf } from "../base/nearest";
 import { ATTACKS } from "./attack";
-import { expectedCohort } from "./cohort";
+import { batchSizeSchema, expectedCohort } from "./cohort";
 import { LabConfigError } from "./config-error";
 import { DURATIONS } from "./durations";
 import { withNamedRule } from "./named-rules";
@@ -96,6 +96,7 @@ const entries = {
   ),
   deadlineSeconds: round.deadlineSeconds,
   ...planEntries,
+  batchSize: batchSizeSchema,
   /** Moving statistics of batch normalization: averaged like all else, or never federated, as the notebook had it. */
   statistics: v.optional(v.picklist(["average", "never"]), "average"),
 

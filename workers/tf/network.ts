@@ -209,7 +209,11 @@ export class Network {
     if (this.#own) return this.#ownStep(this.#own, batch, plan, seed, hook);
     const { labels } = batch;
     if (!hook && this.#stepsPlainly(batch, plan)) {
-      if (this.#plain === undefined) this.#plain = PlainSteps.for(this.spec);
+      if (this.#plain && this.#plain.examples < labels.length) {
+        this.#plain.dispose();
+        this.#plain = undefined;
+      }
+      if (this.#plain === undefined) this.#plain = PlainSteps.for(this.spec, labels.length);
       if (this.#plain) {
         const own = this.spec.layers
           .filter(({ kind }) => kind === "conv2d" || kind === "dense")

@@ -45,6 +45,8 @@ async function train(model: (typeof PLAIN)[number], plan: StepPlan, sizes: reado
 test.each([
   ["batches of ten and a small last one", "mnist-2nn", sgd(0.1), [10, 10, 10, 3, 1]],
   ["a whole client's examples at once", "mnist-2nn", sgd(0.5), [512, 512]],
+  ["more than the buffers began with, and fewer again", "mnist-2nn", sgd(0.5), [10, 600, 1500, 10]],
+  ["convolutions of as many", "mnist-cnn", sgd(1), [600]],
   [
     "labels that weigh",
     "mnist-2nn",

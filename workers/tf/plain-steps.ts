@@ -13,8 +13,8 @@ import { emptyTensor, numbersIn, onWasm, pointerOf } from "./on-wasm";
 type Dense = Extract<LayerSpec, { kind: "dense" }>;
 type Before = Extract<LayerSpec, { kind: "conv2d" | "maxPool" }>;
 
-/** Examples of a batch that fit into the buffers. */
-const MOST_EXAMPLES = 512;
+/** Examples of a batch that fit into the buffers at least: more than that a round does not ask for. */
+const EXAMPLES = 512;
 /** Weights of a dense layer that no longer stay in the second-level cache while one example after the other is multiplied by them. */
 const WIDE = 2 ** 18;
 
@@ -55,20 +55,25 @@ export class PlainSteps {
   private constructor(
     readonly place: NonNullable<ReturnType<typeof onWasm>>,
     { before, dense, inputs }: { before: readonly Before[]; dense: readonly Dense[]; inputs: number },
+    /** The most that a batch may have. */
+    readonly examples: number,
   ) {
     const { pool } = place;
     this.#before = before;
     this.#dense = dense;
     this.#sizes = [inputs, ...dense.map(({ units }) => units)];
-    this.#outputs = dense.map(({ units }) => this.#buffer(MOST_EXAMPLES * units));
-    this.#gradients = dense.map(({ units }) => this.#buffer(MOST_EXAMPLES * units));
-    const scratch = Math.max(2 * Math.max(MOST_EXAMPLES, ...this.#sizes), pool.sizeOf("denseProductScratch"));
+    this.#outputs = dense.map(({ units }) => this.#buffer(examples * units));
+    this.#gradients = dense.map(({ units }) => this.#buffer(examples * units));
+    const scratch = Math.max(2 * Math.max(examples, ...this.#sizes), pool.sizeOf("denseProductScratch"));
     this.#scratch = this.#buffer(scratch * pool.threads);
     this.#rate = this.#buffer(1);
   }
 
-  /** For a network on our kernels that has nothing but convolutions and poolings, and then dense layers; null for all others. */
-  static for(spec: ModelSpec): PlainSteps | null {
+  /**
+   * For a network on our kernels that has nothing but convolutions and poolings, and then dense layers; null for all others.
+   * @param examples that a batch may have at least
+   */
+  static for(spec: ModelSpec, examples = 0): PlainSteps | null {
     const place = onWasm();
     if (!place) return null;
     const { layers } = spec;
@@ -79,12 +84,12 @@ export class PlainSteps {
     // ReLUs between the layers, and the softmax at the end.
     if (dense.some(({ activation }, i) => activation !== (i === dense.length - 1 ? "softmax" : "relu"))) return null;
     const [inputs = 0] = summarize(spec).layers[flat]?.outputShape ?? [];
-    return new PlainSteps(place, { before, dense, inputs });
+    return new PlainSteps(place, { before, dense, inputs }, Math.max(EXAMPLES, examples));
   }
 
   /**
    * One step on the mean cross-entropy of a batch; the weights change in place.
-   * @param x N x height x width x channels, N at most 512
+   * @param x N x height x width x channels, N at most `examples`
    * @param weights of the layers that have some, in their order
    * @param labelWeights of each label; 1 where there are none
    * @returns mean loss, and how many examples had their label first
