@@ -221,11 +221,19 @@ test("a strategy's options are fields of the form, go with it alone, and can be 
 
   await page.getByLabel("First setting").selectOption("ditto: Lambda");
   await page.getByLabel("Values of “ditto: Lambda”").fill("0.1, 1");
+  await page.getByLabel("Second setting").selectOption("Optimizer");
+  const optimizers = page.getByRole("group", { name: "Values of “Optimizer”" });
+  for (const name of ["Adam", "SGD"]) await optimizers.getByLabel(name, { exact: true }).check();
+  // Combinations that do not go together are said before, and keep no other one from being run.
+  await expect(page.getByRole("status").filter({ hasText: "Runs: 4." })).toContainText(
+    "Cannot be run: 2, as “ditto: Lambda 0.1, Optimizer Adam”. Strategies count steps of plain SGD",
+  );
   await page.getByRole("button", { name: "Start the sweep" }).click();
   const sweep = page.getByRole("region", { name: "Own", exact: true });
-  await expect(sweep).toContainText("All its runs are done.");
-  await sweep.getByRole("button", { name: "Show the run with ditto: Lambda 1" }).click();
-  await expect(page.getByRole("heading", { name: "Own: ditto: Lambda 1" })).toBeVisible();
+  await expect(sweep).toContainText("Could not be run: 2.");
+  await expect(sweep.getByRole("row", { name: /Lambda 0\.1.*Adam/ })).toContainText("failed");
+  await sweep.getByRole("button", { name: "Show the run with ditto: Lambda 1, Optimizer SGD" }).click();
+  await expect(page.getByRole("heading", { name: "Own: ditto: Lambda 1, Optimizer SGD" })).toBeVisible();
   expect((await exported(page)).config).toMatchObject({ ...own, strategyOptions: { lambda: 1 } });
 });
 

@@ -1,6 +1,6 @@
 import * as Comlink from "comlink";
-import type { LabConfig } from "../simulation/config";
-import { configsOf, gridOf, OF_ONE_RUN, type Axis } from "../simulation/grid";
+import { parseLabConfig, type LabConfig } from "../simulation/config";
+import { changed, configsOf, gridOf, OF_ONE_RUN, type Axis } from "../simulation/grid";
 import type { LabProgress } from "../simulation/simulation";
 import { WorkerBridge } from "../client/worker-bridge";
 import { reasonOf } from "../ui/i18n/reason";
@@ -109,8 +109,8 @@ class Lab {
 
   /** Stores a new run and begins it. @returns its id @throws StorageError, LabConfigError of its strategy's options */
   async begin(config: LabConfig): Promise<string> {
-    const [checked = config] = configsOf(config, [{}]);
-    const run = fresh(checked, Date.now());
+    const [checked] = configsOf(config, [{}]);
+    const run = fresh(checked?.config ?? config, Date.now());
     await putRun(run);
     this.runs = await allRuns();
     void this.resume(run.id);
@@ -122,9 +122,9 @@ class Lab {
     const grid = gridOf(axes);
     const createdAt = Date.now();
     const sweep: SweepRecord = { id: crypto.randomUUID(), config, axes, createdAt };
-    const runs = configsOf(config, grid).map((one, place) => ({
-      ...fresh(one, createdAt),
-      sweep: { id: sweep.id, place, changes: grid[place] ?? {} },
+    const runs = configsOf(config, grid).map(({ changes, config: one }, place) => ({
+      ...fresh(one ?? (changed(config, changes) as LabConfig), createdAt),
+      sweep: { id: sweep.id, place, changes },
     }));
     await putSweep(sweep, runs);
     [this.runs, this.sweeps] = await Promise.all([allRuns(), allSweeps()]);
@@ -175,6 +175,8 @@ class Lab {
         await putRun(again);
         this.#show(again);
       }
+      // Of a sweep's combinations some may not go together.
+      if (run?.rounds.length === 0) parseLabConfig(run.config);
       const told = Comlink.proxy((update: LabUpdate) => {
         if (this.#pause !== pause || this.active?.id !== id) return;
         if (update.kind === "progress") this.active = { id, progress: update.progress };

@@ -286,8 +286,8 @@ const RULES: [(config: v.InferOutput<v.StrictObjectSchema<typeof entries, undefi
   ],
 ];
 
-/** Why a run's strategy does not go with what else it says: what an edge would say to it, and what the strategy says of its options. */
-function strategyIssues(value: v.InferOutput<v.StrictObjectSchema<typeof entries, undefined>>): string[] {
+/** Why a run's strategy does not go with what else it says. */
+function strategyConflicts(value: v.InferOutput<v.StrictObjectSchema<typeof entries, undefined>>): string[] {
   const { strategy, strategyOptions } = value;
   if (strategy === null) return [];
   const rules = roundOf(value, value, expectedCohort(value));
@@ -305,8 +305,7 @@ function strategyIssues(value: v.InferOutput<v.StrictObjectSchema<typeof entries
     stepsConflict(strategy, said),
   ];
   const found = STRATEGIES.get(strategy);
-  const [options, schedule] = found ? [optionsOf(found, strategyOptions), scheduleConflict(found, value)] : [];
-  return [...conflicts, schedule, ...(options?.issues ?? [])].filter((message) => message !== undefined);
+  return [...conflicts, found && scheduleConflict(found, value)].filter((message) => message !== undefined);
 }
 
 export const labConfigSchema = v.pipe(
@@ -319,7 +318,13 @@ export const labConfigSchema = v.pipe(
     const strangers = { batchNorm: "frozen", maxExamplesRatio: value.maxExamplesRatio || 1 } as const;
     const conflict = conflictOf({ ...roundOf(value, value, expectedCohort(value)), ...strangers });
     if (conflict !== undefined) addIssue({ message: conflict });
-    for (const message of strategyIssues(value)) addIssue({ message });
+    const input = value.strategyOptions;
+    const found = STRATEGIES.get(value.strategy ?? "");
+    for (const { option, message } of found ? optionsOf(found, input).issues : []) {
+      const key = `strategyOptions.${option}`;
+      addIssue({ message, path: [{ type: "object", origin: "value", input, key, value: input[option] }] });
+    }
+    for (const message of strategyConflicts(value)) addIssue({ message });
     for (const [holds, message] of RULES) if (!holds(dataset.value)) addIssue({ message });
   }),
 );
@@ -339,7 +344,7 @@ export function parseLabConfig(value: unknown): LabConfig {
     if (path && issue.type === "strict_object" && issue.expected === "never") return `${path}: ${unknownKey(path)}`;
     return path ? `${path}: ${issue.message}` : issue.message;
   });
-  throw new LabConfigError(lines.join("\n"));
+  throw new LabConfigError(lines.join("\n"), !parsed.issues.some((issue) => v.getDotPath(issue)));
 }
 
 /** What to say of a key that there is not. */

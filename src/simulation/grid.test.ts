@@ -26,7 +26,7 @@ test("a grid has every combination once, also of an option of a strategy", () =>
     ["0.1", "0.1", "0.2", "0.2"].map((rate, i) => `learningRate=${rate} ${rates.key}=${1 + (i % 2)}`),
   );
   const configs = configsOf({ ...base, strategy: "scaffold" }, grid);
-  expect(configs.map(({ learningRate, strategyOptions }) => [learningRate, strategyOptions])).toEqual(
+  expect(configs.map(({ config }) => [config?.learningRate, config?.strategyOptions])).toEqual(
     [0.1, 0.1, 0.2, 0.2].map((rate, i) => [rate, { serverLearningRate: 1 + (i % 2) }]),
   );
   expect(changed({ camera: { gain: 1, angle: 3 } }, { "camera.gain": 2 })).toEqual({ camera: { gain: 2, angle: 3 } });
@@ -36,7 +36,7 @@ test("a grid has every combination once, also of an option of a strategy", () =>
 test("where strategies are swept, the options that stand there are those of the one that stands there", () => {
   const moon = { ...base, strategy: "moon", strategyOptions: { mu: 5 } };
   const others = gridOf([{ key: "strategy", values: [null, "moon", "ditto"] }]);
-  expect(configsOf(moon, others).map(({ strategyOptions }) => strategyOptions)).toEqual([{}, { mu: 5 }, {}]);
+  expect(configsOf(moon, others).map(({ config }) => config?.strategyOptions)).toEqual([{}, { mu: 5 }, {}]);
   expect(changed(moon, { "strategyOptions.lambda": 1, strategy: "ditto" })["strategyOptions"]).toEqual({ lambda: 1 });
   // What both have stays; what a file's strategy takes it says itself.
   const fedrep = { strategy: "fedrep", strategyOptions: { personalLayers: 2, headEpochs: 3 } };
@@ -62,6 +62,29 @@ test("what cannot be swept is said, with the combination that it is of", () => {
   expect(() => of(axis("strategy", "fedavg", "scafold"))).toThrow("there is no scafold here");
 });
 
+test("a combination whose settings do not go together keeps none of the others from being run", () => {
+  const grid = gridOf([
+    { key: "strategy", values: ["fedavg", null] },
+    { key: "optimizer", values: ["sgd", "adam"] },
+  ]);
+  const [, wrong, ...right] = configsOf(base, grid);
+  expect(wrong).toMatchObject({ changes: grid[1], config: null });
+  expect(wrong?.problem).toBe("Strategies count steps of plain SGD: choose optimizer sgd and patience 0.");
+  expect(right.map(({ config }) => config?.optimizer)).toEqual(["sgd", "adam"]);
+  // A strategy that chooses by itself, beside a schedule.
+  const scheduled = configsOf(
+    { ...base, schedule: [[0]] },
+    gridOf([{ key: "strategy", values: ["power-of-choice", "moon"] }]),
+  );
+  expect(scheduled.map(({ problem }) => problem === null)).toEqual([false, true]);
+  // One that is refused anyway, and what is no conflict of two settings.
+  expect(() => configsOf(base, grid.slice(1, 2))).toThrow("Strategies count steps");
+  expect(() => configsOf({ ...base, optimizer: "adam" }, grid.slice(0, 1))).not.toThrow();
+  const adam = { ...base, optimizer: "adam" };
+  const strategies = gridOf([{ key: "strategy", values: ["fedavg", "moon"] }]);
+  expect(() => configsOf(adam, strategies)).toThrow("strategy=fedavg: Strategies count steps");
+});
+
 test("a run comes to a few numbers, and a sweep to lines of CSV", () => {
   const round = (testAccuracy: number | null): LabRound => ({
     round: 0,
@@ -80,7 +103,7 @@ test("a run comes to a few numbers, and a sweep to lines of CSV", () => {
     bytesUp: 0,
     seconds: 1.5,
   });
-  const config = configsOf(base, gridOf([{ key: "target", values: [0.75] }]))[0];
+  const config = configsOf(base, gridOf([{ key: "target", values: [0.75] }]))[0]?.config;
   if (!config) throw new Error("no configuration");
   const rounds = [0.5, null, 0.9, 0.8].map((accuracy, i) => ({ ...round(accuracy), round: i + 1 }));
   const evaluation = { examples: 10, loss: 0.7, accuracy: 0.8, confusion: [] };

@@ -114,25 +114,35 @@ export const nameOf = (changes: Changes): string =>
     .map(([key, value]) => `${key}=${textOf(value)}`)
     .join(" ");
 
+/** A combination of a sweep: its configuration, or why its settings do not go together. */
+export type Combination =
+  { changes: Changes; config: LabConfig; problem: null } | { changes: Changes; config: null; problem: string };
+
 /**
  * The configurations of a grid, each checked, with the options of its strategy.
  * @param strategies those that there are, by name
- * @throws LabConfigError that names the combination
+ * @throws LabConfigError that names the combination, of a setting that cannot be as it is, and where none of them can be run
  */
 export function configsOf(
   config: object,
   grid: readonly Changes[],
   strategies: ReadonlyMap<string, AnyStrategy> = STRATEGIES,
-): LabConfig[] {
-  return grid.map((changes) => {
+): Combination[] {
+  const combinations = grid.map((changes): Combination => {
     try {
       const one = parseLabConfig(changed(config, changes));
       // Options are the same of whatever model.
       strategyOf(one, summarize(MODELS[one.model]), strategies.get(one.strategy ?? ""));
-      return one;
+      return { changes, config: one, problem: null };
     } catch (error) {
       if (!(error instanceof LabConfigError) || grid.length === 1) throw error;
+      if (error.isConflict) return { changes, config: null, problem: error.message };
       throw new LabConfigError(`${nameOf(changes)}: ${error.message}`);
     }
   });
+  const [first] = combinations;
+  if (first?.config === null && combinations.every(({ config }) => config === null)) {
+    throw new LabConfigError(`${nameOf(first.changes)}: ${first.problem}`);
+  }
+  return combinations;
 }

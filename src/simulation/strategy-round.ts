@@ -61,9 +61,11 @@ export function strategyOf(config: LabConfig, model: ModelSummary, given?: AnySt
     clients: config.clients,
   });
   const { output, issues } = optionsOf(strategy, config.strategyOptions);
+  if (issues.length > 0) {
+    throw new LabConfigError(issues.map(({ option, message }) => `strategyOptions.${option}: ${message}`).join("\n"));
+  }
   const conflict = scheduleConflict(strategy, config);
-  if (conflict !== undefined) issues.push(conflict);
-  if (issues.length > 0) throw new LabConfigError(issues.join("\n"));
+  if (conflict !== undefined) throw new LabConfigError(conflict, true);
   return { strategy: held(strategy), context: context(output) };
 }
 
@@ -75,11 +77,14 @@ export function optionSchemas(strategy: string): Readonly<Record<string, v.Gener
 }
 
 /** A strategy's options with its defaults, and what it says of those that it does not take. */
-export function optionsOf({ options: schema }: AnyStrategy, given: unknown): { output: unknown; issues: string[] } {
+export function optionsOf(
+  { options: schema }: AnyStrategy,
+  given: unknown,
+): { output: unknown; issues: { option: string; message: string }[] } {
   if (!schema) return { output: given, issues: [] };
   const { success, output, issues } = v.safeParse(schema, given);
   if (success) return { output, issues: [] };
-  return { output, issues: issues.map((issue) => `strategyOptions.${v.getDotPath(issue) ?? ""}: ${issue.message}`) };
+  return { output, issues: issues.map((issue) => ({ option: v.getDotPath(issue) ?? "", message: issue.message })) };
 }
 
 /** Why a strategy that chooses who trains takes no schedule, which has chosen already; undefined where it need not. */

@@ -114,7 +114,7 @@ function configuration() {
   return lab.changed(config, changes);
 }
 
-/** The configurations of all runs, checked before any data are read, with what each of them changes. */
+/** All combinations, checked before any data are read. */
 async function gridOfRuns() {
   const config = configuration();
   const grid = lab.gridOf(axesOf(options.sweep));
@@ -125,12 +125,7 @@ async function gridOfRuns() {
     await checkTypes(strategy);
     strategies.set(strategy, (await loadStrategy(strategy)).strategy);
   }
-  const configs = lab.configsOf(config, grid, strategies);
-  // Options that a strategy of one's own does not take are said before anything is read or started.
-  for (const one of configs.filter(({ strategy }) => isFile(strategy))) {
-    lab.strategyOf(one, lab.summarize(lab.MODELS[one.model]), strategies.get(one.strategy));
-  }
-  return configs.map((one, i) => ({ changes: grid[i], config: one }));
+  return lab.configsOf(config, grid, strategies);
 }
 
 /** The state that a folder keeps of a run, and the configuration that it is of; undefined where there is none yet. */
@@ -272,7 +267,9 @@ async function main() {
   if (!options.preset && !options.config) return listPresets();
   const grid = await gridOfRuns();
   const count = grid.length * options.seeds;
-  const first = grid[0].config;
+  const first = grid.find(({ config }) => config).config;
+  // The last of the seeds is a seed, too.
+  for (const { config } of grid) if (config) lab.parseLabConfig({ ...config, seed: config.seed + options.seeds - 1 });
   /** Says what is wrong with one of several, which the others do not suffer for. */
   const orSaid = (error) => {
     if (count === 1 || !lab.OF_ONE_RUN.has(error.name)) throw error;
@@ -309,7 +306,16 @@ async function main() {
     return console.log(JSON.stringify({ name: first.name, ...result }));
   }
   const rows = [];
-  for (const { changes, config: one } of grid) {
+  for (const { changes, config: one, problem } of grid) {
+    if (problem !== null) {
+      console.log(`\n${lab.nameOf(changes)}: ${problem}`);
+      const runs = Array.from({ length: options.seeds }, (_, i) => ({
+        seed: first.seed + i,
+        ...runOf(first, null, problem),
+      }));
+      rows.push({ changes, config: first, runs });
+      continue;
+    }
     const runs = [];
     const place = options.out && (grid.length > 1 ? join(options.out, folderOf(changes)) : options.out);
     for (let i = 0; i < options.seeds; i++) {

@@ -233,14 +233,19 @@ test("a sweep goes on behind what diverges and what cannot be run, and says so",
   const out = join(folder, "diverging");
   const small = ["rounds=2", "clients=2", "fraction=1", "testExamples=10", "batchSize=1"];
   const pairs = small.flatMap((pair) => ["--set", pair]);
-  const axes = ["learningRate=10,0.1", "examplesPerClient=100000,50", "strategyOptions.serverLearningRate=0.5"];
+  const axes = [
+    ...["optimizer=adam,sgd", "learningRate=10,0.1", "examplesPerClient=100000,50"],
+    "strategyOptions.serverLearningRate=0.5",
+  ];
   const sweep = axes.flatMap((axis) => ["--sweep", axis]);
   const run = (): Promise<{ code: number; said: string }> =>
     lab("--preset", "mcmahan-2nn", "--strategy", "scaffold", ...pairs, ...sweep, "--out", out);
   const { code, said } = await run();
   expect(code).toBe(1);
   const few = expect.stringContaining("ask for fewer clients or fewer examples") as string;
+  const adam = { ended: null, rounds: 0, problem: expect.stringContaining("choose optimizer sgd") as string };
   expect(resultOf(said)).toMatchObject([
+    ...[adam, adam, adam, adam],
     { ended: null, problem: few },
     { ended: "diverged", rounds: expect.any(Number) as number },
     { ended: null, problem: few },
@@ -248,10 +253,13 @@ test("a sweep goes on behind what diverges and what cannot be run, and says so",
   ]);
   expect(said).toMatch(/learningRate=10 examplesPerClient=50 .*diverged/);
   const csv = readFileSync(join(out, "sweep.csv"), "utf8").split("\r\n");
-  expect(csv[0]).toContain("learningRate,examplesPerClient,strategyOptions.serverLearningRate,seed,ended,");
-  expect(csv[2]).toContain("10,50,0.5,1,diverged,");
+  expect(csv[0]).toContain("optimizer,learningRate,examplesPerClient,strategyOptions.serverLearningRate,seed,ended,");
+  expect(csv[1]).toMatch(/^adam,10,100000,0\.5,1,,0,.*choose optimizer sgd/);
+  expect(csv[6]).toContain("sgd,10,50,0.5,1,diverged,");
   // The state alone does not say what it is of.
-  rmSync(join(out, "learningRate=0.1,examplesPerClient=50,strategyOptions.serverLearningRate=0.5/run.json"));
+  rmSync(
+    join(out, "optimizer=sgd,learningRate=0.1,examplesPerClient=50,strategyOptions.serverLearningRate=0.5/run.json"),
+  );
   const lost = await run();
   expect(lost.said).toContain("no run.json that says what it is of");
   expect(lost.said).not.toMatch(/^\s+at /m);

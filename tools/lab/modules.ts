@@ -38,7 +38,6 @@ export { clipTrained } from "../../src/federation/trained-update";
 export { isWorse } from "../../src/model/evaluation";
 export { clientSeed, picture, planOf, shareOut } from "../../src/simulation/cohort";
 export { roundOf } from "../../src/simulation/simulated-round";
-export { strategyOf } from "../../src/simulation/strategy-round";
 export { runLab } from "../../src/simulation/simulation";
 export { networkOf } from "../../src/federation/tasks/network";
 export { BUILT_IN, showsExpressions, taskNamed, taskOf } from "../../src/federation/tasks/registry";

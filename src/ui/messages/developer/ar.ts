@@ -1009,6 +1009,7 @@ export const ar = {
     choose: "اختر قيمة واحدة على الأقل لـ«{{name}}».",
     many: "عدد التشغيلات {{count}}، وهو أكثر من {{most}}.",
     runs: "التشغيلات: {{number}}.",
+    impossible: "يتعذّر تشغيل: {{number}}، مثل «{{name}}». {{reason}}",
     about: "نحو {{time}} إجمالاً.",
     unknown: "تُعرف مدتها بعد جولاتها الأولى.",
     start: "ابدأ السلسلة",

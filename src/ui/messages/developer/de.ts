@@ -998,6 +998,7 @@ export const de = {
     choose: "Wähle mindestens einen Wert von „{{name}}“.",
     many: "{{count}} Läufe sind mehr als {{most}}.",
     runs: "Läufe: {{number}}.",
+    impossible: "Nicht durchführbar: {{number}}, wie „{{name}}“. {{reason}}",
     about: "Zusammen etwa {{time}}.",
     unknown: "Wie lange sie dauern, ist nach ihren ersten Runden bekannt.",
     start: "Reihe starten",

@@ -980,6 +980,7 @@ export const en = {
     choose: "Choose at least one value of “{{name}}”.",
     many: "{{count}} runs are more than {{most}}.",
     runs: "Runs: {{number}}.",
+    impossible: "Cannot be run: {{number}}, as “{{name}}”. {{reason}}",
     about: "About {{time}} in all.",
     unknown: "How long they take is known after their first rounds.",
     start: "Start the sweep",

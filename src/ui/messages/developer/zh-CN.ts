@@ -906,6 +906,7 @@ export const zhCN = {
     choose: "请为“{{name}}”至少选择一个值。",
     many: "{{count}} 次运行多于 {{most}} 次。",
     runs: "运行次数：{{number}}。",
+    impossible: "无法运行：{{number}}，例如“{{name}}”。{{reason}}",
     about: "总共约 {{time}}。",
     unknown: "需要多长时间，在最初几轮之后才知道。",
     start: "开始扫描",
