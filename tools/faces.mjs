@@ -253,10 +253,12 @@ function walk(folder, name, files, lost, above = []) {
 /** The data set among files of a folder or zip. @param files with all of their bytes by `whole` */
 async function* dataSetOf(path, files, reading) {
   const found = await reading.modules.findDataSet(files, reading);
-  if (reading.client && ["pictures", "idx"].includes(found.as)) {
-    fail(
-      `--client ${reading.client} names a column of a CSV, and ${path} holds none. Whose a picture is says the folder above its label's.`,
-    );
+  if (["pictures", "idx"].includes(found.as)) {
+    const none = `names a column of a CSV, and ${path} holds none.`;
+    if (reading.column)
+      fail(`--column ${reading.column} ${none} What a picture shows says its folder, or the file of labels beside it.`);
+    if (reading.client)
+      fail(`--client ${reading.client} ${none} Whose a picture is says the folder above its label's.`);
   }
   if (found.as === "pictures") {
     yield* picturesOf(found.pictures, reading);

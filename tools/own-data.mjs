@@ -65,6 +65,7 @@ export async function picturesIn(path, said, kind = null) {
     words,
     csv: () => (csv = new modules.FerCsvReader(words, ownCsv, said.client)),
     client: said.client,
+    column: said.column,
     isLabel: (word) => word !== "",
     areFaces: false,
     survey: async (pictures) => {

@@ -185,6 +185,10 @@ const RULES: [(config: v.InferOutput<v.StrictObjectSchema<typeof entries, undefi
     "A strategy averages and steps by itself: choose aggregation mean and serverOptimizer sgd beside it.",
   ],
   [
+    ({ strategy, strategyOptions }) => strategy !== null || Object.keys(strategyOptions).length === 0,
+    "Without a strategy there is nothing that takes strategyOptions: name one as strategy, or choose strategyOptions {}.",
+  ],
+  [
     ({ strategy, optimizer, patience }) => strategy === null || (optimizer === "sgd" && patience === 0),
     "Strategies count steps of plain SGD: choose optimizer sgd and patience 0.",
   ],
@@ -320,6 +324,10 @@ export const labConfigSchema = v.pipe(
     if (conflict !== undefined) addIssue({ message: conflict });
     const input = value.strategyOptions;
     const found = STRATEGIES.get(value.strategy ?? "");
+    if (found && !found.options && Object.keys(input).length > 0) {
+      const path = { type: "object", origin: "value", input: value, key: "strategyOptions", value: input } as const;
+      addIssue({ message: `${found.name} has none.`, path: [path] });
+    }
     for (const { option, message } of found ? optionsOf(found, input).issues : []) {
       const key = `strategyOptions.${option}`;
       addIssue({ message, path: [{ type: "object", origin: "value", input, key, value: input[option] }] });
@@ -337,11 +345,14 @@ export type LabInput = v.InferInput<typeof labConfigSchema>;
  * @throws LabConfigError that names each field and what is wrong with it
  */
 export function parseLabConfig(value: unknown): LabConfig {
+  // A schema finds what every object has, as toString, in itself.
+  const inherited = Object.keys(value ?? {}).find((key) => key in {});
+  if (inherited !== undefined) throw new LabConfigError(unknownKey(inherited));
   const parsed = v.safeParse(labConfigSchema, withNamedRule(value));
   if (parsed.success) return parsed.output;
   const lines = parsed.issues.map((issue) => {
     const path = v.getDotPath(issue);
-    if (path && issue.type === "strict_object" && issue.expected === "never") return `${path}: ${unknownKey(path)}`;
+    if (path && issue.type === "strict_object" && issue.expected === "never") return unknownKey(path);
     return path ? `${path}: ${issue.message}` : issue.message;
   });
   throw new LabConfigError(lines.join("\n"), !parsed.issues.some((issue) => v.getDotPath(issue)));
@@ -350,5 +361,5 @@ export function parseLabConfig(value: unknown): LabConfig {
 /** What to say of a key that there is not. */
 function unknownKey(key: string): string {
   const nearest = nearestOf(key, Object.keys(entries));
-  return `there is no such key${nearest === null ? "" : `; the nearest is ${nearest}`}.`;
+  return `${key}: there is no such key${nearest === null ? "" : `; the nearest is ${nearest}`}.`;
 }

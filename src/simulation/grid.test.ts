@@ -43,8 +43,12 @@ test("where strategies are swept, the options that stand there are those of the 
   expect(changed(fedrep, { strategy: "fedper" })["strategyOptions"]).toEqual({ personalLayers: 2 });
   expect(changed(fedrep, { strategy: "./mine.ts" })["strategyOptions"]).toEqual(fedrep.strategyOptions);
   expect(changed(fedrep, { strategy: "rfa" })["strategyOptions"]).toEqual({});
-  // Options without a strategy of their own are meant for those that are swept.
-  expect(changed({ strategyOptions: { mu: 5 } }, { strategy: "moon" })["strategyOptions"]).toEqual({ mu: 5 });
+  // Options without a strategy of their own are meant for those that are swept, as far as they have them.
+  const mu = { strategyOptions: { mu: 5 } };
+  const sweep = gridOf([{ key: "strategy", values: [null, "fedavg", "moon"] }]);
+  expect(sweep.map((changes) => changed(mu, changes)["strategyOptions"])).toEqual([{}, {}, mu.strategyOptions]);
+  expect(configsOf({ ...base, ...mu }, sweep).every(({ problem }) => problem === null)).toBe(true);
+  expect(() => configsOf({ ...base, ...mu }, sweep.slice(0, 2))).toThrow("strategyOptions.mu: none of the strategies");
 });
 
 test("what cannot be swept is said, with the combination that it is of", () => {

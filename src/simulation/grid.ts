@@ -96,8 +96,8 @@ export function optionsFor(strategy: unknown, options: unknown): unknown {
 /** A configuration with some changes, still to be checked. Where they name another strategy, it is left with the options that it has. */
 export function changed(config: object, changes: Changes): Record<string, unknown> {
   const next: Record<string, unknown> = { ...config };
-  const { strategy = next["strategy"] } = changes;
-  if (typeof next["strategy"] === "string" && next["strategy"] !== strategy) {
+  const { strategy } = changes;
+  if (strategy !== undefined && (strategy === null || strategy !== next["strategy"])) {
     next["strategyOptions"] = optionsFor(strategy, next["strategyOptions"]);
   }
   for (const [key, value] of Object.entries(changes)) {
@@ -128,6 +128,11 @@ export function configsOf(
   grid: readonly Changes[],
   strategies: ReadonlyMap<string, AnyStrategy> = STRATEGIES,
 ): Combination[] {
+  // Of several strategies each takes those options that it has.
+  for (const option of Object.keys((config as { strategyOptions?: object }).strategyOptions ?? {})) {
+    const isTaken = grid.some((changes) => Object.hasOwn(changed(config, changes)["strategyOptions"] ?? {}, option));
+    if (!isTaken) throw new LabConfigError(`strategyOptions.${option}: none of the strategies takes it.`);
+  }
   const combinations = grid.map((changes): Combination => {
     try {
       const one = parseLabConfig(changed(config, changes));

@@ -93,6 +93,10 @@ test.each<[Partial<LabInput>, string]>([
   [{ strategy: "power-of-choice", schedule: [[0, 1]] }, "choose schedule null"],
   [{ strategy: "power-of-choice", strategyOptions: { choices: 0 } }, "strategyOptions.choices: "],
   [{ strategy: "scaffold", strategyOptions: { alpha: 1 } }, "strategyOptions.alpha: "],
+  // What would be without effect.
+  [{ strategy: "fedavg", strategyOptions: { mu: 1 } }, "strategyOptions: fedavg has none"],
+  [{ strategyOptions: { mu: 1 } }, "nothing that takes strategyOptions"],
+  [{ toString: 1 } as object, "toString: there is no such key"],
 ])("%o is refused in words", (changes, words) => {
   expect(refusalOf(changes)).toContain(words);
 });
@@ -194,6 +198,9 @@ test("Power-of-Choice's candidates are drawn by their shares of the data, and al
 test.each<[string, Partial<LabInput>]>([
   ["fednova", { aggregation: "fednova" }],
   ["rfa", { aggregation: "geometric-median" }],
+  ["qfedavg", { aggregation: "q-fair" }],
+  ["median", { aggregation: "median" }],
+  ["trimmed-mean", { aggregation: "trimmed-mean" }],
   ["fedmom", { serverOptimizer: "nesterov" }],
   ["fedexp", { serverOptimizer: "fedexp", averageLast: true }],
   ["fedadam", { serverOptimizer: "adam" }],
@@ -201,9 +208,15 @@ test.each<[string, Partial<LabInput>]>([
   const base = parseLabConfig(RUN);
   expect(parseLabConfig({ ...base, strategy })).toEqual(parseLabConfig({ ...RUN, ...rule }));
   const [key] = Object.keys(rule);
-  const other = key === "aggregation" ? { aggregation: "median" } : { serverOptimizer: "yogi" };
+  const other = key === "aggregation" ? { aggregation: "multi-krum" } : { serverOptimizer: "yogi" };
   expect(refusalOf({ strategy, ...(other as Partial<LabInput>) })).toContain(`choose no other ${key}`);
   expect(refusalOf({ strategy, strategyOptions: { alpha: 1 } })).toContain("has none of its own");
+});
+
+test("FedProx is its term, with what is usual where nobody says how strong", () => {
+  const base = parseLabConfig(RUN);
+  expect(parseLabConfig({ ...base, strategy: "fedprox" })).toEqual({ ...base, proximal: 0.01 });
+  expect(parseLabConfig({ ...base, strategy: "fedprox", proximal: 0.1 })).toEqual({ ...base, proximal: 0.1 });
 });
 
 test("of FedExP the average of the last two rounds' weights is evaluated, and the last ones go on", async () => {

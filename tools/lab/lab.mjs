@@ -18,8 +18,8 @@
  * --client names the column of a CSV that says whose each example is, for --set partition=natural; client, user_id, writer_id and the
  * like are known. A line that does not say it is named and left out then.
  */
-import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { existsSync, mkdirSync, readFileSync, renameSync, statSync, writeFileSync } from "node:fs";
+import { dirname, join, resolve } from "node:path";
 import v8 from "node:v8";
 import { againstEdge } from "./edge.mjs";
 import { dataOf, lab, run, startPool } from "./node.mjs";
@@ -28,7 +28,7 @@ import { checkTypes, DataError, isFile, loadStrategy } from "./strategy-file.mjs
 import { commit } from "../commit.mjs";
 import { optionsOf } from "../options.mjs";
 import { OWN_OPTIONS } from "../own-data.mjs";
-import { axesOf, chartOf, folderOf, spread, tableOf } from "./sweep.mjs";
+import { axesOf, chartOf, folderOf, SETTING, spread, tableOf } from "./sweep.mjs";
 
 /** Every key that --set and a configuration take. */
 function keysHelp() {
@@ -106,9 +106,9 @@ function configuration() {
   // All at once: whether an option of a strategy is meant, the strategy says, wherever it stands.
   const changes = {};
   for (const pair of options.set) {
-    const at = pair.indexOf("=");
-    if (at < 1) fail(`--set ${pair}: write it as key=value.`);
-    changes[pair.slice(0, at)] = lab.valueOf(pair.slice(at + 1));
+    const [, key, value] = SETTING.exec(pair) ?? [];
+    if (!key) fail(`--set ${pair}: write it as key=value.`);
+    changes[key] = lab.valueOf(value);
   }
   if (options.strategy) changes.strategy = options.strategy;
   return lab.changed(config, changes);
@@ -255,6 +255,23 @@ async function once(config, data, pool, folder) {
   }
 }
 
+/**
+ * Makes a folder and those that it lies in, one by one: where a file system takes none, as /proc, Node would try it for good.
+ * @throws DataError
+ */
+function makeFolder(path) {
+  if (existsSync(path)) {
+    if (!statSync(path).isDirectory()) throw new DataError(`--out: ${path} is a file: choose a folder.`);
+    return;
+  }
+  makeFolder(dirname(path));
+  try {
+    mkdirSync(path);
+  } catch (error) {
+    throw new DataError(`--out: the folder ${path} cannot be made (${error.code}).`);
+  }
+}
+
 /** What a run comes to. @param problem why it could not be run */
 const runOf = (config, state, problem = null) => ({
   state,
@@ -276,6 +293,7 @@ async function main() {
     console.log(`\n${error.message}`);
     return error.message;
   };
+  if (options.out) makeFolder(resolve(options.out));
   let data = await dataOf(first, options.data, options);
   let loaded = needs(first);
   let workers;
@@ -348,7 +366,6 @@ async function main() {
     console.log(`\n${tableOf(rows)}\n\n${chartOf(rows)}\n`);
     if (options.out) {
       const lines = rows.flatMap(({ changes, runs }) => runs.map((one) => ({ changes, ...one })));
-      mkdirSync(options.out, { recursive: true });
       writeFileSync(join(options.out, "sweep.csv"), lab.sweepToCsv(lines));
     }
   }
@@ -418,6 +435,7 @@ try {
   await main();
 } catch (error) {
   // What a configuration or its data can bring about says what to do; all else is a fault of ours, and shows where it is.
-  if (error instanceof DataError || SAID.has(error.name)) fail(error.message);
+  // So does what the system says of a file, as that the disk is full.
+  if (error instanceof DataError || SAID.has(error.name) || error.syscall) fail(error.message);
   throw error;
 }

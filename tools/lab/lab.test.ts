@@ -127,10 +127,17 @@ test("what is wrong is said in a sentence, without a stack trace", async () => {
     [["--config", folder], "is a folder: name the file"],
     [["--config", put("broken.json", text.slice(0, -5))], "it is no JSON"],
     [["--config", put("list.json", "[1]")], "it must hold an object"],
+    [["--preset", "first-look", "--out", put("a-file", "")], "a-file is a file: choose a folder"],
+    [["--preset", "first-look", "--out", join(put("a-file", ""), "run")], "a-file is a file: choose a folder"],
     // A byte-order mark is no fault: what follows is read.
     [["--config", put("bom.json", `\uFEFF${text}`), "--set", "rounds=0"], "rounds: "],
     [["--preset", "first-look", "--set", "learnigRate=1"], "there is no such key; the nearest is learningRate."],
     [["--preset", "first-look", "--set", "learningRate=11"], "learningRate: "],
+    [["--preset", "first-look", "--set", "__proto__=1"], "write it as key=value"],
+    [
+      ["--data", join(put("looks/cat/1.png", "no picture"), "../.."), "--column", "kind"],
+      "--column kind names a column of a CSV",
+    ],
     [["--preset", "mcmahan-2nn", ...few, "--set", "learningRate=10"], "Training diverged"],
     [
       ["--preset", "warm-start", "--data", put("utf16.csv", Buffer.from(`\uFEFF${CSV}`, "utf16le"))],

@@ -4,10 +4,13 @@ import { DataError } from "./strategy-file.mjs";
 
 const { nameOf } = lab;
 
+/** A setting, or a part of one, and what is said of it: `key=value`. */
+export const SETTING = /^([A-Za-z0-9]+(?:\.[A-Za-z0-9]+)?)=(.*)$/s;
+
 /** What of somebody's is an axis of a grid. @param {string[]} sweeps each as `key=a,b,c` @throws DataError */
 export function axesOf(sweeps) {
   return sweeps.map((sweep) => {
-    const [, key, list = ""] = /^([A-Za-z0-9]+(?:\.[A-Za-z0-9]+)?)=(.*)$/s.exec(sweep) ?? [];
+    const [, key, list = ""] = SETTING.exec(sweep) ?? [];
     if (!key) throw new DataError(`--sweep ${sweep}: write it as key=a,b,c.`);
     if (key === "seed") throw new DataError("--sweep seed: say --seeds N, and every combination runs with N of them.");
     return { key, values: lab.valuesOf(list) };
