@@ -84,9 +84,22 @@ test("a stray picture hides no CSV, and a CSV no pictures: where both could be m
   expect(await found([file("docs/figure.png")])).toEqual(["docs/figure.png docs"]);
 });
 
+test("of pictures of which those with a label are all for the training, nothing says what tests", async () => {
+  const usagesOf = async (...paths: string[]) => {
+    const all = paths.map((path) => file(path));
+    const set = await findDataSet<SourceFile, SourceFile>(all, { isLabel: (word) => word !== "", areFaces: false });
+    return set.as === "pictures" ? set.pictures.map(({ place }) => place.usage) : [];
+  };
+  expect(await usagesOf("d/train/cat/1.png", "d/train/dog/1.png", "d/test/1.png")).toEqual([null, null, null]);
+  expect(await usagesOf("d/train/cat/1.png", "d/train/dog/1.png", "d/test/cat/1.png")).toEqual([
+    ...["train", "train", "test"],
+  ]);
+});
+
 test("IDX files are found by what they hold, once, and what is none of bytes is named", async () => {
   const [pictures, labels] = [idx(8, 6, 8, 8), idx(8, 6)];
-  const named = (path: string) => [[[path, "y_train.idx", "train"]], []];
+  // A training part alone does not say what tests.
+  const named = (path: string) => [[[path, "y_train.idx", null]], []];
   const rest = [file("y_train.idx", labels), file("readme", "idx3")];
   expect(await found([file("x_train.idx", pictures), ...rest], false)).toEqual(named("x_train.idx"));
   // Twice: packed, and as Kaggle has MNIST, in a folder of its own name.

@@ -5,6 +5,7 @@ import { fileKind, HEAD, type FileKind, type SourceFile } from "./file-kind";
 import { IdxError, idxShape, pairIdx, type IdxPair, type OpenIdx } from "./idx";
 import { isPicture, placesOf, visible, type Place } from "./image-folder";
 import { LEAST_LABELS } from "./own-labels";
+import { splitAnew } from "./usage";
 
 /** Which of the files of a folder or a zip are the data set: one rule for the page and the command line. */
 
@@ -91,7 +92,7 @@ export async function findDataSet<F extends SourceFile, P extends { path: string
 ): Promise<DataSet<F, P>> {
   const files = visible(all);
   const pictures = files.filter((file): file is P => isPicture(file.path));
-  const places = placesOf(pictures.map(({ path }) => path));
+  const places = splitAnew(placesOf(pictures.map(({ path }) => path)), ({ word }) => isLabel(word));
   const hasLabels = new Set(places.map(({ word }) => word).filter(isLabel)).size >= LEAST_LABELS;
   const rest = files.filter((file): file is F => !isPicture(file.path));
   const looked: Looked<F>[] = [];
@@ -114,7 +115,7 @@ export async function findDataSet<F extends SourceFile, P extends { path: string
   }
   if (idx.length > 0) {
     try {
-      return { as: "idx", pairs: pairIdx(idx.map(opened)), others: pictures };
+      return { as: "idx", pairs: splitAnew(pairIdx(idx.map(opened))), others: pictures };
     } catch (error) {
       // A half that cannot be read is no half that is not there.
       throw error instanceof IdxError && broken !== undefined ? new DataSetError(broken) : error;

@@ -308,6 +308,21 @@ test("labels count what was taken, and a column with nothing but different words
   );
 });
 
+test("labels and clients are told from others by all of their letters, and by semicolons nobody's columns are separated", () => {
+  const row = (label: string, who: string): string => `${label},${who},${pixels(() => 7, 64)}\n`;
+  const [long, longer] = ["x".repeat(70), "y".repeat(101)];
+  const { rows, names } = readOwn(
+    `kind,user,levels\n${row(`${long}a`, `${long}1`)}${row(`${long}b`, `${long}2`)}${row(longer, "z")}${row("c", longer)}`,
+  );
+  expect(names).toEqual([`${long}a`, `${long}b`]);
+  expect(rows.slice(0, 2).map((one) => (one as FerFace).client)).toEqual([`${long}1`, `${long}2`]);
+  expect(codes(rows)).toEqual([0, 1, "bad-label 4", "no-client 5"]);
+  // One comma more does not make it a CSV.
+  for (const head of ["kind;levels", "kind;levels;note, if any"]) {
+    expect(() => readOwn(`${head}\na;${pixels(() => 7, 64)};x\n`)).toThrow("separated by semicolons");
+  }
+});
+
 test("what a file does not say itself is asked for, and never guessed", () => {
   const row = (label: string): string => `${label},x,${pixels(() => 7, 480)}\n`;
   const text = `kind,source,levels\n${row("a")}${row("b")}`;

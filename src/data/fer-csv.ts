@@ -4,6 +4,7 @@ import { clientColumn } from "./client-columns";
 import { LabelWords } from "./label-words";
 import {
   FACE,
+  MOST_LETTERS,
   MOST_WORDS,
   OwnDataError,
   shapeOfNumbers,
@@ -253,12 +254,15 @@ export class FerCsvReader {
         ? wrong("truncated", `The file ends here, after ${count} of ${size} pixels.`)
         : wrong("wrong-pixel-count", `A ${this.#what} has ${size} pixels; there are ${count}.`);
     }
-    const client = owner < 0 ? null : this.#textOf(cell(owner), line).trim().slice(0, 64) || null;
+    const client = owner < 0 ? null : this.#textOf(cell(owner), line).trim() || null;
+    if (client !== null && client.length > MOST_LETTERS) {
+      return wrong("no-client", `Whose it is takes over ${MOST_LETTERS} letters: "${client.slice(0, 20)}...".`);
+    }
     if (client === null && this.client !== null) {
       return wrong("no-client", `The column ${this.client} does not say whose it is.`);
     }
     // Last, so that labels count no more than what is taken.
-    const word = this.#textOf(cell(emotion), line).slice(0, this.own ? 60 : 20);
+    const word = this.#textOf(cell(emotion), line);
     const label = this.labels.read(word);
     if (this.own?.labels.isTooMany) {
       throw new OwnDataError(
@@ -352,11 +356,15 @@ function whyNoHeader(bytes: Uint8Array, cells: readonly Uint8Array[], isOwn: boo
   return undefined;
 }
 
-/** What separates the columns of a first line that has no comma; undefined where nothing does. */
+/** What separates the columns of a first line, where that is no comma: what it has more of than commas. */
 function separatorOf(bytes: Uint8Array, cells: readonly Uint8Array[]): string | undefined {
-  if (cells.length !== 1) return undefined;
-  const found = /[;\t|]/.exec(text.decode(bytes).trim())?.[0];
-  return found && { ";": "semicolons", "\t": "tabs", "|": "bars" }[found];
+  const line = text.decode(bytes).trim();
+  const counted = Object.entries({ ";": "semicolons", "\t": "tabs", "|": "bars" }).map(([sign, name]) => ({
+    name,
+    count: line.split(sign).length - 1,
+  }));
+  const [most] = counted.sort((a, b) => b.count - a.count);
+  return most && most.count > cells.length - 1 ? most.name : undefined;
 }
 
 /** How many numbers a cell holds that has nothing but numbers; 0 of any other. */

@@ -37,8 +37,16 @@ test("train and test are what pictures are for, or a label, by what lies beside 
     ["cat", "test", "ann"],
     ["dog", "train", "ann"],
   ]);
-  // A stray picture beside the labels has none.
+  // A part without labels has none, and neither has a stray picture beside the labels.
+  expect(wordsOf("d/train/cat/1.png", "d/train/dog/1.png", "d/test/1.png")[2]).toEqual(["", "test", null]);
   expect(wordsOf("d/train/cat/1.png", "d/train/dog/1.png", "d/train/cover.png")[2]).toEqual(["", "train", null]);
+});
+
+test("a picture beside the folders of the labels makes no label of the folder around them all", () => {
+  expect(wordsOf("own/cat/1.png", "own/cover.png", "own/dog/1.png").map(([word]) => word)).toEqual(["cat", "", "dog"]);
+  // Of a single folder nothing else says what its pictures show; and pictures of a label may lie in folders of their own, too.
+  expect(wordsOf("cat/1.png", "cat/2.png").map(([word]) => word)).toEqual(["cat", "cat"]);
+  expect(wordsOf("cat/1.png", "cat/old/2.png", "dog/1.png").map(([word]) => word)).toEqual(["cat", "old", "dog"]);
 });
 
 test("what is hidden, and what systems make, is not looked at, whatever the folder around it is called", () => {

@@ -40,20 +40,33 @@ export function visible<T extends { path: string }>(files: readonly T[]): T[] {
 export function placesOf(paths: readonly string[]): Place[] {
   const all = paths.map((path) => partsOf(path).slice(0, -1));
   const key = (parts: readonly string[]): string => parts.join("/");
-  /** Folders that hold a folder with pictures of its own whose name is no word for a part; and folders that hold folders of pictures at all. */
-  const [labelled, outer] = [new Set<string>(), new Set<string>()];
+  /**
+   * Folders that hold a folder with pictures of its own whose name is no word for a part, at once or further down; and folders that hold
+   * folders of pictures at all.
+   */
+  const [labelled, aboveLabels, outer] = [new Set<string>(), new Set<string>(), new Set<string>()];
   for (const parts of all) {
-    if (!isPart(parts.at(-1) ?? "")) labelled.add(key(parts.slice(0, -1)));
-    for (let depth = 0; depth < parts.length; depth++) outer.add(key(parts.slice(0, depth)));
+    const isLabel = !isPart(parts.at(-1) ?? "");
+    if (isLabel) labelled.add(key(parts.slice(0, -1)));
+    for (let depth = 0; depth < parts.length; depth++) {
+      outer.add(key(parts.slice(0, depth)));
+      if (isLabel) aboveLabels.add(key(parts.slice(0, depth)));
+    }
   }
+  // One picture beside the folders of the labels makes no label of the folder around them all.
+  const [root = ""] = all[0] ?? [];
+  const hasRoot = outer.has(root) && all.every(([first]) => first === root);
   return all.map((parts) => {
     let above = parts.slice(0, -1);
     let word = parts.at(-1) ?? "";
     const saying = [...above];
+    if (hasRoot && parts.length === 1) word = "";
     if (isPart(word) && !labelled.has(key(above))) {
       // The pictures of a part of a data set, without labels; or a label's pictures for one purpose.
       saying.push(word);
-      word = outer.has(key(parts)) ? "" : (above.findLast((part) => !isPart(part)) ?? "");
+      const label = above.findLast((part) => !isPart(part)) ?? "";
+      const isNone = outer.has(key(parts)) || aboveLabels.has(key(above.slice(0, above.lastIndexOf(label) + 1)));
+      word = isNone ? "" : label;
       above = above.slice(0, Math.max(0, above.lastIndexOf(word)));
     }
     const usages = saying.map(usageOf);

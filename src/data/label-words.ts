@@ -13,6 +13,8 @@ const NAMES: Record<Expression, RegExp> = {
   neutral: /^neutral$/,
 };
 
+/** Letters of a word that may be a label. */
+const MOST_LETTERS = 100;
 /** Words that are remembered: a data set with more kinds of labels than this has none that we could ask for. */
 const MOST_WORDS = 64;
 /** Share of the examples whose number is beyond FER2013's: below it they are slips, above it the numbers mean something else. */
@@ -30,6 +32,8 @@ export interface LabelWord {
 }
 
 const isNumber = (word: string): boolean => /^\d{1,3}$/.test(word);
+/** Also as a table has it that was made of floating-point numbers. */
+const isNumeric = (word: string): boolean => /^-?\d{1,9}(?:\.\d{1,9})?$/.test(word);
 
 /** Reads the labels of one data set, and remembers which words there were. */
 export class LabelWords {
@@ -41,6 +45,7 @@ export class LabelWords {
   /** The label of a word, as an index of EXPRESSIONS; null: it is left out, or nobody knows it. */
   read(raw: string): number | null {
     const word = raw.trim().toLowerCase();
+    if (word.length > MOST_LETTERS) return null;
     const before = this.#counts.get(word);
     if (before !== undefined || this.#counts.size < MOST_WORDS) this.#counts.set(word, (before ?? 0) + 1);
     return this.#meaning(word);
@@ -57,7 +62,7 @@ export class LabelWords {
   why(raw: string): string {
     return this.isKnown(raw)
       ? `The emotion "${raw}" is left out, as was asked.`
-      : `The emotion is a number from 0 to ${EXPRESSIONS.length - 1} or its name, not "${raw}".`;
+      : `The emotion is a number from 0 to ${EXPRESSIONS.length - 1} or its name, not "${raw.slice(0, 20)}".`;
   }
 
   /** Whether a word has a meaning, or was said to be left out. */
@@ -97,6 +102,7 @@ export class LabelWords {
 
 /** Puts numbers in their order before names. */
 export function compareWords(a: string, b: string): number {
-  if (isNumber(a) !== isNumber(b)) return isNumber(a) ? -1 : 1;
-  return isNumber(a) ? Number(a) - Number(b) : Number(a > b) - Number(a < b);
+  if (isNumeric(a) !== isNumeric(b)) return isNumeric(a) ? -1 : 1;
+  const byNumber = isNumeric(a) ? Number(a) - Number(b) : 0;
+  return byNumber || Number(a > b) - Number(a < b);
 }

@@ -27,6 +27,22 @@ test("every word is a label, numbers in their order before names, whatever came 
   ]);
 });
 
+test("numbers are in their order however a table writes them, and letters are the same however they are composed", () => {
+  const labels = new OwnLabels();
+  const words = ["2", "1.0", "10.0", "0.0", "-1", "caf\u00e9", "cafe\u0301"];
+  expect(words.map((word) => labels.read(word))).toEqual([0, 1, 2, 3, 4, 5, 5]);
+  expect(labels.finish().labels).toEqual(["-1", "0.0", "1.0", "2", "10.0", "caf\u00e9"]);
+  const said = new OwnLabels(new Map([["cafe\u0301", "bar"]]));
+  expect(said.read("caf\u00e9")).toBe(0);
+});
+
+test("a label is told whole, or left out as too long, and never cut to another one's", () => {
+  const labels = new OwnLabels();
+  const long = "x".repeat(99);
+  expect([`${long}a`, `${long}b`, `${long}ab`].map((word) => labels.read(word))).toEqual([0, 1, null]);
+  expect(labels.why(`${long}ab`)).toContain("over 100 letters");
+});
+
 test("what somebody says decides the names and their order, and what is not named is left out", () => {
   const labels = new OwnLabels(
     new Map([

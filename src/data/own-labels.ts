@@ -25,10 +25,15 @@ export const MOST_LABELS = 256;
 /** As many as a task may have. */
 export const MOST_TASK_LABELS = 64;
 export const LEAST_LABELS = 2;
+/** Letters of a label, and of what says whose an example is. */
+export const MOST_LETTERS = 100;
 /** Words that are remembered, of which somebody may take some, or several as one label. */
 export const MOST_WORDS = 4 * MOST_LABELS;
 /** Pixels of a side. */
 export const SIDE = { least: 8, most: 96 } as const;
+
+/** A word as it is told from others: the same letters, however they are composed (Unicode's NFC). */
+const wordOf = (raw: string): string => raw.trim().normalize("NFC");
 
 /**
  * What each word of a data set is called; words that are not among them are left out. Several may be called the same. Words are told apart
@@ -62,16 +67,18 @@ export class OwnLabels {
   /** Names, each at the number that {@link read} gives for it. */
   readonly #names: string[];
   #isTooMany = false;
+  readonly given: LabelNames | null;
 
   /**
    * @param given what somebody has said; null: every word is a label
    * @param fixed the labels that there are, as a task has them, whether or not the data have examples of each
    */
   constructor(
-    readonly given: LabelNames | null = null,
+    given: LabelNames | null = null,
     readonly fixed: readonly string[] | null = null,
   ) {
-    this.#names = [...(fixed ?? new Set(given?.values()))];
+    this.given = given && new Map([...given].map(([word, name]) => [wordOf(word), wordOf(name)]));
+    this.#names = [...(fixed ?? new Set(this.given?.values()))];
   }
 
   /** Every label so far, at its number. */
@@ -86,7 +93,8 @@ export class OwnLabels {
 
   /** The number of a word's label, which {@link finish} puts in order; null: it is left out. Counts an example of it. */
   read(raw: string): number | null {
-    const word = raw.trim();
+    const word = wordOf(raw);
+    if (word.length > MOST_LETTERS) return null;
     const before = this.#counts.get(word);
     if (before === undefined && this.#counts.size >= MOST_WORDS) {
       // What is left out anyway needs no place.
@@ -102,15 +110,16 @@ export class OwnLabels {
 
   /** Takes back what {@link read} has counted, of an example that cannot be used for another reason. */
   drop(raw: string): void {
-    const word = raw.trim();
+    const word = wordOf(raw);
     const count = this.#counts.get(word);
     if (count !== undefined) this.#counts.set(word, count - 1);
   }
 
   /** Why {@link read} gives nothing for a word. */
   why(raw: string): string {
-    const word = raw.trim();
+    const word = wordOf(raw);
     if (word === "") return "it has no label";
+    if (word.length > MOST_LETTERS) return `the label "${word.slice(0, 20)}..." has over ${MOST_LETTERS} letters`;
     if (this.fixed) return `the label "${word}" is none of ${this.fixed.join(", ")}`;
     if (this.given) return `the label "${word}" is left out, as was asked`;
     return `the label "${word}" is one too many: at most ${MOST_WORDS} are told apart`;
@@ -172,7 +181,7 @@ export class OwnLabels {
   }
 
   #nameOf(word: string): string | null {
-    const name = this.given ? this.given.get(word) : word.slice(0, 60);
+    const name = this.given ? this.given.get(word) : word;
     if (!this.fixed) return name || null;
     // Names of a task are in small letters all.
     return [name, name?.toLowerCase()].find((one) => one !== undefined && this.fixed?.includes(one)) ?? null;

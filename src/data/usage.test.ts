@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { usageOf } from "./usage";
+import { splitAnew, usageOf, type Usage } from "./usage";
 
 test.each([
   // FER2013, FER+, Kaggle's folders, Hugging Face's splits, scikit-learn's and Keras's words.
@@ -12,4 +12,18 @@ test.each([
   ...["Trainning", "0", "yes", "happy"].map((word) => [word, "unknown"]),
 ])("the usage %j says %j", (word, usage) => {
   expect(usageOf(word as string)).toBe(usage);
+});
+
+test("where all examples that can be used are for the same, nobody has said which are for what else", () => {
+  const split = (...usages: Usage[]) =>
+    splitAnew(
+      usages.map((usage, label) => ({ usage, label })),
+      ({ label }) => label < 3,
+    ).map(({ usage }) => usage);
+  expect(split("train", "train", "train")).toEqual([null, null, null]);
+  expect(split("test", "test")).toEqual([null, null]);
+  // As Kaggle has many: a part for the test, without labels.
+  expect(split("train", "train", "train", "test")).toEqual([null, null, null, null]);
+  expect(split("train", "test", "train")).toEqual(["train", "test", "train"]);
+  expect(split("train", null)).toEqual(["train", null]);
 });

@@ -19,3 +19,16 @@ export function usageOf(word: string): Usage | "unknown" {
   if (TRAIN.has(plain)) return "train";
   return TEST.has(plain) ? "test" : "unknown";
 }
+
+/**
+ * Examples of which the data set says what they are for: where all are for the same, it does not say which are for what else, and they are
+ * shared out as where nothing is said.
+ * @param counts which of them can be used at all
+ */
+export function splitAnew<T extends { usage: Usage }>(
+  all: readonly T[],
+  counts: (one: T) => boolean = () => true,
+): T[] {
+  const said = new Set(all.filter(counts).map(({ usage }) => usage));
+  return said.size === 1 ? all.map((one) => ({ ...one, usage: null })) : [...all];
+}

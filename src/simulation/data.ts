@@ -45,6 +45,9 @@ export function testSplit(): (usage: Usage, label: number) => boolean {
   };
 }
 
+/** What to do about a data set of which all is said to be for the training, or for the test. */
+export const ONE_SIDED = `All are said to be for the same: without the column that says so, one of ${TEST_EVERY} of each label tests.`;
+
 /** Bytes in memory that workers can share, where there is any. */
 export function shared(bytes: Uint8Array): Uint8Array {
   if (typeof SharedArrayBuffer === "undefined") return bytes;

@@ -10,7 +10,7 @@
  * label; or a folder of records. --strategy: a strategy by its name, as scaffold or fednova, or by a file of your own (src/federation/strategies/strategy.ts says what it
  * exports). --labels says what the labels mean where they are not FER2013's, as 1=surprise,2=fear.
  *
- * Pictures of your own (--set dataset=own) may have any labels, 2 to 64, any size from 8x8 to 96x96, grey or in colour. Every label counts
+ * Pictures of your own (--set dataset=own) may have any labels, 2 to 256, any size from 8x8 to 96x96, grey or in colour. Every label counts
  * unless --labels names some of them, as cat,dog or 1=cat,2=dog. --size brings pictures to one size, width and height, and is asked for
  * where they have several; of a CSV it says the size of what is no square. --channels 1 takes grey levels, 3 colour; otherwise pictures
  * are in colour if any of them is. --column names a CSV's column of labels where it has several that could be.

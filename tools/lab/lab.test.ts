@@ -297,7 +297,7 @@ test("help lists every key with its bounds", async () => {
   expect(code).toBe(0);
   for (const line of [
     /learningRate +a number above 0 to 10/,
-    /batchSize +a whole number from 1 to 512/,
+    /batchSize +a whole number from 1 to 10000/,
     /partition +iid \|/,
   ]) {
     expect(said).toMatch(line);

@@ -17,7 +17,7 @@ export { throughCameras } from "../../src/simulation/cameras";
 export { configHelp } from "../../src/simulation/config-help";
 export { poison } from "../../src/simulation/attack";
 export { decodeDreams } from "../../src/model/dreams";
-export { clientNumbers, drawnData, prepare, shared, testSplit } from "../../src/simulation/data";
+export { clientNumbers, drawnData, ONE_SIDED, prepare, shared, testSplit } from "../../src/simulation/data";
 export { isTimed, stalenessOf } from "../../src/simulation/durations";
 export { configOf, exportRun, roundsToCsv } from "../../src/simulation/export";
 export { LabPool } from "../../src/simulation/pool";

@@ -69,7 +69,9 @@ function piles(samples, path, what) {
   return Object.fromEntries(
     Object.entries(rows).map(([part, samples]) => {
       if (samples.length === 0)
-        throw new DataError(`${path} holds no ${what} for the ${part}ing.`.replace("testing", "test"));
+        throw new DataError(
+          `${path} holds no ${what} for the ${part === "test" ? part : "training"}. ${lab.ONE_SIDED}`,
+        );
       const owners = Uint32Array.from(samples, ({ client }) => client);
       return [
         part,

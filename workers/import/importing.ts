@@ -131,6 +131,7 @@ async function importZip(file: File, intake: Sink): Promise<void> {
       }
       return;
     }
+    intake.expect?.(found.pictures.length);
     const places = new Map(found.pictures.map(({ file: { path }, place }) => [path, place]));
     for await (const entry of zip.getEntriesGenerator()) {
       const { filename, compressedSize, uncompressedSize } = entry;
@@ -230,6 +231,7 @@ async function importMany(files: ImportFile[], intake: Sink): Promise<void> {
     if (!(await importTable(found, intake)) && found.as === "zip") await importZip(found.file.file.file, intake);
     return;
   }
+  intake.expect?.(found.pictures.length);
   for (const { file, place } of found.pictures) {
     await importImage(file.path, place, () => Promise.resolve(file.file), intake);
     intake.read(file.bytes);

@@ -9,7 +9,7 @@ import {
   type PictureShape,
 } from "../../src/data/own-labels";
 import { EXPRESSIONS, FACE_PIXELS, FACE_SIZE } from "../../src/model/expressions";
-import { testSplit, type Sample } from "../../src/simulation/data";
+import { ONE_SIDED, testSplit, type Sample } from "../../src/simulation/data";
 import { addChunk, putDataset, type Dataset } from "../../src/lab/store";
 import { greyPicture, pictureLevels } from "../picture-levels";
 import { IMPORT_FAILED, type ImportOutcome, type ImportProgress, type ImportReport } from "./api";
@@ -52,6 +52,8 @@ export interface Reading {
 /** What takes the examples of some files. */
 export interface Sink {
   reading: Reading;
+  /** Told how many pictures there are, before the first. */
+  expect?: (pictures: number) => void;
   add: (sample: Sample) => Promise<void>;
   leaveOut: (problem: string) => void;
   /** Counts bytes that have been read. */
@@ -207,7 +209,8 @@ export class Intake implements Sink {
       [this.#train, "to train on"],
       [this.#test, "to test with"],
     ] as const) {
-      if (counts.every((count) => count === 0)) throw failure(`None of the ${this.#samples} pictures is ${what}.`);
+      if (counts.every((count) => count === 0))
+        throw failure(`None of the ${this.#samples} pictures is ${what}. ${ONE_SIDED}`);
     }
     const { kind } = this;
     const dataset: Dataset = {

@@ -2,7 +2,7 @@ import { expect, test } from "vitest";
 import { FerCsvError } from "../../src/data/fer-csv";
 import type { OwnQuestion } from "./api";
 import { Told } from "./intake";
-import { Survey } from "./survey";
+import { isLookedAt, Survey } from "./survey";
 
 /** What is asked about a CSV. */
 async function questionOf(csv: string, shape: { height: number; width: number } | null = null): Promise<OwnQuestion> {
@@ -29,6 +29,16 @@ test("a CSV's size is offered with everything else that so many numbers can be, 
   expect(shapes).toContainEqual({ height: 48, width: 64, channels: 1 });
   const said = await questionOf(csv(["a", "b"], 3072), { height: 48, width: 64 });
   expect(said.shape).toEqual({ height: 48, width: 64, channels: 1 });
+});
+
+test("of many pictures those that are looked at lie evenly among all of them", () => {
+  for (const of of [1, 200, 201, 399, 35_887]) {
+    const places = [...Array(of).keys()].filter((place) => isLookedAt(place, of));
+    expect(places).toHaveLength(Math.min(of, 200));
+    const gaps = places.slice(1).map((place, i) => place - (places[i] ?? 0));
+    expect(Math.max(0, ...gaps) - Math.min(...gaps, Infinity)).toBeLessThanOrEqual(1);
+    expect(places.at(-1)).toBe(of - 1);
+  }
 });
 
 test("labels are asked about as they are, and many more than can be told apart are no labels", async () => {

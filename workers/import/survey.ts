@@ -14,8 +14,12 @@ import { pictureLevels } from "../picture-levels";
 import type { ImportOutcome, OwnQuestion } from "./api";
 import { failure, withBitmap, type Reading, type Sink, type Told } from "./intake";
 
-/** Pictures that are looked at for their sizes and colours. */
-const LOOKED_AT = 100;
+/** Pictures that are looked at for their sizes and colours: all would take as long as their import. */
+const LOOKED_AT = 200;
+
+/** Whether a picture is among those, which lie evenly among all that there are: a folder is often of one kind at its beginning. */
+export const isLookedAt = (place: number, of: number): boolean =>
+  of <= LOOKED_AT || Math.floor(((place + 1) * LOOKED_AT) / of) > Math.floor((place * LOOKED_AT) / of);
 
 /** Looks through pictures of somebody's own before anything is imported: which labels, sizes and colours they have. */
 export class Survey implements Sink {
@@ -27,6 +31,7 @@ export class Survey implements Sink {
   #idxShape: PictureShape | undefined;
   #isColoured = false;
   #looked = 0;
+  #pictures = { seen: 0, of: 0 };
   #samples = 0;
   #firstProblem: string | undefined;
 
@@ -49,6 +54,10 @@ export class Survey implements Sink {
       },
       whyNot: (word) => labels.why(word),
     };
+  }
+
+  expect(pictures: number): void {
+    this.#pictures = { seen: 0, of: pictures };
   }
 
   add(): Promise<void> {
@@ -99,7 +108,7 @@ export class Survey implements Sink {
   }
 
   async #look(blob: () => Promise<Blob>): Promise<null> {
-    if (this.#looked >= LOOKED_AT) return null;
+    if (!isLookedAt(this.#pictures.seen++, this.#pictures.of)) return null;
     await withBitmap(await blob(), (bitmap) => {
       const { width, height } = bitmap;
       const key = `${width}x${height}`;
