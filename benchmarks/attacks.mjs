@@ -177,11 +177,11 @@ async function inferMembership() {
   };
   const outsiders = slice(test, MEMBERS, 2 * MEMBERS);
   for (const model of ["seed", "compact"]) {
-    await start(model, { train: slice(known, 0, MEMBERS), test: outsiders });
+    await start({ model }, { train: slice(known, 0, MEMBERS), test: outsiders });
     tell({ checkpoint: `shipped ${model}`, auc: await aucOf(startOf({ ...config, model })) });
   }
   const data = { train: slice(test, 0, MEMBERS), test: outsiders };
-  await start("compact", data);
+  await start({ model: "compact" }, data);
   tell({ checkpoint: "before the rounds", auc: await aucOf(startOf(config)) });
   const federation = {
     ...config,

@@ -57,7 +57,7 @@ export function keptRuns(file, { data: path, workers: count, minutes, say, goesO
     const needs = JSON.stringify([examples, config.model, config.strategy]);
     const own = data.get(examples);
     if (!workers) workers = await startPool(config, own, count);
-    else if (loaded !== needs) await workers.start(config.model, own, config.strategy);
+    else if (loaded !== needs) await workers.start(config, own);
     loaded = needs;
     return own;
   }

@@ -33,7 +33,7 @@ const listOf = (text) => (text === "none" ? [] : text.split(","));
 /** Runs one federation for each of some changes to a configuration. */
 async function compare(attacked, changes, about) {
   const data = lab.poison(clean, attacked);
-  await start(base.model, data);
+  await start(base, data);
   const rows = [];
   for (const [name, change] of Object.entries(changes)) {
     const { rounds } = await run(lab.parseLabConfig({ ...attacked, ...change }), { data, pool });

@@ -12,13 +12,15 @@ export type Description =
       isNullable: boolean;
     }
   | { kind: "choice"; values: readonly string[]; isNullable: boolean }
-  | { kind: "boolean" | "string" | "array" | "record" | "strict_object"; isNullable: boolean };
+  | { kind: "boolean" | "string" | "array" | "record"; isNullable: boolean }
+  | { kind: "strict_object"; keys: readonly string[]; isNullable: boolean };
 
 /** The parts of Valibot's schemas and actions that are read here. */
 interface Part {
   type: string;
   requirement?: number;
   options?: readonly string[];
+  entries?: Readonly<Record<string, unknown>>;
   wrapped?: Part;
   pipe?: readonly Part[];
 }
@@ -36,7 +38,9 @@ export function describe(schema: GenericSchema): Description {
   const isNullable = parts.some(({ type }) => type === "nullable");
   const choices = parts.find(({ type }) => type === "picklist");
   if (choices) return { kind: "choice", values: choices.options ?? [], isNullable };
-  const plain = parts.find(({ type }) => ["boolean", "string", "array", "record", "strict_object"].includes(type));
+  const object = parts.find(({ type }) => type === "strict_object");
+  if (object) return { kind: "strict_object", keys: Object.keys(object.entries ?? {}), isNullable };
+  const plain = parts.find(({ type }) => ["boolean", "string", "array", "record"].includes(type));
   if (plain) return { kind: plain.type as "boolean", isNullable };
   const bound = (type: string): number | undefined => parts.find((part) => part.type === type)?.requirement;
   const above = bound("gt_value");

@@ -49,7 +49,7 @@ function patch(pixels: Uint8Array, [height, width, channels]: ModelSpec["inputSh
 export function poison(data: LabData, config: LabConfig): LabData {
   const { attack } = config;
   if (attack === "none" || attack === "sign-flip") return data;
-  const network = networkFor(config.model, data.kind);
+  const network = networkFor(config, data.kind);
   const { inputs, classes } = summarize(network);
   if (classes <= SOURCE) {
     throw new LabConfigError(`This attack takes label ${SOURCE} for ${TARGET}, and there are ${classes} from 0 on.`);

@@ -22,7 +22,7 @@ export function cameraOf({ seed, cameraSpread }: Pick<LabConfig, "seed" | "camer
 /** A run's examples as its clients' own cameras take them; what nobody has, and the test, stay as they are. */
 export function throughCameras(data: LabData, config: LabConfig): LabData {
   if (config.cameraSpread === 0) return data;
-  const { inputs } = summarize(networkFor(config.model, data.kind));
+  const { inputs } = summarize(networkFor(config, data.kind));
   const pixels = shared(data.train.pixels.slice());
   const { train, heldOut } = shareOut(config, data.train);
   for (const client of train.keys()) {

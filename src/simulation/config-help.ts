@@ -22,7 +22,7 @@ function boundsOf(schema: v.GenericSchema): string {
     case "record":
       return "an object";
     case "strict_object":
-      return '{"gain", "angle", "mirror"}';
+      return `{${found.keys.map((key) => `"${key}"`).join(", ")}}${orNull}`;
     case "number": {
       const { isWhole, isAbove, least, most } = found;
       const from = least === undefined ? "" : `${isAbove ? "above" : "from"} ${least}`;

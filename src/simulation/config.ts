@@ -4,6 +4,7 @@ import { MODEL_NAMES, MODELS, summarize } from "../model/model";
 import { conflictOf, planEntries, real, roundConfigSchema, whole } from "../federation/protocol";
 import { asRoundSays, isLive, serverConflict, stepsConflict } from "../federation/strategies/live";
 import { STRATEGIES } from "../federation/strategies/registry";
+import { normalizationSchema } from "../federation/tasks/description";
 import { taskOf } from "../federation/tasks/registry";
 import { nearestOf } from "../base/nearest";
 import { ATTACKS } from "./attack";
@@ -36,6 +37,19 @@ const entries = {
   seed: v.optional(whole(0, 2 ** 32 - 1), 1),
   dataset: v.picklist(DATASETS),
   model: v.picklist(MODEL_NAMES),
+  /** What a network for somebody's own pictures gets, as a task's input has it: see ModelSpec.normalization. null: numbers from 0 to 1. */
+  normalization: v.optional(
+    v.nullable(
+      v.pipe(
+        normalizationSchema,
+        v.check(
+          ({ mean, std }) => [1, 3].includes(mean.length) && std.length === mean.length,
+          "one mean and one std for each channel",
+        ),
+      ),
+    ),
+    null,
+  ),
   /** The first weights: Glorot uniform, or the checkpoint that the app ships. */
   start: v.optional(v.picklist(["initialize", "shipped"]), "initialize"),
   camera: v.optional(cameraSchema, PLAIN_CAMERA),
@@ -161,6 +175,10 @@ const RULES: [(config: v.InferOutput<v.StrictObjectSchema<typeof entries, undefi
   [
     ({ dataset, model }) => dataset === "own" || (dataset === "mnist") === (summarize(MODELS[model]).inputs === 784),
     "This model does not take this data: the mnist models take mnist, the others faces.",
+  ],
+  [
+    ({ normalization, dataset }) => normalization === null || dataset === "own",
+    "The networks of the lab's own data sets get numbers from 0 to 1: choose normalization null.",
   ],
   [
     ({ start, dataset }) => start === "initialize" || dataset !== "own",

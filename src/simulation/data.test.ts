@@ -35,12 +35,15 @@ test("a digest is of pixels, labels and clients, and of names and shape where th
 
 test("a model of the registry gets the data's own input and classes, or says which model takes them", () => {
   const kind = { labels: ["a", "b", "c"], input: { height: 32, width: 40, channels: 3 } };
-  const { inputs, classes, tensors } = summarize(networkFor("compact", kind));
+  const { inputs, classes, tensors } = summarize(networkFor({ model: "compact" }, kind));
   expect([inputs, classes, tensors[0]?.shape]).toEqual([3840, 3, [3, 3, 3, 16]]);
   const small = { ...kind, input: { height: 20, width: 20, channels: 1 } };
-  expect(() => networkFor("compact", small)).toThrow(LabConfigError);
-  expect(() => networkFor("compact", small)).toThrow("These do: mnist-2nn, mnist-cnn, mnist-lenet.");
-  expect(networkFor("compact", undefined)).toBe(networkFor("compact", undefined));
+  expect(() => networkFor({ model: "compact" }, small)).toThrow(LabConfigError);
+  expect(() => networkFor({ model: "compact" }, small)).toThrow("These do: mnist-2nn, mnist-cnn, mnist-lenet.");
+  expect(networkFor({ model: "compact" }, undefined)).toBe(networkFor({ model: "compact" }, undefined));
+  const normalization = { mean: [0.5], std: [0.25] };
+  expect(networkFor({ model: "mnist-2nn", normalization }, small).normalization).toEqual(normalization);
+  expect(() => networkFor({ model: "compact", normalization }, kind)).toThrow("these pictures have 3 channels");
 });
 
 /** The places of those that test, of examples that do not say what they are for. */

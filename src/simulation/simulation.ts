@@ -163,7 +163,7 @@ export class OtherDataError extends Error {
  */
 export async function runLab(run: LabRun): Promise<LabState> {
   const { config, data, pool, signal, onProgress, onRound, now = () => performance.now() } = run;
-  const model = summarize(networkFor(config.model, data.kind));
+  const model = summarize(networkFor(config, data.kind));
   const strategic = strategyOf(config, model, run.strategy);
   const digest = await digestOf(data);
   if (run.resume && run.resume.data !== digest) throw new OtherDataError(run.resume.data);

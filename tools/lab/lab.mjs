@@ -203,7 +203,7 @@ async function once(config, data, pool, folder) {
     write("rounds.csv", lab.roundsToCsv(state.rounds));
     write("state.bin", v8.serialize(state));
     // What a task can begin with: see docs/your-own.md.
-    const model = lab.summarize(lab.networkFor(config.model, data.kind));
+    const model = lab.summarize(lab.networkFor(config, data.kind));
     write("checkpoint.safetensors", lab.encodeCheckpoint(model, state.weights, { lab: config.name }, "float32"));
   };
   const isTimed = lab.isTimed(config);
@@ -307,9 +307,9 @@ async function main() {
     const isOther = needs(one) !== loaded;
     if (isOther) data = await dataOf(one, options.data, options);
     // A model that does not take the data is told before threads are started for it.
-    lab.networkFor(one.model, data.kind);
+    lab.networkFor(one, data.kind);
     if (!workers) workers = await startPool(one, data, options.workers);
-    else if (isOther) await workers.start(one.model, data, one.strategy);
+    else if (isOther) await workers.start(one, data);
     loaded = needs(one);
   }
   if (options.edge || options.preset === "against-the-edge") {
@@ -401,9 +401,9 @@ const meanOf = (values) => {
 const diverged = ({ round }) => `Training diverged in round ${round + 1}. A lower learning rate is needed.`;
 
 /** What of a configuration its data and its workers hang on: another is got ready anew. */
-function needs({ dataset, camera, model, strategy, rehearse, attack, cameraSpread, ...rest }) {
+function needs({ dataset, camera, model, normalization, strategy, rehearse, attack, cameraSpread, ...rest }) {
   const own = attack !== "none" || cameraSpread > 0 ? { attack, cameraSpread, ...rest } : null;
-  return JSON.stringify([dataset, camera, model, strategy, rehearse > 0, own]);
+  return JSON.stringify([dataset, camera, model, normalization, strategy, rehearse > 0, own]);
 }
 
 /** What came of one configuration's runs. */

@@ -121,15 +121,16 @@ export async function dataOf(config, path, said = {}) {
 }
 
 /** The first weights of a configuration. @param kind of its data, where they are of somebody's own */
-export function startOf({ start, model, seed }, kind) {
-  const spec = lab.networkFor(model, kind);
+export function startOf(config, kind) {
+  const { start, model, seed } = config;
+  const spec = lab.networkFor(config, kind);
   if (start === "initialize") return lab.initializeWeights(spec, seed);
   const file = readFileSync(join(root, "public", lab.BUILT_IN[lab.taskOf(model)].firstCheckpoint));
   return lab.decodeCheckpoint(new Uint8Array(file), lab.summarize(spec));
 }
 
-/** Worker threads with a model, of the registry or any network, and data, and how to stop them. */
-export async function startPool({ model, strategy = null }, data, count = availableParallelism()) {
+/** Worker threads with a configuration's network and data, and how to stop them. @param config its `model` may also be any network */
+export async function startPool(config, data, count = availableParallelism()) {
   const threads = Array.from({ length: count }, () => new Worker(new URL("./thread.mjs", import.meta.url)));
   // A thread that dies answers nothing any more: its death rejects the calls that wait. (A race with one promise of failure
   // would keep every result of a run alive, for that promise never settles.)
@@ -152,14 +153,15 @@ export async function startPool({ model, strategy = null }, data, count = availa
       evaluate: (...values) => orFail(remote.evaluate(...values)),
     };
   });
-  const start = (one, examples, own = null) => {
-    const spec = typeof one === "string" ? lab.networkFor(one, examples.kind) : one;
-    return Promise.all(workers.map((worker) => worker.start(spec, examples, "wasm", own)));
+  const start = (one, examples) => {
+    const { model, strategy = null } = one;
+    const spec = typeof model === "string" ? lab.networkFor(one, examples.kind) : model;
+    return Promise.all(workers.map((worker) => worker.start(spec, examples, "wasm", strategy)));
   };
-  await start(model, data, strategy);
+  await start(config, data);
   return {
     pool: new lab.LabPool(workers),
-    /** Gives the same threads another model or data. */
+    /** Gives the same threads another configuration or data. */
     start,
     stop: () => Promise.all(threads.map((thread) => thread.terminate())),
   };

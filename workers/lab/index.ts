@@ -57,7 +57,7 @@ const preview: LabApi["preview"] = async (config) => {
     dataset === "drawn" ? { labels: drawnLabels(DRAWN.train), kind: undefined } : await readShareable(dataset);
   if (!data) throw isMissing(dataset);
   // Pictures that the model does not take are told before the run.
-  networkFor(config.model, data.kind);
+  networkFor(config, data.kind);
   return picture(config, data);
 };
 
@@ -66,7 +66,7 @@ const run: LabApi["run"] = async (id, onUpdate) => {
   if (!run) throw named(NO_DATA, "This run has been deleted.");
   const { config } = run;
   const loaded = await dataOf(config);
-  const network = networkFor(config.model, loaded.kind);
+  const network = networkFor(config, loaded.kind);
   const data = poison(throughCameras(prepare(loaded, config.camera), config), config);
   // A GPU is one device, whoever uses it; cores are as many as there are.
   const contrasts = config.strategy !== null && STRATEGIES.get(config.strategy)?.client.contrast !== undefined;

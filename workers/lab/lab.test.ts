@@ -5,6 +5,7 @@ import { attackersOf, poison, SOURCE, TARGET } from "../../src/simulation/attack
 import { parseLabConfig, type LabConfig, type LabInput } from "../../src/simulation/config";
 import { LabPool, type LabData } from "../../src/simulation/pool";
 import { shareOut } from "../../src/simulation/cohort";
+import { networkFor } from "../../src/simulation/network";
 import { runLab, type LabState } from "../../src/simulation/simulation";
 import { MODELS, summarize } from "../../src/model/model";
 import { seededRandom } from "../../src/base/random";
@@ -52,7 +53,7 @@ async function run(
 ): Promise<LabState> {
   const all = Array.from({ length: workers }, () => new LabWorker(worker.startBackend));
   const data = poison(examples, config);
-  for (const one of all) await one.start(config.model, data, "wasm", config.strategy);
+  for (const one of all) await one.start(networkFor(config, data.kind), data, "wasm", config.strategy);
   const start = initializeWeights(MODELS[config.model], config.seed);
   return runLab({ config, data, pool: new LabPool(all), start, ...hooks });
 }
@@ -90,6 +91,26 @@ test("FedAvg of one full-batch step a client is one step of SGD on everybody's e
   });
   expect(worst).toBeLessThan(1e-6);
   expect(federated.rounds[0]?.trainLoss).toBeCloseTo(alone.rounds[0]?.trainLoss ?? NaN, 4);
+});
+
+test("what a network gets of somebody's own pictures is what their normalization makes of them", async () => {
+  const kind = { labels: Array.from({ length: 10 }, (_, i) => `label ${i}`), input: { height: 28, width: 28, channels: 1 } };
+  const times = (factor: number): LabData => {
+    const of = ({ pixels, labels }: LabData["train"]) => ({
+      pixels: pixels.map((level) => (level >> 1) * factor),
+      labels,
+      classes: 10,
+    });
+    return { train: of(DATA.train), test: of(DATA.test), kind };
+  };
+  const own = { dataset: "own", rounds: 2 } as const;
+  const bright = await run(config(own), { examples: times(2) });
+  const normalized = { ...own, normalization: { mean: [0], std: [0.5] } };
+  const dark = await run(config(normalized), { examples: times(1) });
+  expect(dark.weights).toEqual(bright.weights);
+  expect(dark.evaluation).toEqual(bright.evaluation);
+  const plain = await run(config(own), { examples: times(1) });
+  expect(plain.weights).not.toEqual(bright.weights);
 });
 
 test("a federation learns, ends at its target, and sends a quarter of the bytes in int8 for nearly the same weights", async () => {

@@ -66,7 +66,7 @@ const layerSchema = v.variant("kind", [
 
 const side = whole(8, MOST.side);
 /** Of each channel: a mean is between black and white; a network that takes levels as they are has a std of 1/255. */
-const normalizationSchema = v.strictObject({
+export const normalizationSchema = v.strictObject({
   mean: v.array(v.pipe(v.number(), v.minValue(0), v.maxValue(1))),
   std: v.array(v.pipe(v.number(), v.minValue(0.003), v.maxValue(10))),
 });
