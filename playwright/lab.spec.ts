@@ -230,7 +230,7 @@ test("a strategy's options are fields of the form, go with it alone, and can be 
   );
   await page.getByRole("button", { name: "Start the sweep" }).click();
   const sweep = page.getByRole("region", { name: "Own", exact: true });
-  await expect(sweep).toContainText("Could not be run: 2.");
+  await expect(sweep).toContainText("Runs done: 2 of 4. Diverged: 0. Could not be run: 2.");
   await expect(sweep.getByRole("row", { name: /Lambda 0\.1.*Adam/ })).toContainText("failed");
   await sweep.getByRole("button", { name: "Show the run with ditto: Lambda 1, Optimizer SGD" }).click();
   await expect(page.getByRole("heading", { name: "Own: ditto: Lambda 1, Optimizer SGD" })).toBeVisible();

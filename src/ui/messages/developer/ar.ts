@@ -1023,6 +1023,7 @@ export const ar = {
     progress: "تقدّم السلسلة",
     allDone: "اكتملت كل تشغيلاتها.",
     counts: "تباعد: {{diverged}}. تعذّر تشغيله: {{failed}}.",
+    tried: "التشغيلات المكتملة: {{done}} من {{count}}.",
     paused: "التشغيلات المكتملة: {{done}} من {{count}}، وتتابع من هناك.",
     table: "تشغيلات السلسلة",
     best: "أفضل دقة",

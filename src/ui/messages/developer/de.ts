@@ -1012,6 +1012,7 @@ export const de = {
     progress: "Fortschritt der Reihe",
     allDone: "Alle ihre Läufe sind fertig.",
     counts: "Divergiert: {{diverged}}. Nicht durchführbar: {{failed}}.",
+    tried: "Fertige Läufe: {{done}} von {{count}}.",
     paused: "Fertige Läufe: {{done}} von {{count}}. Von da geht es weiter.",
     table: "Die Läufe der Reihe",
     best: "Beste Genauigkeit",

@@ -994,6 +994,7 @@ export const en = {
     progress: "Progress of the sweep",
     allDone: "All its runs are done.",
     counts: "Diverged: {{diverged}}. Could not be run: {{failed}}.",
+    tried: "Runs done: {{done}} of {{count}}.",
     paused: "Runs done: {{done}} of {{count}}. It goes on from there.",
     table: "The sweep's runs",
     best: "Best accuracy",

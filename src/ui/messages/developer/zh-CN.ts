@@ -920,6 +920,7 @@ export const zhCN = {
     progress: "扫描进度",
     allDone: "全部运行已完成。",
     counts: "发散：{{diverged}}。无法运行：{{failed}}。",
+    tried: "已完成 {{done}} 次运行，共 {{count}} 次。",
     paused: "已完成 {{done}} 次运行，共 {{count}} 次，会从那里继续。",
     table: "本次扫描的运行",
     best: "最佳准确率",
