@@ -553,6 +553,11 @@ test("what is added goes over no task unasked, and its row puts a task's own des
   await name.fill("mine");
   await expect(known).toContainText("drawings, labels circle, square, triangle, network small");
   await expect(known).toContainText("somebody has given it a first checkpoint");
+  // Who looks at the rounds meanwhile finds what was typed.
+  await page.getByRole("link", { name: "Overview", exact: true }).click();
+  await expect(name).toBeHidden();
+  await page.getByRole("link", { name: "Tasks", exact: true }).click();
+  await expect(name).toHaveValue("mine");
   await page.getByLabel("Admin token").fill(stage.adminToken);
   await page.getByLabel("Admin token").press("Enter");
   const asked = page.getByRole("dialog", { name: "Change mine?" });

@@ -28,9 +28,17 @@ const values = optionsOf(import.meta.url, {
   evaluate: { type: "string" },
   token: { type: "string" },
 });
+values.url = values.url.replace(/\/+$/, "");
 const module = await load("tools/headless.ts");
 const stop = new AbortController();
 process.once("SIGINT", () => stop.abort());
+if (!/^https?:/.test(values.url) || !URL.canParse(values.url)) {
+  fail(`--url ${values.url}: write it as http://127.0.0.1:8787, which npm start prints.`);
+}
+const tasks = await fetch(new URL("/api/tasks", values.url), { signal: stop.signal }).catch(() => null);
+if (!tasks) console.error(`${values.url} does not answer. It is asked until it does; Ctrl+C ends that.`);
+else if (!tasks.headers.get("content-type")?.includes("json"))
+  fail(`--url ${values.url}: this is no server of the app.`);
 if (values.evaluate) {
   const { evaluateCandidates } = await import("./evaluate.mjs");
   await evaluateCandidates(values, stop.signal);

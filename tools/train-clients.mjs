@@ -109,6 +109,7 @@ export class Trainer {
   }
 
   async takePart() {
+    let waitsFor;
     for (let done = 0; !this.signal.aborted;) {
       try {
         const answer = await this.client.checkIn(this.train.length, this.heldOut.length);
@@ -120,7 +121,11 @@ export class Trainer {
           this.#left = undefined;
           done += 1;
         } else if (done >= this.rounds && answer.reason !== "already-sent") return;
-        else await pause(answer.retryAfterSeconds * 1000, undefined, { signal: this.signal });
+        else {
+          if (answer.reason === "no-round" && waitsFor !== answer.reason) this.say("waits: no round is open.");
+          waitsFor = answer.reason;
+          await pause(answer.retryAfterSeconds * 1000, undefined, { signal: this.signal });
+        }
       } catch (error) {
         if (this.signal.aborted) return;
         this.say(error instanceof Error ? error.message : String(error));

@@ -43,6 +43,15 @@ test("a label is told whole, or left out as too long, and never cut to another o
   expect(labels.why(`${long}ab`)).toContain("over 100 letters");
 });
 
+test("however many other words there are, a label that somebody has named is read", () => {
+  const others = Array.from({ length: 1100 }, (_, i) => `other ${i}`);
+  for (const labels of [new OwnLabels(new Map([["pen", "pen"]])), new OwnLabels(null, ["pen", "cup"])]) {
+    for (const other of others) expect(labels.read(other)).toBeNull();
+    expect(labels.read("pen")).toBe(0);
+    expect(labels.isTooMany).toBe(false);
+  }
+});
+
 test("what somebody says decides the names and their order, and what is not named is left out", () => {
   const labels = new OwnLabels(
     new Map([

@@ -96,13 +96,16 @@ export class OwnLabels {
     const word = wordOf(raw);
     if (word.length > MOST_LETTERS) return null;
     const before = this.#counts.get(word);
+    const name = this.#nameOf(word);
     if (before === undefined && this.#counts.size >= MOST_WORDS) {
-      // What is left out anyway needs no place.
-      this.#isTooMany ||= this.#nameOf(word) !== null;
-      return null;
+      // What is left out anyway needs no place; of what somebody has named there is an end.
+      if (name === null) return null;
+      if (!this.given && !this.fixed) {
+        this.#isTooMany = true;
+        return null;
+      }
     }
     this.#counts.set(word, (before ?? 0) + 1);
-    const name = this.#nameOf(word);
     if (name === null) return null;
     const known = this.#names.indexOf(name);
     return known >= 0 ? known : this.#names.push(name) - 1;

@@ -1,6 +1,7 @@
 import * as v from "valibot";
 import { roundConfigSchema, type RoundConfig } from "./protocol";
 import { taskNamed, type TaskName } from "./tasks/registry";
+import type { TaskDescription } from "./tasks/task";
 
 /**
  * A round as the schema says it is where nobody says otherwise. It is apart from the schema because what it says takes a phone a while
@@ -29,22 +30,28 @@ export const NOTEBOOK_ROUND = {
   agreement: 0,
 } as const satisfies Partial<RoundConfig>;
 
+type WithRound = Pick<TaskDescription, "defaultRound">;
+
 /** What a task's rounds are where nobody says otherwise: of one that began with random weights, its own word first, the notebook's. */
-const saidOf = (task: TaskName, isFromScratch: boolean): Partial<RoundConfig> => ({
+const saidOf = ({ defaultRound }: WithRound, isFromScratch: boolean): Partial<RoundConfig> => ({
   ...(isFromScratch && NOTEBOOK_ROUND),
-  ...taskNamed(task).defaultRound,
+  ...defaultRound,
 });
 
-/** A task's round where nobody says otherwise. @param isFromScratch see `taskSchema` */
-export const defaultRoundOf = (task: TaskName, isFromScratch: boolean): RoundConfig => ({
+/** The round of a description where nobody says otherwise. @param isFromScratch see `taskSchema` */
+export const describedRound = (task: WithRound, isFromScratch: boolean): RoundConfig => ({
   ...DEFAULT_ROUND,
   ...saidOf(task, isFromScratch),
 });
+
+/** A task's round where nobody says otherwise. @param isFromScratch see `taskSchema` */
+export const defaultRoundOf = (task: TaskName, isFromScratch: boolean): RoundConfig =>
+  describedRound(taskNamed(task), isFromScratch);
 
 /** A round's configuration as it is asked for: what is not said is the task's. @param isFromScratch see `taskSchema` */
 export const roundSchemaOf = (task: TaskName, isFromScratch: boolean) =>
   v.pipe(
     v.record(v.string(), v.unknown()),
-    v.transform((said) => ({ ...saidOf(task, isFromScratch), ...said })),
+    v.transform((said) => ({ ...saidOf(taskNamed(task), isFromScratch), ...said })),
     roundConfigSchema,
   );

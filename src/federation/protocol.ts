@@ -295,7 +295,7 @@ export function conflictOf(config: RoundConfig): string | undefined {
       return "Noise could make the variances of batch normalization negative: let clients keep their own, or freeze it.";
     }
     if (config.evaluators > 0) {
-      return "What clients say of a candidate has no noise, and would tell of their faces: choose evaluators 0. The dreamed faces and the operator still judge it.";
+      return "What clients say of a candidate has no noise, and would tell of their faces: choose evaluators 0. Dreamed faces, where the task has them, and the operator, if awaited, still judge it.";
     }
     if (config.clipQuantile > 0) {
       try {
@@ -314,12 +314,15 @@ export function conflictOf(config: RoundConfig): string | undefined {
   return undefined;
 }
 
+const unknownOf = (change: object): string | undefined =>
+  Object.keys(change).find((key) => !Object.hasOwn(roundConfigSchema.entries, key));
+
 /** A change of an open round: any of its fields. Absent ones stay as they are. */
 export const roundChangeSchema = v.pipe(
   v.record(v.string(), v.unknown()),
   v.check(
-    (change) => Object.keys(change).every((key) => Object.hasOwn(roundConfigSchema.entries, key)),
-    "an unknown field",
+    (change) => unknownOf(change) === undefined,
+    ({ input }) => `${unknownOf(input)}: an unknown field`,
   ),
   v.rawTransform(({ dataset, addIssue, NEVER }) => {
     const parsed: Record<string, unknown> = {};

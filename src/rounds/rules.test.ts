@@ -17,8 +17,9 @@ test("each rule that a description breaks is told by its field, with what is tak
   expect(rules({ ...EXAMPLE, foo: 1 })).toEqual(["foo unknown"]);
   const { title: _, ...untitled } = EXAMPLE;
   expect(rules(untitled)).toEqual(["title missing"]);
-  expect(rules({ ...EXAMPLE, title: { en: " ", Deutsch: "x", de: "a\u0007" } })).toEqual([
+  expect(rules({ ...EXAMPLE, title: { en: " ", fr: "\u200b", Deutsch: "x", de: "a\u0007" } })).toEqual([
     "title.en empty",
+    "title.fr empty",
     "title.Deutsch language",
     "title.de control",
   ]);

@@ -1,4 +1,5 @@
 import * as v from "valibot";
+import { VISIBLE } from "../federation/tasks/description";
 
 /** Rules of a task's description that the page says in its own language; `other` is what only the description's own schema says, in English. */
 export type Rule =
@@ -78,6 +79,7 @@ function ruleOf({ type, expected, received, requirement, input }: v.BaseIssue<un
   if (type === "max_length") return isText ? "long" : "manyOf";
   if (type === "union") return "oneOf";
   if (type === "regex" && requirement instanceof RegExp) {
+    if (requirement === VISIBLE) return "empty";
     if (steps.at(-1)?.origin === "key") return "language";
     const keys = steps.map(({ key }) => key);
     if (keys.at(-1) !== "name") return "control";

@@ -2,7 +2,7 @@ import { decodeCheckpoint, encodeCheckpoint } from "../../src/model/checkpoint";
 import { sha256Hex } from "../../src/base/digest";
 import { initializeWeights } from "../../src/model/initialize";
 import { summarize } from "../../src/model/model";
-import { FormatError } from "../../src/model/safetensors";
+import { checkSound } from "../../src/model/sound";
 import { normOf } from "../../src/federation/privacy/clip";
 import { networkOf } from "../../src/federation/tasks/network";
 import { taskNamed, type TaskName } from "../../src/federation/tasks/registry";
@@ -62,14 +62,7 @@ async function deployedCheckpoint({ env, task }: TaskContext): Promise<Uint8Arra
 export async function readFirst(task: TaskName, file: Uint8Array<ArrayBuffer>): Promise<FirstCheckpoint> {
   const model = summarize(networkOf(task));
   const weights = decodeCheckpoint(file, model);
-  for (const { name, offset, size } of model.tensors) {
-    const values = weights.subarray(offset, offset + size);
-    if (!values.every(Number.isFinite))
-      throw new FormatError("not-finite", `${name} holds a number that is not finite.`);
-    if (name.endsWith("/moving_variance") && values.some((value) => value < 0)) {
-      throw new FormatError("not-finite", `${name} holds a negative variance, which has no root.`);
-    }
-  }
+  checkSound(model, weights);
   // Written anew, so that nothing of its header is anybody's, and no two tasks have one file.
   const own = encodeCheckpoint(model, weights, { task, version: "0" }, "float32");
   return { sha256: await sha256Hex(own), bytes: own.length, norm: normOf(weights), file: own };

@@ -308,7 +308,13 @@ describe("liars", () => {
     ["a tensor's name that leads elsewhere", { ...SHAPES, model: { ...TINY, layers: [{ ...TINY.layers[0], name: "../x" }, ...TINY.layers.slice(1)] } }, "model"],
     ["rounds that rehearse nothing", { ...SHAPES, defaultRound: { rehearse: 3 } }, "defaultRound"],
     ["rounds that mirror drawings", { ...SHAPES, defaultRound: { augment: true } }, "defaultRound"],
-    ["rounds of an unknown field", { ...SHAPES, defaultRound: { unheardOf: 1 } }, "defaultRound"],
+    ["rounds of an unknown field", { ...SHAPES, defaultRound: { unheardOf: 1 } }, "unheardOf"],
+    // What a round that says nothing would be: a task begins with random weights, or with a checkpoint.
+    ["rounds that no random model can begin with", { ...SHAPES, defaultRound: { aggregation: "fednova" } }, "Begun with random weights"],
+    ["rounds that no checkpoint can begin with", { ...SHAPES, defaultRound: { strategy: "feddyn", population: 10 } }, "Begun with a checkpoint"],
+    ["rounds with noise that nobody judges", { ...SHAPES, defaultRound: { noise: 1, updateClip: 1, prior: 0, evaluators: 0, batchNorm: "frozen" } }, "choose awaitOperator true"],
+    ["words that nobody can see", { ...SHAPES, labels: [{ name: "a", words: { en: "\u200b" } }, { name: "b" }] }, "labels.0.words.en"],
+    ["two labels of the same words", { ...SHAPES, labels: [{ name: "a", words: { en: "Ball" } }, { name: "b", words: { en: "Ball" } }] }, "the same words"],
     ["rounds of a field that every object has", { ...SHAPES, defaultRound: { toString: 1 } }, "defaultRound"],
     ["a field that nobody knows", { ...SHAPES, webhook: "http://elsewhere" }, "webhook"],
   ]; // prettier-ignore
@@ -358,14 +364,28 @@ describe("liars", () => {
       [
         raw(
           model,
-          weights((i) => (i === 5 ? NaN : 0)),
+          weights((i) => (i === 5 ? NaN : 0.1)),
         ),
         "422 not-finite",
       ],
       [
         raw(
           model,
-          weights((i) => (i === 80 ? Infinity : 0)),
+          weights((i) => (i === 5 ? 3e38 : 0.1)),
+        ),
+        "422 not-finite",
+      ],
+      [
+        raw(
+          model,
+          weights(() => 0),
+        ),
+        "422 not-finite",
+      ],
+      [
+        raw(
+          model,
+          weights((i) => (i === 80 ? Infinity : 0.1)),
         ),
         "422 not-finite",
       ],

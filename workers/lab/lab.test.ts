@@ -94,7 +94,10 @@ test("FedAvg of one full-batch step a client is one step of SGD on everybody's e
 });
 
 test("what a network gets of somebody's own pictures is what their normalization makes of them", async () => {
-  const kind = { labels: Array.from({ length: 10 }, (_, i) => `label ${i}`), input: { height: 28, width: 28, channels: 1 } };
+  const kind = {
+    labels: Array.from({ length: 10 }, (_, i) => `label ${i}`),
+    input: { height: 28, width: 28, channels: 1 },
+  };
   const times = (factor: number): LabData => {
     const of = ({ pixels, labels }: LabData["train"]) => ({
       pixels: pixels.map((level) => (level >> 1) * factor),

@@ -88,7 +88,12 @@ describe("a part that makes what its interface does not want is named, with what
     ["somebody twice", { server: { select: () => [5, 3, 5] } }, "server.select chooses 5 more than once"],
     ["nobody", { server: { select: () => [] } }, "server.select chooses nobody"],
     ["no list", { server: { select: () => new Set([3]) } }, "server.select makes no list"],
-    ["no delta", { server: { aggregate: () => ({}) } }, "delta: server.aggregate makes no vector"],
+    [
+      "no delta",
+      { server: { aggregate: () => ({}) } },
+      "delta: server.aggregate makes no Float64Array or Float32Array",
+    ],
+    ["bytes for a delta", { client: { afterTraining: () => ({ delta: new Uint8Array(5) }) } }, "makes no Float32Array"],
     [
       "a state without what goes down",
       {

@@ -14,8 +14,15 @@ function made<T>(whose: string, value: T): T {
   return value;
 }
 
-function checkVector(whose: string, vector: unknown, { model }: StrategyContext<never>): void {
-  if (!ArrayBuffer.isView(vector)) throw new StrategyError(`${whose} makes no vector.`);
+/** @param kinds of arrays that are taken: levels of a byte are no weights */
+function checkVector(
+  whose: string,
+  vector: unknown,
+  { model }: StrategyContext<never>,
+  kinds: readonly (Float32ArrayConstructor | Float64ArrayConstructor)[] = [Float32Array],
+): void {
+  const kind = kinds.find((one) => vector instanceof one);
+  if (!kind) throw new StrategyError(`${whose} makes no ${kinds.map(({ name }) => name).join(" or ")}.`);
   const { length } = vector as Float32Array;
   if (length !== model.parameters) {
     throw new StrategyError(`${whose} makes ${length} numbers; the model has ${model.parameters}.`);
@@ -129,7 +136,7 @@ export function held(strategy: AnyStrategy): AnyStrategy {
       aggregate(context, updates, before) {
         const part = "server.aggregate";
         const { delta, state } = made(part, server.aggregate(context, updates, before));
-        checkVector(`delta: ${part}`, delta, context);
+        checkVector(`delta: ${part}`, delta, context, [Float64Array, Float32Array]);
         if (state) stateOf(`state: ${part}`, state);
         checkDown(part, state ?? before, context);
         return { delta, ...(state && { state }) };

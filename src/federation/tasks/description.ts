@@ -10,6 +10,9 @@ import { EXAMPLE_KINDS, LABEL_PLACE, type TaskDescription, type Words } from "./
 /** Tasks that may be added to a deployment, those that were retired among them. */
 export const MOST_TASKS = 32;
 
+/** What is not empty has something that can be seen. */
+export const VISIBLE = /^$|[\p{L}\p{N}\p{P}\p{S}]/u;
+
 /** Words, of which none turns the text around it: no control characters, no overrides of the direction. */
 const text = (most: number) =>
   v.pipe(
@@ -18,6 +21,7 @@ const text = (most: number) =>
     v.minLength(1),
     v.maxLength(most),
     v.regex(/^[^\p{Cc}\u202a-\u202e\u2066-\u2069]*$/u, "a control character"),
+    v.regex(VISIBLE, "nothing that can be seen"),
   );
 const languageTag = v.pipe(
   v.string(),
@@ -125,6 +129,12 @@ const entries = {
     v.minLength(LEAST_LABELS),
     v.maxLength(MOST_TASK_LABELS),
     v.check((labels) => new Set(labels.map(({ name }) => name)).size === labels.length, "two labels of one name"),
+    v.check((labels) => {
+      const said = labels.flatMap(({ words = {} }) =>
+        Object.entries(words).map((one) => one.join(" ").normalize("NFC")),
+      );
+      return new Set(said).size === said.length;
+    }, "two labels of the same words"),
   ),
   /** In what its rounds differ from the defaults, where nobody says otherwise. */
   defaultRound: v.optional(

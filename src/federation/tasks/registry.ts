@@ -89,6 +89,10 @@ export function taskConflict(
   if (strategy === "scaffold" && reads > MOST_READS) {
     return `SCAFFOLD's server reads every update of the cohort once more, block by block: here ${reads} reads, and it takes ${MOST_READS} at most. Choose a lower goalCount.`;
   }
+  const { noise = 0, awaitOperator = false, tolerance = null } = size;
+  if (noise > 0 && dreams === null && !awaitOperator && tolerance !== null) {
+    return "With noise no client judges a candidate, and this task has no dreamed pictures that could: choose awaitOperator true, or tolerance null, which publishes whatever comes.";
+  }
   if (augment && examples === "drawing") {
     return "Augmentation mirrors faces, which no drawing survives: choose augment false.";
   }

@@ -1,8 +1,8 @@
 import * as v from "valibot";
 import { EXPRESSIONS, FACE_SIZE } from "../../model/expressions";
 import { whyUntrainable } from "../../model/trainable";
-import { DEFAULT_ROUND } from "../default-round";
-import { conflictOf, type RoundConfig } from "../protocol";
+import { describedRound } from "../default-round";
+import { conflictOf } from "../protocol";
 import { addedTaskSchema, descriptionOf, taskStateSchema } from "./description";
 import { fit } from "./network";
 import { showsExpressions, taskConflict } from "./registry";
@@ -36,8 +36,15 @@ export const taskRequestSchema = v.pipe(
       say("labels", `say how each label is acted (how), or let faces show ${EXPRESSIONS.join(", ")}, in this order`);
     }
     say("model", whyUntrainable(fit(task), labels.length));
-    const round: RoundConfig = { ...DEFAULT_ROUND, ...task.defaultRound };
-    say("defaultRound", conflictOf(round) ?? taskConflict(task, round));
+    // It begins with random weights, and may be given a checkpoint before its first round: a round that says no more has to be one in both.
+    for (const [isFromScratch, begun] of [
+      [true, "random weights"],
+      [false, "a checkpoint"],
+    ] as const) {
+      const round = describedRound(task, isFromScratch);
+      const conflict = conflictOf(round) ?? taskConflict(task, round);
+      if (conflict !== undefined) say("defaultRound", `Begun with ${begun}: ${conflict}`);
+    }
   }),
 );
 export type TaskRequest = v.InferInput<typeof taskRequestSchema>;
