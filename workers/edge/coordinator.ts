@@ -2,6 +2,7 @@ import { DurableObject } from "cloudflare:workers";
 import * as v from "valibot";
 import type { ProblemCode } from "../../src/federation/problems";
 import {
+  conflictOf,
   taskNameSchema,
   type Alerts as AlertSettings,
   type CheckIn,
@@ -149,8 +150,11 @@ export class Coordinator extends DurableObject<Env> {
   }
 
   /** Opens a round that waits for clients, unless one is under way. */
-  async startRounds(config: RoundConfig): Promise<Round | "round-open" | "task-retired"> {
+  async startRounds(config: RoundConfig): Promise<Round | "round-open" | "task-retired" | { conflict: string }> {
     if (this.#store.settings.isRetired) return "task-retired";
+    // Here, where nobody describes the task otherwise meanwhile.
+    const conflict = conflictOf(config) ?? taskConflict(taskNamed(this.#context.task), config);
+    if (conflict !== undefined) return { conflict };
     const number = this.ctx.storage.transactionSync(() => {
       if (this.#store.rounds.open()) return undefined;
       this.#store.settings.setEarlyStop(null);

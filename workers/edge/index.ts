@@ -4,7 +4,6 @@ import { PROBLEMS, type ProblemCode } from "../../src/federation/problems";
 import {
   alertsSchema,
   checkInSchema,
-  conflictOf,
   evaluationSchema,
   type Evaluation,
   idSchema,
@@ -19,7 +18,7 @@ import {
 import { roundSchemaOf } from "../../src/federation/default-round";
 import { CHANGEABLE, MOST_TASKS, taskChangeSchema, type TaskState } from "../../src/federation/tasks/description";
 import { taskRequestSchema } from "../../src/federation/tasks/request";
-import { isBuiltIn, taskConflict, taskNamed, type TaskName } from "../../src/federation/tasks/registry";
+import { isBuiltIn, taskNamed, type TaskName } from "../../src/federation/tasks/registry";
 import { FormatError, MAX_HEADER_BYTES } from "../../src/model/safetensors";
 import { secureMessageSchema } from "../../src/federation/secagg/messages";
 import { SigningError, verify, type Signer } from "../../src/federation/signing";
@@ -437,10 +436,9 @@ app.post("/api/tasks/:task/rounds", async (c) => {
   const task = await taskOf(c);
   const { fromScratch } = await coordinator(c.env, task).task();
   const config = await readJson(c.req.raw, roundSchemaOf(task, fromScratch));
-  const conflict = conflictOf(config) ?? taskConflict(taskNamed(task), config);
-  if (conflict !== undefined) throw new ProblemError("contradiction", conflict);
   const round = await coordinator(c.env, task).startRounds(config);
   if (typeof round === "string") throw new ProblemError(round);
+  if ("conflict" in round) throw new ProblemError("contradiction", round.conflict);
   return c.json(round, 201);
 });
 

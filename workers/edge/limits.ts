@@ -8,7 +8,7 @@ const CLAIMED_KEY = /;keyid="([^"]{1,100})"/;
 
 /** The administrator's token as a request has it. */
 const tokenOf = ({ headers }: Request): string | undefined =>
-  /^Bearer (.+)$/.exec(headers.get("authorization") ?? "")?.[1];
+  /^Bearer (.+)$/i.exec(headers.get("authorization") ?? "")?.[1];
 
 /** Whether a request has the administrator's token, compared in constant time. */
 async function isAdmin(request: Request, { ADMIN_TOKEN }: Env): Promise<boolean> {

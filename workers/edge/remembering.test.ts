@@ -97,6 +97,15 @@ test("what FedDyn's server remembers goes with its version: undone with it, gone
   expect(await round(9, { batchNorm: "average" })).toEqual([]);
 });
 
+test("with another alpha FedDyn's server and its devices begin anew: what one has summed is no other's", async () => {
+  await round(1, { alignment: 1 });
+  const first = await current();
+  // A thousandth of the alpha would step a thousand times as far.
+  expect(await round(2, { alignment: 0.001 })).toEqual([]);
+  await expectMoved(first, 0.6);
+  expect(await round(3, { alignment: 0.001 })).toEqual([[2, 2]]);
+});
+
 test("a sum under masks is enough for FedDyn's server, and however many examples a client has, it counts once", async () => {
   const start = await current();
   const clip = Math.max(lengthOf(ONE), lengthOf(OTHER));

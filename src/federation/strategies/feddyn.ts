@@ -24,6 +24,8 @@ export const feddyn: Strategy<v.InferOutput<typeof options>> = {
     named: { alpha: "alignment" },
     server: {
       seesUpdates: false,
+      // Slopes that a strong alpha has made would be, divided by a weak one, steps as many times too long.
+      measuredBy: ["alignment"],
       // What is remembered is N h, the sum of all g_k, which stays what it is where N becomes another.
       step({ clients, options: { alpha } }, { weights, memory, mean, updates }) {
         for (let i = 0; i < weights.length; i++) {

@@ -70,6 +70,14 @@ export const isOptionOf = (strategy: unknown, field: keyof LiveOptions): boolean
 export const remembers = ({ strategy }: Pick<LiveChoice, "strategy">): boolean =>
   strategy !== "none" && liveNamed(strategy).live.server !== undefined;
 
+/** Fields of a round that have to stay as they are for what its server remembers to be gone on from. */
+export const rememberedBy = ({ strategy }: Pick<LiveChoice, "strategy">): readonly string[] => [
+  "strategy",
+  // With another way other tensors move.
+  "batchNorm",
+  ...((strategy !== "none" && liveNamed(strategy).live.server?.measuredBy) || []),
+];
+
 export const isLive = (name: unknown): name is LiveName => typeof name === "string" && Object.hasOwn(LIVE, name);
 
 /** A round's strategy, as far as a client needs it; null where it has none. */

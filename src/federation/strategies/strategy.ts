@@ -73,6 +73,8 @@ export interface LiveServer<Options> {
   told?(context: StrategyContext<Options>, memory: Float32Array): Vectors;
   /** Whether it has to know each update with the steps that made it, and not their sum only. */
   seesUpdates: boolean;
+  /** Options, as a round calls them, by which what is remembered, here and on the devices, is measured: with other ones both begin anew. */
+  measuredBy?: readonly string[];
   /** Steps a block of trainable weights in place, and what is remembered of the same block. */
   step(context: StrategyContext<Options>, block: ServerBlock): void;
 }

@@ -13,7 +13,7 @@ import {
 import type { DreamVerdict } from "../../../src/federation/guard";
 import type { RoundLife } from "../../../src/federation/round/life";
 import type { RingFacts } from "../../../src/federation/secagg/ring";
-import { LIVE_OPTIONS } from "../../../src/federation/strategies/live";
+import { LIVE_OPTIONS, rememberedBy } from "../../../src/federation/strategies/live";
 import { optionalJson, time, type Database } from "./database";
 
 /** How many of the last rounds keep their members. */
@@ -137,8 +137,14 @@ const factsSchema = v.object({
 
 const numberRow = v.object({ number: v.number() });
 
-/** What rounds have in common whose server goes on from what it remembers. */
-type Remembering = Pick<RoundConfig, "strategy" | "batchNorm">;
+/** What rounds have in common whose server goes on from what it remembers, in SQL, with the values from the second parameter on. */
+function alike(config: RoundConfig): { isAlike: string; values: (string | number)[] } {
+  const fields = rememberedBy(config) as readonly (keyof RoundConfig)[];
+  return {
+    isAlike: fields.map((field, i) => `json_extract(r.config, '$.${field}') = ?${i + 2}`).join(" AND "),
+    values: fields.map((field) => config[field] as string | number),
+  };
+}
 
 /** The rounds of a task. */
 export class RoundTable {
@@ -245,32 +251,33 @@ export class RoundTable {
   }
 
   /** Whether a version was made by a round whose server remembers something that a round of this strategy goes on from. */
-  isRemembered(version: number, { strategy, batchNorm }: Remembering): boolean {
+  isRemembered(version: number, config: RoundConfig): boolean {
+    const { isAlike, values } = alike(config);
     const rows = this.db.all(
       numberRow,
-      `SELECT r.number FROM checkpoints c JOIN rounds r ON r.number = c.round
-         WHERE c.version = ?1 AND json_extract(r.config, '$.strategy') = ?2 AND json_extract(r.config, '$.batchNorm') = ?3`,
-      ...[version, strategy, batchNorm],
+      `SELECT r.number FROM checkpoints c JOIN rounds r ON r.number = c.round WHERE c.version = ?1 AND ${isAlike}`,
+      ...[version, ...values],
     );
     return rows.length > 0;
   }
 
   /**
-   * The rounds of a strategy, and of one way with batch normalization, that have led to a version, one from the version of the other, with no
+   * The rounds like one, whose server remembers something, that have led to a version, one from the version of the other, with no
    * other round between: those whose updates are in what its server remembers there. (What clients keep of tensors that do not move is not what
    * the server does.) Each pair the first and the last of some in a row, the latest first; the last hundred thousand.
    */
-  remembered(version: number, { strategy, batchNorm }: Remembering): [first: number, last: number][] {
+  remembered(version: number, config: RoundConfig): [first: number, last: number][] {
+    const { isAlike, values } = alike(config);
     const rows = this.db.all(
       numberRow,
       `WITH RECURSIVE led (number, base) AS (
          SELECT r.number, r.base FROM checkpoints c JOIN rounds r ON r.number = c.round
-           WHERE c.version = ?1 AND json_extract(r.config, '$.strategy') = ?2 AND json_extract(r.config, '$.batchNorm') = ?3
+           WHERE c.version = ?1 AND ${isAlike}
          UNION ALL
          SELECT r.number, r.base FROM led JOIN checkpoints c ON c.version = led.base JOIN rounds r ON r.number = c.round
-           WHERE json_extract(r.config, '$.strategy') = ?2 AND json_extract(r.config, '$.batchNorm') = ?3)
+           WHERE ${isAlike})
        SELECT number FROM led LIMIT 100000`,
-      ...[version, strategy, batchNorm],
+      ...[version, ...values],
     );
     const ranges: [number, number][] = [];
     for (const { number } of rows) {
