@@ -1,5 +1,5 @@
 /**
- * `npm run client -- --url URL [--task NAME] [--clients 5] [--rounds 1]`: headless clients take part in rounds with random
+ * `npm run client -- --url URL [--task NAME] [--random] [--clients 5] [--rounds 1]`: headless clients take part in rounds with random
  * deltas: a federation to look at without browsers. An administrator starts the rounds. NAME may be a task that was added to the edge.
  *
  * `npm run client -- --url URL [--task NAME] --data DATA [--labels 1=happy,...] [--clients 5] [--rounds 1]`: machines without browsers that
@@ -22,6 +22,7 @@ const values = optionsOf(import.meta.url, {
   clients: { type: "count", default: "5" },
   rounds: { type: "count", default: "1" },
   data: { type: "string" },
+  random: { type: "boolean", default: false },
   labels: { type: "string" },
   column: { type: "string" },
   client: { type: "string" },
@@ -39,6 +40,8 @@ const tasks = await fetch(new URL("/api/tasks", values.url), { signal: stop.sign
 if (!tasks) console.error(`${values.url} does not answer. It is asked until it does; Ctrl+C ends that.`);
 else if (!tasks.headers.get("content-type")?.includes("json"))
   fail(`--url ${values.url}: this is no server of the app.`);
+if (values.random && (values.data || values.evaluate))
+  fail("--random sends what no data have taught: leave it out beside --data and --evaluate.");
 if (values.evaluate) {
   const { evaluateCandidates } = await import("./evaluate.mjs");
   await evaluateCandidates(values, stop.signal);

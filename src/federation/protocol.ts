@@ -239,6 +239,9 @@ export function strategyConflict({
   return undefined;
 }
 
+/** Clients that a round may have to wait for: with more it would never begin. */
+const MOST_WAITING = 1_000_000;
+
 /** Why parts of a configuration do not go together, in words; undefined when they do. */
 export function conflictOf(config: RoundConfig): string | undefined {
   const strategy = strategyConflict(config) ?? liveConflict(config);
@@ -253,6 +256,9 @@ export function conflictOf(config: RoundConfig): string | undefined {
   }
   if (config.topology === "gossip" && (!aggregation.isForHubs || optimizer.seesUpdates)) {
     return "FedNova and FedExP take a whole cohort's steps and norms, and a hub knows its own only: choose the central topology.";
+  }
+  if (config.goalCount / config.fraction > MOST_WAITING) {
+    return `So many updates of so small a fraction of those who wait need more than ${MOST_WAITING} clients: choose a lower goalCount, or a larger fraction.`;
   }
   if (config.secure && optimizer.seesUpdates) {
     return "FedExP's step comes from the norms of single updates, which secure aggregation hides: choose another server optimizer.";

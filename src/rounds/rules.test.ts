@@ -38,6 +38,13 @@ test("each rule that a description breaks is told by its field, with what is tak
     ["input", "other", "drawings are square"],
     ["model", "other", "Its input is 97 x 8.5 x 1: at most 96 x 96 are taken."],
   ]);
+  const twice = [
+    { name: "a", words: { en: "Ball" } },
+    { name: "a", words: { en: "Ball" } },
+  ];
+  expect(rules({ ...EXAMPLE, title: { de: "Formen" }, ask: { en: "{label}{label}" }, labels: twice })).toEqual([
+    ...["title english", "ask onePlace", "labels sameNames", "labels sameWords"],
+  ]);
   expect(rules(3)).toEqual([" object"]);
 });
 

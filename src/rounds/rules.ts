@@ -1,5 +1,5 @@
 import * as v from "valibot";
-import { VISIBLE } from "../federation/tasks/description";
+import { PART_RULES, VISIBLE } from "../federation/tasks/description";
 
 /** Rules of a task's description that the page says in its own language; `other` is what only the description's own schema says, in English. */
 export type Rule =
@@ -21,6 +21,7 @@ export type Rule =
   | "layerName"
   | "language"
   | "control"
+  | keyof typeof PART_RULES
   | "other";
 
 /** One thing that is wrong with a description. */
@@ -71,7 +72,10 @@ function brokenBy(issue: v.BaseIssue<unknown>, before: readonly Step[]): BrokenR
   ];
 }
 
-function ruleOf({ type, expected, received, requirement, input }: v.BaseIssue<unknown>, steps: readonly Step[]): Rule {
+function ruleOf(
+  { type, expected, received, requirement, input, message }: v.BaseIssue<unknown>,
+  steps: readonly Step[],
+): Rule {
   if (received === "undefined") return "missing";
   if (type === "strict_object" || type === "object") return expected === "never" ? "unknown" : "object";
   const isText = typeof input === "string";
@@ -85,7 +89,8 @@ function ruleOf({ type, expected, received, requirement, input }: v.BaseIssue<un
     if (keys.at(-1) !== "name") return "control";
     return keys.includes("labels") ? "labelName" : keys.includes("layers") ? "layerName" : "other";
   }
-  return TYPES[type] ?? "other";
+  const part = (Object.keys(PART_RULES) as (keyof typeof PART_RULES)[]).find((rule) => PART_RULES[rule] === message);
+  return part ?? TYPES[type] ?? "other";
 }
 
 /** What is taken, without the signs that the library puts around it. */

@@ -10,6 +10,14 @@ import { EXAMPLE_KINDS, LABEL_PLACE, type TaskDescription, type Words } from "./
 /** Tasks that may be added to a deployment, those that were retired among them. */
 export const MOST_TASKS = 32;
 
+/** Rules between the parts of a field, as their messages have them. */
+export const PART_RULES = {
+  english: "English words, en, are missing",
+  onePlace: `more than one ${LABEL_PLACE}`,
+  sameNames: "two labels of one name",
+  sameWords: "two labels of the same words",
+} as const;
+
 /** What is not empty has something that can be seen. */
 export const VISIBLE = /^$|[\p{L}\p{N}\p{P}\p{S}]/u;
 
@@ -31,7 +39,7 @@ const languageTag = v.pipe(
 const wordsOf = (most: number) =>
   v.pipe(
     v.record(languageTag, text(most)),
-    v.check((words) => "en" in words, "English words, en, are missing"),
+    v.check((words) => "en" in words, PART_RULES.english),
     v.check((words) => Object.keys(words).length <= 16, "more than 16 languages"),
     v.transform((words) => words as Words),
   );
@@ -82,10 +90,7 @@ const entries = {
   ask: v.optional(
     v.pipe(
       sentencesSchema,
-      v.check(
-        (words) => Object.values(words).every((one) => one.split(LABEL_PLACE).length <= 2),
-        `more than one ${LABEL_PLACE}`,
-      ),
+      v.check((words) => Object.values(words).every((one) => one.split(LABEL_PLACE).length <= 2), PART_RULES.onePlace),
     ),
   ),
   examples: v.picklist(EXAMPLE_KINDS),
@@ -128,13 +133,13 @@ const entries = {
     ),
     v.minLength(LEAST_LABELS),
     v.maxLength(MOST_TASK_LABELS),
-    v.check((labels) => new Set(labels.map(({ name }) => name)).size === labels.length, "two labels of one name"),
+    v.check((labels) => new Set(labels.map(({ name }) => name)).size === labels.length, PART_RULES.sameNames),
     v.check((labels) => {
       const said = labels.flatMap(({ words = {} }) =>
         Object.entries(words).map((one) => one.join(" ").normalize("NFC")),
       );
       return new Set(said).size === said.length;
-    }, "two labels of the same words"),
+    }, PART_RULES.sameWords),
   ),
   /** In what its rounds differ from the defaults, where nobody says otherwise. */
   defaultRound: v.optional(
