@@ -604,4 +604,18 @@ test("what is added goes over no task unasked, and its row puts a task's own des
   await expect(page.getByRole("alert").filter({ hasText: "It was forgotten here" })).toBeVisible();
   await expect(page.getByLabel("Admin token")).toHaveValue("");
   await expect(page.getByLabel("Admin token")).toBeFocused();
+  await expect(page.getByText("Nothing was sent")).toBeHidden();
+
+  // Words without a space, as long as they may be, make no page wider than a phone.
+  const long = { title: { en: "W".repeat(60) }, ask: { en: `{label}${"M".repeat(150)}` } };
+  expect((await admin("PUT", "", { ...(added as object), ...long })).status).toBe(200);
+  await page.setViewportSize({ width: 390, height: 800 });
+  for (const path of ["/play?task=mine", "/draw"]) {
+    // A page begins with the words that it has known, and finds the new ones beside it.
+    await expect(async () => {
+      await page.goto(`${stage.url}${path}`);
+      await expect(page.getByText("W".repeat(60)).first()).toBeAttached({ timeout: 2000 });
+    }).toPass();
+    expect(await page.evaluate(() => document.documentElement.scrollWidth), path).toBeLessThanOrEqual(390);
+  }
 });

@@ -33,6 +33,8 @@ values.url = values.url.replace(/\/+$/, "");
 const module = await load("tools/headless.ts");
 const stop = new AbortController();
 process.once("SIGINT", () => stop.abort());
+if (values.random && (values.data || values.evaluate))
+  fail("--random sends what no data have taught: leave it out beside --data and --evaluate.");
 if (!/^https?:/.test(values.url) || !URL.canParse(values.url)) {
   fail(`--url ${values.url}: write it as http://127.0.0.1:8787, which npm start prints.`);
 }
@@ -40,8 +42,6 @@ const tasks = await fetch(new URL("/api/tasks", values.url), { signal: stop.sign
 if (!tasks) console.error(`${values.url} does not answer. It is asked until it does; Ctrl+C ends that.`);
 else if (!tasks.headers.get("content-type")?.includes("json"))
   fail(`--url ${values.url}: this is no server of the app.`);
-if (values.random && (values.data || values.evaluate))
-  fail("--random sends what no data have taught: leave it out beside --data and --evaluate.");
 if (values.evaluate) {
   const { evaluateCandidates } = await import("./evaluate.mjs");
   await evaluateCandidates(values, stop.signal);
