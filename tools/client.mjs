@@ -16,6 +16,9 @@ import { fail } from "./faces.mjs";
 import { load } from "./load.mjs";
 import { optionsOf } from "./options.mjs";
 
+/** Who has no answer by then is told so. */
+const ANSWER_MS = 10_000;
+
 const values = optionsOf(import.meta.url, {
   url: { type: "string", default: "http://127.0.0.1:8787" },
   task: { type: "string", default: "expressions-compact" },
@@ -38,7 +41,9 @@ if (values.random && (values.data || values.evaluate))
 if (!/^https?:/.test(values.url) || !URL.canParse(values.url)) {
   fail(`--url ${values.url}: write it as http://127.0.0.1:8787, which npm start prints.`);
 }
-const tasks = await fetch(new URL("/api/tasks", values.url), { signal: stop.signal }).catch(() => null);
+const tasks = await fetch(new URL("/api/tasks", values.url), {
+  signal: AbortSignal.any([stop.signal, AbortSignal.timeout(ANSWER_MS)]),
+}).catch(() => null);
 if (!tasks) console.error(`${values.url} does not answer. It is asked until it does; Ctrl+C ends that.`);
 else if (!tasks.headers.get("content-type")?.includes("json"))
   fail(`--url ${values.url}: this is no server of the app.`);

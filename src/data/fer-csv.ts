@@ -1,10 +1,9 @@
 import { FACE_PIXELS } from "../model/expressions";
 import { cellsOf, CsvSplitter, type CsvFault, type CsvRecord } from "./csv";
 import { clientColumn } from "./client-columns";
-import { LabelWords } from "./label-words";
+import { LabelWords, MOST_LETTERS } from "./label-words";
 import {
   FACE,
-  MOST_LETTERS,
   MOST_WORDS,
   OwnDataError,
   shapeOfNumbers,

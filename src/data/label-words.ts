@@ -13,8 +13,8 @@ const NAMES: Record<Expression, RegExp> = {
   neutral: /^neutral$/,
 };
 
-/** Letters of a word that may be a label. */
-const MOST_LETTERS = 100;
+/** Letters of a label, and of what says whose an example is. */
+export const MOST_LETTERS = 100;
 /** Words that are remembered: a data set with more kinds of labels than this has none that we could ask for. */
 const MOST_WORDS = 64;
 /** Share of the examples whose number is beyond FER2013's: below it they are slips, above it the numbers mean something else. */

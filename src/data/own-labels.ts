@@ -1,5 +1,5 @@
 import { FACE_SIZE } from "../model/expressions";
-import { compareWords } from "./label-words";
+import { compareWords, MOST_LETTERS } from "./label-words";
 
 /** The labels of a data set that is of somebody's own: whatever words it has, each its own label unless somebody says otherwise. */
 
@@ -25,8 +25,6 @@ export const MOST_LABELS = 256;
 /** As many as a task may have. */
 export const MOST_TASK_LABELS = 64;
 export const LEAST_LABELS = 2;
-/** Letters of a label, and of what says whose an example is. */
-export const MOST_LETTERS = 100;
 /** Words that are remembered, of which somebody may take some, or several as one label. */
 export const MOST_WORDS = 4 * MOST_LABELS;
 /** Pixels of a side. */

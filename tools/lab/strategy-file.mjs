@@ -122,10 +122,15 @@ export async function checkTypes(file) {
   if (!path.endsWith(".ts") || !existsSync(path)) return;
   const { default: ts } = await import("typescript");
   const program = ts.createProgram([path], {
-    ...{ strict: true, noEmit: true, skipLibCheck: true, allowImportingTsExtensions: true },
+    strict: true,
+    noEmit: true,
+    skipLibCheck: true,
+    allowImportingTsExtensions: true,
     // It runs in Node, wherever it lies.
-    ...{ types: ["node"], typeRoots: [join(root, "node_modules/@types")] },
-    ...{ target: ts.ScriptTarget.ESNext, module: ts.ModuleKind.ESNext },
+    types: ["node"],
+    typeRoots: [join(root, "node_modules/@types")],
+    target: ts.ScriptTarget.ESNext,
+    module: ts.ModuleKind.ESNext,
     moduleResolution: ts.ModuleResolutionKind.Bundler,
     lib: ["lib.esnext.d.ts", "lib.dom.d.ts"],
   });

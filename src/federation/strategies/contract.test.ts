@@ -8,8 +8,15 @@ import { quadratic, start } from "./testing";
 const whole = Float32Array.from(start);
 const short = new Float32Array(1);
 const context: ClientContext<never> = {
-  ...{ options: {} as never, model: quadratic, clients: 3, global: whole, broadcast: {}, state: {} },
-  ...{ learningRate: 1, epochs: 1, steps: 1 },
+  options: {} as never,
+  model: quadratic,
+  clients: 3,
+  global: whole,
+  broadcast: {},
+  state: {},
+  learningRate: 1,
+  epochs: 1,
+  steps: 1,
 };
 const updates: StrategyUpdate[] = [{ client: 0, examples: 1, delta: whole, sent: {} }];
 
@@ -118,8 +125,10 @@ test("what does as its interface wants goes through as it is", () => {
   const own = heldTo({
     wire: { down: ["control"], up: ["change"] },
     client: {
-      ...{ epochs: (_: unknown, planned: number) => planned + 2, beforeTraining: () => whole, personal },
-      ...{ afterTraining: () => ({ sent, delta: whole, state: { any: short } }) },
+      epochs: (_: unknown, planned: number) => planned + 2,
+      beforeTraining: () => whole,
+      personal,
+      afterTraining: () => ({ sent, delta: whole, state: { any: short } }),
     },
     server: {
       init: () => ({ control: whole, rounds: short }),
