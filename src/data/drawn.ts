@@ -15,27 +15,29 @@ const length = (x: number, y: number): number => Math.sqrt(x * x + y * y);
 
 const soft = (distance: number): number => 1 / (1 + Math.exp(distance * 1.4));
 
-/** Distance of a point to a line between two others. */
-function toLine(x: number, y: number, [ax, ay, bx, by]: readonly [number, number, number, number]): number {
+/** How dark a mask's drawing is at a point of its own coordinates, 0 to 1. */
+function inkOf(f: Features): (x: number, y: number) => number {
+  // A brow is a line between two points.
+  const [ax, ay, bx, by] = [12, -32 - f.browInner, 46, -34 - f.browOuter] as const;
   const [dx, dy] = [bx - ax, by - ay];
-  const t = Math.max(0, Math.min(1, ((x - ax) * dx + (y - ay) * dy) / (dx * dx + dy * dy)));
-  return length(x - ax - t * dx, y - ay - t * dy);
-}
-
-/** How dark the drawing is at a point of the mask's own coordinates, 0 to 1. */
-function ink(f: Features, x: number, y: number): number {
-  const side = Math.abs(x);
-  const brow = toLine(side, y, [12, -32 - f.browInner, 46, -34 - f.browOuter]) - 4;
-  const eye = (length((side - 29) / 11, (y + 8) / (7 * f.eyeOpen)) - 1) * 7;
-  // The mouth: between two parabolas through its corners.
+  const squared = dx * dx + dy * dy;
+  const lid = 7 * f.eyeOpen;
   const half = f.mouthWidth / 2;
-  const across = Math.min(1, side / half);
-  const middle = 40 - f.smile * across * across + f.smile / 2;
-  const open = (f.mouthOpen / 2 + 3) * (1 - across * across);
-  const mouth = side > half ? length(side - half, y - middle) : Math.abs(y - middle) - open;
-  const wrinkle = Math.abs(((y + 60) % 9) - 4.5) - 1.5;
-  const nose = side < 13 && y > -26 && y < 4 ? f.noseWrinkle * soft(wrinkle) : 0;
-  return Math.max(soft(Math.min(brow, eye, mouth)), 0.8 * nose);
+  const rise = f.smile / 2;
+  const gape = f.mouthOpen / 2 + 3;
+  return (x, y) => {
+    const side = Math.abs(x);
+    const t = Math.max(0, Math.min(1, ((side - ax) * dx + (y - ay) * dy) / squared));
+    const brow = length(side - ax - t * dx, y - ay - t * dy) - 4;
+    const eye = (length((side - 29) / 11, (y + 8) / lid) - 1) * 7;
+    // The mouth: between two parabolas through its corners.
+    const across = Math.min(1, side / half);
+    const middle = 40 - f.smile * across * across + rise;
+    const open = gape * (1 - across * across);
+    const mouth = side > half ? length(side - half, y - middle) : Math.abs(y - middle) - open;
+    const nose = side < 13 && y > -26 && y < 4 ? f.noseWrinkle * soft(Math.abs(((y + 60) % 9) - 4.5) - 1.5) : 0;
+    return Math.max(soft(Math.min(brow, eye, mouth)), 0.8 * nose);
+  };
 }
 
 /** What {@link drawFaces} draws: every expression as often as the others. */
@@ -59,13 +61,14 @@ export function drawFaces(count: number, seed: number): { pixels: Uint8Array; la
     const [shiftX, shiftY] = [around(14), around(14)];
     const [skin, slope, contrast] = [150 + around(70), around(0.6), 55 + random() * 60];
     const grain = 6 + random() * 16;
+    const ink = inkOf(features);
     for (let row = 0; row < FACE_SIZE; row++) {
       for (let column = 0; column < FACE_SIZE; column++) {
         const [u, w] = [((column + 0.5) / FACE_SIZE) * 2 - 1, ((row + 0.5) / FACE_SIZE) * 2 - 1];
         const x = scale * (cos * u - sin * w) + shiftX;
         const y = scale * (sin * u + cos * w) + shiftY;
         const inside = soft((length(x / 66, y / 80) - 1) * 30);
-        const level = inside * (skin + slope * x - contrast * ink(features, x, y)) + (1 - inside) * (skin - 60);
+        const level = inside * (skin + slope * x - contrast * ink(x, y)) + (1 - inside) * (skin - 60);
         const value = level + grain * normal(random);
         pixels[face * FACE_PIXELS + row * FACE_SIZE + column] = Math.max(0, Math.min(255, Math.round(value)));
       }
