@@ -61,9 +61,9 @@ export interface Seen {
   events: string;
 }
 
-/** Runs a series of rounds. */
-export function play(series: AuditedSeries, withCanary: boolean, rules: Rules): Seen {
-  let config: RoundConfig | null = roundOf(series);
+/** Runs a series of rounds. @param first what its first round says */
+function play(series: AuditedSeries, first: RoundConfig, withCanary: boolean, rules: Rules): Seen {
+  let config: RoundConfig | null = first;
   const canary = new Float32Array(MODEL.parameters);
   canary[PLACE] = series.isLoud ? LOUD : series.updateClip;
   const other = new Float32Array(MODEL.parameters);
@@ -285,7 +285,8 @@ export function audit(series: AuditedSeries, runs: number, rules: Rules = RULES)
   // As the Coordinator tells of its rounds: see RoundTable.mechanisms.
   const published = epsilon([{ sampling: series.secure ? 1 : series.fraction, noise, rounds }], delta);
   const half = Math.floor(runs / 2);
-  const some = (withCanary: boolean): Seen[] => Array.from({ length: half }, () => play(series, withCanary, rules));
+  const first = roundOf(series);
+  const some = (withCanary: boolean): Seen[] => Array.from({ length: half }, () => play(series, first, withCanary, rules));
   const [lessonIn, lessonOut] = [some(true), some(false)];
   const score = teach(lessonIn, lessonOut);
   const guess = bestGuess(lessonIn.map(score), lessonOut.map(score), delta);

@@ -32,18 +32,14 @@ export interface UpdateFacts {
  */
 export function linearWeight(
   { examples, steps, norm, initialLoss, staleness }: UpdateFacts,
-  {
-    aggregation,
-    noise,
-    strategy = "none",
-    ...options
-  }: LinearOptions & Pick<RoundConfig, "aggregation" | "noise"> & Partial<Pick<RoundConfig, "strategy">>,
+  config: LinearOptions & Pick<RoundConfig, "aggregation" | "noise"> & Partial<Pick<RoundConfig, "strategy">>,
   clip: number,
 ): Weight {
+  const { aggregation, noise, strategy = "none" } = config;
   const clipped = clip > 0 && norm > clip ? clip / norm : 1;
   const discount = clipped / Math.sqrt(1 + staleness);
   if (noise > 0 || remembers({ strategy })) return { weight: discount, denominator: 1 };
-  return linearOf(aggregation).weigh({ examples, steps, norm: norm * clipped, initialLoss, discount }, options);
+  return linearOf(aggregation).weigh({ examples, steps, norm: norm * clipped, initialLoss, discount }, config);
 }
 
 /**
