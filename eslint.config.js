@@ -106,7 +106,7 @@ export default ts.config(
         {
           guarded: [
             ...["GPU", "WakeLock", "Navigator.prototype.(share|canShare|vibrate|wakeLock|gpu)$"],
-            "PointerEvent.prototype.getCoalescedEvents$",
+            ...["PointerEvent.prototype.getCoalescedEvents$", "HTMLVideoElement.prototype.requestVideoFrameCallback$"],
             // Set and never read: a browser that does not know it draws as it always does.
             "CanvasRenderingContext2D.prototype.imageSmoothingQuality$",
             // With a secure context, which is looked for.

@@ -35,10 +35,17 @@ for (const task of ["expressions", "expressions-compact"]) {
   const context = await browser.newContext({ permissions: ["camera"], serviceWorkers: "block" });
   const page = await context.newPage();
   await page.addInitScript(() => {
-    // The app has put what it saw into the page when it takes the next picture; the next animation frame shows it.
+    // The app takes the next picture after its workers' last answer about the one before, which the first animation frame behind that shows.
     const take = window.createImageBitmap.bind(window);
     window.taken = [];
+    window.answered = [];
     window.frames = [];
+    window.Worker = class extends Worker {
+      constructor(...given) {
+        super(...given);
+        this.addEventListener("message", () => window.answered.push(performance.now()));
+      }
+    };
     window.createImageBitmap = (source, ...rest) => {
       if (source instanceof HTMLVideoElement) window.taken.push(performance.now());
       return take(source, ...rest);
@@ -53,19 +60,18 @@ for (const task of ["expressions", "expressions-compact"]) {
   await page.getByRole("button", { name: "Open the camera" }).click();
   await page.getByRole("list", { name: "What the model sees" }).getByText("%").first().waitFor({ timeout: 120_000 });
   await page.waitForTimeout(2000);
-  const { taken, frames } = await page.evaluate(async (ms) => {
-    window.taken.length = window.frames.length = 0;
+  const { taken, answered, frames } = await page.evaluate(async (ms) => {
+    window.taken.length = window.answered.length = window.frames.length = 0;
     await new Promise((resolve) => setTimeout(resolve, ms));
-    return { taken: window.taken, frames: window.frames };
+    return { taken: window.taken, answered: window.answered, frames: window.frames };
   }, values.seconds * 1000);
   const ms = taken
     .slice(1)
-    .flatMap((next, i) =>
-      frames
-        .filter((frame) => frame >= next)
-        .slice(0, 1)
-        .map((frame) => frame - taken[i]),
-    )
+    .flatMap((next, i) => {
+      const answer = answered.findLast((at) => at > taken[i] && at < next) ?? Infinity;
+      const shown = frames.find((frame) => frame >= answer);
+      return shown === undefined ? [] : [shown - taken[i]];
+    })
     .sort((a, b) => a - b);
   const perSecond = (times) => Number((((times.length - 1) * 1000) / (times.at(-1) - times[0])).toFixed(1));
   models[task] = {

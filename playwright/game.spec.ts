@@ -1,6 +1,6 @@
-import AxeBuilder from "@axe-core/playwright";
 import type { Page } from "@playwright/test";
 import { expect, openCamera, playTake, storedFaces, test } from "./stage";
+import { violationsOf } from "./accessible";
 import { bytesUntilUsable } from "./first-load";
 
 /** The scores that this browser has noted. */
@@ -160,10 +160,7 @@ for (const { locale, dir, scheme } of [
         await page.goto(stage.url + route);
         await expect(page.locator("main h1").first()).toBeAttached();
         await expect(page.locator("html")).toHaveAttribute("dir", dir);
-        const { violations } = await new AxeBuilder({ page }).analyze();
-        expect(
-          violations.map(({ id, nodes }) => `${route}: ${id}: ${nodes.map(({ html }) => html).join(" | ")}`),
-        ).toEqual([]);
+        expect(await violationsOf(page), route).toEqual([]);
       }
     });
   });

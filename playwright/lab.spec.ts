@@ -4,13 +4,13 @@ import { createWriteStream, mkdtempSync, readFileSync, rmSync, writeFileSync } f
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
-import AxeBuilder from "@axe-core/playwright";
 import type { Page } from "@playwright/test";
 import sharp from "sharp";
 import { BlobWriter, TextReader, Uint8ArrayReader, ZipWriter } from "@zip.js/zip.js";
 import { drawFaces } from "../src/data/drawn";
 import { EXPRESSIONS, FACE_PIXELS } from "../src/model/expressions";
 import type { LabExport } from "../src/simulation/export";
+import { violationsOf } from "./accessible";
 import { expect, test } from "./stage";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
@@ -97,7 +97,7 @@ async function opensFromFile(page: Page): Promise<void> {
   await expect(opened.getByRole("region", { name: "Rounds" }).getByRole("row")).toHaveCount(CONFIG.rounds + 1);
   await expect(opened.getByRole("row", { name: /SHA-256 of the data/ })).toContainText(/[0-9a-f]{64}/);
   await expect(opened.locator("pre")).toContainText('"clients": 6');
-  expect((await new AxeBuilder({ page: opened }).analyze()).violations.map(({ id }) => id)).toEqual([]);
+  expect(await violationsOf(opened)).toEqual([]);
   expect(asked).toEqual([pathToFileURL(file).href]);
   expect(wrong).toEqual([]);
   await opened.close();
@@ -190,7 +190,7 @@ test("an asynchronous run tells its simulated time, clients that gossip their sp
   await expect(page.getByText(/The clients' models: standard deviation \d/)).toBeVisible();
   await page.getByText("Rounds as a table").click();
   await expect(page.getByRole("columnheader", { name: "± between clients" })).toBeVisible();
-  expect((await new AxeBuilder({ page }).analyze()).violations.map(({ id }) => id)).toEqual([]);
+  expect(await violationsOf(page)).toEqual([]);
 });
 
 test("a strategy's options are fields of the form, go with it alone, and can be swept", async ({ page, stage }) => {
@@ -272,7 +272,7 @@ test("a sweep runs its settings' values one after the other, goes on after a rel
   for (const rate of ["0.01", "0.03"]) await expect(row(rate)).toContainText(/\d\.\d%\d+\.\d%done6 \/ 6/);
   await expect(sweep.getByRole("img", { name: "Test accuracy by round, one line for each run" })).toBeVisible();
   await expect(sweep.locator("figcaption")).toContainText("0.03 · SGD");
-  expect((await new AxeBuilder({ page }).analyze()).violations.map(({ id }) => id)).toEqual([]);
+  expect(await violationsOf(page)).toEqual([]);
 
   const [download] = await Promise.all([
     page.waitForEvent("download"),
@@ -523,7 +523,7 @@ test("pictures of other labels, sizes and colours are asked about, learned in co
   const rows = Array.from({ length: 20 }, (_, i) => `${["cat", "dog"][i % 2]},${i},${levels}`);
   await importFile(page, "animals.csv", `animal,number,levels\n${rows.join("\n")}\n`);
   await expect(form.getByRole("alert")).toContainText("say which holds the labels");
-  expect((await new AxeBuilder({ page }).analyze()).violations.map(({ id }) => id)).toEqual([]);
+  expect(await violationsOf(page)).toEqual([]);
   await form.getByLabel("Column with the labels").fill("animal");
   const size = form.getByLabel("Width and height");
   await expect(size).toHaveValue("");
@@ -541,7 +541,7 @@ test("pictures of other labels, sizes and colours are asked about, learned in co
   await importFile(page, "wide.csv", `animal,levels\n${named.join("\n")}\n`);
   await expect(size.getByRole("option", { selected: true })).toHaveText("32 × 32, In colour");
   await expect(form.getByText("differ only in case are told apart: Cat, cat.")).toBeVisible();
-  expect((await new AxeBuilder({ page }).analyze()).violations.map(({ id }) => id)).toEqual([]);
+  expect(await violationsOf(page)).toEqual([]);
   await size.selectOption("64 × 48, Grey levels");
   await expect(form.getByLabel("Colours")).toHaveValue("1");
   await form.getByRole("button", { name: "Import" }).click();

@@ -1,13 +1,10 @@
-import AxeBuilder from "@axe-core/playwright";
 import type { Page } from "@playwright/test";
+import { violationsOf } from "./accessible";
 import { expect, storedFaces, test } from "./stage";
 import { scenePath } from "./webcam";
 
 const splitsOf = async (page: Page): Promise<string[]> =>
   (await storedFaces(page)).map(({ split, label, needsAnswer }) => `${split} ${label}${needsAnswer ? " ?" : ""}`);
-
-const violationsOf = async (page: Page): Promise<string[]> =>
-  (await new AxeBuilder({ page }).analyze()).violations.map(({ id }) => id);
 
 test("a smile does not train anger unless the player says that it is", async ({ page, stage }) => {
   /** Lets the director name one role after the other until it is this one. */

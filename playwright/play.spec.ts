@@ -1,5 +1,5 @@
-import AxeBuilder from "@axe-core/playwright";
 import sharp from "sharp";
+import { violationsOf } from "./accessible";
 import { expect, playTake, openCamera, storedFaces, test } from "./stage";
 import { photoPath } from "./webcam";
 
@@ -16,7 +16,7 @@ test.describe("a stranger", () => {
     const consent = page.getByRole("button", { name: "No, just play" });
     await openCamera(page, stage.url);
     await expect(choices.or(consent)).toHaveCount(0);
-    expect((await new AxeBuilder({ page }).analyze()).violations.map(({ id }) => id)).toEqual([]);
+    expect(await violationsOf(page)).toEqual([]);
     await playTake(page);
     await expect(choices).toBeVisible();
     await consent.click();
@@ -194,8 +194,7 @@ test("a nickname and a mask are put on by keyboard, stand where the player does,
   await page.keyboard.press("Enter");
   await page.keyboard.type(name);
   const dialog = page.getByRole("dialog", { name: "You on the stage" });
-  const { violations } = await new AxeBuilder({ page }).include("dialog").analyze();
-  expect(violations).toEqual([]);
+  expect(await violationsOf(page, "dialog")).toEqual([]);
   // One of each group has the focus, and arrows choose.
   for (const [group, last] of [
     ["mask", "Demon"],

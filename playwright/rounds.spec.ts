@@ -1,6 +1,6 @@
-import AxeBuilder from "@axe-core/playwright";
 import type { Page } from "@playwright/test";
 import { DEFAULT_ROUND } from "../src/federation/default-round";
+import { violationsOf } from "./accessible";
 import { collectFaces, expect, openCamera, playTake, test } from "./stage";
 
 // A colour on its way to the other theme is no colour to judge.
@@ -10,10 +10,7 @@ test.use({ contextOptions: { reducedMotion: "reduce" } });
 async function expectAccessible(page: Page, what: string): Promise<void> {
   for (const colorScheme of ["light", "dark"] as const) {
     await page.emulateMedia({ colorScheme });
-    const { violations } = await new AxeBuilder({ page }).analyze();
-    expect(
-      violations.map(({ id, nodes }) => `${what}, ${colorScheme}: ${id}: ${nodes.map(({ html }) => html).join(" | ")}`),
-    ).toEqual([]);
+    expect(await violationsOf(page), `${what}, ${colorScheme}`).toEqual([]);
   }
 }
 
@@ -153,8 +150,7 @@ test("task, round and view stand in the address, and a round that was started is
   await expect(drawer.getByLabel("Goal count")).toHaveValue("20");
   for (const colorScheme of ["light", "dark"] as const) {
     await page.emulateMedia({ colorScheme });
-    const { violations } = await new AxeBuilder({ page }).include("dialog[open]").analyze();
-    expect(violations.map(({ id }) => id)).toEqual([]);
+    expect(await violationsOf(page, "dialog[open]")).toEqual([]);
   }
   await drawer.getByLabel("Admin token").press("Enter");
   await expect(heading).toHaveText("Round 1");

@@ -1,4 +1,3 @@
-import AxeBuilder from "@axe-core/playwright";
 import type { Page } from "@playwright/test";
 import * as tf from "@tensorflow/tfjs";
 import sharp from "sharp";
@@ -7,6 +6,7 @@ import { fit } from "../src/federation/tasks/network";
 import { decodeCheckpoint, encodeCheckpoint } from "../src/model/checkpoint";
 import { initializeWeights } from "../src/model/initialize";
 import { summarize, type ModelSpec } from "../src/model/model";
+import { violationsOf } from "./accessible";
 import { expect, MOUTHS, storedFaces, test } from "./stage";
 import { SCENES, scenePath } from "./webcam";
 import { leaksOf } from "./wire";
@@ -111,8 +111,7 @@ test("an administrator adds a task of drawings on the page, a player trains it, 
   await expect(page.getByText("shapes is there.")).toBeVisible();
   await expect(page.getByRole("row", { name: "shapes" })).toContainText("open");
   expect(await ask<Task>("/api/tasks/shapes")).toMatchObject({ trained: true, model: "small", state: "open" });
-  const { violations } = await new AxeBuilder({ page }).analyze();
-  expect(violations).toEqual([]);
+  expect(await violationsOf(page)).toEqual([]);
   await page.setViewportSize({ width: 390, height: 844 });
   expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBe(390);
   await info.attach("tasks-390", { body: await page.screenshot({ fullPage: true }), contentType: "image/png" });
@@ -140,7 +139,7 @@ test("an administrator adds a task of drawings on the page, a player trains it, 
   expect(kept.map(({ label }) => NAMES[label])).toEqual(drawn);
   expect(kept.map(({ labelName }) => labelName)).toEqual(kept.map(({ label }) => SHAPES.labels[label]?.name));
   expect(kept.map(({ pixels }) => pixels.length)).toEqual(drawn.map(() => 576));
-  expect((await new AxeBuilder({ page: player }).analyze()).violations).toEqual([]);
+  expect(await violationsOf(player)).toEqual([]);
 
   await page.getByRole("link", { name: "Shapes" }).click();
   // What is not said is the task's.
@@ -210,7 +209,7 @@ test("an administrator adds a task of drawings on the page, a player trains it, 
   expect(await storedFaces(player, "drawings")).toHaveLength(kept.length + 1);
   const others = player.getByRole("region", { name: "Zeichnungen zu anderen Aufgaben" });
   await expect(others.getByRole("listitem")).toContainText("6 Zeichnungen liegen hier");
-  expect((await new AxeBuilder({ page: player }).analyze()).violations).toEqual([]);
+  expect(await violationsOf(player)).toEqual([]);
   const download = player.waitForEvent("download");
   await others.getByRole("button", { name: "Exportieren… Formen" }).click();
   expect((await download).suggestedFilename()).toBe("best-actor-shapes.json");
@@ -316,7 +315,7 @@ test("an administrator adds a task of pictures in colour, a player teaches it be
     expect(apart(swapped, scene)).toBeGreaterThan(nearest + 4);
     expect(apart(mirrored, scene)).toBeGreaterThan(nearest + 4);
   }
-  expect((await new AxeBuilder({ page }).analyze()).violations).toEqual([]);
+  expect(await violationsOf(page)).toEqual([]);
 
   expect((await admin("POST", "/rounds", { goalCount: 1, selectionSeconds: 0 })).status).toBe(201);
   await page.getByRole("link", { name: "Train", exact: true }).click();
@@ -400,7 +399,7 @@ test("a task of faces with labels of its own is played, trained and deleted, and
     shown.map((name) => [name, "mouths"]),
   );
   expect(kept.map(({ pixels }) => pixels.length)).toEqual(Array(5).fill(48 * 48));
-  expect((await new AxeBuilder({ page }).analyze()).violations).toEqual([]);
+  expect(await violationsOf(page)).toEqual([]);
 
   await page.getByRole("link", { name: "Train", exact: true }).click();
   await expect(page.getByText("Faces to train with: 4. To test the model with: 1.")).toBeVisible();
@@ -563,7 +562,7 @@ test("what is added goes over no task unasked, and its row puts a task's own des
   const asked = page.getByRole("dialog", { name: "Change mine?" });
   await expect(asked.getByRole("row", { name: "Network" })).toContainText("mnist-cnn");
   await expect(asked.getByRole("row", { name: "First checkpoint" })).toContainText("new random weights");
-  expect((await new AxeBuilder({ page }).analyze()).violations).toEqual([]);
+  expect(await violationsOf(page)).toEqual([]);
   await page.keyboard.press("Escape");
   await expect(asked).toBeHidden();
   await expect(page.getByRole("button", { name: "Add or change" })).toBeFocused();

@@ -17,8 +17,19 @@ import { reasonOf } from "../ui/i18n/reason";
 export type Scene = "closed" | "opening" | "open" | "countdown";
 
 const COUNT = 3;
-/** Between two frames of a webcam, in milliseconds. */
-const FRAME_MS = 1000 / 30;
+/** Of a webcam's 30 pictures a second every second one is looked at, where the device is that quick: more would warm it and help nobody. */
+const LOOK_MS = 1000 / 16;
+
+const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
+
+/** Until a camera has another picture; not for long, since one that stands still, or whose page is hidden, has none. */
+const newPicture = (video: HTMLVideoElement): Promise<void> =>
+  new Promise((resolve) => {
+    setTimeout(resolve, 100);
+    // Firefox has it since version 132.
+    if ("requestVideoFrameCallback" in video) video.requestVideoFrameCallback(() => resolve());
+    else requestAnimationFrame(() => resolve());
+  });
 
 /** The camera and what the model sees through it, which is an `S`. */
 export class Stage<S> {
@@ -110,7 +121,7 @@ export class Stage<S> {
     this.scene = "closed";
   }
 
-  /** Looks at one frame after the other for as long as the camera runs: frames that come meanwhile are skipped. */
+  /** Looks again and again for as long as the camera runs: frames that come meanwhile are skipped. */
   async #watch(stream: MediaStream): Promise<void> {
     while (this.#stream === stream) {
       const began = performance.now();
@@ -121,15 +132,12 @@ export class Stage<S> {
         }
       } catch (error) {
         this.trouble = reasonOf(error);
-        await new Promise((resolve) => setTimeout(resolve, 1000));
+        await pause(1000);
       }
-      // The page draws first, and does not look at the same frame twice.
-      const isQuick = performance.now() - began < FRAME_MS;
-      await new Promise((resolve) => {
-        const isIdle = document.hidden || this.rests;
-        if (!isIdle && isQuick) requestAnimationFrame(resolve);
-        else setTimeout(resolve, isIdle ? 250 : 0);
-      });
+      const isIdle = document.hidden || this.rests;
+      // The page draws first.
+      await pause(isIdle ? 250 : Math.max(0, began + LOOK_MS - performance.now()));
+      if (!isIdle && this.#video) await newPicture(this.#video);
     }
   }
 
