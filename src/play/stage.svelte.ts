@@ -17,8 +17,11 @@ import { reasonOf } from "../ui/i18n/reason";
 export type Scene = "closed" | "opening" | "open" | "countdown";
 
 const COUNT = 3;
-/** Of a webcam's 30 pictures a second every second one is looked at, where the device is that quick: more would warm it and help nobody. */
-const LOOK_MS = 1000 / 16;
+/**
+ * Of a webcam's 30 pictures a second every second one is looked at, where the device is that quick: more would warm it and help nobody.
+ * A picture and a half, after which the next one is waited for.
+ */
+const LOOK_MS = 50;
 
 const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 
