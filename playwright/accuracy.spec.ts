@@ -15,13 +15,19 @@ const VOTES = join(dirname(FACES), "ferplus-publictest.csv");
 const AGREED = 8;
 const NEUTRAL: Label = 6;
 
-/** The faces on which people have a majority: their pixels, what most people say, and by how many of ten. */
-function people(): { pixels: Buffer[]; right: Label[]; votes: number[] } {
+/** Few people show these, and few faces of them there are. */
+const RARE: readonly Label[] = [EXPRESSIONS.indexOf("disgust") as Label, EXPRESSIONS.indexOf("fear") as Label];
+
+/**
+ * The faces on which people have a majority: their pixels, what most people say, and by how many of ten.
+ * @param every only one of so many, but all that show what is {@link RARE}
+ */
+function people(every: number): { pixels: Buffer[]; right: Label[]; votes: number[] } {
   const records = gunzipSync(readFileSync(FACES));
   const [pixels, right, votes]: [Buffer[], Label[], number[]] = [[], [], []];
   parseVotes(readFileSync(VOTES, "utf8")).forEach((row, i) => {
     const label = majorityOf(row);
-    if (label === null) return;
+    if (label === null || (i % every !== 0 && !RARE.includes(label))) return;
     const at = i * (1 + FACE_PIXELS);
     pixels.push(records.subarray(at + 1, at + 1 + FACE_PIXELS));
     right.push(label);
@@ -30,13 +36,14 @@ function people(): { pixels: Buffer[]; right: Label[]; votes: number[] } {
   return { pixels, right, votes };
 }
 
-for (const [model, accuracy] of [
-  ["seed", 0.82],
-  ["compact", 0.8],
+// Of the seed CNN every second face: each takes it seven times as long.
+for (const [model, accuracy, every] of [
+  ["seed", 0.82, 2],
+  ["compact", 0.8, 1],
 ] as const) {
   test(`${model} as shipped says what people say, and scores as they would`, async () => {
     test.skip(!existsSync(FACES) || !existsSync(VOTES), `FER2013's faces and FER+'s votes are not here (${FACES}).`);
-    const { pixels, right, votes } = people();
+    const { pixels, right, votes } = people(every);
     const { page, close } = await openPage();
     const checkpoint = readFileSync(join(root, `public/models/${model}/initial.safetensors`)).toString("base64");
     const rows = await page.evaluate(

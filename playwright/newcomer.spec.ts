@@ -20,7 +20,7 @@ test.use({ task: null });
 const REAL = { faces: "../shared/fer2013/publictest.u8.gz", votes: "../shared/fer2013/ferplus-publictest.csv" };
 const [FACES, VOTES] = [join(root, REAL.faces), join(root, REAL.votes)];
 /** So many of them that a point of accuracy is more than chance, and so few that this ends in a minute. */
-const HOW_MANY = 1800;
+const HOW_MANY = 900;
 
 /** What the webcam's photographs show. */
 const SHOWN = ORDER.map((scene) => ({ scene, role: SCENES[scene]?.role ?? "" }));
