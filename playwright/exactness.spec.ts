@@ -133,6 +133,7 @@ const plain = {
   isTaught: false,
   dropout: null,
   isTuning: false,
+  tile: null,
   isHooked: false,
   plan: {
     learningRate: 0.01 as const,
@@ -187,6 +188,11 @@ test("our kernels on WebGPU give what tfjs's own operations give, whatever the m
       // To find the fastest tiles it compiles them all, which takes a software GPU a minute where a layer is wide enough for the largest.
       const isWide = spec.layers.some((layer) => layer.kind === "conv2d" && layer.filters >= 64);
       const of = { ...drawn, isTuning: drawn.isTuning && (!isWide || Boolean(process.env["SOAK"])) };
+      console.log(
+        of.tile,
+        of.isTuning,
+        JSON.stringify(spec.layers.map((l) => (l.kind === "conv2d" ? l.filters : l.kind[0]))),
+      );
       const { errors, isRepeated } = await page.evaluate(([spec, of]) => window.exact.modelErrors(spec, of), [
         spec,
         of,
@@ -200,7 +206,7 @@ test("our kernels on WebGPU give what tfjs's own operations give, whatever the m
     }),
     // Always the same models: where a sum falls beside zero or beside its neighbour in a window by its last digit alone, ReLU or
     // pooling sends a whole gradient elsewhere, and among many drawn models that comes up.
-    { numRuns: 8, seed: 28, endOnFailure: true, examples: [[largest], [tuned]] },
+    { numRuns: 8, seed: 161, endOnFailure: true, examples: [[largest], [tuned]] },
   );
   await close();
 });
@@ -237,6 +243,7 @@ test("where a GPU has subgroups, quads that hand numbers on give the plain tiles
     dropout: 3,
     isHooked: false,
     isTuning: false,
+    tile: null,
     variant: quads,
     seed: 6,
   };

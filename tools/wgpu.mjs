@@ -126,7 +126,12 @@ async function drawn() {
   let [worst, others] = [{ name: "", error: 0 }, 0];
   for (const [spec, trial] of second.drawnModels(options.drawn)) {
     for (const { name: _, ...variant } of VARIANTS.filter(({ halves }) => !halves)) {
-      const { errors, isRepeated, isPlain } = await second.modelErrors(spec, { ...trial, isTuning: false, variant });
+      const { errors, isRepeated, isPlain } = await second.modelErrors(spec, {
+        ...trial,
+        isTuning: false,
+        tile: null,
+        variant,
+      });
       if (!isRepeated || !isPlain) others++;
       for (const [name, error] of Object.entries(errors)) {
         const isCoarse = trial.plan.optimizer === "adam" && !name.startsWith("gradient") && name !== "loss";

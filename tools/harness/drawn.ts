@@ -36,6 +36,7 @@ export const drawnTrial = fc
     }),
     dropout: fc.option(fc.nat()),
     isTuning: fc.constantFrom(false, false, true),
+    tile: fc.nat(10),
     isHooked: fc.constantFrom(false, false, true),
     seed: fc.nat(),
   })
@@ -52,6 +53,7 @@ export const drawnTrial = fc
       plan,
       dropout,
       isTuning,
+      tile,
       isHooked,
       seed,
     }) => {
@@ -72,7 +74,21 @@ export const drawnTrial = fc
       const spec: ModelSpec = { name: "drawn", inputShape: [...side, channels], layers };
       const labelled = hasUnlabelled ? N - 1 : N;
       const isWhole = summarize(spec).layers.every(({ outputShape }) => outputShape.every((side) => side > 0));
-      return { isWhole, spec, of: { plan, N, labelled, isTaught: hasUnlabelled, dropout, isTuning, isHooked, seed } };
+      return {
+        isWhole,
+        spec,
+        of: {
+          plan,
+          N,
+          labelled,
+          isTaught: hasUnlabelled,
+          dropout,
+          isTuning,
+          tile: isTuning ? null : tile,
+          isHooked,
+          seed,
+        },
+      };
     },
   )
   // A window may not be larger than what it pools.

@@ -12,7 +12,8 @@ import { Network, picturesToTensor, sgd, type Batch, type StepPlan } from "../..
 import { layOut, type Layout } from "../../workers/tf/webgpu/layout";
 import { registerTrainer } from "../../workers/tf/webgpu/registry";
 import { startKernels } from "../../workers/tf/webgpu/start";
-import { defaultTiles, type Abilities, type Tiles } from "../../workers/tf/webgpu/tiles";
+import type { Tile } from "../../workers/tf/webgpu/product";
+import { defaultTiles, suited, tileKey, type Abilities, type Tiles } from "../../workers/tf/webgpu/tiles";
 import { WebGpuTrainer } from "../../workers/tf/webgpu/trainer";
 import { countTraffic, type Traffic } from "./traffic";
 import { watchTrainers } from "./watched";
@@ -31,6 +32,8 @@ interface Trial {
   isHooked: boolean;
   /** Whether the first step looks for the fastest tiles. */
   isTuning: boolean;
+  /** Which of those that suit each product, the first again behind the last; null for what the app would choose. */
+  tile: number | null;
   /** Of all tiles; else plain ones, or those that were found. */
   variant?: Abilities;
   /** Of weights and inputs. */
@@ -39,16 +42,33 @@ interface Trial {
 
 const openDevice = (): GPUDevice => (tf.backend() as unknown as { device: GPUDevice }).device;
 
+/** Has models that are made from now on take these tiles. */
+function useTiles(tilesOf: (layout: Layout) => Tiles): void {
+  registerTrainer((spec) => {
+    const layout = layOut(spec);
+    return layout && new WebGpuTrainer(layout, openDevice(), tilesOf(layout));
+  });
+}
+
 /** The tiles of a software adapter in a variant. */
 const variedTiles = (layout: Layout, variant: Abilities): Tiles =>
   Object.fromEntries(Object.entries(defaultTiles(layout, true)).map(([key, one]) => [key, { ...one, ...variant }]));
 
 /** Has models that are made from now on take their tiles in a variant. */
 export function useVariant(variant: Abilities): void {
-  registerTrainer((spec) => {
-    const layout = layOut(spec);
-    return layout && new WebGpuTrainer(layout, openDevice(), variedTiles(layout, variant));
-  });
+  useTiles((layout) => variedTiles(layout, variant));
+}
+
+/** The same one of the tiles that suit each product. */
+function numberedTiles({ convs }: Layout, number: number): Tiles {
+  const tiles: Record<string, Tile> = {};
+  for (const layer of convs) {
+    for (const name of ["forward", "input", "filter"] as const) {
+      const some = suited(name, layer);
+      tiles[tileKey(name, layer)] = some[number % some.length] as Tile;
+    }
+  }
+  return tiles;
 }
 
 interface Outcome {
@@ -63,6 +83,8 @@ async function outcome(backend: "webgpu" | "cpu", spec: ModelSpec, trial: Trial)
     await startBackend(backend);
     const { adapterInfo, device } = tf.backend() as unknown as { adapterInfo: GPUAdapterInfo; device: GPUDevice };
     startKernels(device, trial.isTuning ? adapterInfo : null);
+    const { tile } = trial;
+    if (tile !== null) useTiles((layout) => numberedTiles(layout, tile));
     if (trial.variant) useVariant(trial.variant);
   }
   const { tensors, parameters, classes, inputs } = summarize(spec);

@@ -107,14 +107,15 @@ export function isSuited(kept: unknown, layout: Layout, can: Abilities): kept is
   });
 }
 
-/** Suits an adapter that is a program: larger blocks compile longer and compute no faster, and fewer rows leave less of them empty. */
-const SOFTWARE = tile(32, 64, 16, 8, 4);
+/** Suits an adapter that is a program: larger blocks compile twice as long and compute no faster. */
+const SOFTWARE = tile(16, 16, 16, 4, 4);
 
 /** Before anything is measured: the first that suits. */
 export function defaultTiles(layout: Layout, isSoftware = false): Tiles {
-  const first = ([best = tile(16, 16, 16, 4, 4)]: readonly Tile[]): Tile =>
-    isSoftware && best.columns === SOFTWARE.columns && best.rows > SOFTWARE.rows ? SOFTWARE : best;
   return Object.fromEntries(
-    productsOf(layout).map(([name, layer]) => [tileKey(name, layer), first(suited(name, layer))] as const),
+    productsOf(layout).map(([name, layer]) => {
+      const [best = SOFTWARE] = suited(name, layer);
+      return [tileKey(name, layer), isSoftware ? SOFTWARE : best] as const;
+    }),
   );
 }
