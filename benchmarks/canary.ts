@@ -286,7 +286,8 @@ export function audit(series: AuditedSeries, runs: number, rules: Rules = RULES)
   const published = epsilon([{ sampling: series.secure ? 1 : series.fraction, noise, rounds }], delta);
   const half = Math.floor(runs / 2);
   const first = roundOf(series);
-  const some = (withCanary: boolean): Seen[] => Array.from({ length: half }, () => play(series, first, withCanary, rules));
+  const some = (withCanary: boolean): Seen[] =>
+    Array.from({ length: half }, () => play(series, first, withCanary, rules));
   const [lessonIn, lessonOut] = [some(true), some(false)];
   const score = teach(lessonIn, lessonOut);
   const guess = bestGuess(lessonIn.map(score), lessonOut.map(score), delta);

@@ -1,4 +1,5 @@
 import type { Page } from "@playwright/test";
+import sharp from "sharp";
 import { MODELS, summarize } from "../src/model/model";
 import { decodeSafetensors } from "../src/model/safetensors";
 import { readUpdateMetadata } from "../src/federation/update";
@@ -46,6 +47,30 @@ async function draw(page: Page, behind = 0): Promise<number> {
   }
   return digit;
 }
+
+test("a picture that is chosen before the model is there is read once it is", async ({ page, stage }) => {
+  let release = (): void => undefined;
+  const released = new Promise<void>((resolve) => (release = resolve));
+  await page.route(/\.safetensors|\/api\/checkpoints\//, async (route) => {
+    await released;
+    await route.continue();
+  });
+  const one =
+    '<svg width="99" height="99"><rect width="99" height="99" fill="white"/><path d="M50 15V84" stroke="black" stroke-width="9"/></svg>';
+  const asked = page.waitForRequest(/\.safetensors|\/api\/checkpoints\//);
+  await page.goto(`${stage.url}/draw`);
+  const picture = page.getByLabel("Cannot draw here? Use a picture of a digit");
+  await picture.setInputFiles({
+    name: "one.png",
+    mimeType: "image/png",
+    buffer: await sharp(Buffer.from(one)).png().toBuffer(),
+  });
+  await asked;
+  await expect(picture).toBeDisabled();
+  await expect(page.getByTestId("score")).toBeHidden();
+  release();
+  await expect(page.getByTestId("score")).toBeVisible();
+});
 
 test("five drawings train the model of the digits on this device, and the next game is read by what came of it", async ({
   page,

@@ -107,8 +107,11 @@ test("an administrator adds a task of drawings on the page, a player trains it, 
   await page.getByRole("button", { name: "Add or change" }).click();
   await expect(page.getByRole("row", { name: "shapes" })).toContainText("retired");
   await expect(page.getByRole("alert")).toBeVisible();
+  const isHalf = page.getByText("shapes is there, but its first checkpoint is not");
+  await expect(isHalf).toBeVisible();
   await page.getByRole("button", { name: "Add or change" }).click();
   await expect(page.getByText("shapes is there.")).toBeVisible();
+  await expect(isHalf).toBeHidden();
   await expect(page.getByRole("row", { name: "shapes" })).toContainText("open");
   expect(await ask<Task>("/api/tasks/shapes")).toMatchObject({ trained: true, model: "small", state: "open" });
   expect(await violationsOf(page)).toEqual([]);

@@ -138,6 +138,8 @@ export const de = {
     openOne: "{{task}} wieder öffnen?",
     change: "Ändern",
     unknown: "{{task}} ist nicht unter den hinzugefügten Aufgaben, die der Server nennt.",
+    isHalf:
+      "{{task}} ist da, aber ihr erster Checkpoint fehlt, und bis er kommt, kann niemand sie spielen: Wähle noch einmal „Hinzufügen oder ändern“, mit derselben Datei oder einer anderen.",
     changedMeanwhile:
       "Jemand anderes hat {{task}} inzwischen geändert. Nichts wurde überschrieben: Sieh es dir noch einmal an und drücke erneut.",
     nameMissing: "Eine Aufgabe braucht einen Namen.",

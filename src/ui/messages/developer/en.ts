@@ -145,6 +145,8 @@ export const en = {
     openOne: "Open {{task}} again?",
     change: "Change",
     unknown: "{{task}} is not among the added tasks that the server lists.",
+    isHalf:
+      "{{task}} is there, but its first checkpoint is not, and nobody can play it until that has come: choose “Add or change” once more, with the same file or another one.",
     changedMeanwhile:
       "Somebody else has changed {{task}} meanwhile. Nothing was sent over it: look at it again, and press once more.",
     nameMissing: "A task needs a name.",

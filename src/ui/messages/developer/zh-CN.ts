@@ -135,6 +135,8 @@ export const zhCN = {
     openOne: "重新开放 {{task}}？",
     change: "更改",
     unknown: "服务器列出的已添加任务中没有 {{task}}。",
+    isHalf:
+      "{{task}} 已经存在，但它的第一个检查点还没有，在检查点到来之前没有人能玩：请再次选择“添加或更改”，文件可以相同，也可以另选。",
     changedMeanwhile: "其他人在此期间更改了 {{task}}。没有覆盖任何内容：请再看一遍，然后重新按下。",
     nameMissing: "任务需要一个名称。",
     nameBuiltIn: "这个任务随应用提供，不能更改。请换一个名称。",
