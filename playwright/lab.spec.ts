@@ -163,6 +163,37 @@ test("a run pauses, goes on after a reload, and gives what the terminal gives", 
   expect(stage.requests.filter(({ method }) => method !== "GET")).toEqual([]);
 });
 
+test("while one tab trains, another neither trains nor deletes, and says so", async ({ page, context, stage }) => {
+  await page.goto(`${stage.url}/lab`);
+  await loadConfig(page, { ...CONFIG, rounds: 900 });
+  await page.getByRole("button", { name: "Start" }).click();
+  await expect(page.getByRole("row", { name: /Small, seed 1/ })).toContainText(/[1-9] \/ 900/);
+  const other = await context.newPage();
+  await other.goto(`${stage.url}/lab`);
+  const row = other.getByRole("row", { name: /Small, seed 1/ });
+  const said = other.getByRole("alert").filter({ hasText: "Another tab of this browser is training in the lab." });
+  await other.getByRole("button", { name: "Resume" }).click();
+  await expect(said).toBeVisible();
+  await expect(row).toContainText("paused");
+  await other.reload();
+  await other.getByRole("button", { name: "Delete Small, seed 1" }).click();
+  await expect(said).toBeVisible();
+  await expect(row).toBeVisible();
+  // Once the first has stopped, it goes on from where that was.
+  await page.getByRole("button", { name: "Pause" }).click();
+  const placeIn = async (of: Page): Promise<number> => {
+    const text = await of.getByRole("row", { name: /Small, seed 1/ }).innerText();
+    return Number.parseInt(/(\d+) \/ 900/.exec(text)?.[1] ?? "");
+  };
+  const reached = await placeIn(page);
+  expect(reached).toBeGreaterThan(0);
+  await other.getByRole("button", { name: "Resume" }).click();
+  await expect(said).toBeHidden();
+  await expect.poll(() => placeIn(other)).toBeGreaterThan(reached);
+  await other.getByRole("button", { name: "Delete Small, seed 1" }).click();
+  await expect(row).toBeHidden();
+});
+
 test("an asynchronous run tells its simulated time, clients that gossip their spread, and what goes with neither is said", async ({
   page,
   stage,
@@ -347,7 +378,7 @@ test("a CSV is imported, its wrong lines are named, and a run trains on it", asy
   await expect(page.getByText("88 to train on, 29 to test with")).toBeVisible();
   await page.getByRole("button", { name: "Delete…" }).click();
   await page.getByRole("button", { name: "Delete it" }).click();
-  await expect(page.getByText("The data set fer2013 has not been imported here.")).toBeVisible();
+  await expect(page.getByText("These pictures are not in this browser, or no longer.")).toBeVisible();
 });
 
 test("a zip of pictures is imported by its folders", async ({ page, stage }) => {

@@ -109,6 +109,16 @@ test("an administrator adds a task of drawings on the page, a player trains it, 
   await expect(page.getByRole("alert")).toBeVisible();
   const isHalf = page.getByText("shapes is there, but its first checkpoint is not");
   await expect(isHalf).toBeVisible();
+  // Also after a reload, where opening it as it is asks first.
+  await page.reload();
+  await name.fill("shapes");
+  await expect(isHalf).toBeVisible();
+  await page.getByRole("button", { name: "Open again: shapes" }).click();
+  const opening = page.getByRole("dialog", { name: "Open shapes again?" });
+  await expect(opening).toContainText("it begins with random weights");
+  await opening.getByRole("button", { name: "Cancel" }).click();
+  await description.fill(JSON.stringify(SHAPES));
+  await page.getByLabel("First checkpoint").setInputFiles({ ...file, buffer });
   await page.getByRole("button", { name: "Add or change" }).click();
   await expect(page.getByText("shapes is there.")).toBeVisible();
   await expect(isHalf).toBeHidden();

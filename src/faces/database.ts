@@ -110,7 +110,7 @@ export class NewerStorageError extends StorageError {
 
 /** The device has no room left. */
 export class StorageFullError extends StorageError {
-  override readonly name = "StorageFullError";
+  override readonly name: string = "StorageFullError";
 }
 
 let opened: Promise<IDBPDatabase<Schema>> | undefined;

@@ -17,6 +17,8 @@ import {
   putRun,
   putSweep,
   readRun,
+  trainAlone,
+  TrainedElsewhereError,
   type Dataset,
   type RunRecord,
   type SweepRecord,
@@ -60,6 +62,10 @@ class Lab {
   /** The run that is being trained. */
   active = $state.raw<{ id: string; progress: LabProgress | null }>();
   importing = $state.raw<ImportProgress>();
+  /** Why nothing could be begun, in words. */
+  trouble = $state<string>();
+  /** What this tab trains, until it has ended or stopped; no other does meanwhile. */
+  #training: Promise<void> | undefined;
   #pause: AbortController | undefined;
   #cancel: AbortController | undefined;
 
@@ -96,9 +102,9 @@ class Lab {
     this.#cancel?.abort();
   }
 
-  /** @throws StorageError */
+  /** @throws StorageError, TrainedElsewhereError */
   async deleteDataset(dataset: Dataset): Promise<void> {
-    await deleteDataset(dataset);
+    await this.#unlessElsewhere(() => deleteDataset(dataset));
     await this.load();
   }
 
@@ -140,29 +146,62 @@ class Lab {
   }
 
   /** Trains a run from where it stands; what is under way is paused. What goes wrong is written on the run. */
-  async resume(id: string): Promise<void> {
-    const pause = this.#begin();
-    await this.#train(id, pause);
-    if (this.#pause === pause) this.pause();
+  resume(id: string): Promise<void> {
+    return this.#alone((pause) => this.#train(id, pause));
   }
 
   /**
    * Trains the runs of a sweep that have not ended, one after the other; what is under way is paused. One that diverges, or that cannot be
    * run, is left behind; it stops at what would befall the others, too.
    */
-  async resumeSweep(id: string): Promise<void> {
-    const pause = this.#begin();
-    this.sweeping = id;
-    for (const run of this.runsOf(id).filter(({ ended }) => !ended)) {
-      const error = await this.#train(run.id, pause);
-      if (pause.signal.aborted || (error !== undefined && !OF_ONE_RUN.has(error))) break;
-    }
+  resumeSweep(id: string): Promise<void> {
+    return this.#alone(async (pause) => {
+      this.sweeping = id;
+      for (const run of this.runsOf(id).filter(({ ended }) => !ended)) {
+        const error = await this.#train(run.id, pause);
+        if (pause.signal.aborted || (error !== undefined && !OF_ONE_RUN.has(error))) break;
+      }
+    });
+  }
+
+  /** Trains behind what is under way, which is paused, and unless another tab trains, which is said. */
+  async #alone(train: (pause: AbortController) => Promise<unknown>): Promise<void> {
+    this.pause();
+    const before = this.#training;
+    const pause = (this.#pause = new AbortController());
+    const work = async (): Promise<void> => {
+      await before;
+      if (pause.signal.aborted) return;
+      await trainAlone(async () => {
+        // Another tab may have taken it further.
+        this.runs = await allRuns();
+        await train(pause);
+      });
+    };
+    this.trouble = undefined;
+    this.#training = work().catch((error: unknown) => {
+      this.trouble = reasonOf(error);
+    });
+    await this.#training;
     if (this.#pause === pause) this.pause();
   }
 
-  #begin(): AbortController {
-    this.pause();
-    return (this.#pause = new AbortController());
+  /** Does it, and tells where another tab trains. */
+  async #orTell(action: () => Promise<void>): Promise<void> {
+    this.trouble = undefined;
+    try {
+      await action();
+    } catch (error) {
+      if (!(error instanceof TrainedElsewhereError)) throw error;
+      this.trouble = reasonOf(error);
+    }
+  }
+
+  /** Does what another tab's training would not bear. @throws TrainedElsewhereError */
+  async #unlessElsewhere(action: () => Promise<void>): Promise<void> {
+    if (this.#pause) return action();
+    await this.#training;
+    return trainAlone(action);
   }
 
   /** @returns the name of the error that has ended it, where one has and nobody has paused it */
@@ -201,17 +240,17 @@ class Lab {
     this.sweeping = undefined;
   }
 
-  /** @throws StorageError */
+  /** Unless another tab trains, which is said. @throws StorageError */
   async remove(id: string): Promise<void> {
     if (this.active?.id === id) this.pause();
-    await deleteRun(id);
+    await this.#orTell(() => this.#unlessElsewhere(() => deleteRun(id)));
     this.runs = await allRuns();
   }
 
-  /** A sweep with all its runs. @throws StorageError */
+  /** A sweep with all its runs, unless another tab trains, which is said. @throws StorageError */
   async removeSweep(id: string): Promise<void> {
     if (this.sweeping === id || this.runsOf(id).some((run) => run.id === this.active?.id)) this.pause();
-    await deleteSweep(id);
+    await this.#orTell(() => this.#unlessElsewhere(() => deleteSweep(id)));
     [this.runs, this.sweeps] = await Promise.all([allRuns(), allSweeps()]);
   }
 

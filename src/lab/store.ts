@@ -5,7 +5,7 @@ import type { Axis, Changes } from "../simulation/grid";
 import type { Shareable } from "../simulation/partition";
 import type { LabData, LabExamples } from "../simulation/pool";
 import type { LabState } from "../simulation/simulation";
-import { StorageError, storageFailure } from "../faces/database";
+import { StorageError, storageFailure, StorageFullError } from "../faces/database";
 import { sizeOf } from "../base/size";
 
 /** The lab's data sets and runs, in an IndexedDB database of their own. Nothing here is ever uploaded. */
@@ -108,8 +108,19 @@ async function use<T>(action: (db: IDBPDatabase<Schema>) => Promise<T>): Promise
   } catch (error) {
     opened = undefined;
     const full = "This device has no room left. Delete a data set or old runs, or free space, and try again.";
-    throw storageFailure(error, full, "the lab's data");
+    const failure = storageFailure(error, full, "the lab's data");
+    throw failure instanceof StorageFullError ? new LabFullError(full, { cause: error }) : failure;
   }
+}
+
+/** The device has no room left for what the lab keeps. */
+export class LabFullError extends StorageFullError {
+  override readonly name = "LabFullError";
+}
+
+/** Another tab trains: two at once would write over each other. */
+export class TrainedElsewhereError extends Error {
+  override readonly name = "TrainedElsewhereError";
 }
 
 /** @throws StorageError */
@@ -135,6 +146,20 @@ const IMPORT_LOCK = "best-actor-lab-import";
 /** Does what only one import at a time may do, in whichever tab: others wait. Without Web Locks nobody tells of another tab. */
 export const importAlone = <T>(action: () => Promise<T>): Promise<T> =>
   "locks" in navigator ? navigator.locks.request(IMPORT_LOCK, action) : action();
+
+const TRAINING_LOCK = "best-actor-lab-training";
+
+/**
+ * Does what only one tab at a time may do: train a run, or delete what one may be training with. Without Web Locks nobody tells of
+ * another tab. @throws TrainedElsewhereError
+ */
+export async function trainAlone<T>(action: () => Promise<T>): Promise<T> {
+  if (!("locks" in navigator)) return action();
+  return navigator.locks.request(TRAINING_LOCK, { ifAvailable: true }, (lock) => {
+    if (!lock) throw new TrainedElsewhereError("Another tab is training in the lab.");
+    return action();
+  });
+}
 
 /** Deletes samples that belong to no data set. Only for who imports alone: those of an import under way belong to none yet. */
 export const clearStrays = (): Promise<void> =>

@@ -63,7 +63,7 @@ const preview: LabApi["preview"] = async (config) => {
 
 const run: LabApi["run"] = async (id, onUpdate) => {
   const { run, state } = await readRun(id);
-  if (!run) throw named(NO_DATA, "This run has been deleted.");
+  if (!run) throw named("RunGoneError", "This run has been deleted.");
   const { config } = run;
   const loaded = await dataOf(config);
   const network = networkFor(config, loaded.kind);

@@ -1131,6 +1131,12 @@ export const de = {
         "Der Browser lässt uns keine Gesichter auf diesem Gerät aufbewahren. Private Fenster verbieten es oft; das Spiel geht ohne weiter.",
       NewerStorageError:
         "Eine neuere Version dieser Seite bewahrt deine Gesichter auf diesem Gerät auf, in einem anderen Tab oder von einem späteren Besuch. Keins ist verloren: Lade diese Seite neu.",
+      LabFullError:
+        "Auf diesem Gerät ist kein Platz mehr. Lösche eine Datensammlung oder alte Läufe des Labors, oder schaffe Platz, und versuche es noch einmal.",
+      TrainedElsewhereError:
+        "In einem anderen Tab dieses Browsers trainiert das Labor. Halte es dort an, oder lass es fertig werden, und versuche es noch einmal: Zwei zugleich würden einander überschreiben.",
+      NoDataError:
+        "Diese Bilder sind nicht oder nicht mehr in diesem Browser. Importiere sie erst, dann geht es weiter.",
       StorageFullError:
         "Auf diesem Gerät ist kein Platz mehr. Lösche einige Gesichter oder schaffe Platz, und versuch es noch einmal.",
       WorkerSilentError:

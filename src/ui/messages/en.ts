@@ -1109,6 +1109,11 @@ export const en = {
         "The browser does not let us keep faces on this device. Private windows often forbid it; the game goes on without.",
       NewerStorageError:
         "A newer version of this page keeps your faces on this device, in another tab or from a later visit. None is lost: reload this page.",
+      LabFullError:
+        "This device has no room left. Delete a data set or old runs of the lab, or free space, and try again.",
+      TrainedElsewhereError:
+        "Another tab of this browser is training in the lab. Pause it there, or let it end, and try again: two at once would write over each other.",
+      NoDataError: "These pictures are not in this browser, or no longer. Import them first, then go on.",
       StorageFullError: "This device has no room left. Delete some faces, or free space, and try again.",
       WorkerSilentError:
         "A part of the app gave no answer and was ended. Try again: it then goes another way. What is kept on this device is still there.",

@@ -138,6 +138,7 @@ export const de = {
     openOne: "{{task}} wieder öffnen?",
     change: "Ändern",
     unknown: "{{task}} ist nicht unter den hinzugefügten Aufgaben, die der Server nennt.",
+    openHalf: "Ihr erster Checkpoint ist nicht angekommen. Jetzt geöffnet, beginnt sie mit zufälligen Gewichten.",
     isHalf:
       "{{task}} ist da, aber ihr erster Checkpoint fehlt, und bis er kommt, kann niemand sie spielen: Wähle noch einmal „Hinzufügen oder ändern“, mit derselben Datei oder einer anderen.",
     changedMeanwhile:
@@ -1125,6 +1126,7 @@ export const de = {
     names: "Wie jedes Label heißt. Gleiche Namen legen Labels zusammen, und kein Name lässt eines weg.",
     alike:
       "Labels, die sich nur in Groß- und Kleinschreibung unterscheiden, gelten als verschieden: {{labels}}. Wo sie dasselbe sind, gib ihnen einen Namen.",
+    tooFew: "Es bleibt nur ein Label: Zum Unterscheiden braucht es mindestens zwei.",
     tooMany:
       "{{labels}} Labels sind zu viele: höchstens {{most}} werden unterschieden. Gib mehreren denselben Namen, oder lass einige weg.",
     look: "Noch einmal ansehen",

@@ -145,6 +145,7 @@ export const en = {
     openOne: "Open {{task}} again?",
     change: "Change",
     unknown: "{{task}} is not among the added tasks that the server lists.",
+    openHalf: "Its first checkpoint has not come. Opened now, it begins with random weights.",
     isHalf:
       "{{task}} is there, but its first checkpoint is not, and nobody can play it until that has come: choose “Add or change” once more, with the same file or another one.",
     changedMeanwhile:
@@ -1089,6 +1090,7 @@ export const en = {
     sizes: "Sizes of those that were looked at: {{sizes}}.",
     names: "What each label is called. The same name puts labels together, and no name leaves one out.",
     alike: "Labels that differ only in case are told apart: {{labels}}. Where they are the same, give them one name.",
+    tooFew: "Only one label is left: at least two are needed to tell apart.",
     tooMany:
       "{{labels}} labels are too many: at most {{most}} can be told apart. Give several the same name, or leave some out.",
     look: "Look again",
