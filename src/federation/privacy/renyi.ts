@@ -69,9 +69,11 @@ function logMoment(q: number, z: number, order: number): number {
     const add = binomial > 0 ? logAdd : logSubtract;
     low = add(low, below);
     high = add(high, above);
-    if (i > order && Math.max(below, above) < Math.max(low, high) - 30) return logAdd(low, high);
+    // Behind alpha their signs alternate: what is left out is less than the last terms. With much noise those of a low order get small slowly.
+    const enough = i < MOST_TERMS ? -30 : -25;
+    if (i > order && Math.max(below, above) < Math.max(low, high) + enough) return logAdd(low, high);
     // With very little noise the terms grow beyond all numbers: nothing is known of this order then.
-    if (i > MOST_TERMS || Number.isNaN(low + high)) return Infinity;
+    if (i >= MOST_TERMS || Number.isNaN(low + high)) return Infinity;
     binomial *= j / (i + 1);
   }
 }
