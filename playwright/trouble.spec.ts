@@ -29,6 +29,8 @@ test("a browser that keeps nothing plays on, and says that it keeps nothing", as
   await playTake(page);
   await page.goto(`${stage.url}/faces`);
   await expect(page.getByText("does not let us keep faces on this device").first()).toBeVisible();
+  await page.goto(`${stage.url}/lab`);
+  await expect(page.getByRole("alert").first()).toContainText("does not let the lab keep anything on this device");
 });
 
 test("a full device keeps the faces that it has, and says what to do", async ({ page, stage }) => {

@@ -5,7 +5,7 @@ import type { Axis, Changes } from "../simulation/grid";
 import type { Shareable } from "../simulation/partition";
 import type { LabData, LabExamples } from "../simulation/pool";
 import type { LabState } from "../simulation/simulation";
-import { StorageError, storageFailure, StorageFullError } from "../faces/database";
+import { NewerStorageError, StorageError, storageFailure, StorageFullError } from "../faces/database";
 import { sizeOf } from "../base/size";
 
 /** The lab's data sets and runs, in an IndexedDB database of their own. Nothing here is ever uploaded. */
@@ -109,13 +109,20 @@ async function use<T>(action: (db: IDBPDatabase<Schema>) => Promise<T>): Promise
     opened = undefined;
     const full = "This device has no room left. Delete a data set or old runs, or free space, and try again.";
     const failure = storageFailure(error, full, "the lab's data");
-    throw failure instanceof StorageFullError ? new LabFullError(full, { cause: error }) : failure;
+    if (failure instanceof StorageFullError) throw new LabFullError(failure.message, { cause: error });
+    if (!(failure instanceof StorageError) || failure instanceof NewerStorageError) throw failure;
+    throw new LabStorageError(failure.message, { cause: error });
   }
 }
 
-/** The device has no room left for what the lab keeps. */
-export class LabFullError extends StorageFullError {
+/** The device has no room left for what the lab keeps: other words than where faces are meant. */
+class LabFullError extends StorageFullError {
   override readonly name = "LabFullError";
+}
+
+/** The device keeps nothing of the lab. */
+class LabStorageError extends StorageError {
+  override readonly name = "LabStorageError";
 }
 
 /** Another tab trains: two at once would write over each other. */

@@ -1131,6 +1131,8 @@ export const de = {
         "Der Browser lässt uns keine Gesichter auf diesem Gerät aufbewahren. Private Fenster verbieten es oft; das Spiel geht ohne weiter.",
       NewerStorageError:
         "Eine neuere Version dieser Seite bewahrt deine Gesichter auf diesem Gerät auf, in einem anderen Tab oder von einem späteren Besuch. Keins ist verloren: Lade diese Seite neu.",
+      LabStorageError:
+        "Der Browser lässt das Labor nichts auf diesem Gerät aufbewahren. Private Fenster verbieten es oft.",
       LabFullError:
         "Auf diesem Gerät ist kein Platz mehr. Lösche eine Datensammlung oder alte Läufe des Labors, oder schaffe Platz, und versuche es noch einmal.",
       TrainedElsewhereError:

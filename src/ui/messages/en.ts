@@ -1109,6 +1109,8 @@ export const en = {
         "The browser does not let us keep faces on this device. Private windows often forbid it; the game goes on without.",
       NewerStorageError:
         "A newer version of this page keeps your faces on this device, in another tab or from a later visit. None is lost: reload this page.",
+      LabStorageError:
+        "The browser does not let the lab keep anything on this device. Private windows often forbid it.",
       LabFullError:
         "This device has no room left. Delete a data set or old runs of the lab, or free space, and try again.",
       TrainedElsewhereError:

@@ -1126,7 +1126,7 @@ export const de = {
     names: "Wie jedes Label heißt. Gleiche Namen legen Labels zusammen, und kein Name lässt eines weg.",
     alike:
       "Labels, die sich nur in Groß- und Kleinschreibung unterscheiden, gelten als verschieden: {{labels}}. Wo sie dasselbe sind, gib ihnen einen Namen.",
-    tooFew: "Es bleibt nur ein Label: Zum Unterscheiden braucht es mindestens zwei.",
+    tooFew: "Es braucht mindestens zwei Labels.",
     tooMany:
       "{{labels}} Labels sind zu viele: höchstens {{most}} werden unterschieden. Gib mehreren denselben Namen, oder lass einige weg.",
     look: "Noch einmal ansehen",

@@ -1090,7 +1090,7 @@ export const en = {
     sizes: "Sizes of those that were looked at: {{sizes}}.",
     names: "What each label is called. The same name puts labels together, and no name leaves one out.",
     alike: "Labels that differ only in case are told apart: {{labels}}. Where they are the same, give them one name.",
-    tooFew: "Only one label is left: at least two are needed to tell apart.",
+    tooFew: "At least two labels are needed.",
     tooMany:
       "{{labels}} labels are too many: at most {{most}} can be told apart. Give several the same name, or leave some out.",
     look: "Look again",
